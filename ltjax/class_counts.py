@@ -278,7 +278,7 @@ def sampling_probabilities(class_counts: Any, strategy: str, progress: Any = Non
     counts = validate(class_counts, positive=strategy == "reversed").astype(np.float64)
     if strategy == "progressive":
         xp = _namespace(progress)
-        if progress is None or (xp is np and not np.all((0 <= np.asarray(progress)) & (np.asarray(progress) <= 1))):
+        if progress is None or (xp is np and not np.all((np.asarray(progress) >= 0) & (np.asarray(progress) <= 1))):
             raise ValueError(f"progress: the strategy 'progressive' needs it, from 0 to 1, not {progress}")
         t = xp.asarray(progress)[..., None]
         return (1 - t) * sampling_probabilities(counts, "instance") + t * sampling_probabilities(counts, "class")
