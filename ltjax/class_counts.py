@@ -87,7 +87,7 @@ def effective_number_weights(class_counts: Any, beta: float) -> np.ndarray:
       >>> effective_number_weights([100, 10, 1], 0.9).round(3)
       array([0.239, 0.367, 2.393])
 
-    Reference: Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019, equation 5.
+    Reference: Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019, section 4.
     """
     if not 0 <= beta < 1:
         raise ValueError(f"beta: must be in [0, 1), not {beta} (inverse_frequency_weights is the limit at 1)")
@@ -124,7 +124,7 @@ def ldam_margins(class_counts: Any, max_margin: float) -> np.ndarray:
       >>> ldam_margins([160000, 625, 16], 0.5)
       array([0.05, 0.2 , 0.5 ])
 
-    Reference: Cao et al., Learning Imbalanced Datasets with LDAM Loss, NeurIPS 2019, equation 10.
+    Reference: Cao et al., Learning Imbalanced Datasets with LDAM Loss, NeurIPS 2019, section 3.2.
     """
     return max_margin * inverse_frequency_weights(class_counts, 0.25)
 
@@ -271,7 +271,7 @@ def sampling_probabilities(class_counts: Any, strategy: str, progress: Any = Non
       array([0.467, 0.317, 0.217])
 
     Reference: Kang et al., Decoupling Representation and Classifier for Long-Tailed Recognition, ICLR 2020, equations 1
-    and 2; Zhou et al., BBN, CVPR 2020, equation 3.
+    and 2; Zhou et al., BBN, CVPR 2020, section 4.2.
     """
     if strategy not in SAMPLING_STRATEGIES:
         raise ValueError(f"strategy: unknown value '{strategy}'; allowed: {', '.join(SAMPLING_STRATEGIES)}")

@@ -76,6 +76,12 @@ def mask_losses(losses: Array, where: Any) -> Array:
     return losses if where is None else jnp.where(jnp.asarray(where, bool), losses, 0)
 
 
+def shift(logits: Array) -> Array:
+    """The logits less the largest of their example, which no softmax notices."""
+    largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    return logits - jnp.where(jnp.isfinite(largest), largest, 0)
+
+
 def per_class(class_counts: Any, num_classes: int, formula: Callable[[Any, Any], Any]) -> Any:
     """``formula(counts, numpy)`` in float64 for concrete counts, once validated; in jax, unchecked, for traced ones."""
     if is_traced(class_counts):

@@ -1,11 +1,23 @@
 """Losses that are a softmax cross-entropy of (adjusted) logits."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from ltjax.losses.arrays import Array, as_float, check_labels, is_hard, is_zero, mask_examples, mask_losses, of_label
+from ltjax.losses.arrays import (
+    Array,
+    as_float,
+    check_labels,
+    is_hard,
+    is_zero,
+    mask_examples,
+    mask_losses,
+    of_label,
+    per_class,
+    shift,
+)
 
 
 def negative_log_likelihood(
@@ -16,8 +28,7 @@ def negative_log_likelihood(
     The largest logit is subtracted before anything else: what is left is exact near the largest, where float32 logits
     of 1e4 would otherwise lose three digits. A hard label outside 0..C-1 gives NaN rather than the loss of some class.
     """
-    largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-    shifted = logits - jnp.where(jnp.isfinite(largest), largest, 0)
+    shifted = shift(logits)
     log_total = jnp.log(jnp.sum(jnp.exp(shifted), axis=-1))
     num_classes = logits.shape[-1]
     if is_hard(labels, logits):
@@ -72,3 +83,109 @@ def cross_entropy(logits: Any, labels: Any, *, label_smoothing: Any = 0.0, where
 def _cross_entropy(logits: Array, labels: Array, smoothing: Any, where: Any) -> Array:
     logits, labels = mask_examples(where, logits.shape[:-1], logits, labels)
     return mask_losses(negative_log_likelihood(logits, labels, smoothing=smoothing), where)
+
+
+def balanced_softmax_loss(logits: Any, labels: Any, *, class_counts: Any, where: Any = None) -> Array:
+    """Balanced softmax: cross-entropy under the prior of the training set, so that at test the classes are equal.
+
+    Theorem 1: ``CE(x + log n, y)``; the same as ``logit_adjusted_loss`` with tau 1.
+
+    Args:
+      logits: ``[..., C]``, any float dtype; computed in at least float32.
+      labels: integers ``[...]`` in 0..C-1, or probabilities ``[..., C]``. A label outside gives NaN, unless masked.
+      class_counts: ``[C]`` training images per class, all positive.
+      where: bool ``[...]``; a masked example has loss 0 and gradient 0.
+
+    Returns:
+      ``[...]``, one loss per example, unreduced.
+
+    Raises:
+      ValueError: if shapes do not fit or class_counts are invalid, naming the class. Counts that are traced by the
+        caller's jit are not checked: a count of 0 then removes the class from the softmax.
+
+    Example:
+      >>> import numpy as np
+      >>> loss = balanced_softmax_loss(np.zeros((2, 2)), np.array([0, 1]), class_counts=[90, 10])
+      >>> print(np.asarray(loss).round(3))
+      [0.105 2.303]
+
+    Reference: Ren et al., Balanced Meta-Softmax for Long-Tailed Visual Recognition, NeurIPS 2020, theorem 1.
+    """
+    return logit_adjusted_loss(logits, labels, class_counts=class_counts, tau=1.0, where=where)
+
+
+def logit_adjusted_loss(logits: Any, labels: Any, *, class_counts: Any, tau: Any = 1.0, where: Any = None) -> Array:
+    """Logit adjustment: cross-entropy of logits to which tau times the log prior has been added.
+
+    Equation 10: ``CE(x + tau log pi, y)``, ``pi_k = n_k / sum n``. ``ltjax.classifiers.adjust_logits`` is its
+    post-hoc counterpart, which subtracts from the logits of a network trained with plain cross-entropy.
+
+    Args:
+      logits: ``[..., C]``, any float dtype; computed in at least float32.
+      labels: integers ``[...]`` in 0..C-1, or probabilities ``[..., C]``. A label outside gives NaN, unless masked.
+      class_counts: ``[C]`` training images per class, all positive.
+      tau: strength of the adjustment; 1 is consistent for the balanced error.
+      where: bool ``[...]``; a masked example has loss 0 and gradient 0.
+
+    Returns:
+      ``[...]``, one loss per example, unreduced.
+
+    Raises:
+      ValueError: if shapes do not fit or class_counts are invalid, naming the class. Counts that are traced by the
+        caller's jit are not checked: a count of 0 then removes the class from the softmax.
+
+    Example:
+      >>> import numpy as np
+      >>> loss = logit_adjusted_loss(np.zeros((2, 2)), np.array([0, 1]), class_counts=[90, 10], tau=2.0)
+      >>> print(np.asarray(loss).round(3))
+      [0.012 4.407]
+
+    Reference: Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021, equation 10.
+    """
+    logits = as_float(logits)
+    labels = check_labels(logits.shape, labels, where)
+    log_prior = per_class(class_counts, logits.shape[-1], lambda n, xp: xp.log(n / n.sum()))
+    return _adjusted_cross_entropy(logits, labels, log_prior, tau, where)
+
+
+@jax.jit
+def _adjusted_cross_entropy(logits: Array, labels: Array, log_prior: Any, tau: Any, where: Any) -> Array:
+    logits, labels = mask_examples(where, logits.shape[:-1], logits, labels)
+    # Shifted before the small term is added, which would be rounded away beside a large logit.
+    adjusted = shift(logits) + jnp.asarray(tau * log_prior, logits.dtype)
+    return mask_losses(negative_log_likelihood(adjusted, labels), where)
+
+
+def mixup_loss(
+    logits: Any, labels_a: Any, labels_b: Any, lam: Any, *, loss: Callable[..., Array] = cross_entropy
+) -> Array:
+    """The loss of an input mixed from two: each label's loss in the share of its image (or feature, in BBN).
+
+    ``lam loss(x, y_a) + (1 - lam) loss(x, y_b)``.
+
+    Args:
+      logits: ``[..., C]`` of the mixed input.
+      labels_a, labels_b: integers ``[...]`` or probabilities ``[..., C]``, whatever ``loss`` takes.
+      lam: the share of the first, a scalar (one a batch) or ``[...]``.
+      loss: ``f(logits, labels)`` -> ``[...]``; bind its other arguments with ``functools.partial``.
+
+    Returns:
+      ``[...]``, one loss per example, unreduced.
+
+    Raises:
+      ValueError: as ``loss`` does; or if ``lam`` does not fit the examples.
+
+    Example:
+      >>> import numpy as np
+      >>> loss = mixup_loss(np.array([[2.0, 0.0]]), np.array([0]), np.array([1]), 0.75)
+      >>> print(np.asarray(loss).round(3))
+      [0.627]
+
+    Reference: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018, section 2; Zhou et al., BBN,
+    CVPR 2020, section 4.
+    """
+    of_a, of_b = loss(logits, labels_a), loss(logits, labels_b)
+    lam = jnp.asarray(lam, of_a.dtype)
+    if jnp.broadcast_shapes(lam.shape, of_a.shape) != of_a.shape:
+        raise ValueError(f"lam: expected a scalar or shape {list(of_a.shape)}, not {list(lam.shape)}")
+    return lam * of_a + (1 - lam) * of_b
