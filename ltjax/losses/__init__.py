@@ -1,23 +1,36 @@
 """Losses for long-tailed recognition: pure functions ``f(logits, labels, *, ..., where=None)``, jax only."""
 
+from ltjax.losses.embedding import lifted_structure_loss, proxy_loss, range_loss, triplet_loss
 from ltjax.losses.focal import focal_loss, sigmoid_focal_loss
+from ltjax.losses.graph import graph_matching_loss
 from ltjax.losses.margin import ldam_loss, margin_ranking_loss
 from ltjax.losses.reduction import weighted_mean
 from ltjax.losses.reslt import ResLTLoss, ResLTTerms, reslt_loss, reslt_terms
+from ltjax.losses.ride import RIDELoss, ride_loss
+from ltjax.losses.rotation import random_rotations, rotate
 from ltjax.losses.softmax import balanced_softmax_loss, cross_entropy, logit_adjusted_loss, mixup_loss
 
 __all__ = [
+    "RIDELoss",
     "ResLTLoss",
     "ResLTTerms",
     "balanced_softmax_loss",
     "cross_entropy",
     "focal_loss",
+    "graph_matching_loss",
     "ldam_loss",
+    "lifted_structure_loss",
     "logit_adjusted_loss",
     "margin_ranking_loss",
     "mixup_loss",
+    "proxy_loss",
+    "random_rotations",
+    "range_loss",
     "reslt_loss",
     "reslt_terms",
+    "ride_loss",
+    "rotate",
     "sigmoid_focal_loss",
+    "triplet_loss",
     "weighted_mean",
 ]

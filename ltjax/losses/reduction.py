@@ -50,5 +50,9 @@ def _weighted_mean(losses: Array, weights: Array, where: Any) -> Array:
         losses, weights = jnp.where(mask, losses, 0), jnp.where(mask, weights, 0)
     # An example of weight 0 has no part, even with an infinite loss.
     losses = jnp.where((weights == 0) & ~jnp.isfinite(losses), 0, losses)
-    divisor = jnp.sum(weights)
-    return jnp.where(divisor == 0, 0, jnp.sum(weights * losses) / jnp.where(divisor == 0, 1, divisor))
+    return divide_or_zero(jnp.sum(weights * losses), jnp.sum(weights))
+
+
+def divide_or_zero(total: Array, divisor: Array) -> Array:
+    """``total / divisor``, and 0 with finite gradients where the divisor is 0."""
+    return jnp.where(divisor == 0, 0, total / jnp.where(divisor == 0, 1, divisor))
