@@ -1,0 +1,21 @@
+"""Classifiers and scores on given features, without a training loop: pure functions, jax only.
+
+Kernels are ``[d, C]`` as in Flax. Inputs may be of any float dtype and are computed in at least float32; every matrix
+product is exact to that precision (``Precision.HIGHEST``).
+"""
+
+from ltjax.classifiers.exemplars import select_exemplars
+from ltjax.classifiers.linear import adjust_logits, causal_norm_logits, cosine_logits, lws_logits, tau_normalize
+from ltjax.classifiers.nearest_mean import class_means, ncm_logits, ncm_transform
+
+__all__ = [
+    "adjust_logits",
+    "causal_norm_logits",
+    "class_means",
+    "cosine_logits",
+    "lws_logits",
+    "ncm_logits",
+    "ncm_transform",
+    "select_exemplars",
+    "tau_normalize",
+]

@@ -1,0 +1,117 @@
+"""The nearest-class-mean classifier: transform, means, scores."""
+
+import functools
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from ltjax.classifiers.arrays import Array, as_float, check_examples, product, unit
+
+
+def class_means(features: Any, labels: Any, num_classes: int) -> Array:
+    """The mean feature of each class; zeros for a class without examples.
+
+    Args:
+      features: ``[N, d]``.
+      labels: integers ``[N]``; an example whose label is outside 0..num_classes-1 belongs to no class.
+      num_classes: C.
+
+    Returns:
+      ``[C, d]``, plain means: not normalised again, even when the features are.
+
+    Raises:
+      ValueError: if the shapes do not fit.
+
+    Example:
+      >>> import numpy as np
+      >>> print(class_means(np.array([[1.0, 0.0], [3.0, 2.0], [0.0, 5.0]]), np.array([0, 0, 2]), 3))
+      [[2. 1.]
+       [0. 0.]
+       [0. 5.]]
+
+    Reference: Kang et al., Decoupling Representation and Classifier, ICLR 2020, section 4.1 (NCM).
+    """
+    features, labels = check_examples(features, labels)
+    return _class_means(features, labels, num_classes)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _class_means(features: Array, labels: Array, num_classes: int) -> Array:
+    numbers = jnp.maximum(_class_sums(jnp.ones_like(features[:, :1]), labels, num_classes), 1)
+    means = _class_sums(features, labels, num_classes) / numbers
+    # The rounding of a long sum, taken off by a second pass over what it left.
+    residuals = features - means[jnp.clip(labels, 0, num_classes - 1)]
+    return means + _class_sums(residuals, labels, num_classes) / numbers
+
+
+def _class_sums(values: Array, labels: Array, num_classes: int) -> Array:
+    inside = (labels >= 0) & (labels < num_classes)
+    return jax.ops.segment_sum(values, jnp.where(inside, labels, num_classes), num_classes + 1)[:num_classes]
+
+
+def ncm_transform(features: Any, kind: Literal["raw", "l2", "centered_l2"] = "raw", mean: Any = None) -> Array:
+    """Features as the nearest-class-mean classifier takes them: transform, then ``class_means``, then ``ncm_logits``.
+
+    Args:
+      features: ``[..., d]``.
+      kind: "raw", "l2" ``x / |x|``, or "centered_l2" ``(x - mean) / |x - mean|``, the authors' default.
+      mean: ``[d]`` for "centered_l2": of ALL training features, for test features too. None takes the mean of these.
+
+    Returns:
+      ``[..., d]``.
+
+    Raises:
+      ValueError: if kind is unknown.
+
+    Example:
+      >>> import numpy as np
+      >>> print(ncm_transform(np.array([[3.0, 4.0]]), "l2"))
+      [[0.6 0.8]]
+      >>> print(ncm_transform(np.array([[3.0, 4.0]]), "centered_l2", mean=np.array([3.0, 0.0])))
+      [[0. 1.]]
+
+    Reference: Kang et al., Decoupling Representation and Classifier, ICLR 2020, section 4.1 (NCM).
+    """
+    features = as_float(features)
+    if kind not in ("raw", "l2", "centered_l2"):
+        raise ValueError(f"kind: unknown value '{kind}'; allowed: raw, l2, centered_l2")
+    if kind == "centered_l2":
+        centre = jnp.mean(features, axis=range(features.ndim - 1)) if mean is None else as_float(mean)
+        features = features - centre
+    return features if kind == "raw" else unit(features)
+
+
+def ncm_logits(features: Any, means: Any, *, metric: Literal["cosine", "dot", "euclidean"] = "cosine") -> Array:
+    """Scores of the nearest-class-mean classifier.
+
+    Args:
+      features: ``[..., d]``, transformed like those that the means were taken of.
+      means: ``[C, d]`` from ``class_means``.
+      metric: "cosine"; "dot", the plain product; "euclidean", minus the squared distance.
+
+    Returns:
+      ``[..., C]``.
+
+    Raises:
+      ValueError: if metric is unknown.
+
+    Example:
+      >>> import numpy as np
+      >>> print(ncm_logits(np.array([[1.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 1.0]]), metric="euclidean"))
+      [[-1. -2.]]
+
+    Reference: Kang et al., Decoupling Representation and Classifier, ICLR 2020, section 4.1 (NCM).
+    """
+    features, means = as_float(features), as_float(means)
+    if metric == "cosine":
+        return product(unit(features), unit(means).T)
+    if metric == "dot":
+        return product(features, means.T)
+    if metric == "euclidean":
+        # Distances do not move with the origin; near the means, less is lost to cancellation.
+        origin = jnp.mean(means, axis=0)
+        features, means = features - origin, means - origin
+        squares = jnp.sum(features**2, axis=-1, keepdims=True) + jnp.sum(means**2, axis=-1)
+        return -jnp.maximum(squares - 2 * product(features, means.T), 0)
+    raise ValueError(f"metric: unknown value '{metric}'; allowed: cosine, dot, euclidean")
