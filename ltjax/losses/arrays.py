@@ -28,8 +28,8 @@ def is_zero(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and value == 0
 
 
-def check_labels(logits_shape: tuple[int, ...], labels: Any, where: Any = None) -> Array:
-    """The labels as an array, hard ``[...]`` or soft ``[..., C]``, once their shape and that of the mask fit.
+def check_examples(logits_shape: tuple[int, ...], labels: Any, where: Any) -> tuple[Array, Array | None]:
+    """Labels, hard ``[...]`` or soft ``[..., C]``, and mask ``[...]`` or None, once they fit logits ``[..., C]``.
 
     Raises:
       ValueError: naming both shapes when they do not.
@@ -43,15 +43,35 @@ def check_labels(logits_shape: tuple[int, ...], labels: Any, where: Any = None) 
             f"labels: expected integers {list(logits_shape[:-1])} or probabilities {list(logits_shape)} for logits"
             f" {list(logits_shape)}, not {labels.dtype} {list(labels.shape)}"
         )
-    if where is not None:
-        check_mask(where, logits_shape[:-1])
-    return labels.astype(jnp.int32) if hard else as_float(labels)
+    return labels.astype(jnp.int32) if hard else as_float(labels), check_mask(where, logits_shape[:-1])
 
 
-def check_mask(where: Any, shape: tuple[int, ...]) -> None:
-    """Raises ValueError unless ``where`` broadcasts to one value per example."""
-    if jnp.broadcast_shapes(jnp.shape(where), shape) != shape:
-        raise ValueError(f"where: expected a mask of shape {list(shape)}, not {list(jnp.shape(where))}")
+def check_mask(where: Any, shape: tuple[int, ...]) -> Array | None:
+    """The mask with one bool per example, or None for none.
+
+    Raises:
+      ValueError: unless ``where`` broadcasts to the shape of the examples.
+    """
+    if where is None:
+        return None
+    mask = jnp.asarray(where, bool)
+    check_broadcast("where", mask.shape, shape)
+    return jnp.broadcast_to(mask, shape)
+
+
+def check_broadcast(name: str, shape: tuple[int, ...], to: tuple[int, ...]) -> None:
+    """Raises ValueError, naming the argument, unless it broadcasts to the shape of the examples."""
+    try:
+        fits = np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name}: expected a scalar or shape {list(to)}, not {list(shape)}")
+
+
+def all_if_none(where: Array | None, shape: tuple[int, ...]) -> Array:
+    """The mask, or one that keeps every example."""
+    return jnp.ones(shape, bool) if where is None else where
 
 
 def is_hard(labels: Array, logits: Array) -> bool:
@@ -59,21 +79,20 @@ def is_hard(labels: Array, logits: Array) -> bool:
     return labels.ndim == logits.ndim - 1
 
 
-def mask_examples(where: Any, shape: tuple[int, ...], *arrays: Array) -> tuple[Array, ...]:
-    """Zeroes the examples that are masked out, so that whatever they hold has finite values and gradients.
+def mask_examples(where: Array | None, *arrays: Array) -> tuple[Array, ...]:
+    """Zeroes the examples ``[...]`` or ``[..., d]`` that are masked out, so that whatever they hold stays finite.
 
-    ``shape`` is that of the examples, ``[...]``; the arrays are ``[...]`` or ``[..., d]``. The caller masks the result
-    once more: a mask on one side of the formula alone would let 0 * inf through the gradient.
+    The caller masks the result once more: a mask on one side of the formula alone would let 0 * inf through the
+    gradient.
     """
     if where is None:
         return arrays
-    mask = jnp.broadcast_to(jnp.asarray(where, bool), shape)
-    return tuple(jnp.where(jnp.expand_dims(mask, range(mask.ndim, a.ndim)), a, 0) for a in arrays)
+    return tuple(jnp.where(jnp.expand_dims(where, range(where.ndim, a.ndim)), a, 0) for a in arrays)
 
 
-def mask_losses(losses: Array, where: Any) -> Array:
+def mask_losses(losses: Array, where: Array | None) -> Array:
     """0 for the examples that are masked out."""
-    return losses if where is None else jnp.where(jnp.asarray(where, bool), losses, 0)
+    return losses if where is None else jnp.where(where, losses, 0)
 
 
 def shift(logits: Array) -> Array:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from ltjax.losses.arrays import Array, as_float, at_label, check_mask, of_label
+from ltjax.losses.arrays import Array, all_if_none, as_float, at_label, check_mask, mask_examples, of_label
 from ltjax.losses.distances import dot_all, l2_normalize, pairwise_squared_distances, square_root
 from ltjax.losses.reduction import divide_or_zero, weighted_mean
 
@@ -38,14 +38,13 @@ def lifted_structure_loss(features: Any, labels: Any, *, margin: Any = 1.0, wher
 
     Reference: Oh Song et al., Deep Metric Learning via Lifted Structured Feature Embedding, CVPR 2016, equation 4.
     """
-    return _lifted_structure(*_check(features, labels, where), margin, where)
+    return _lifted_structure(*_check(features, labels, where), margin)
 
 
 @jax.jit
-def _lifted_structure(features: Array, labels: Array, margin: Any, where: Any) -> Array:
-    features, exist, same = _pairs(features, labels, where)
+def _lifted_structure(features: Array, labels: Array, exist: Array, margin: Any) -> Array:
+    (features,), (same, negative) = mask_examples(exist, features), _pairs(labels, exist)
     distances = square_root(pairwise_squared_distances(features, features))
-    negative = exist[:, None] & exist & ~same
     has_negative = negative.any(axis=1)
     scores = jnp.where(negative, margin - distances, jnp.finfo(distances.dtype).min)
     total = jax.nn.logsumexp(jnp.where(has_negative[:, None], scores, 0), axis=1)
@@ -98,12 +97,12 @@ def range_loss(
     """
     if k < 1:
         raise ValueError(f"k: must be at least 1, not {k}")
-    return _range(*_check(features, labels, where), margin, alpha, beta, where, k=k)
+    return _range(*_check(features, labels, where), margin, alpha, beta, k=k)
 
 
 @functools.partial(jax.jit, static_argnames="k")
-def _range(features: Array, labels: Array, margin: Any, alpha: Any, beta: Any, where: Any, k: int) -> Array:
-    features, exist, same = _pairs(features, labels, where)
+def _range(features: Array, labels: Array, exist: Array, margin: Any, alpha: Any, beta: Any, k: int) -> Array:
+    (features,), (same, other) = mask_examples(exist, features), _pairs(labels, exist)
     pairs = jnp.where(jnp.triu(same, 1), pairwise_squared_distances(features, features), -1).ravel()
     # All pairs by class, the largest distance first: a class's ranges are then the first k of its run.
     classes = jnp.broadcast_to(labels[:, None], same.shape).ravel()
@@ -123,7 +122,6 @@ def _range(features: Array, labels: Array, margin: Any, alpha: Any, beta: Any, w
 
     members = same.astype(features.dtype)
     centres = divide_or_zero(dot_all(members, features.T), jnp.sum(members, axis=1, keepdims=True))
-    other = exist[:, None] & exist & ~same
     nearest = jnp.min(jnp.where(other, pairwise_squared_distances(centres, centres), jnp.inf))
     gap = jnp.where(other.any(), margin - jnp.where(other.any(), nearest, 0), 0)
     return alpha * jnp.sum(ranges) + beta * jax.nn.relu(gap)
@@ -170,17 +168,16 @@ def triplet_loss(
     """
     if form not in ("margin", "ratio"):
         raise ValueError(f"form: unknown value '{form}'; allowed: margin, ratio")
-    return _triplet(*_check(features, labels, where), margin, where, form=form, normalize=normalize)
+    return _triplet(*_check(features, labels, where), margin, form=form, normalize=normalize)
 
 
 @functools.partial(jax.jit, static_argnames=("form", "normalize"))
-def _triplet(features: Array, labels: Array, margin: Any, where: Any, form: str, normalize: bool) -> Array:
-    features, exist, same = _pairs(features, labels, where)
+def _triplet(features: Array, labels: Array, exist: Array, margin: Any, form: str, normalize: bool) -> Array:
+    (features,), (same, negative) = mask_examples(exist, features), _pairs(labels, exist)
     features = l2_normalize(features) if normalize else features
     squared = pairwise_squared_distances(features, features)
     distances = squared if form == "margin" else square_root(squared)
     positive = same & ~jnp.eye(len(labels), dtype=bool)
-    negative = exist[:, None] & exist & ~same
 
     @jax.checkpoint
     def of_anchor(row: tuple[Array, Array, Array]) -> tuple[Array, Array]:
@@ -221,17 +218,16 @@ def proxy_loss(features: Any, labels: Any, proxies: Any, *, normalize: bool = Tr
     Reference: Movshovitz-Attias et al., No Fuss Distance Metric Learning Using Proxies, ICCV 2017, equation 4 with
     proxies (algorithm 1).
     """
-    features, labels = _check(features, labels, where)
+    features, labels, exist = _check(features, labels, where)
     proxies = as_float(proxies)
     if proxies.ndim != 2 or proxies.shape[1] != features.shape[1] or len(proxies) < 2:
         raise ValueError(f"proxies: expected [C, {features.shape[1]}] with C >= 2, not {list(proxies.shape)}")
-    return _proxy(features, labels, proxies, where, normalize=normalize)
+    return _proxy(features, labels, exist, proxies, normalize=normalize)
 
 
 @functools.partial(jax.jit, static_argnames="normalize")
-def _proxy(features: Array, labels: Array, proxies: Array, where: Any, normalize: bool) -> Array:
-    features, exist, _ = _pairs(features, labels, where)
-    labels = jnp.where(exist, labels, 0)
+def _proxy(features: Array, labels: Array, exist: Array, proxies: Array, normalize: bool) -> Array:
+    features, labels = mask_examples(exist, features, labels)
     if normalize:
         features, proxies = l2_normalize(features), l2_normalize(proxies)
     squared = pairwise_squared_distances(features, proxies)
@@ -241,19 +237,16 @@ def _proxy(features: Array, labels: Array, proxies: Array, where: Any, normalize
     return weighted_mean(jnp.where((labels >= 0) & (labels < num_classes), losses, jnp.nan), exist)
 
 
-def _check(features: Any, labels: Any, where: Any) -> tuple[Array, Array]:
+def _check(features: Any, labels: Any, where: Any) -> tuple[Array, Array, Array]:
     features, labels = as_float(features), jnp.asarray(labels)
     if features.ndim != 2:
         raise ValueError(f"features: expected shape [B, d], not {list(features.shape)}")
     if labels.shape != features.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"labels: expected integers [{len(features)}], not {labels.dtype} {list(labels.shape)}")
-    if where is not None:
-        check_mask(where, labels.shape)
-    return features, labels
+    return features, labels, all_if_none(check_mask(where, labels.shape), labels.shape)
 
 
-def _pairs(features: Array, labels: Array, where: Any) -> tuple[Array, Array, Array]:
-    """Features with masked rows zeroed, which examples exist ``[B]``, and which pairs are of one class ``[B, B]``."""
-    exist = jnp.broadcast_to(jnp.asarray(True if where is None else where, bool), labels.shape)
-    same = (labels[:, None] == labels) & exist[:, None] & exist
-    return jnp.where(exist[:, None], features, 0), exist, same
+def _pairs(labels: Array, exist: Array) -> tuple[Array, Array]:
+    """Which pairs ``[B, B]`` of examples that exist are of one class, and which of two."""
+    pairs, same = exist[:, None] & exist, labels[:, None] == labels
+    return pairs & same, pairs & ~same

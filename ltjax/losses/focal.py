@@ -10,7 +10,7 @@ from ltjax.losses.arrays import (
     as_float,
     at_label,
     check_class_weights,
-    check_labels,
+    check_examples,
     is_hard,
     mask_examples,
     mask_losses,
@@ -48,13 +48,13 @@ def focal_loss(logits: Any, labels: Any, *, gamma: Any = 2.0, class_weights: Any
     Reference: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, equation 4.
     """
     logits = as_float(logits)
-    labels = check_labels(logits.shape, labels, where)
+    labels, where = check_examples(logits.shape, labels, where)
     return _focal_loss(logits, labels, gamma, check_class_weights(class_weights, logits.shape[-1]), where)
 
 
 @jax.jit
 def _focal_loss(logits: Array, labels: Array, gamma: Any, class_weights: Any, where: Any) -> Array:
-    logits, labels = mask_examples(where, logits.shape[:-1], logits, labels)
+    logits, labels = mask_examples(where, logits, labels)
     weights = None if class_weights is None else jnp.asarray(class_weights, logits.dtype)
     loss = negative_log_likelihood(logits, labels, class_weights=weights)
     # At l = 0 the power's derivative is infinite for gamma < 1, though the product's is 0.
@@ -97,13 +97,13 @@ def sigmoid_focal_loss(
     Based on Effective Number of Samples, CVPR 2019, section 4.3.
     """
     logits = as_float(logits)
-    labels = check_labels(logits.shape, labels, where)
+    labels, where = check_examples(logits.shape, labels, where)
     return _sigmoid_focal_loss(logits, labels, gamma, check_class_weights(class_weights, logits.shape[-1]), where)
 
 
 @jax.jit
 def _sigmoid_focal_loss(logits: Array, labels: Array, gamma: Any, class_weights: Any, where: Any) -> Array:
-    logits, labels = mask_examples(where, logits.shape[:-1], logits, labels)
+    logits, labels = mask_examples(where, logits, labels)
     num_classes = logits.shape[-1]
 
     def of_true_class(x: Array) -> Array:

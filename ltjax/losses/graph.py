@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ltjax.losses.arrays import Array, as_float, check_mask
+from ltjax.losses.arrays import Array, all_if_none, as_float, check_mask
 from ltjax.losses.distances import dot_all, l2_normalize, square_root, squared_distances
 
 
@@ -60,8 +60,7 @@ def graph_matching_loss(
         raise ValueError(f"similarity: unknown value '{similarity}'; allowed: cosine, negative_l2")
     if block_size is not None and block_size < 1:
         raise ValueError(f"block_size: must be at least 1, or None for the plain form, not {block_size}")
-    if where is not None:
-        check_mask(where, old.shape[:1])
+    where = check_mask(where, old.shape[:1])
     return _graph_matching_loss(old, new, temperature, where, similarity, normalize, block_size)
 
 
@@ -78,7 +77,7 @@ def _graph_matching_loss(
     old: Array, new: Array, temperature: Any, where: Any, similarity: str, normalize: bool, block_size: int | None
 ) -> Array:
     dtype = jnp.promote_types(old.dtype, new.dtype)
-    exist = jnp.broadcast_to(jnp.asarray(True if where is None else where, bool), old.shape[:1])
+    exist = all_if_none(where, old.shape[:1])
 
     def nodes(features: Array) -> _Nodes:
         features = jnp.where(exist[:, None], features.astype(dtype), 0)

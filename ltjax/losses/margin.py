@@ -10,7 +10,7 @@ from ltjax.losses.arrays import (
     Array,
     as_float,
     at_label,
-    check_labels,
+    check_examples,
     is_hard,
     is_traced,
     mask_examples,
@@ -70,13 +70,13 @@ def ldam_loss(
     section 3.2.
     """
     logits = as_float(logits)
-    labels = check_labels(logits.shape, labels, where)
+    labels, where = check_examples(logits.shape, labels, where)
     return _ldam_loss(logits, labels, margins_of(class_counts, logits.shape[-1], max_margin), scale, where)
 
 
 @jax.jit
 def _ldam_loss(logits: Array, labels: Array, margins: Any, scale: Any, where: Any) -> Array:
-    logits, labels = mask_examples(where, logits.shape[:-1], logits, labels)
+    logits, labels = mask_examples(where, logits, labels)
     adjusted = scale * subtract_margins(logits, labels, jnp.asarray(margins, logits.dtype))
     return mask_losses(negative_log_likelihood(adjusted, labels), where)
 
@@ -122,7 +122,7 @@ def margin_ranking_loss(
     al., Learning a Unified Classifier Incrementally via Rebalancing (LUCIR), CVPR 2019, section 3.4.
     """
     cosines = as_float(cosines)
-    labels = check_labels(cosines.shape, labels, where)
+    labels, where = check_examples(cosines.shape, labels, where)
     if not is_hard(labels, cosines):
         raise ValueError("labels: a margin needs one true class, integers, not probabilities")
     if top_k is not None and top_k < 1:
@@ -136,7 +136,7 @@ def margin_ranking_loss(
 
 def _margin_ranking(cosines: Array, labels: Array, margin: Any, negatives: Any, where: Any, top_k: Any) -> Array:
     num_classes = cosines.shape[-1]
-    cosines, labels = mask_examples(where, cosines.shape[:-1], cosines, labels)
+    cosines, labels = mask_examples(where, cosines, labels)
     allowed = ~at_label(labels, num_classes)
     if negatives is not None:
         allowed &= jnp.asarray(negatives, bool)

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ltjax.losses.arrays import Array, as_float, check_mask
+from ltjax.losses.arrays import Array, as_float, check_broadcast, check_mask
 
 
 def weighted_mean(losses: Any, weights: Any, where: Any = None) -> Array:
@@ -34,11 +34,8 @@ def weighted_mean(losses: Any, weights: Any, where: Any = None) -> Array:
       1.0
     """
     losses, weights = as_float(losses), as_float(weights)
-    if jnp.broadcast_shapes(losses.shape, weights.shape) != losses.shape:
-        raise ValueError(f"weights: expected to fit losses of shape {list(losses.shape)}, not {list(weights.shape)}")
-    if where is not None:
-        check_mask(where, losses.shape)
-    return _weighted_mean(losses, weights, where)
+    check_broadcast("weights", weights.shape, losses.shape)
+    return _weighted_mean(losses, weights, check_mask(where, losses.shape))
 
 
 @jax.jit
@@ -46,8 +43,7 @@ def _weighted_mean(losses: Array, weights: Array, where: Any) -> Array:
     dtype = jnp.promote_types(losses.dtype, weights.dtype)
     losses, weights = losses.astype(dtype), jnp.broadcast_to(weights, losses.shape).astype(dtype)
     if where is not None:
-        mask = jnp.asarray(where, bool)
-        losses, weights = jnp.where(mask, losses, 0), jnp.where(mask, weights, 0)
+        losses, weights = jnp.where(where, losses, 0), jnp.where(where, weights, 0)
     # An example of weight 0 has no part, even with an infinite loss.
     losses = jnp.where((weights == 0) & ~jnp.isfinite(losses), 0, losses)
     return divide_or_zero(jnp.sum(weights * losses), jnp.sum(weights))

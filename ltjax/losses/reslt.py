@@ -6,7 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.losses.arrays import Array, as_float, check_labels, is_traced, is_zero, mask_examples, of_label
+from ltjax.losses.arrays import (
+    Array,
+    all_if_none,
+    as_float,
+    check_examples,
+    is_traced,
+    is_zero,
+    mask_examples,
+    of_label,
+)
 from ltjax.losses.reduction import weighted_mean
 from ltjax.losses.softmax import negative_log_likelihood
 
@@ -57,7 +66,7 @@ def reslt_terms(
     branch_logits = as_float(branch_logits)
     if branch_logits.ndim < 2:
         raise ValueError(f"branch_logits: expected shape [K, ..., C], not {list(branch_logits.shape)}")
-    labels = check_labels(branch_logits.shape[1:], labels, where)
+    labels, where = check_examples(branch_logits.shape[1:], labels, where)
     masks = _check_masks(branch_masks, branch_logits.shape[0], branch_logits.shape[-1])
     epsilons = [None if is_zero(e) else e for e in (probability_epsilon, fusion_epsilon)]
     return _reslt_terms(branch_logits, labels, masks, *epsilons, where)
@@ -76,8 +85,8 @@ def _check_masks(branch_masks: Any, branches: int, num_classes: int) -> Array:
 
 @jax.jit
 def _reslt_terms(logits: Array, labels: Array, masks: Array, epsilon: Any, fusion_epsilon: Any, where: Any):
-    mask = jnp.broadcast_to(jnp.asarray(True if where is None else where, bool), logits.shape[1:-1])
-    logits, labels = jnp.where(mask[..., None], logits, 0), *mask_examples(mask, mask.shape, labels)
+    mask = all_if_none(where, logits.shape[1:-1])
+    logits, labels = jnp.where(mask[..., None], logits, 0), *mask_examples(mask, labels)
     fusion = jnp.where(mask, negative_log_likelihood(jnp.sum(logits, axis=0), labels, epsilon=fusion_epsilon), 0)
     weights = jax.vmap(lambda row: of_label(row.astype(logits.dtype), labels, logits.shape[-1]))(masks)
     weights = jnp.where(mask, weights, 0).astype(logits.dtype)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ltjax.losses.arrays import Array, as_float, check_labels, mask_examples, of_label, per_class
+from ltjax.losses.arrays import Array, all_if_none, as_float, check_examples, mask_examples, of_label, per_class
 from ltjax.losses.margin import margins_of, subtract_margins
 from ltjax.losses.reduction import divide_or_zero, weighted_mean
 from ltjax.losses.softmax import negative_log_likelihood
@@ -79,7 +79,7 @@ def ride_loss(
     expert_logits = as_float(expert_logits)
     if expert_logits.ndim < 2:
         raise ValueError(f"expert_logits: expected shape [E, ..., C], not {list(expert_logits.shape)}")
-    labels = check_labels(expert_logits.shape[1:], labels, where)
+    labels, where = check_examples(expert_logits.shape[1:], labels, where)
     num_classes = expert_logits.shape[-1]
     margins = scale * margins_of(class_counts, num_classes, MAX_MARGIN) if use_ldam else None
     frequency = per_class(class_counts, num_classes, lambda n, xp: num_classes * n / n.sum())
@@ -96,8 +96,8 @@ def _effective_number_weights(counts: Any, xp: Any) -> Any:
 @jax.jit
 def _ride_loss(logits: Array, labels: Array, tables: Any, factor: Any, rate: Any, reweight: Any, where: Any):
     margins, frequency, effective = tables
-    mask = jnp.broadcast_to(jnp.asarray(True if where is None else where, bool), logits.shape[1:-1])
-    logits, labels = jnp.where(mask[..., None], logits, 0), *mask_examples(mask, mask.shape, labels)
+    mask = all_if_none(where, logits.shape[1:-1])
+    logits, labels = jnp.where(mask[..., None], logits, 0), *mask_examples(mask, labels)
     reweight = jnp.asarray(False if margins is None else reweight, bool)
 
     class_weights = jnp.where(reweight, effective, 1)

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ltjax.losses.arrays import Array
+from ltjax.losses.arrays import Array, check_broadcast
 
 
 def rotate(images: Any, quarter_turns: Any) -> Array:
@@ -32,14 +32,9 @@ def rotate(images: Any, quarter_turns: Any) -> Array:
     images, quarter_turns = jnp.asarray(images), jnp.asarray(quarter_turns)
     if images.ndim < 3 or images.shape[-3] != images.shape[-2]:
         raise ValueError(f"images: expected square ones, [..., H, H, C], not {list(images.shape)}")
-    leading = images.shape[:-3]
-    if (
-        not jnp.issubdtype(quarter_turns.dtype, jnp.integer)
-        or jnp.broadcast_shapes(quarter_turns.shape, leading) != leading
-    ):
-        raise ValueError(
-            f"quarter_turns: expected integers {list(leading)}, not {quarter_turns.dtype} {list(quarter_turns.shape)}"
-        )
+    if not jnp.issubdtype(quarter_turns.dtype, jnp.integer):
+        raise ValueError(f"quarter_turns: expected integers, not {quarter_turns.dtype}")
+    check_broadcast("quarter_turns", quarter_turns.shape, images.shape[:-3])
     return _rotate(images, quarter_turns)
 
 

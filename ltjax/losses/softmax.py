@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from ltjax.losses.arrays import (
     Array,
     as_float,
-    check_labels,
+    check_broadcast,
+    check_examples,
     is_hard,
     is_zero,
     mask_examples,
@@ -75,13 +76,13 @@ def cross_entropy(logits: Any, labels: Any, *, label_smoothing: Any = 0.0, where
       [0.408 1.099]
     """
     logits = as_float(logits)
-    labels = check_labels(logits.shape, labels, where)
+    labels, where = check_examples(logits.shape, labels, where)
     return _cross_entropy(logits, labels, None if is_zero(label_smoothing) else label_smoothing, where)
 
 
 @jax.jit
 def _cross_entropy(logits: Array, labels: Array, smoothing: Any, where: Any) -> Array:
-    logits, labels = mask_examples(where, logits.shape[:-1], logits, labels)
+    logits, labels = mask_examples(where, logits, labels)
     return mask_losses(negative_log_likelihood(logits, labels, smoothing=smoothing), where)
 
 
@@ -143,14 +144,14 @@ def logit_adjusted_loss(logits: Any, labels: Any, *, class_counts: Any, tau: Any
     Reference: Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021, equation 10.
     """
     logits = as_float(logits)
-    labels = check_labels(logits.shape, labels, where)
+    labels, where = check_examples(logits.shape, labels, where)
     log_prior = per_class(class_counts, logits.shape[-1], lambda n, xp: xp.log(n / n.sum()))
     return _adjusted_cross_entropy(logits, labels, log_prior, tau, where)
 
 
 @jax.jit
 def _adjusted_cross_entropy(logits: Array, labels: Array, log_prior: Any, tau: Any, where: Any) -> Array:
-    logits, labels = mask_examples(where, logits.shape[:-1], logits, labels)
+    logits, labels = mask_examples(where, logits, labels)
     # Shifted before the small term is added, which would be rounded away beside a large logit.
     adjusted = shift(logits) + jnp.asarray(tau * log_prior, logits.dtype)
     return mask_losses(negative_log_likelihood(adjusted, labels), where)
@@ -186,6 +187,5 @@ def mixup_loss(
     """
     of_a, of_b = loss(logits, labels_a), loss(logits, labels_b)
     lam = jnp.asarray(lam, of_a.dtype)
-    if jnp.broadcast_shapes(lam.shape, of_a.shape) != of_a.shape:
-        raise ValueError(f"lam: expected a scalar or shape {list(of_a.shape)}, not {list(lam.shape)}")
+    check_broadcast("lam", lam.shape, of_a.shape)
     return lam * of_a + (1 - lam) * of_b

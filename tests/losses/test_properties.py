@@ -1,0 +1,174 @@
+"""What must hold of every public loss; ``catalogue`` names the exceptions and their reasons."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from tests.losses.catalogue import ENTRIES, NUM_CLASSES, ids, public_losses
+
+
+def entries(without: str):
+    """Parametrises over the entries that have no exception from a property."""
+    chosen = [e for e in ENTRIES if without not in e.exceptions]
+    return pytest.mark.parametrize("entry", chosen, ids=ids(chosen))
+
+
+def assert_finite(tree):
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
+
+
+def test_every_public_loss_is_listed():
+    assert {e.name for e in ENTRIES} == public_losses()
+
+
+@entries("jit")
+def test_jit_changes_nothing(entry):
+    x, y = entry.inputs()
+    with jax.disable_jit():
+        plain = entry.loss(x, y)
+    np.testing.assert_allclose(jax.jit(entry.loss)(x, y), plain, rtol=2e-5, atol=1e-6)
+
+
+@entries("vmap")
+def test_vmap_is_a_loop(entry):
+    if entry.per_example:
+        # Over the examples: each stands alone.
+        x, y = entry.inputs()
+        got = jax.vmap(entry.loss, in_axes=(entry.batch_axis, 0))(x, y)
+        np.testing.assert_allclose(got, entry.loss(x, y), rtol=1e-5, atol=1e-6)
+        return
+    batches = [entry.inputs(seed=s) for s in range(3)]
+    x, y = (jnp.stack(parts) for parts in zip(*batches, strict=True))
+    expected = [entry.loss(*b) for b in batches]
+    np.testing.assert_allclose(jax.vmap(entry.loss)(x, y), expected, rtol=1e-5, atol=1e-6)
+
+
+@entries("leading")
+def test_leading_shapes_are_arbitrary(entry):
+    x, y = entry.inputs((6,))
+    flat = entry.loss(x, y)
+    for leading in [(2, 3), (1, 6, 1), (3, 1, 2)]:
+        got = entry.loss(x.reshape(*x.shape[: entry.batch_axis], *leading, -1), y.reshape(leading))
+        expected = jnp.reshape(flat, leading) if entry.per_example else flat
+        assert got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    if entry.per_example:
+        one = entry.loss(x[..., 0, :], y[0])
+        assert one.shape == ()
+        np.testing.assert_allclose(one, flat[0], rtol=1e-5, atol=1e-6)
+        assert entry.loss(x[..., :0, :], y[:0]).shape == (0,)
+
+
+@entries("where")
+def test_masked_examples_count_nowhere_whatever_they_hold(entry):
+    x, y = entry.inputs((9,), seed=1)
+    keep = np.array([True, False, True, True, True, False, True, True, False])
+    expected = entry.loss(x[..., keep, :], y[keep])
+    for garbage in (0.0, jnp.nan, jnp.inf, -jnp.inf, 1e30):
+        dirty = jnp.where(jnp.asarray(keep)[:, None], x, garbage)
+        labels = jnp.where(jnp.asarray(keep), y, -1)
+        got = entry.loss(dirty, labels, jnp.asarray(keep))
+        if entry.per_example:
+            assert got[~keep].tolist() == [0, 0, 0]
+            got = got[keep]
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+        gradient = jax.grad(entry.scalar)(dirty, labels, jnp.asarray(keep))
+        assert_finite(gradient)
+        assert (gradient[..., ~keep, :] == 0).all()
+
+
+@entries("where")
+def test_everything_masked_is_zero_with_a_zero_gradient(entry):
+    x, y = entry.inputs()
+    value, gradient = jax.value_and_grad(entry.scalar)(x, y, jnp.zeros(6, bool))
+    assert value == 0
+    assert (gradient == 0).all()
+
+
+@entries("extreme")
+@pytest.mark.parametrize("size", [1e4, 1e-30, 0.0])
+def test_extreme_inputs_stay_finite(entry, size):
+    x, y = entry.inputs((8,), seed=2)
+    x = jnp.where(x > 0, size, -size)  # with equal entries among them
+    assert_finite(jax.value_and_grad(entry.scalar)(x, y))
+
+
+@entries("extreme")
+@pytest.mark.parametrize("label", range(NUM_CLASSES))
+def test_right_and_wrong_with_certainty_stay_finite(entry, label):
+    x, _ = entry.inputs((2,))
+    certain = jnp.stack([jax.nn.one_hot(0, entry.width), -jax.nn.one_hot(0, entry.width)]) * 1e4
+    x = jnp.broadcast_to(certain, x.shape)
+    assert_finite(jax.value_and_grad(entry.scalar)(x, jnp.full(2, label)))
+
+
+@entries("dtype")
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_halves_are_computed_in_float32(entry, dtype):
+    x, y = entry.inputs()
+    half = x.astype(dtype)
+    got = entry.loss(half, y)
+    assert got.dtype == jnp.float32
+    np.testing.assert_allclose(got, entry.loss(half.astype(jnp.float32), y), rtol=1e-5, atol=1e-6)
+    assert jax.grad(entry.scalar)(half, y).dtype == dtype
+
+
+@entries("dtype")
+def test_float64_stays_float64(entry):
+    x, y = entry.inputs()
+    single = entry.loss(x, y)
+    with jax.enable_x64(True):
+        wide = entry.loss(np.asarray(x, np.float64), np.asarray(y))
+        assert wide.dtype == jnp.float64
+    np.testing.assert_allclose(single, wide, rtol=1e-4, atol=1e-5)
+
+
+@entries("dtype")
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.int16])
+def test_labels_of_any_integer_dtype(entry, dtype):
+    x, y = entry.inputs()
+    np.testing.assert_array_equal(entry.loss(x, jnp.asarray(np.asarray(y).astype(dtype))), entry.loss(x, y))
+
+
+@entries("soft")
+def test_soft_labels_that_are_hard_give_the_same(entry):
+    x, y = entry.inputs()
+    if entry.name == "mixup_loss":
+        # The catalogue reverses soft labels for the second one; compare a mixture with itself.
+        y = jnp.full_like(y, NUM_CLASSES // 2)
+        np.testing.assert_allclose(
+            entry.loss(x, jax.nn.one_hot(y, NUM_CLASSES)), jax.nn.logsumexp(x, -1) - x[..., 2], rtol=1e-5
+        )
+        return
+    soft = jax.nn.one_hot(y, NUM_CLASSES)
+    np.testing.assert_allclose(entry.loss(x, soft), entry.loss(x, y), rtol=1e-5, atol=1e-6)
+    hard_gradient, soft_gradient = jax.grad(entry.scalar)(x, y), jax.grad(entry.scalar)(x, soft)
+    np.testing.assert_allclose(soft_gradient, hard_gradient, rtol=1e-4, atol=1e-6)
+
+
+@entries("soft")
+def test_soft_labels_have_right_gradients(entry):
+    rng = np.random.default_rng(3)
+    with jax.enable_x64(True):
+        x, _ = entry.inputs((4,))
+        soft = jnp.asarray(rng.dirichlet(np.ones(NUM_CLASSES), 4))
+        check_grads(lambda x: entry.scalar(x, soft), (jnp.asarray(x, jnp.float64),), order=1, modes=["fwd", "rev"])
+
+
+@entries("shift")
+def test_a_constant_added_to_the_logits_changes_nothing(entry):
+    x, y = entry.inputs()
+    constant = np.random.default_rng(4).normal(size=(6, 1)).astype(np.float32)
+    np.testing.assert_allclose(entry.loss(x + constant, y), entry.loss(x, y), rtol=2e-5, atol=1e-5)
+
+
+@entries("check_grads")
+def test_gradients_are_those_of_finite_differences(entry):
+    with jax.enable_x64(True):
+        x, y = entry.inputs(seed=5)
+        x = jnp.asarray(x, jnp.float64)
+        check_grads(lambda x: entry.scalar(x, y), (x,), order=1, modes=["fwd", "rev"], eps=1e-5)
+        where = jnp.arange(6) % 3 != 0
+        check_grads(lambda x: entry.scalar(x, y, where), (x,), order=1, modes=["rev"], eps=1e-5)
