@@ -126,7 +126,9 @@ def _update(counters: Counters, predictions: Any, labels: Any, where: Any) -> Co
 
 def _count(size: int, index: Any, weights: Any) -> Any:
     """How much of the integer weights falls on each index ``[size]``."""
-    return jnp.sum(jnp.where(index[:, None] == jnp.arange(size), weights.astype(jnp.int32)[:, None], 0), axis=0)
+    return jnp.sum(
+        jnp.where(index[:, None] == jnp.arange(size), weights.astype(jnp.int32)[:, None], 0), axis=0, dtype=jnp.int32
+    )
 
 
 def _cells(size: int, rows: Any, columns: Any, weights: Any) -> Any:

@@ -114,6 +114,14 @@ def test_expected_calibration_error_is_that_of_the_definition():
     assert got == pytest.approx(expected, abs=2e-6)
 
 
+def test_counters_keep_their_dtype_where_float64_is_enabled():
+    with jax.enable_x64(True):
+        counters = metrics.create(3, calibration_bins=5)
+        updated = metrics.update(counters, np.eye(3), np.arange(3))
+        assert [leaf.dtype for leaf in jax.tree.leaves(updated)] == [np.int32] * 7
+        assert metrics.overall_accuracy(updated) == 1
+
+
 def test_confidences_of_a_large_bin_do_not_overflow():
     counters = metrics.create(2, calibration_bins=3)
     logits, labels = jnp.tile(jnp.array([[50.0, 0.0]]), (100_000, 1)), jnp.zeros(100_000, int)

@@ -33,4 +33,4 @@ def check_examples(features: Any, labels: Any) -> tuple[Array, Array]:
     if features.ndim != 2 or labels.shape != features.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
         shapes = f"{list(features.shape)} and {labels.dtype} {list(labels.shape)}"
         raise ValueError(f"features, labels: expected [N, d] and integers [N], not {shapes}")
-    return features, labels
+    return features, labels.astype(jnp.int32)

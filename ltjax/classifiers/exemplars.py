@@ -124,7 +124,7 @@ def _over_chunks(features: Array, labels: Array, start: Any, step: Any) -> Any:
 
     def of_chunk(i: Array, carry: Any) -> Any:
         # The last piece reaches back to be whole (padding would copy the features); what came before has no label.
-        begin = jnp.minimum(i * size, count - size)
+        begin = jnp.minimum(i * size, count - size).astype(jnp.int32)
         index = begin + jnp.arange(size, dtype=jnp.int32)
         rows = jax.lax.dynamic_slice_in_dim(features, begin, size)
         of_rows = jax.lax.dynamic_slice_in_dim(labels, begin, size)

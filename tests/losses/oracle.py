@@ -1,0 +1,206 @@
+"""Every loss a second time: loops over examples, classes and pairs, plain float64 numpy, written from the equations."""
+
+import itertools
+import math
+
+import numpy as np
+
+
+def softmax(x):
+    e = [math.exp(v - max(x)) for v in x]
+    return [v / sum(e) for v in e]
+
+
+def soft(y, num_classes):
+    return [float(k == y) for k in range(num_classes)] if np.ndim(y) == 0 else list(y)
+
+
+def cross_entropy_one(x, t):
+    top = max(x)
+    log_total = top + math.log(sum(math.exp(v - top) for v in x))
+    return sum(tk * (log_total - v) for v, tk in zip(x, t, strict=True))
+
+
+def cross_entropy(x, y, label_smoothing=0.0):
+    c = x.shape[1]
+    return [
+        cross_entropy_one(row, [(1 - label_smoothing) * t + label_smoothing / c for t in soft(label, c)])
+        for row, label in zip(x, y, strict=True)
+    ]
+
+
+def focal_loss(x, y, gamma, class_weights):
+    out = []
+    for row, label in zip(x, y, strict=True):
+        t = soft(label, len(row))
+        value = cross_entropy_one(row, [tk * wk for tk, wk in zip(t, class_weights, strict=True)])
+        out.append((1 - math.exp(-value)) ** gamma * value)
+    return out
+
+
+def sigmoid_focal_loss(x, y, gamma, class_weights):
+    out = []
+    for row, label in zip(x, y, strict=True):
+        t, total = soft(label, len(row)), 0.0
+        for v, tk in zip(row, t, strict=True):
+            p = 1 / (1 + math.exp(-v))
+            total += (tk * (1 - p) ** gamma + (1 - tk) * p**gamma) * (-tk * math.log(p) - (1 - tk) * math.log(1 - p))
+        out.append(total * sum(tk * wk for tk, wk in zip(t, class_weights, strict=True)))
+    return out
+
+
+def margins(counts, largest):
+    raw = [n**-0.25 for n in counts]
+    return [largest * v / max(raw) for v in raw]
+
+
+def ldam_loss(x, y, counts, max_margin, scale):
+    out = []
+    for row, label in zip(x, y, strict=True):
+        t = soft(label, len(row))
+        z = [scale * (v - tk * m) for v, tk, m in zip(row, t, margins(counts, max_margin), strict=True)]
+        out.append(cross_entropy_one(z, t))
+    return out
+
+
+def logit_adjusted_loss(x, y, counts, tau):
+    prior = [n / sum(counts) for n in counts]
+    return [
+        cross_entropy_one([v + tau * math.log(p) for v, p in zip(row, prior, strict=True)], soft(label, len(row)))
+        for row, label in zip(x, y, strict=True)
+    ]
+
+
+def reslt_loss(branches, y, masks, alpha, divisor, probability_epsilon, fusion_epsilon):
+    def j(x, label, epsilon):
+        return -math.log(softmax(x)[label] + epsilon)
+
+    fusion = np.mean([j(branches[:, i].sum(0), label, fusion_epsilon) for i, label in enumerate(y)])
+    members = [
+        [j(branches[k, i], label, probability_epsilon) for i, label in enumerate(y) if masks[k][label]]
+        for k in range(len(branches))
+    ]
+    if divisor == "pooled":
+        branch = sum(map(sum, members)) / sum(map(len, members))
+    else:
+        branch = sum(sum(m) / len(m) for m in members if m)
+    return (1 - alpha) * fusion + alpha * branch
+
+
+def ride_loss(experts, y, counts, diversity, use_ldam, scale, factor, reweight):
+    number, batch, c = experts.shape
+    reweight = reweight and use_ldam
+    w, t = [1.0] * c, [1.0] * c
+    if reweight:
+        w = [(1 - 0.9999) / (1 - 0.9999**n) for n in counts]
+        w = [v / sum(w) * c for v in w]
+        q = [1 - factor + factor * c * n / sum(counts) for n in counts]
+        t = [v / max(q) for v in q]
+    m = margins(counts, 0.5) if use_ldam else [0.0] * c
+    mean = experts.mean(0)
+    total = 0.0
+    for e in range(number):
+        judged = mean if diversity == 0 else experts[e]
+        above = below = divergence = 0.0
+        for i in range(batch):
+            z = [v - (scale * m[k] if k == y[i] else 0) for k, v in enumerate(judged[i])]
+            above += w[y[i]] * cross_entropy_one(z, soft(y[i], c))
+            below += w[y[i]]
+            p = softmax([v / tk for v, tk in zip(mean[i], t, strict=True)])
+            q = softmax([v / tk for v, tk in zip(experts[e, i], t, strict=True)])
+            divergence += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+        total += above / below + diversity * (sum(t) / c) ** 2 * divergence / batch
+    return total
+
+
+def graph_matching_loss(old, new, similarity, normalize, temperature):
+    if normalize:
+        old = [v / np.linalg.norm(v) for v in old]
+        new = [v / np.linalg.norm(v) for v in new]
+    mu = []
+    for z in old:
+        distances = [np.linalg.norm(z - v) for v in new]
+        if similarity == "cosine":
+            scores = [z @ v / np.linalg.norm(z) / np.linalg.norm(v) for v in new]
+        else:
+            scores = [-d for d in distances]
+        mu.append(np.dot(softmax([s / temperature for s in scores]), distances))
+    return mu
+
+
+def margin_ranking_loss(cosines, y, margin, top_k, negatives):
+    out = []
+    for row, label in zip(cosines, y, strict=True):
+        others = sorted((v for k, v in enumerate(row) if k != label and negatives[k]), reverse=True)
+        out.append(sum(max(0, margin - row[label] + v) for v in others[:top_k]))
+    return out
+
+
+def distance(a, b):
+    return float(np.linalg.norm(a - b))
+
+
+def lifted_structure_loss(x, y, margin):
+    pairs = [(i, j) for i, j in itertools.combinations(range(len(y)), 2) if y[i] == y[j]]
+    total = 0.0
+    for i, j in pairs:
+        negative = sum(math.exp(margin - distance(x[a], x[k])) for a in (i, j) for k in range(len(y)) if y[k] != y[a])
+        if negative:
+            total += max(0, math.log(negative) + distance(x[i], x[j])) ** 2
+    return total / (2 * len(pairs)) if pairs else 0.0
+
+
+def range_loss(x, y, k, margin, alpha, beta):
+    intra, centres = 0.0, []
+    for c in sorted(set(y)):
+        members = [v for v, label in zip(x, y, strict=True) if label == c]
+        centres.append(np.mean(members, axis=0))
+        ranges = sorted((distance(a, b) ** 2 for a, b in itertools.combinations(members, 2)), reverse=True)[:k]
+        intra += len(ranges) / sum(1 / r for r in ranges) if ranges else 0.0
+    gaps = [distance(a, b) ** 2 for a, b in itertools.combinations(centres, 2)]
+    return alpha * intra + beta * (max(0, margin - min(gaps)) if gaps else 0.0)
+
+
+def triplet_loss(x, y, margin, form, normalize):
+    if normalize:
+        x = [v / np.linalg.norm(v) for v in x]
+    values = []
+    for a, p, n in itertools.permutations(range(len(y)), 3):
+        if y[a] == y[p] != y[n]:
+            near, far = distance(x[a], x[p]), distance(x[a], x[n])
+            if form == "margin":
+                values.append(max(0, near**2 - far**2 + margin))
+            else:
+                values.append((math.exp(near) / (math.exp(near) + math.exp(far))) ** 2)
+    return np.mean(values) if values else 0.0
+
+
+def proxy_loss(x, y, proxies, normalize):
+    if normalize:
+        x = [v / np.linalg.norm(v) for v in x]
+        proxies = [v / np.linalg.norm(v) for v in proxies]
+    values = []
+    for v, label in zip(x, y, strict=True):
+        d = [distance(v, p) ** 2 for p in proxies]
+        values.append(d[label] + math.log(sum(math.exp(-dk) for k, dk in enumerate(d) if k != label)))
+    return np.mean(values)
+
+
+def select_exemplars(x, y, per_class, similarity, num_classes):
+    def s(a, b):
+        return a @ b / np.linalg.norm(a) / np.linalg.norm(b) if similarity == "cosine" else -distance(a, b)
+
+    picks = []
+    for c in range(num_classes):
+        left = [i for i, label in enumerate(y) if label == c]
+        centre, chosen = np.mean(x[left], axis=0) if left else None, []
+        while left and len(chosen) < per_class:
+            query = centre
+            if chosen:
+                p = softmax([s(centre, x[i]) for i in chosen])
+                query = centre + (centre - sum(pi * x[i] for pi, i in zip(p, chosen, strict=True)))
+            best = max(left, key=lambda i: s(query, x[i]))
+            chosen.append(best)
+            left.remove(best)
+        picks.append(chosen + [-1] * (per_class - len(chosen)))
+    return picks

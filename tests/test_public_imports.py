@@ -1,0 +1,47 @@
+"""The public modules in a fresh interpreter: without the training stack, in about the time jax itself takes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PUBLIC = ["ltjax.losses", "ltjax.classifiers", "ltjax.class_counts", "ltjax.metrics"]
+STACK = ["flax", "optax", "orbax", "grain", "tensorflow_datasets", "PIL", "ml_collections", "tensorflow", "matplotlib"]
+
+
+def run(code: str, environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_importing_loads_nothing_of_the_training_stack(module):
+    loaded = run(f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))").split()
+    assert not set(loaded) & set(STACK)
+
+
+def test_class_counts_do_not_even_load_jax():
+    # The data workers are processes of their own, which a copy of jax would make slow to start.
+    assert run("import sys, ltjax.class_counts; print('jax' in sys.modules)").strip() == "False"
+
+
+def test_importing_takes_little_longer_than_jax():
+    code = "import time; import jax; s = time.perf_counter(); import {}; print(time.perf_counter() - s)"
+    shares = [float(run(code.format(", ".join(PUBLIC)))) for _ in range(3)]
+    whole = float(run("import time; s = time.perf_counter(); import jax; print(time.perf_counter() - s)"))
+    # The machine may be busy: the best of three, against a generous bound.
+    assert min(shares) < max(0.5 * whole, 0.2), f"{min(shares):.2f} s after jax, which takes {whole:.2f} s"
+
+
+def test_importing_computes_nothing():
+    # A device array made at import would start the backend, before the program can choose its platform.
+    run(f"import {', '.join(PUBLIC)}", {"JAX_PLATFORMS": "no_such_platform"})
