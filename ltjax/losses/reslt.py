@@ -1,0 +1,154 @@
+"""The loss of ResLT: branches that specialise on the rarer classes, and their sum."""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax.losses.arrays import Array, as_float, check_labels, is_traced, is_zero, mask_examples, of_label
+from ltjax.losses.reduction import weighted_mean
+from ltjax.losses.softmax import negative_log_likelihood
+
+
+class ResLTTerms(NamedTuple):
+    """Losses per example and what each weighs: ``[B]`` of the fused logits, ``[K, B]`` of the branches."""
+
+    fusion: Array
+    fusion_weights: Array
+    branch: Array
+    branch_weights: Array
+
+
+class ResLTLoss(NamedTuple):
+    """Scalars: ``total = (1 - alpha) fusion + alpha branch``."""
+
+    total: Array
+    fusion: Array
+    branch: Array
+
+
+def reslt_terms(
+    branch_logits: Any,
+    labels: Any,
+    *,
+    branch_masks: Any,
+    probability_epsilon: Any = 0.0,
+    fusion_epsilon: Any = 0.0,
+    where: Any = None,
+) -> ResLTTerms:
+    """The per-example terms of the ResLT loss, before any mean: what ``reslt_loss`` and a training loop reduce.
+
+    Args, errors: as for ``reslt_loss``.
+
+    Returns:
+      ``ResLTTerms``: fusion ``[B]`` = J(sum_k x_k, y); branch ``[K, B]`` = J(x_k, y), 0 where y is no member of
+      branch k; the weights are 1 for what counts and 0 for what does not (``where``, and membership). For soft labels
+      membership is the mass of the label inside the branch. The pooled divisor is the sum of ``branch_weights``.
+
+    Example:
+      >>> import numpy as np
+      >>> masks = np.array([[True, True], [False, True]])
+      >>> terms = reslt_terms(np.zeros((2, 3, 2)), np.array([0, 1, 1]), branch_masks=masks)
+      >>> print(np.asarray(terms.branch).round(3))
+      [[0.693 0.693 0.693]
+       [0.    0.693 0.693]]
+    """
+    branch_logits = as_float(branch_logits)
+    if branch_logits.ndim < 2:
+        raise ValueError(f"branch_logits: expected shape [K, ..., C], not {list(branch_logits.shape)}")
+    labels = check_labels(branch_logits.shape[1:], labels, where)
+    masks = _check_masks(branch_masks, branch_logits.shape[0], branch_logits.shape[-1])
+    epsilons = [None if is_zero(e) else e for e in (probability_epsilon, fusion_epsilon)]
+    return _reslt_terms(branch_logits, labels, masks, *epsilons, where)
+
+
+def _check_masks(branch_masks: Any, branches: int, num_classes: int) -> Array:
+    if np.shape(branch_masks) != (branches, num_classes):
+        raise ValueError(f"branch_masks: expected shape {[branches, num_classes]}, not {list(np.shape(branch_masks))}")
+    if not is_traced(branch_masks):
+        masks = np.asarray(branch_masks).astype(bool)
+        if not masks[0].all():
+            raise ValueError(f"branch_masks: row 0 must hold every class; class {np.argmin(masks[0])} is missing")
+        return jnp.asarray(masks)
+    return branch_masks.astype(bool)
+
+
+@jax.jit
+def _reslt_terms(logits: Array, labels: Array, masks: Array, epsilon: Any, fusion_epsilon: Any, where: Any):
+    mask = jnp.broadcast_to(jnp.asarray(True if where is None else where, bool), logits.shape[1:-1])
+    logits, labels = jnp.where(mask[..., None], logits, 0), *mask_examples(mask, mask.shape, labels)
+    fusion = jnp.where(mask, negative_log_likelihood(jnp.sum(logits, axis=0), labels, epsilon=fusion_epsilon), 0)
+    weights = jax.vmap(lambda row: of_label(row.astype(logits.dtype), labels, logits.shape[-1]))(masks)
+    weights = jnp.where(mask, weights, 0).astype(logits.dtype)
+    # Logits of an example that is no member must not reach the formula: 0 * inf would be its gradient.
+    member = weights > 0
+    branch = jax.vmap(lambda x: negative_log_likelihood(x, labels, epsilon=epsilon))(
+        jnp.where(member[..., None], logits, 0)
+    )
+    return ResLTTerms(fusion, mask.astype(logits.dtype), jnp.where(member, branch, 0), weights)
+
+
+def reslt_loss(
+    branch_logits: Any,
+    labels: Any,
+    *,
+    branch_masks: Any,
+    alpha: Any,
+    divisor: Literal["pooled", "subset_means"] = "pooled",
+    probability_epsilon: Any = 0.0,
+    fusion_epsilon: Any = 0.0,
+    where: Any = None,
+) -> ResLTLoss:
+    """The loss of ResLT: the fused logits learn every class, the branches all / medium and tail / tail.
+
+    Equations 1 to 3: ``total = (1 - alpha) F + alpha I`` with ``F = mean_i J(sum_k x_k, y)`` and I the branches'
+    own losses, ``J(x, y) = -log(softmax(x)_y + epsilon)``. ``divisor="pooled"`` (the authors' code): ``I = sum of all
+    counted J / their number``. ``divisor="subset_means"`` (the paper as printed): the sum over branches of the mean
+    over the branch's members.
+
+    Args:
+      branch_logits: ``[K, B, C]`` (or ``[K, ..., C]``), any float dtype; computed in at least float32.
+      labels: integers ``[B]`` in 0..C-1, or probabilities ``[B, C]`` (the mass inside a branch then weighs its term).
+        A label outside gives NaN, unless masked.
+      branch_masks: bool ``[K, C]``, row 0 all true: the classes that branch k learns
+        (``ltjax.class_counts.branch_masks``); numpy or traced. A branch without members in the batch contributes 0,
+        with finite gradients.
+      alpha: the weight of the branches against the fusion, 0 to 1.
+      divisor: "pooled" or "subset_means".
+      probability_epsilon, fusion_epsilon: 0 is exact; 1e-7 reproduces the authors' forms (CIFAR: the branches only,
+        ImageNet-LT: both), which have no gradient where the true class has a probability far below it.
+      where: bool ``[B]``; masked examples count nowhere.
+
+    Returns:
+      ``ResLTLoss(total, fusion, branch)``, scalars.
+
+    Raises:
+      ValueError: if shapes do not fit, row 0 of concrete masks misses a class (named), or divisor is unknown. Masks
+        that are traced by the caller's jit are not checked.
+
+    Example:
+      >>> import numpy as np
+      >>> masks = np.array([[True, True, True], [False, True, True], [False, False, True]])
+      >>> loss = reslt_loss(np.zeros((3, 4, 3)), np.array([0, 0, 1, 2]), branch_masks=masks, alpha=0.5)
+      >>> print(f"{loss.total:.3f}")
+      1.099
+
+    Reference: Cui et al., ResLT: Residual Learning for Long-tailed Recognition, TPAMI 2022, equations 1 to 3.
+    """
+    if divisor not in ("pooled", "subset_means"):
+        raise ValueError(f"divisor: unknown value '{divisor}'; allowed: pooled, subset_means")
+    terms = reslt_terms(
+        branch_logits,
+        labels,
+        branch_masks=branch_masks,
+        probability_epsilon=probability_epsilon,
+        fusion_epsilon=fusion_epsilon,
+        where=where,
+    )
+    fusion = weighted_mean(terms.fusion, terms.fusion_weights)
+    if divisor == "pooled":
+        branch = weighted_mean(terms.branch, terms.branch_weights)
+    else:
+        branch = jnp.sum(jax.vmap(weighted_mean)(terms.branch, terms.branch_weights))
+    return ResLTLoss((1 - alpha) * fusion + alpha * branch, fusion, branch)
