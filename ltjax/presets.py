@@ -35,7 +35,7 @@ def base(method: str) -> ConfigDict:
                 "profile": "exp",  # exp or step
                 "selection_seed": 0,  # which images the long-tailed set keeps
                 "validation_fraction": 0.0,  # > 0: hold out this part of train, evaluate on it and not on test
-                "sampler": "instance",  # instance or class (balanced)
+                "sampler": "instance_balanced",  # or class_balanced
                 "augment": "none",
                 "workers": 0,  # data processes; 0 = a thread of this process
             },

@@ -122,7 +122,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(arguments, words):
         ("data.name=mnist5", ["config.data.name", "did you mean 'mnist5k'"]),
         ("model.backbone=resnet33", ["config.model.backbone", "did you mean 'resnet32'"]),
         ("data.augment=flipp", ["config.data.augment"]),
-        ("data.sampler=classes", ["config.data.sampler", "did you mean 'class'"]),
+        ("data.sampler=class_balance", ["config.data.sampler", "did you mean 'class_balanced'"]),
         ("optimizer.schedule.name=cosin", ["config.optimizer.schedule.name", "did you mean 'cosine'"]),
         ("reslt.alpha=1.5", ["config.reslt.alpha", "1.5", "[0, 1]"]),
         ("reslt.head=batchnorm", ["config.reslt.head", "conv"]),

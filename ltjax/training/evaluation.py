@@ -44,7 +44,7 @@ class Evaluator:
         for batch in evaluation_batches(source, self.batch_size, shard):
             counters = self.count(counters, variables, meshes.put_split(batch, self.mesh))
         counters = jax.device_get(counters)
-        seen = int(np.sum(counters.total))
+        seen = int(np.sum(counters.examples))
         assert seen == len(source), f"evaluation saw {seen} examples of {len(source)}"
         return counters
 

@@ -82,7 +82,7 @@ class MetricsLog:
         """Writes the means since the last line; the learning rate is the last step's."""
         values = self.settle(step)
         record: Record = {"step": step, "epoch": round(epoch, 6), "stage": stage}
-        for name in values[-1] if values else ():
+        for name in sorted(values[-1], key=lambda name: not name.startswith("loss")) if values else ():
             record[name] = float(np.mean([v[name] for v in values]))
         if values:
             record["learning_rate"] = values[-1]["learning_rate"]

@@ -161,7 +161,7 @@ def _batches(run: Run, stage: Stage, tables: dict[str, Any], first: int, steps: 
         run.data.train,
         stage.streams,
         tables,
-        seed=run.config.seed,
+        seed=_data_seed(run, stage),
         batch_size=run.config.batch_size,
         steps_per_epoch=steps_per_epoch(stage, run.config, run.data),
         start=first,
@@ -169,8 +169,12 @@ def _batches(run: Run, stage: Stage, tables: dict[str, Any], first: int, steps: 
         transform=transform,
         shard=(jax.process_index(), jax.process_count()),
         workers=run.config.data.workers,
-        salt=stage.name,
     )
+
+
+def _data_seed(run: Run, stage: Stage) -> int:
+    """The seed of a stage's data order and augmentation: the config's, and another one in every later stage."""
+    return (run.config.seed + 0x9E3779B9 * run.stages.index(stage)) % 2**32
 
 
 def _evaluator(run: Run, stage: Stage) -> Callable[[TrainState], Record]:

@@ -11,13 +11,14 @@ import numpy as np
 from etils import epath
 from flax import traverse_util
 
+import ltjax
 from ltjax.data import Data
 from ltjax.methods.stage import Stage, Tree
 from ltjax.training.evaluation import Evaluator, Summary, summarize
 from ltjax.training.logging import Record, write_atomically
 from ltjax.training.state import parameter_count
 
-VERSIONED = ("ltjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 def hardware() -> str:
@@ -51,7 +52,7 @@ def describe(config: Any, data: Data, params: Tree) -> Record:
         "class_counts": [int(n) for n in data.class_counts],
         "train_index_sha256": data.fingerprint,
         "hardware": hardware(),
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
+        "versions": {"ltjax": ltjax.__version__} | {name: importlib.metadata.version(name) for name in VERSIONED},
         "epoch_rule": "last",
     }
 
@@ -61,7 +62,7 @@ def evaluate_stage(config: Any, data: Data, stage: Stage, variables: Tree, mesh:
     evaluator = Evaluator(stage.predict, data.num_classes, config.evaluation.batch_size, mesh)
     counters = evaluator(variables, data.test)
     summary = summarize(counters, data, config.evaluation.shots, config.evaluation.index_boundaries)
-    arrays = {"correct": counters.correct, "total": counters.total}
+    arrays = {"correct": counters.correct, "total": counters.examples}
     if counters.confusion is not None:
         arrays["confusion"] = np.asarray(counters.confusion, np.int64)
     norms = classifier_weight_norms(variables["params"])
