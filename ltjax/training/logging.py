@@ -76,7 +76,7 @@ class MetricsLog:
                 f"the loss is not finite between steps {step - len(self.pending) + 1} and {step}; "
                 "try a smaller config.optimizer.learning_rate"
             )
-        return self.pending
+        return list(self.pending)  # the caller's own: a checkpoint is written while steps are added
 
     def flush(self, step: int, epoch: float, stage: str, extra: Record | None = None) -> Record:
         """Writes the means since the last line; the learning rate is the last step's."""

@@ -63,6 +63,7 @@ def config(method="ce", **changes):
     made.epochs, made.batch_size, made.log_every_steps = 2, 8, 2
     made.evaluation.batch_size = 8
     made.evaluation.index_boundaries = (1, 2)
+    made.optimizer.learning_rate = 0.02
     made.optimizer.schedule.name = "constant"
     made.checkpoint.every_steps = 3
     if method == "reslt":
