@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from ltjax import models
 from ltjax.errors import InputError
 from ltjax.training import loop
 from ltjax.training.checkpoint import abstract, checkpoints
@@ -21,6 +22,7 @@ from tests.training import toy
 def toys(monkeypatch):
     monkeypatch.setattr(loop, "build", toy.build)
     monkeypatch.setitem(loop.METHODS, "three", toy.three_stages)
+    monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
 
 
 def lines(workdir):

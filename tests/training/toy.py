@@ -59,7 +59,7 @@ def build(settings):
 
 def config(method="ce", **changes):
     made = presets.base(method)
-    made.data.name = "toy"
+    made.data.name, made.model.backbone = "toy", "toy"
     made.epochs, made.batch_size, made.log_every_steps = 2, 8, 2
     made.evaluation.batch_size = 8
     made.evaluation.index_boundaries = (1, 2)
