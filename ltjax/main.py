@@ -69,6 +69,9 @@ def guarded(command) -> int:
             raise
         print(f"error: {error.name} is not installed: pip install 'ltjax[train]'", file=sys.stderr)
         return 2
+    except ImportError as error:  # a path of a cloud store whose package is missing
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     except (FloatingPointError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

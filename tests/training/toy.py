@@ -4,16 +4,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ltjax.data.sampling import class_balanced, instance_balanced
-from ltjax.models.norm import BatchNorm
 from ml_collections import config_dict
 
 from ltjax import presets
 from ltjax.data import Data, Source
+from ltjax.data.sampling import class_balanced, instance_balanced
 from ltjax.losses import cross_entropy
 from ltjax.methods.common import classify
 from ltjax.methods.stage import Outcome, Stage, Start, Term
 from ltjax.models import LinearHead, Network
+from ltjax.models.norm import BatchNorm
 
 COUNTS = (24, 12, 6)
 
