@@ -90,7 +90,7 @@ def parse(argv: Sequence[str]) -> tuple[Any, str]:
         raise InputError(_bad_flag(error, arguments)) from None
     if len(rest) > 1:
         raise InputError(f"unexpected argument '{rest[1]}'; settings are written --config.KEY=VALUE")
-    config = values["config"].value
+    config: Any = values["config"].value
     if not hasattr(config, "items"):
         raise InputError("--config: the file has no get_config(arg) that returns a ConfigDict")
     if not values["workdir"].value:

@@ -4,11 +4,9 @@ A config file is `get_config(arg)`; `arg` is what stands behind the colon on the
 list of words and `key=value` pairs: ``configs/cifar100_reslt.py:short,imbalance=50``.
 """
 
-from ml_collections import config_dict
+from ml_collections.config_dict import ConfigDict, placeholder
 
 from ltjax.errors import InputError, did_you_mean
-
-ConfigDict = config_dict.ConfigDict
 
 # ResLT (Cui et al., 2022): alpha and branch groups of the authors' public code, by data set and imbalance factor.
 RESLT_ALPHA = {
@@ -70,7 +68,7 @@ def reslt(name: str) -> ConfigDict:
     """ResLT's own settings; None means: the authors' value for this data set and imbalance."""
     return ConfigDict(
         {
-            "alpha": config_dict.placeholder(float),  # weight of the branches' loss; the fusion's is 1 - alpha
+            "alpha": placeholder(float),  # weight of the branches' loss; the fusion's is 1 - alpha
             "groups": 3,
             # positions in frequency order where the next group starts; () = by count, geometrically
             "boundaries": RESLT_BOUNDARIES.get(name, ()),

@@ -4,7 +4,7 @@ from typing import Any
 
 from ltjax.data import Data
 from ltjax.losses import cross_entropy
-from ltjax.methods.common import build_network, classify, configured_sampler, fresh, head_types
+from ltjax.methods.common import build_network, classify, configured_sampler, evaluate_network, fresh, head_types
 from ltjax.methods.stage import Stage
 from ltjax.models import LinearHead
 
@@ -21,6 +21,6 @@ def cross_entropy_method(config: Any, data: Data) -> list[Stage]:
             streams={"image": configured_sampler(config)},
             init=fresh(network, data),
             objective=classify("image", cross_entropy),
-            predict=lambda variables, images: network.apply(variables, images).logits,
+            predict=lambda variables, images: evaluate_network(network, variables, images).logits,
         )
     ]

@@ -1,7 +1,7 @@
 """What most methods share: the network of a config, a fresh start, plain classification."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,11 @@ def parameter_dtype(config: Any) -> Any:
 def head_types(config: Any) -> dict[str, Any]:
     """The dtypes of a head, as its constructor takes them."""
     return {"dtype": jnp.dtype(config.dtype), "param_dtype": parameter_dtype(config)}
+
+
+def evaluate_network(network: models.Network, variables: Tree, images: jax.Array) -> models.Outputs:
+    """The network in evaluation mode: what a stage's predict is made of."""
+    return cast(models.Outputs, network.apply(variables, images, train=False))
 
 
 def configured_sampler(config: Any) -> Sampler:

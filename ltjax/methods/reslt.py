@@ -16,7 +16,7 @@ from ltjax.class_counts import branch_masks
 from ltjax.data import Data
 from ltjax.errors import InputError
 from ltjax.losses import reslt_terms
-from ltjax.methods.common import accuracy, build_network, configured_sampler, fresh, head_types
+from ltjax.methods.common import accuracy, build_network, configured_sampler, evaluate_network, fresh, head_types
 from ltjax.methods.stage import Outcome, Stage, Term
 from ltjax.models import ResLTHead
 
@@ -55,7 +55,7 @@ def reslt(config: Any, data: Data) -> list[Stage]:
             streams={"image": configured_sampler(config)},
             init=fresh(network, data),
             objective=objective,
-            predict=lambda variables, images: jnp.sum(network.apply(variables, images).logits, 0),
+            predict=lambda variables, images: jnp.sum(evaluate_network(network, variables, images).logits, 0),
         )
     ]
 

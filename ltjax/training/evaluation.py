@@ -59,12 +59,12 @@ class Summary(NamedTuple):
 
 def summarize(counters: Any, data: Data, convention: str, index_boundaries: tuple[int, int]) -> Summary:
     """Accuracies over all images and by class; many / medium / few under all three conventions."""
-    shots = {}
+    shots: dict[str, dict[str, Any]] = {}
     for name in ("strict", "inclusive", "index"):
         groups = shot_groups(data.class_counts, name, boundaries=index_boundaries if name == "index" else None)
         by_shot = metrics.shot_accuracies(counters, groups)
         shots[name] = {g: _number(by_shot[g]) for g in groups} | {"classes": [int(np.sum(m)) for m in groups.values()]}
-    accuracy = {
+    accuracy: dict[str, float | None] = {
         "all": _number(metrics.overall_accuracy(counters)),
         "mean_class": _number(metrics.mean_class_accuracy(counters)),
         "worst_class": _number(metrics.worst_class_accuracy(counters)),

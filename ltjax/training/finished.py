@@ -53,9 +53,7 @@ def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run") 
         config.update_from_flattened_dict({name: value})
     folder = epath.Path(workdir)
     if not (folder / "results.json").exists():
-        raise InputError(
-            f"{key}={workdir}: is not finished; run its training command again and it goes on"
-        )
+        raise InputError(f"{key}={workdir}: is not finished; run its training command again and it goes on")
     data, stages, mesh, fingerprint = prepare(config)
     stage = stages[-1]
     with checkpoints(folder / "checkpoints" / stage.name, keep=None) as saved:

@@ -1,5 +1,6 @@
 """The one train step: (state, constants, batch) -> (state, metrics). Pure, jitted, donated, sharded over the mesh."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -61,7 +62,8 @@ def make_train_step(stage: Stage, steps_per_epoch: int) -> TrainStep:
         metrics = {"loss": loss, "learning_rate": rate, **outcome.metrics}
         if len(means) > 1:  # with one term the loss says it all
             metrics |= {f"loss/{name}": mean for name, mean in means.items()}
-        new = state.replace(
+        new = dataclasses.replace(
+            state,
             step=state.step + 1,
             params=merge(optax.apply_updates(trainable, updates), standing),
             model_state=outcome.model_state,
