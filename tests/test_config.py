@@ -139,6 +139,7 @@ def test_unknown_and_impossible_names_end_the_command_with_status_2(setting, wor
     assert captured.err.count("\n") == 1 and captured.out == ""
     for word in words:
         assert word in captured.err
+    assert not workdir.exists() or not any(workdir.iterdir()), "the mistake left a run behind"
 
 
 def test_the_command_itself_has_no_traceback(tmp_path):

@@ -22,6 +22,7 @@ from ltjax.training.evaluation import Evaluator, summarize
 from ltjax.training.interrupt import Interrupt, Interrupted
 from ltjax.training.logging import MetricsLog, Progress, Record, write_atomically
 from ltjax.training.results import describe, evaluate_stage, summary_record, write_results
+from ltjax.training.schedules import make_schedule
 from ltjax.training.stages import Current, Run, checkpoint_folder, open_stage, resumes, stage_steps, steps_per_epoch
 from ltjax.training.state import TrainState, variables_of
 from ltjax.training.step import compile_train_step
@@ -65,6 +66,7 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
     for stage in stages:
         if stage.epochs:
             meshes.check_batch(config.batch_size, stage.epoch_size or len(data.train), mesh)
+            make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(stage, config, data))
     settings = json.dumps(identity(config), sort_keys=True)
     return data, stages, mesh, f"{data.fingerprint[:32]}-{zlib.crc32(settings.encode()):08x}"
 

@@ -14,8 +14,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = [
-    sys.executable, "-m", "ltjax.main", "--config=configs/mnist5k_reslt.py", "--config.epochs=24",
-    "--config.checkpoint.every_steps=5", "--config.log_every_steps=3", "--config.evaluation.every_epochs=6",
+    sys.executable, "-m", "ltjax.main", "--config=configs/mnist5k_reslt.py", "--config.epochs=12",
+    "--config.checkpoint.every_steps=5", "--config.log_every_steps=3", "--config.evaluation.every_epochs=4",
     "--config.batch_size=32",
 ]  # fmt: skip
 pytest.importorskip("mlxtend")
