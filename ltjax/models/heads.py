@@ -136,5 +136,6 @@ def rescaled_logits(features: jax.Array, kernel: jax.Array, gamma: float) -> jax
       >>> rescaled_logits(jnp.ones([1, 1]), jnp.array([[4.0, -9.0]]), gamma=0.5).round(4).tolist()
       [[2.0, -3.0]]
     """
-    columns = kernel / jnp.linalg.norm(kernel, axis=0) ** gamma
+    norms = jnp.maximum(jnp.linalg.norm(kernel, axis=0), jnp.finfo(kernel.dtype).tiny)  # a zero column stays zero
+    columns = kernel / norms**gamma
     return jnp.matmul(features, columns, precision=jax.lax.Precision.HIGHEST)
