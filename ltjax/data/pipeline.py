@@ -197,7 +197,7 @@ class Batches(Iterator[Any]):
         self._iterator = _grain_iterator(elements, workers) if len(elements) else None
         self._copy = workers > 0
         _OPEN.add(self)
-        # What is registered last runs first at exit: this must come after multiprocessing, which grain has imported now.
+        # What is registered last runs first at exit: before what multiprocessing registered when grain imported it.
         atexit.unregister(_close_open)
         atexit.register(_close_open)
 
