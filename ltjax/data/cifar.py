@@ -57,11 +57,14 @@ def _locate(card: Card, settings: Any) -> tuple[Callable[[Any, Card], BalancedSe
     given = settings.dir or os.environ.get("LTJAX_DATA_DIR") or os.environ.get("TFDS_DATA_DIR") or TFDS_DIR
     root = open_path(given)
     looked = []
-    for way in ways:
-        for place in way.places(root, card):
-            if place.exists():
-                return way.read, place
-            looked.append(str(place))
+    try:
+        for way in ways:
+            for place in way.places(root, card):
+                if place.exists():
+                    return way.read, place
+                looked.append(str(place))
+    except OSError as error:
+        raise InputError(f"config.data.dir: '{root}' cannot be looked into ({error.strerror or error})") from error
     raise InputError(
         f"config.data.dir: no {card.name} in '{root}' (looked for {', '.join(looked)}); set config.data.dir or "
         f"LTJAX_DATA_DIR to its folder; to get it: {'; or '.join(way.how(root, card) for way in ways)}"

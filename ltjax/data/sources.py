@@ -102,7 +102,7 @@ class Data:
 
 def array_source(images: np.ndarray, labels: Any, index: Any) -> Source:
     """A source whose images, uint8 [N, H, W, C], lie in memory."""
-    reader = ArrayReader(images)
+    reader = ArrayReader(np.ascontiguousarray(images))
     return Source(np.asarray(labels, dtype=np.int32), np.asarray(index, dtype=np.int64), reader, reader)
 
 

@@ -98,6 +98,13 @@ class Runs:
         return os.system, (self.program,)
 
 
+def test_images_lie_pixel_after_pixel(settings, small_cifar, tmp_path, fields):
+    """The files have the channels first; strided images would slow every batch down."""
+    write_cifar10(tmp_path, fields)
+    data = build(settings(dir=tmp_path))
+    assert data.train.read.images.flags.c_contiguous and data.test.read.images.flags.c_contiguous
+
+
 def test_a_batch_cannot_run_a_program(settings, small_cifar, tmp_path, fields):
     write_cifar10(tmp_path, fields)
     write(tmp_path / "data_batch_3", {b"data": Runs(f"touch {tmp_path}/ran"), b"labels": []})

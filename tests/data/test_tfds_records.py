@@ -135,9 +135,7 @@ def test_another_number_of_records_is_one_line(settings, prepared):
     assert "1000 training records; cifar10 has 50000" in line(settings, prepared)
 
 
-@pytest.mark.parametrize(
-    ("pattern", "says"), [("{position}", "' of train;"), ("{split}_{position}x", "x' of train;")]
-)
+@pytest.mark.parametrize(("pattern", "says"), [("{position}", "' of train;"), ("{split}_{position}x", "x' of train;")])
 def test_an_id_without_the_original_position_is_named(settings, small_cifar, tmp_path, pattern, says):
     with tfds.core.registered.skip_registration():
         make_builder(10, tmp_path, id_pattern=pattern).download_and_prepare()
