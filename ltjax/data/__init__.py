@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ltjax.data.cifar import cifar10, cifar100
-from ltjax.data.mnist5k import mnist5k
+from ltjax.data.mnist import mnist5k
 from ltjax.data.sources import Data, Source
 from ltjax.data.transforms import TRANSFORMS
 from ltjax.errors import choose

@@ -4,8 +4,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from ltjax.data import npz
-from ltjax.data.longtail import BalancedSet, Card, make_long_tailed
+from ltjax.data import npz, python_batches, tfds_records
+from ltjax.data.balanced import BalancedSet, Card
+from ltjax.data.longtail import make_long_tailed
 from ltjax.data.paths import open_path
 from ltjax.data.sources import Data
 from ltjax.errors import InputError, choose
@@ -23,9 +24,10 @@ CIFAR100_CLASSES = """
     squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
     wardrobe whale willow_tree wolf woman worm
 """
+TRAIN_SIZE, IMAGE_SHAPE = 50_000, (32, 32, 3)
 CARDS = {
-    "cifar10": Card("cifar10", tuple(CIFAR10_CLASSES.split()), MEAN, STD),
-    "cifar100": Card("cifar100", tuple(CIFAR100_CLASSES.split()), MEAN, STD),
+    "cifar10": Card("cifar10", tuple(CIFAR10_CLASSES.split()), TRAIN_SIZE, IMAGE_SHAPE, MEAN, STD),
+    "cifar100": Card("cifar100", tuple(CIFAR100_CLASSES.split()), TRAIN_SIZE, IMAGE_SHAPE, MEAN, STD),
 }
 
 
@@ -40,7 +42,7 @@ def cifar100(settings: Any) -> Data:
 
 
 # Ways in, in the order that "auto" tries them: a module with places(root, card) and read(path, card).
-WAYS: dict[str, Any] = {"npz": npz}
+WAYS: dict[str, Any] = {"npz": npz, "python": python_batches, "tfds": tfds_records}
 
 
 def _cifar(card: Card, settings: Any) -> Data:
@@ -50,16 +52,20 @@ def _cifar(card: Card, settings: Any) -> Data:
 
 def _locate(card: Card, settings: Any) -> tuple[Callable[[Any, Card], BalancedSet], Any]:
     """The first way in that finds the data set, and where."""
-    ways = WAYS if settings.source == "auto" else {settings.source: choose(WAYS, settings.source, "config.data.source")}
+    choices = {"auto": list(WAYS.values())} | {name: [way] for name, way in WAYS.items()}
+    ways = choose(choices, settings.source, "config.data.source")
     given = settings.dir or os.environ.get("LTJAX_DATA_DIR") or os.environ.get("TFDS_DATA_DIR") or TFDS_DIR
     root = open_path(given)
     looked = []
-    for way in ways.values():
-        for place in way.places(root, card):
-            if place.exists():
-                return way.read, place
-            looked.append(str(place))
+    try:
+        for way in ways:
+            for place in way.places(root, card):
+                if place.exists():
+                    return way.read, place
+                looked.append(str(place))
+    except OSError as error:
+        raise InputError(f"config.data.dir: '{root}' cannot be looked into ({error.strerror or error})") from error
     raise InputError(
         f"config.data.dir: no {card.name} in '{root}' (looked for {', '.join(looked)}); set config.data.dir or "
-        f"LTJAX_DATA_DIR to its folder; to get it: {' or '.join(way.how(root, card) for way in ways.values())}"
+        f"LTJAX_DATA_DIR to its folder; to get it: {'; or '.join(way.how(root, card) for way in ways)}"
     )

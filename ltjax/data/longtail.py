@@ -1,13 +1,12 @@
 """How a balanced training set is made long-tailed, exactly as the public LDAM-DRW code makes CIFAR-LT."""
 
-import dataclasses
 import math
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ltjax.data.balanced import BalancedSet, Card
 from ltjax.data.sources import Data, array_source, fingerprint, is_number
 from ltjax.errors import InputError, choose
 
@@ -134,41 +133,10 @@ def check_seed(seed: Any) -> None:
         raise InputError(f"config.data.selection_seed: {seed!r} is not possible; an integer from 0 to {2**32 - 1}")
 
 
-@dataclasses.dataclass(frozen=True)
-class BalancedSet:
-    """A data set before it is made long-tailed, with its images still where they are.
-
-    Attributes:
-      where: the file or folder, for messages.
-      labels: int64 [P], the whole training set in the order that the selection counts in.
-      index: int64 [P], where each of them stands in the data set's own order.
-      images: positions in ``labels`` -> uint8 [., H, W, C].
-      available: bool [P], the positions that ``images`` has.
-      test: () -> images uint8 [T, H, W, C], labels [T]; not called when a validation split is evaluated.
-    """
-
-    where: str
-    labels: np.ndarray
-    index: np.ndarray
-    images: Callable[[np.ndarray], np.ndarray]
-    available: np.ndarray
-    test: Callable[[], tuple[np.ndarray, np.ndarray]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Card:
-    """The constants of a data set: its name, classes, and the usual mean and deviation of its channels."""
-
-    name: str
-    class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
 def make_long_tailed(card: Card, balanced: BalancedSet, settings: Any) -> Data:
     """The long-tailed data set that ``settings`` (imbalance, profile, selection_seed, validation_fraction) asks for."""
-    num_classes = len(card.class_names)
-    counts = long_tailed_counts(len(balanced.labels) / num_classes, num_classes, settings.imbalance, settings.profile)
+    largest = card.train_size / card.num_classes
+    counts = long_tailed_counts(largest, card.num_classes, settings.imbalance, settings.profile)
     kept = select(balanced.labels, counts, settings.selection_seed)
     missing = int((~balanced.available[kept]).sum())
     if missing:
@@ -184,18 +152,15 @@ def make_long_tailed(card: Card, balanced: BalancedSet, settings: Any) -> Data:
     if aside.any():
         test, split = array_source(images[aside], labels[aside], index[aside]), "validation"
     else:
-        test_images, test_labels = balanced.test()
-        if test_images.shape[1:] != images.shape[1:]:
-            raise InputError(f"{balanced.where}: training images {images.shape[1:]}, test {test_images.shape[1:]}")
-        test, split = array_source(test_images, test_labels, np.arange(len(test_labels))), "test"
+        test, split = balanced.test(), "test"
     return Data(
         name=card.name,
         train=train,
         test=test,
         split=split,
-        num_classes=num_classes,
-        class_counts=np.bincount(train.labels, minlength=num_classes),
-        image_shape=images.shape[1:],
+        num_classes=card.num_classes,
+        class_counts=np.bincount(train.labels, minlength=card.num_classes),
+        image_shape=card.image_shape,
         mean=card.mean,
         std=card.std,
         class_names=card.class_names,

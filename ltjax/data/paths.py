@@ -14,7 +14,7 @@ def open_path(text: Any) -> Any:
       PosixGPath('/data/cifar100.npz')
 
     Raises:
-      InputError: for a ``scheme://`` path where etils is not installed.
+      InputError: for a ``scheme://`` path where etils, or the client of that store, is not installed.
     """
     try:
         from etils import epath
@@ -22,4 +22,10 @@ def open_path(text: Any) -> Any:
         if "://" in str(text):
             raise InputError(f'{text}: paths in buckets need etils; pip install "ltjax[train]"') from None
         return pathlib.Path(text).expanduser()
-    return epath.Path(text).expanduser()
+    path = epath.Path(text).expanduser()
+    if "://" in str(text):
+        try:
+            path.exists()  # loads the client of that store
+        except ImportError as error:
+            raise InputError(f"{text}: {error}") from None
+    return path

@@ -4,8 +4,9 @@ So there is no iterator state to save: a run that resumes at step s asks for the
 hosts.
 """
 
-import contextlib
+import atexit
 import dataclasses
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -93,7 +94,7 @@ def train_batches(
     transform: Transform,
     shard: tuple[int, int] = (0, 1),
     workers: int = 0,
-) -> Iterator[dict[str, Batch]]:
+) -> "Batches":
     """The training batches of steps ``start`` .. ``stop - 1``, read ahead in threads or worker processes.
 
     Slot i of the global batch of step t holds the record that the stream's sampler draws at epoch t // steps_per_epoch,
@@ -112,8 +113,8 @@ def train_batches(
       workers: processes that make batches; 0 makes them in threads of this one, best while the images are in memory.
 
     Returns:
-      Iterator of {stream: {"image": uint8 [b, H, W, C], "label": int32 [b], "index": int32 [b] (record)}}, b being
-      batch_size / hosts. ``close()`` stops the threads or processes before the end.
+      Batches, an iterator of {stream: {"image": uint8 [b, H, W, C], "label": int32 [b], "index": int32 [b] (record)}},
+      b being batch_size / hosts. ``close()`` stops the threads or processes before the end.
 
     Raises:
       InputError: for impossible sizes, at once; for an image that cannot be read, with step, record and index.
@@ -136,7 +137,7 @@ def train_batches(
     _check_range("start", start, 0, stop)
     if set(samplers) != set(tables):
         raise InputError(f"samplers of streams {sorted(samplers)}, but tables of {sorted(tables)}")
-    return _prefetched(
+    return Batches(
         _TrainBatches(
             source, dict(samplers), dict(tables), seed, batch_size, steps_per_epoch, start, stop, transform, shard
         ),
@@ -144,9 +145,7 @@ def train_batches(
     )
 
 
-def evaluation_batches(
-    source: Source, batch_size: int, shard: tuple[int, int] = (0, 1), workers: int = 0
-) -> Iterator[Batch]:
+def evaluation_batches(source: Source, batch_size: int, shard: tuple[int, int] = (0, 1), workers: int = 0) -> "Batches":
     """Every record once, in order; the last batch is padded with blank images of label 0 that the mask excludes.
 
     Args:
@@ -156,7 +155,7 @@ def evaluation_batches(
       workers: as in ``train_batches``.
 
     Returns:
-      Iterator of {"image": uint8 [b, H, W, C], "label": int32 [b], "mask": bool [b]}.
+      Batches, an iterator of {"image": uint8 [b, H, W, C], "label": int32 [b], "mask": bool [b]}.
 
     Example:
       >>> from ltjax.data.sources import array_source
@@ -165,7 +164,7 @@ def evaluation_batches(
       [([0, 1], [True, True]), ([2, 0], [True, False])]
     """
     _check_batch(batch_size, shard)
-    return _prefetched(_EvaluationBatches(source, batch_size, shard), workers)
+    return Batches(_EvaluationBatches(source, batch_size, shard), workers)
 
 
 def _slots(batch_size: int, shard: tuple[int, int]) -> np.ndarray:
@@ -190,27 +189,56 @@ def _check_range(name: str, value: Any, low: int, high: int) -> None:
         raise InputError(f"{name}: {value!r} is not possible; an integer from {low} to {high}")
 
 
-def _prefetched(batches: Any, workers: int) -> Iterator:
-    """Reads ahead of the caller; grain keeps the order."""
-    _check_range("workers", workers, 0, 1024)
-    if len(batches) == 0:
-        return iter(())
+class Batches(Iterator[Any]):
+    """Batches read ahead of the caller, in order; ``close()``, or dropping it, stops its threads or processes."""
+
+    def __init__(self, elements: Any, workers: int) -> None:
+        _check_range("workers", workers, 0, 1024)
+        self._iterator = _grain_iterator(elements, workers) if len(elements) else None
+        self._copy = workers > 0
+        _OPEN.add(self)
+        # What is registered last runs first at exit: before what multiprocessing registered when grain imported it.
+        atexit.unregister(_close_open)
+        atexit.register(_close_open)
+
+    def __next__(self) -> Any:
+        if self._iterator is None:
+            raise StopIteration
+        try:
+            batch = next(self._iterator)
+        except BaseException:
+            self.close()
+            raise
+        # A worker's arrays lie in shared memory, which complains when they outlive the interpreter's shutdown.
+        return _copied(batch) if self._copy else batch
+
+    def close(self) -> None:
+        """Stops reading ahead; there are no further batches."""
+        iterator, self._iterator = self._iterator, None
+        if iterator is not None:
+            iterator.close()
+
+
+_OPEN: weakref.WeakSet[Batches] = weakref.WeakSet()
+
+
+def _close_open() -> None:
+    """Ends every loop that is still open when the interpreter ends, before multiprocessing tears itself down."""
+    for batches in list(_OPEN):
+        batches.close()
+
+
+def _grain_iterator(elements: Any, workers: int) -> Any:
     try:
         import grain
     except ImportError:
         raise InputError('batches are made by grain; pip install "ltjax[train]"') from None
     options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=PREFETCHED_BATCHES)
-    dataset = grain.MapDataset.source(batches).to_iter_dataset(options)
+    dataset = grain.MapDataset.source(elements).to_iter_dataset(options)
     if workers:
         _mark_flags_parsed()
         dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
-    return _iterate(dataset, copy=workers > 0)
-
-
-def _iterate(dataset: Any, copy: bool) -> Iterator:
-    with contextlib.closing(iter(dataset)) as iterator:
-        # A worker's arrays lie in shared memory, which complains when they outlive the interpreter's shutdown.
-        yield from map(_copied, iterator) if copy else iterator
+    return iter(dataset)
 
 
 def _copied(tree: Any) -> Any:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-PARITY = 0x1BD11BDA
+PARITY = np.uint32(0x1BD11BDA)
+MIXERS = (np.uint32(0x7FEB352D), np.uint32(0x846CA68B))  # typed: a bare constant above 2^31 is too large for jax
 
 
 def _host_while_loop(condition: Callable, body: Callable, value: Any) -> Any:
@@ -66,7 +67,7 @@ def threefry2x32(key: tuple[Any, Any], counter: tuple[Any, Any], ops: Ops = HOST
 
     Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
     """
-    keys = (key[0], key[1], key[0] ^ key[1] ^ ops.xp.uint32(PARITY))
+    keys = (key[0], key[1], key[0] ^ key[1] ^ PARITY)
     x, y = counter[0] + keys[0], counter[1] + keys[1]
     for group in range(5):
         for rotation in ROTATIONS[group % 2]:
@@ -120,8 +121,8 @@ def below(word: Any, bound: Any, ops: Ops = HOST) -> Any:
 
 def mix(word: Any) -> Any:
     """A bijective hash of uint32 words, in which every input bit reaches every output bit."""
-    word = (word ^ (word >> 16)) * 0x7FEB352D
-    word = (word ^ (word >> 15)) * 0x846CA68B
+    word = (word ^ (word >> 16)) * MIXERS[0]
+    word = (word ^ (word >> 15)) * MIXERS[1]
     return word ^ (word >> 16)
 
 

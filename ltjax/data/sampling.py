@@ -18,7 +18,7 @@ from ltjax.data.random import HOST, Ops, below, name_id, permutation_tables, per
 SAMPLE = name_id("sample")
 
 FEISTEL_ROUNDS = 12  # measured: 8 leave the 720 orders of six records visibly unequal, 12 do not
-GOLDEN_RATIO = 0x9E3779B9  # 2^32 / phi: its multiples spread evenly over the words
+GOLDEN_RATIO = np.uint32(0x9E3779B9)  # 2^32 / phi: its multiples spread evenly over the words
 
 Tables = Mapping[str, Any]
 
@@ -65,7 +65,7 @@ def _framed(draw: Callable) -> Draw:
 def _shuffle_keys(seed: Any, stream: Any, epoch: Any, lap: Any, ops: Ops) -> list:
     """The round keys of the permutation of one epoch, and of every further lap of positions beyond the data set."""
     pairs = words(seed, stream, SAMPLE, epoch, np.arange(FEISTEL_ROUNDS // 2), ops)
-    return [word[i : i + 1] + lap * ops.xp.uint32(GOLDEN_RATIO) for i in range(FEISTEL_ROUNDS // 2) for word in pairs]
+    return [word[i : i + 1] + lap * GOLDEN_RATIO for i in range(FEISTEL_ROUNDS // 2) for word in pairs]
 
 
 def _instance_tables(labels: np.ndarray, num_classes: int) -> dict[str, np.ndarray]:

@@ -53,19 +53,21 @@ class Source:
         """The images of ``records`` [B] as one uint8 [B, H, W, C]; an unreadable one is named by record and index."""
         if self.read_many is not None:
             return self.read_many(records)
-        return np.stack([self._read_named(int(record)) for record in records])
+        images = [self._read_named(int(record)) for record in records]
+        for record, image in zip(records, images, strict=True):
+            if image.shape != images[0].shape or image.dtype != np.uint8 or image.ndim != 3:
+                raise InputError(
+                    f"record {record} (index {self.index[record]}) is {image.dtype} {list(image.shape)}; every image "
+                    f"must be uint8 [H, W, C] and like record {records[0]}, {list(images[0].shape)}"
+                )
+        return np.stack(images)
 
     def _read_named(self, record: int) -> np.ndarray:
         try:
-            image = self.read(record)
+            return np.asarray(self.read(record))
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise InputError(f"record {record} (index {self.index[record]}) cannot be read: {reason}") from error
-        if image.dtype != np.uint8 or image.ndim != 3:
-            raise InputError(
-                f"record {record} (index {self.index[record]}): {image.dtype} {list(image.shape)}, not uint8 [H, W, C]"
-            )
-        return image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Data:
 
 def array_source(images: np.ndarray, labels: Any, index: Any) -> Source:
     """A source whose images, uint8 [N, H, W, C], lie in memory."""
-    reader = ArrayReader(images)
+    reader = ArrayReader(np.ascontiguousarray(images))
     return Source(np.asarray(labels, dtype=np.int32), np.asarray(index, dtype=np.int64), reader, reader)
 
 
@@ -132,15 +134,13 @@ def check_labels(labels: Any, num_classes: int, field: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def check_images(images: Any, count: int, field: str, labels_field: str) -> np.ndarray:
-    """The images, after checking that they are uint8 [count, H, W, C] with 1 or 3 channels."""
+def check_images(images: Any, field: str) -> np.ndarray:
+    """The images, after checking that they are uint8 [N, H, W, C] with 1 or 3 channels."""
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
         raise InputError(
             f"{field}: {images.dtype} {list(images.shape)}; images must be uint8 [N, height, width, 1 or 3 channels]"
         )
-    if len(images) != count:
-        raise InputError(f"{field}: {len(images)} images, but {count} entries in {labels_field}")
     return images
 
 

