@@ -1,0 +1,36 @@
+"""Data sets, samplers and batches. Importing this loads numpy and nothing else; no file here ever loads jax."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ltjax.data.cifar import cifar10, cifar100
+from ltjax.data.mnist import mnist5k
+from ltjax.data.sources import Data, Source
+from ltjax.data.transforms import TRANSFORMS
+from ltjax.errors import choose
+
+__all__ = ["DATASETS", "Data", "Source", "build"]
+
+DATASETS: dict[str, Callable[[Any], Data]] = {"mnist5k": mnist5k, "cifar10": cifar10, "cifar100": cifar100}
+
+
+def build(settings: Any) -> Data:
+    """Builds and validates the data set that the settings (``config.data``) describe.
+
+    Args:
+      settings: an object with the attributes ``name``, ``dir``, ``source`` (``auto``, ``npz``, ``python``, ``tfds``),
+        ``imbalance``, ``profile`` (``exp``, ``step``), ``selection_seed``, ``validation_fraction``, ``augment``.
+
+    Raises:
+      InputError: one line that names the setting or the file and says what to do.
+
+    Example:
+      >>> import types
+      >>> settings = types.SimpleNamespace(
+      ...     name="mnist5k", dir="", source="auto", imbalance=40.0, profile="exp", selection_seed=0,
+      ...     validation_fraction=0.0, augment="pad_crop")
+      >>> build(settings).class_counts.tolist()
+      [400, 265, 176, 116, 77, 51, 34, 22, 15, 10]
+    """
+    choose(TRANSFORMS, settings.augment, "config.data.augment")
+    return choose(DATASETS, settings.name, "config.data.name")(settings)

@@ -1,0 +1,12 @@
+"""ResLT (Cui et al., 2022) on CIFAR-100-LT (imbalance 100), ResNet-32, 200 epochs.
+
+python -m ltjax.main --config=configs/cifar100_reslt.py --workdir=runs/cifar100_reslt --config.data.dir=DIR
+
+Arguments: ":short" (ten epochs), ":imbalance=50", ":short,imbalance=10".
+"""
+
+from ltjax import presets
+
+
+def get_config(arg=None):
+    return presets.cifar("cifar100", "reslt", arg)

@@ -1,0 +1,31 @@
+"""Paths that may be on this machine or in a bucket (``gs://``)."""
+
+import pathlib
+from typing import Any
+
+from ltjax.errors import InputError
+
+
+def open_path(text: Any) -> Any:
+    """``etils.epath.Path`` of ``text``; a plain ``pathlib.Path`` where etils is not installed. ``~`` is expanded.
+
+    Example:
+      >>> open_path("/data") / "cifar100.npz"
+      PosixGPath('/data/cifar100.npz')
+
+    Raises:
+      InputError: for a ``scheme://`` path where etils, or the client of that store, is not installed.
+    """
+    try:
+        from etils import epath
+    except ImportError:
+        if "://" in str(text):
+            raise InputError(f'{text}: paths in buckets need etils; pip install "ltjax[train]"') from None
+        return pathlib.Path(text).expanduser()
+    path = epath.Path(text).expanduser()
+    if "://" in str(text):
+        try:
+            path.exists()  # loads the client of that store
+        except ImportError as error:
+            raise InputError(f"{text}: {error}") from None
+    return path

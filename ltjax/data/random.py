@@ -1,0 +1,181 @@
+"""Randomness without state: every random word is a pure function of (seed, stream, purpose, epoch, position).
+
+Everything here is uint32 arithmetic over the array namespace it is given, so numpy on the host and jax.numpy inside a
+jitted program (with or without 64-bit types) give the same words, and so the same records and the same crops.
+"""
+
+import dataclasses
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+PARITY = np.uint32(0x1BD11BDA)
+MIXERS = (np.uint32(0x7FEB352D), np.uint32(0x846CA68B))  # typed: a bare constant above 2^31 is too large for jax
+
+
+def _host_while_loop(condition: Callable, body: Callable, value: Any) -> Any:
+    while condition(value):
+        value = body(value)
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Ops:
+    """The array namespace a draw is written over, and its loop; on a device ``Ops(jnp, jax.lax.while_loop)``."""
+
+    xp: Any
+    while_loop: Callable[[Callable, Callable, Any], Any]
+
+
+HOST = Ops(np, _host_while_loop)
+
+
+def name_id(name: str) -> int:
+    """The uint32 number of a named stream or purpose: the CRC-32 of its name.
+
+    Example:
+      >>> name_id("image")
+      3309110367
+    """
+    return zlib.crc32(name.encode())
+
+
+def uint32(value: Any, ops: Ops = HOST) -> Any:
+    """``value`` as a uint32 array of at least one dimension (numpy warns about wrapping in scalars, not in arrays)."""
+    return ops.xp.atleast_1d(ops.xp.asarray(value, dtype=ops.xp.uint32))
+
+
+def threefry2x32(key: tuple[Any, Any], counter: tuple[Any, Any], ops: Ops = HOST) -> tuple[Any, Any]:
+    """Threefry-2x32 with 20 rounds: two random words for each pair of counters; the generator behind ``jax.random``.
+
+    Args:
+      key: two uint32 arrays.
+      counter: two uint32 arrays; all four broadcast.
+      ops: the array namespace.
+
+    Returns:
+      Two uint32 arrays.
+
+    Example:
+      >>> first, second = threefry2x32((uint32(0), uint32(0)), (uint32(0), uint32(0)))
+      >>> hex(first[0]), hex(second[0])
+      ('0x6b200159', '0x99ba4efe')
+
+    Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+    """
+    keys = (key[0], key[1], key[0] ^ key[1] ^ PARITY)
+    x, y = counter[0] + keys[0], counter[1] + keys[1]
+    for group in range(5):
+        for rotation in ROTATIONS[group % 2]:
+            x = x + y
+            y = ((y << rotation) | (y >> (32 - rotation))) ^ x
+        x = x + keys[(group + 1) % 3]
+        y = y + (keys[(group + 2) % 3] + ops.xp.uint32(group + 1))
+    return x, y
+
+
+def words(
+    seed: Any, stream: Any, purpose: int, epoch: Any, offset: Any, ops: Ops = HOST, lane: int = 0
+) -> tuple[Any, Any]:
+    """Two random words for every position: (seed, stream, purpose, epoch) make the key, (offset, lane) the counter.
+
+    Args:
+      seed, stream, epoch: integers 0 .. 2^32 - 1, python's or scalar arrays.
+      purpose: ``name_id`` of what the words are for, so that two users of one position never share them.
+      offset: integer array, the positions inside the epoch.
+      ops: the array namespace.
+      lane: which pair of words of the position.
+
+    Returns:
+      Two uint32 arrays of the shape of ``offset`` (at least one dimension).
+
+    Example:
+      >>> words(0, name_id("image"), name_id("example"), 0, [0, 1])[0]
+      array([2890745639, 3371512481], dtype=uint32)
+    """
+    key = threefry2x32((uint32(seed, ops), uint32(stream, ops)), (uint32(purpose, ops), uint32(epoch, ops)), ops)
+    return threefry2x32(key, (uint32(offset, ops), uint32(lane, ops)), ops)
+
+
+def below(word: Any, bound: Any, ops: Ops = HOST) -> Any:
+    """An integer in 0 .. bound - 1 from a random word: the high half of word * bound, in 16-bit halves.
+
+    Every value has floor(2^32 / bound) or one more of the 2^32 words, so no probability is off by more than the
+    fraction bound / 2^32 of itself (1e-4 for 437,513 records). Integers, because float32 cannot tell more than 2^24
+    records apart.
+
+    Example:
+      >>> below(uint32([0, 2**31, 2**32 - 1]), uint32(10))
+      array([0, 5, 9], dtype=uint32)
+    """
+    low_word, high_word = word & 0xFFFF, word >> 16
+    low_bound, high_bound = bound & 0xFFFF, bound >> 16
+    middle = high_word * low_bound + ((low_word * low_bound) >> 16)
+    carry = low_word * high_bound + (middle & 0xFFFF)
+    return high_word * high_bound + (middle >> 16) + (carry >> 16)
+
+
+def mix(word: Any) -> Any:
+    """A bijective hash of uint32 words, in which every input bit reaches every output bit."""
+    word = (word ^ (word >> 16)) * MIXERS[0]
+    word = (word ^ (word >> 15)) * MIXERS[1]
+    return word ^ (word >> 16)
+
+
+def permutation_tables(size: int) -> dict[str, np.ndarray]:
+    """What ``permute`` needs of a size: the size, and the sides of a near-square grid that holds it; uint32 [1].
+
+    Example:
+      >>> {name: int(table[0]) for name, table in permutation_tables(10).items()}
+      {'size': 10, 'rows': 4, 'columns': 3}
+    """
+    if not 1 <= size < 2**31:
+        raise ValueError(f"a permutation needs 1 to {2**31 - 1} records, not {size}")
+    rows = math.isqrt(size - 1) + 1
+    return {"size": uint32(size), "rows": uint32(rows), "columns": uint32(-(-size // rows))}
+
+
+def permute(tables: Mapping[str, Any], keys: list, position: Any, ops: Ops = HOST) -> Any:
+    """Where a keyed pseudo-random permutation of 0 .. size - 1 sends each position, without ever building it.
+
+    A Feistel network on (row, column) of a grid with rows * columns >= size: each round adds a hash of one coordinate
+    to the other, which can be undone, so the network permutes the grid. A cell outside 0 .. size - 1 is enciphered
+    again until it falls inside ("cycle-walking"), which leaves a permutation of 0 .. size - 1.
+
+    Args:
+      tables: of ``permutation_tables``; may be traced.
+      keys: a uint32 array for each round; they broadcast with ``position``.
+      position: uint32 array, values below size.
+      ops: the array namespace.
+
+    Returns:
+      uint32 array of the shape of ``position``.
+
+    Example:
+      >>> keys = [uint32(k) for k in range(8)]
+      >>> permute(permutation_tables(5), keys, uint32(range(5)))
+      array([2, 4, 3, 1, 0], dtype=uint32)
+
+    Source: Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002, sections 4 and 5.
+    """
+    size, rows, columns = tables["size"], tables["rows"], tables["columns"]
+
+    def encipher(cell):
+        row, column = cell // columns, cell % columns
+        for turn, key in enumerate(keys):
+            # Half of the word's range, so that the sum with a coordinate (below 2^16) cannot wrap.
+            if turn % 2 == 0:
+                row = (row + (mix(column + key) >> 1)) % rows
+            else:
+                column = (column + (mix(row + key) >> 1)) % columns
+        return row * columns + column
+
+    return ops.while_loop(
+        lambda cell: ops.xp.any(cell >= size),
+        lambda cell: ops.xp.where(cell >= size, encipher(cell), cell),
+        encipher(position),
+    )

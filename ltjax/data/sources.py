@@ -1,0 +1,158 @@
+"""What a data set is to the rest of ltjax: labels, and ``read(i)``. Checked once, when it is built."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ltjax.errors import InputError
+
+
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is a real number (True and False are not)."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayReader:
+    """Reads from images that lie in memory: ``reader(i)`` one, ``reader(records)`` many."""
+
+    images: np.ndarray
+
+    def __call__(self, record: Any) -> np.ndarray:
+        return self.images[record]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Labelled images, by record position 0 .. N - 1.
+
+    Attributes:
+      labels: int32 [N].
+      index: int64 [N], where each image stands in the data set's own order.
+      read: record -> uint8 [H, W, C].
+      read_many: records [B] -> uint8 [B, H, W, C], where there is something faster than reading one by one.
+
+    Example:
+      >>> source = array_source(np.zeros((2, 8, 8, 3), np.uint8), labels=[0, 1], index=[40, 7])
+      >>> len(source), source.read(1).shape, source.images(np.array([1, 0, 1])).shape
+      (2, (8, 8, 3), (3, 8, 8, 3))
+    """
+
+    labels: np.ndarray
+    index: np.ndarray
+    read: Callable[[int], np.ndarray]
+    read_many: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def images(self, records: np.ndarray) -> np.ndarray:
+        """The images of ``records`` [B] as one uint8 [B, H, W, C]; an unreadable one is named by record and index."""
+        if self.read_many is not None:
+            return self.read_many(records)
+        images = [self._read_named(int(record)) for record in records]
+        for record, image in zip(records, images, strict=True):
+            if image.shape != images[0].shape or image.dtype != np.uint8 or image.ndim != 3:
+                raise InputError(
+                    f"record {record} (index {self.index[record]}) is {image.dtype} {list(image.shape)}; every image "
+                    f"must be uint8 [H, W, C] and like record {records[0]}, {list(images[0].shape)}"
+                )
+        return np.stack(images)
+
+    def _read_named(self, record: int) -> np.ndarray:
+        try:
+            return np.asarray(self.read(record))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise InputError(f"record {record} (index {self.index[record]}) cannot be read: {reason}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """A data set, ready for training.
+
+    Attributes:
+      name: as in ``DATASETS``.
+      train: the long-tailed training images.
+      test: what is evaluated.
+      split: what ``test`` is: ``test``, or ``validation`` (training images set aside to make choices on).
+      num_classes: C.
+      class_counts: int64 [C], training images of each class.
+      image_shape: (H, W, C).
+      mean, std: per channel, for images scaled to 0 .. 1.
+      class_names: C names, or None.
+      fingerprint: ``fingerprint(train)``.
+    """
+
+    name: str
+    train: Source
+    test: Source
+    split: str
+    num_classes: int
+    class_counts: np.ndarray
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_names: tuple[str, ...] | None
+    fingerprint: str
+
+
+def array_source(images: np.ndarray, labels: Any, index: Any) -> Source:
+    """A source whose images, uint8 [N, H, W, C], lie in memory."""
+    reader = ArrayReader(np.ascontiguousarray(images))
+    return Source(np.asarray(labels, dtype=np.int32), np.asarray(index, dtype=np.int64), reader, reader)
+
+
+def fingerprint(source: Source) -> str:
+    """SHA-256, as hex, of the index list and the labels of a source: both as little-endian int64, one after the other.
+
+    Two runs with the same value trained on the same images in the same record order with the same labels.
+
+    Example:
+      >>> fingerprint(array_source(np.zeros((2, 8, 8, 3), np.uint8), labels=[0, 1], index=[40, 7]))[:16]
+      '7c583848f5ca0bfe'
+    """
+    return hashlib.sha256(source.index.astype("<i8").tobytes() + source.labels.astype("<i8").tobytes()).hexdigest()
+
+
+def check_labels(labels: Any, num_classes: int, field: str) -> np.ndarray:
+    """The labels as int64 [N], after checking that they are integers 0 .. C - 1; ``field`` says where they are from."""
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.size == 0:
+        raise InputError(f"{field}: shape {list(labels.shape)}; labels must be one list, not empty")
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"{field}: {labels.dtype}; labels must be integers 0 to {num_classes - 1}")
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if wrong.size:
+        raise InputError(
+            f"{field}: label {labels[wrong[0]]} at position {wrong[0]} ({wrong.size} such); labels must be 0 to "
+            f"{num_classes - 1}"
+        )
+    return labels.astype(np.int64)
+
+
+def check_images(images: Any, field: str) -> np.ndarray:
+    """The images, after checking that they are uint8 [N, H, W, C] with 1 or 3 channels."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
+        raise InputError(
+            f"{field}: {images.dtype} {list(images.shape)}; images must be uint8 [N, height, width, 1 or 3 channels]"
+        )
+    return images
+
+
+def check_index(index: Any, size: int, field: str) -> np.ndarray:
+    """The original positions as int64 [N], after checking that they are integers in 0 .. size - 1, each once."""
+    index = np.asarray(index)
+    if index.ndim != 1 or index.dtype.kind not in "iu":
+        raise InputError(f"{field}: {index.dtype} {list(index.shape)}; the index must be one list of integers")
+    wrong = np.flatnonzero((index < 0) | (index >= size))
+    if wrong.size:
+        raise InputError(f"{field}: {index[wrong[0]]} at position {wrong[0]}; the index must be 0 to {size - 1}")
+    values, times = np.unique(index, return_counts=True)
+    if (times > 1).any():
+        raise InputError(f"{field}: {values[times > 1][0]} stands there {times[times > 1][0]} times; each index once")
+    return index.astype(np.int64)

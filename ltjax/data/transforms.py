@@ -1,0 +1,90 @@
+"""Image augmentation in two halves: what is drawn (a function of the position) and what is done to the pixels.
+
+Both halves are written over the array namespace they are given, so that the host's batches and a jitted program on the
+device make the same pixels from the same position. Images stay uint8; the network scales and normalises them.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from ltjax.data.random import HOST, Ops, below, name_id, uint32, words
+
+TRANSFORM = name_id("transform")
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform:
+    """One augmentation.
+
+    Attributes:
+      name: as in ``TRANSFORMS``.
+      draw: (seed, stream, epoch, offset [B], ops) -> dict of int32 [B], the random choices at these positions.
+      apply: (images uint8 [B, H, W, C], draws, ops) -> uint8 [B, H, W, C].
+
+    Example:
+      >>> import numpy as np
+      >>> flip = TRANSFORMS["pad_crop_flip"]
+      >>> draws = flip.draw(seed=0, stream=name_id("image"), epoch=0, offset=np.arange(4))
+      >>> {name: drawn.tolist() for name, drawn in draws.items()}
+      {'top': [8, 2, 7, 1], 'left': [0, 8, 4, 1], 'flip': [1, 1, 0, 0]}
+      >>> flip.apply(np.zeros((4, 32, 32, 3), np.uint8), draws).shape
+      (4, 32, 32, 3)
+    """
+
+    name: str
+    draw: Callable[..., dict[str, Any]]
+    apply: Callable[..., Any]
+
+
+def _draw_nothing(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) -> dict[str, Any]:
+    return {}
+
+
+def _unchanged(images: Any, draws: dict[str, Any], ops: Ops = HOST) -> Any:
+    return images
+
+
+def _draw_crop(
+    seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST, *, pad: int, flip: bool
+) -> dict[str, Any]:
+    """``top`` and ``left`` in 0 .. 2 * pad, all alike, and ``flip`` in 0 .. 1."""
+    corner_word, flip_word = words(seed, stream, TRANSFORM, epoch, offset, ops)
+    side = 2 * pad + 1
+    corner = below(corner_word, uint32(side * side, ops))
+    drawn = {"top": corner // side, "left": corner % side}
+    if flip:
+        drawn["flip"] = flip_word >> 31
+    return {name: ops.xp.reshape(value, ops.xp.shape(offset)).astype(ops.xp.int32) for name, value in drawn.items()}
+
+
+def _pad_crop(images: Any, draws: dict[str, Any], ops: Ops = HOST, *, pad: int) -> Any:
+    """Zeros around each image, then the window at (top, left), then its mirror image where ``flip`` is 1.
+
+    One gather of pixels by flat index: the fastest way in numpy and a single kernel on a device.
+    """
+    xp = ops.xp
+    batch, height, width, channels = images.shape
+    padded = xp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    rows = draws["top"][:, None] + xp.arange(height, dtype=xp.int32)
+    columns = xp.broadcast_to(xp.arange(width, dtype=xp.int32), (batch, width))
+    if "flip" in draws:
+        columns = xp.where(draws["flip"][:, None] == 1, width - 1 - columns, columns)
+    columns = draws["left"][:, None] + columns
+    rows = xp.arange(batch, dtype=xp.int32)[:, None] * (height + 2 * pad) + rows
+    pixels = rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]
+    return xp.take(padded.reshape(-1, channels), pixels.reshape(-1), axis=0).reshape(images.shape)
+
+
+def _pad_crop_transform(name: str, pad: int, flip: bool) -> Transform:
+    return Transform(name, functools.partial(_draw_crop, pad=pad, flip=flip), functools.partial(_pad_crop, pad=pad))
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "none": Transform("none", _draw_nothing, _unchanged),
+    # The augmentation of every CIFAR-LT paper: He et al., "Deep residual learning", CVPR 2016, section 4.2.
+    "pad_crop_flip": _pad_crop_transform("pad_crop_flip", pad=4, flip=True),
+    # For digits and letters, which mean something else in the mirror.
+    "pad_crop": _pad_crop_transform("pad_crop", pad=2, flip=False),
+}

@@ -1,0 +1,55 @@
+"""Evaluates a finished run again: every test image once, from its last checkpoint.
+
+python -m ltjax.evaluate --run=runs/mnist5k_reslt [--data-dir=DIR] [--batch-size=500]
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ltjax.errors import InputError
+from ltjax.main import guarded, is_first_process, use_devices
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see python -m ltjax.evaluate --help")
+
+
+def run(argv: Sequence[str]) -> int:
+    parser = Parser(prog="python -m ltjax.evaluate", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--run", required=True, help="the workdir of a finished run")
+    parser.add_argument("--data-dir", help="where the data lies now, if not where it was trained")
+    parser.add_argument("--batch-size", type=int, help="images at a time; does not change the result")
+    options = parser.parse_args(argv)
+    if options.batch_size is not None and options.batch_size < 1:
+        raise InputError(f"--batch-size: impossible value {options.batch_size}; allowed: an integer >= 1")
+
+    from ltjax.training.finished import open_finished, read_config
+
+    use_devices(read_config(options.run).dtype)
+    from ltjax.report import format_table
+    from ltjax.training.results import evaluate_stage, summary_record
+
+    changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
+    finished = open_finished(options.run, {k: v for k, v in changes.items() if v is not None})
+    config = finished.config
+    summary, _ = evaluate_stage(config, finished.data, finished.stage, finished.variables, finished.mesh)
+    record = finished.results | summary_record(summary, config.evaluation.shots)
+    if is_first_process():
+        print(format_table(record))
+        same = record["per_class"] == finished.results["per_class"]
+        print("equal to results.json" if same else "differs from results.json: other hardware or library versions")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    return guarded(lambda: run(sys.argv[1:] if argv is None else argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""Softmax cross-entropy: the baseline of every table."""
+
+from typing import Any
+
+from ltjax.data import Data
+from ltjax.losses import cross_entropy
+from ltjax.methods.common import build_network, classify, configured_sampler, evaluate_network, fresh, head_types
+from ltjax.methods.stage import Stage
+from ltjax.models import LinearHead
+
+
+def cross_entropy_method(config: Any, data: Data) -> list[Stage]:
+    """One stage, one linear classifier; the sampler is config.data.sampler."""
+    network = build_network(config, data, LinearHead(data.num_classes, **head_types(config)))
+    return [
+        Stage(
+            "train",
+            network=network,
+            epochs=config.epochs,
+            optimizer=config.optimizer,
+            streams={"image": configured_sampler(config)},
+            init=fresh(network, data),
+            objective=classify("image", cross_entropy),
+            predict=lambda variables, images: evaluate_network(network, variables, images).logits,
+        )
+    ]

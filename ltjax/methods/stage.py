@@ -1,0 +1,107 @@
+"""A method is a list of stages; a stage is data plus three functions. The loop has no `if` about any method."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from ltjax.data.sampling import Sampler
+from ltjax.losses import weighted_mean
+
+Tree = Any  # a pytree of arrays
+Batch = Mapping[str, Mapping[str, jax.Array]]  # stream -> image uint8 [B, H, W, C], label int32 [B], index int32 [B]
+
+
+class Term(NamedTuple):
+    """One term of the objective: ``scale * sum(values * weights) / sum(weights)`` over the global batch."""
+
+    values: jax.Array  # per example, any shape
+    weights: jax.Array | None = None  # same shape; None = all ones; 0 = does not count
+    scale: float | jax.Array = 1.0
+
+    def mean(self) -> jax.Array:
+        """The term without its scale; 0 when nothing counts."""
+        weights = jnp.ones_like(self.values) if self.weights is None else self.weights
+        return weighted_mean(self.values.reshape(-1), weights.reshape(-1))
+
+
+class Context(NamedTuple):
+    """What an objective may look at beside its batch. All of it is traced."""
+
+    step: jax.Array  # int32, finished steps of this stage
+    epoch: jax.Array  # int32, finished epochs of this stage
+    progress: jax.Array  # in [0, 1), step / steps of this stage
+    key: jax.Array  # a fresh random key for this step
+    frozen: Tree  # what `init` gave to stand still: a teacher, class means
+    extras: dict[str, Tree]  # running things that are no parameters (EMA, means)
+
+
+class Outcome(NamedTuple):
+    """What an objective returns."""
+
+    terms: dict[str, Term]
+    model_state: Tree  # the flax collections beside the parameters: batch statistics
+    metrics: Mapping[str, jax.Array] = MappingProxyType({})  # scalars to log
+    extras: dict[str, Tree] | None = None  # None: unchanged
+
+
+class Start(NamedTuple):
+    """Where a stage starts. `tables` replaces the samplers' tables of the streams that it names."""
+
+    variables: Tree  # {"params": ..., "batch_stats": ...}
+    frozen: Mapping[str, Tree] = MappingProxyType({})
+    tables: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    extras: Mapping[str, Tree] = MappingProxyType({})
+
+
+class Previous(NamedTuple):
+    """The stage before, finished."""
+
+    name: str
+    variables: Tree
+    extras: dict[str, Tree]
+
+
+class Apply(Protocol):
+    """The stage's network, differentiable; batch statistics are used and updated as the stage's `norm` says."""
+
+    def __call__(self, params: Tree, model_state: Tree, images: jax.Array, train: bool = True) -> tuple[Any, Tree]: ...
+
+
+Features = Callable[[Tree, Any], Any]  # (variables, records) -> float [n, d], without augmentation, evaluation mode
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage of a method.
+
+    Attributes:
+      name: names the checkpoints' folder.
+      network: the flax module, called as ``network.apply(variables, images, train=..., frozen_norm=...)``.
+      epochs: 0 is a closed-form stage: `init` makes it, nothing is trained.
+      optimizer: learning_rate, momentum, nesterov, weight_decay and the schedule (config.optimizer).
+      streams: name -> sampler; the batch has one entry for each.
+      init: (key, previous or None, features) -> Start.
+      objective: (apply, params, model_state, batch, context) -> Outcome.
+      predict: (variables, images uint8 [B, H, W, C]) -> logits [B, C]; all that evaluation ever calls.
+      trainable: path prefixes of the parameters that move, such as ("head",); () = all of them.
+      rates: path prefix -> factor on the learning rate; the longest prefix that fits counts.
+      norm: "batch" or "frozen" (stored statistics are used and stand still).
+      epoch_size: records in an epoch; None = the training set.
+    """
+
+    name: str
+    network: Any
+    epochs: int
+    optimizer: Any
+    streams: Mapping[str, Sampler]
+    init: Callable[[jax.Array, Previous | None, Features], Start]
+    objective: Callable[[Apply, Tree, Tree, Batch, Context], Outcome]
+    predict: Callable[[Tree, jax.Array], jax.Array]
+    trainable: Sequence[str] = ()
+    rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    norm: str = "batch"
+    epoch_size: int | None = None

@@ -1,0 +1,69 @@
+"""A finished run, opened again by the small commands: its config, data, last stage and trained variables."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from etils import epath
+from ml_collections import config_dict
+
+from ltjax.data import Data
+from ltjax.errors import InputError
+from ltjax.methods.stage import Stage, Tree
+from ltjax.training import mesh as meshes
+from ltjax.training.checkpoint import abstract, checkpoints
+from ltjax.training.logging import Record
+from ltjax.training.loop import prepare
+from ltjax.training.stages import shape_of_state, stage_steps
+
+
+class Finished(NamedTuple):
+    config: Any
+    data: Data
+    stage: Stage  # the last one: its predict is the run's
+    variables: Tree
+    mesh: Any
+    results: Record
+
+
+def read_config(workdir: str, key: str = "--run") -> Any:
+    """The config that a workdir was trained with. Needs no device and no data."""
+    path = epath.Path(workdir) / "config.json"
+    if not path.exists():
+        raise InputError(f"{key}={workdir}: has no config.json, so it is no run's workdir")
+    try:
+        return config_dict.ConfigDict(json.loads(path.read_text()))
+    except ValueError:
+        raise InputError(f"{path}: is no JSON; the run cannot be read") from None
+
+
+def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run") -> Finished:
+    """Rebuilds the data and restores the last checkpoint of the last stage.
+
+    Args:
+      workdir: a run's folder; may be gs://.
+      changes: settings to replace that do not change results, such as {"data.dir": "/elsewhere"}.
+      key: the flag that named the workdir, for errors.
+
+    Raises:
+      InputError: no run, an unfinished run, or other data than it was trained on.
+    """
+    config = read_config(workdir, key)
+    for name, value in changes.items():
+        config.update_from_flattened_dict({name: value})
+    folder = epath.Path(workdir)
+    if not (folder / "results.json").exists():
+        raise InputError(f"{key}={workdir}: is not finished; run its training command again and it goes on")
+    data, stages, mesh, fingerprint = prepare(config)
+    stage = stages[-1]
+    with checkpoints(folder / "checkpoints" / stage.name, keep=None) as saved:
+        start = saved.restore_start()
+        extras = start["extras"] if start is not None else {}
+        target = abstract(shape_of_state(data, stage, extras), meshes.replicated(mesh))
+        restored = saved.restore(target, fingerprint)
+    steps = stage_steps(stage, config, data)
+    if restored is None or restored.step != steps:
+        there = "none" if restored is None else f"step {restored.step}"
+        raise InputError(f"{folder}/checkpoints/{stage.name}: step {steps} cannot be read (readable: {there})")
+    variables = {"params": restored.state.params, **restored.state.model_state}
+    return Finished(config, data, stage, variables, mesh, json.loads((folder / "results.json").read_text()))

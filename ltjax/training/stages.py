@@ -1,0 +1,127 @@
+"""A stage as it stands when a process comes to it: taken from its last good checkpoint, or made by its init."""
+
+import json
+import time
+import zlib
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+
+from ltjax.data import Data
+from ltjax.methods.stage import Previous, Stage, Start, Tree
+from ltjax.training import mesh as meshes
+from ltjax.training.checkpoint import Checkpoints, abstract
+from ltjax.training.evaluation import extract_features
+from ltjax.training.interrupt import Interrupt
+from ltjax.training.logging import MetricsLog, Progress, Record, write_atomically
+from ltjax.training.state import TrainState, create_state
+
+
+class Run(NamedTuple):
+    """What all stages of a run share."""
+
+    config: Any
+    data: Data
+    stages: list[Stage]
+    workdir: epath.Path
+    mesh: Any
+    fingerprint: str
+    log: MetricsLog
+    progress: Progress
+    interrupt: Interrupt
+    began: float  # time.monotonic() at the start of this process
+
+
+def steps_per_epoch(stage: Stage, config: Any, data: Data) -> int:
+    """Whole batches in an epoch: the last, smaller one is dropped."""
+    return (stage.epoch_size or len(data.train)) // config.batch_size
+
+
+def stage_steps(stage: Stage, config: Any, data: Data) -> int:
+    return stage.epochs * steps_per_epoch(stage, config, data)
+
+
+class Current(NamedTuple):
+    """A stage as it stands."""
+
+    state: TrainState
+    constants: Tree
+    tables: dict[str, Any]
+    pending: list[dict[str, float]]  # metrics of the last steps, not yet logged
+    elapsed: float  # seconds that earlier processes spent
+    passed: bool  # a later stage has begun
+
+
+def open_stage(run: Run, index: int, previous: Previous | None, saved: Checkpoints) -> Current:
+    """The stage's last good checkpoint; without one, what its init makes, saved as step 0."""
+    stage = run.stages[index]
+    start = saved.restore_start()
+    if start is not None:
+        target = abstract(shape_of_state(run.data, stage, start["extras"]), meshes.replicated(run.mesh))
+        restored = saved.restore(target, run.fingerprint)
+        if restored is not None:
+            later = run.stages[index + 1 :]
+            passed = any(_saved_steps(checkpoint_folder(run, stage)) for stage in later)
+            if restored.step and not passed:
+                _note_resume(run, stage, restored.step)
+            constants = meshes.put_replicated(start["frozen"], run.mesh)
+            return Current(
+                restored.state, constants, start["tables"], restored.meta["pending"], restored.meta["elapsed"], passed
+            )
+    made = stage.init(_init_key(run, stage), previous, _features(run, index))
+    state = meshes.put_replicated(jax.device_get(create_state(stage, made, run.config.seed)), run.mesh)
+    tables = {
+        name: sampler.tables(run.data.train.labels, run.data.num_classes) for name, sampler in stage.streams.items()
+    }
+    tables |= {name: dict(table) for name, table in made.tables.items()}
+    on_host = jax.device_get(
+        {"frozen": dict(made.frozen), "tables": tables, "extras": dict(made.extras), "format": np.int32(1)}
+    )
+    seconds = time.monotonic() - run.began
+    saved.save(0, state, {"fingerprint": run.fingerprint, "pending": [], "elapsed": seconds}, start=on_host)
+    return Current(state, meshes.put_replicated(on_host["frozen"], run.mesh), tables, [], 0.0, False)
+
+
+def checkpoint_folder(run: Run, stage: Stage) -> epath.Path:
+    return run.workdir / "checkpoints" / stage.name
+
+
+def _saved_steps(folder: epath.Path) -> list[int]:
+    return [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.exists() else []
+
+
+def _init_key(run: Run, stage: Stage) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(run.config.seed), zlib.crc32(stage.name.encode()))
+
+
+def shape_of_state(data: Data, stage: Stage, extras: Tree) -> TrainState:
+    def make() -> TrainState:
+        images = jax.numpy.zeros((1, *data.image_shape), np.uint8)
+        return create_state(stage, Start(stage.network.init(jax.random.key(0), images, train=False), extras=extras), 0)
+
+    return jax.eval_shape(make)
+
+
+def _features(run: Run, index: int) -> Any:
+    """The loop's one service to a stage's init: features by the network of the stage before (or its own)."""
+    network = run.stages[max(index - 1, 0)].network
+
+    def features(variables: Tree, records: np.ndarray) -> np.ndarray:
+        size = run.config.evaluation.batch_size
+        return extract_features(network, variables, run.data.train, np.asarray(records), size, run.mesh)
+
+    return features
+
+
+def resumes(folder: epath.Path) -> list[Record]:
+    path = folder / "resumes.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def _note_resume(run: Run, stage: Stage, step: int) -> None:
+    run.progress.say(f"resuming at step {step} of stage '{stage.name}'")
+    if jax.process_index() == 0:
+        notes = [*resumes(run.workdir), {"stage": stage.name, "step": step}]
+        write_atomically(run.workdir / "resumes.json", json.dumps(notes) + "\n")

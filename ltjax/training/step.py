@@ -1,0 +1,86 @@
+"""The one train step: (state, constants, batch) -> (state, metrics). Pure, jitted, donated, sharded over the mesh."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from ltjax.methods.stage import Apply, Batch, Context, Stage, Tree
+from ltjax.training import mesh as meshes
+from ltjax.training.schedules import make_schedule
+from ltjax.training.state import TrainState, make_optimizer, merge, rate_factors, select
+
+TrainStep = Callable[[TrainState, Tree, Batch], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def make_apply(stage: Stage) -> Apply:
+    """The stage's network as its objective calls it."""
+
+    def apply(params: Tree, model_state: Tree, images: jax.Array, train: bool = True) -> tuple[Any, Tree]:
+        variables = {"params": params, **model_state}
+        outputs, changed = stage.network.apply(
+            variables, images, train=train, frozen_norm=stage.norm == "frozen", mutable=list(model_state)
+        )
+        return outputs, {**model_state, **changed}
+
+    return apply
+
+
+def make_train_step(stage: Stage, steps_per_epoch: int) -> TrainStep:
+    """The step as a pure function. `constants` is what the stage's init froze (an argument, never closed over)."""
+    schedule = make_schedule(stage.optimizer, stage.epochs, steps_per_epoch)
+    optimizer = make_optimizer(stage.optimizer)
+    apply = make_apply(stage)
+    steps = stage.epochs * steps_per_epoch
+
+    def train_step(state: TrainState, constants: Tree, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        context = Context(
+            step=state.step,
+            epoch=state.step // steps_per_epoch,
+            progress=state.step / steps,
+            key=jax.random.fold_in(jax.random.key(state.seed), state.step),
+            frozen=constants,
+            extras=state.extras,
+        )
+        trainable, standing = select(state.params, stage.trainable)
+
+        def loss_of(moving: Tree) -> tuple[jax.Array, Any]:
+            outcome = stage.objective(apply, merge(moving, standing), state.model_state, batch, context)
+            means = {name: term.mean() for name, term in outcome.terms.items()}
+            total = sum(outcome.terms[name].scale * mean for name, mean in means.items())
+            return jnp.asarray(total), (outcome, means)
+
+        (loss, (outcome, means)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, trainable)
+        rate = schedule(state.step)
+        factors = rate_factors(trainable, stage.rates)
+        updates = {path: (-rate * factors[path] * update).astype(update.dtype) for path, update in updates.items()}
+        metrics = {"loss": loss, "learning_rate": rate, **outcome.metrics}
+        if len(means) > 1:  # with one term the loss says it all
+            metrics |= {f"loss/{name}": mean for name, mean in means.items()}
+        new = dataclasses.replace(
+            state,
+            step=state.step + 1,
+            params=merge(optax.apply_updates(trainable, updates), standing),
+            model_state=outcome.model_state,
+            opt_state=opt_state,
+            extras=state.extras if outcome.extras is None else outcome.extras,
+        )
+        return new, metrics
+
+    return train_step
+
+
+def compile_train_step(stage: Stage, steps_per_epoch: int, mesh: Mesh) -> TrainStep:
+    """The same, jitted: the state is donated and on every device, batches are split over the devices."""
+    everywhere, over_devices = meshes.replicated(mesh), meshes.split(mesh)
+    return jax.jit(
+        make_train_step(stage, steps_per_epoch),
+        donate_argnums=0,
+        in_shardings=(everywhere, everywhere, over_devices),
+        out_shardings=(everywhere, everywhere),
+    )

@@ -1,0 +1,65 @@
+"""Whose workdir is it: a run goes on only under the config that it was started with."""
+
+import json
+from typing import Any
+
+import jax
+from etils import epath
+
+from ltjax.errors import InputError
+from ltjax.training.logging import Record
+
+# Settings that may change when a run is resumed: they decide where and how often, never what is computed.
+RUN_ONLY = (
+    "data.dir", "data.source", "data.workers", "evaluation.batch_size",
+    "checkpoint.every_steps", "checkpoint.keep",
+)  # fmt: skip
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """{"optimizer.learning_rate": 0.1, ...} of a nested config."""
+    out: dict[str, Any] = {}
+    for key, value in config.items():
+        out.update(flat(value, f"{prefix}{key}.") if hasattr(value, "items") else {prefix + key: value})
+    return out
+
+
+def to_json(config: Any) -> str:
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """The settings that decide the result, as they read after a trip through JSON."""
+    settings = json.loads(json.dumps(flat(config)))
+    return {key: value for key, value in settings.items() if key not in RUN_ONLY}
+
+
+def difference(config: Any, stored: dict[str, Any]) -> str | None:
+    """The first settings in which a stored config differs from this one, or None."""
+    new, old = identity(config), identity(stored)
+    keys = [k for k in sorted({*new, *old}) if new.get(k) != old.get(k)]
+    if not keys:
+        return None
+    more = f" (and {len(keys) - 3} more)" if len(keys) > 3 else ""
+    return "; ".join(f"config.{k} is {old.get(k)!r} there and {new.get(k)!r} here" for k in keys[:3]) + more
+
+
+def open_workdir(folder: epath.Path, config: Any) -> Record | None:
+    """results.json of a finished run of this very config; None when there is something left to do."""
+    stored = folder / "config.json"
+    if stored.exists():
+        try:
+            other = difference(config, json.loads(stored.read_text()))
+        except ValueError:
+            raise InputError(f"{stored}: is no JSON; remove the folder or use another --workdir") from None
+        if other:
+            raise InputError(f"--workdir={folder} holds a run of another config: {other}; use another --workdir")
+    elif (folder / "checkpoints").exists() or (folder / "results.json").exists():
+        raise InputError(f"--workdir={folder} holds a run without its config.json; use another --workdir")
+    if jax.process_index() == 0:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--workdir={folder}: cannot be made ({error.strerror or error})") from None
+    results = folder / "results.json"
+    return json.loads(results.read_text()) if results.exists() else None

@@ -1,0 +1,106 @@
+"""The long-tailed sets: counts, selection and hold-out."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ltjax.data.longtail import hold_out, long_tailed_counts, select
+from ltjax.errors import InputError
+from tests.shared import shared_path
+
+BALANCED = {"cifar10": (5000, 10), "cifar100": (500, 100)}
+
+
+def test_counts_are_the_published_ones():
+    cases = json.loads(shared_path("reference/cifar_lt_counts.json").read_text())
+    assert len(cases) >= 14
+    for name, case in cases.items():
+        data_set, profile, imbalance = name.split("_")
+        counts = long_tailed_counts(*BALANCED[data_set], float(imbalance.removeprefix("if")), profile)
+        assert counts.dtype == np.int64
+        assert counts.tolist() == case["counts"], name
+        assert counts.sum() == case["total"], name
+
+
+def test_selection_is_the_published_one():
+    for name, case in json.loads(shared_path("reference/cifar_lt_selection.json").read_text()).items():
+        labels = np.array(case["targets"])
+        num_classes = len(case["counts"])
+        counts = long_tailed_counts(len(labels) / num_classes, num_classes, 1 / case["imb_factor"])
+        assert counts.tolist() == case["counts"], name
+        assert select(labels, counts, case["rand_number"]).tolist() == case["selected"], name
+
+
+def test_selection_leaves_the_global_generator_alone():
+    np.random.seed(5)
+    before = np.random.get_state()[1].copy()
+    select(np.repeat(np.arange(3), 4), np.array([4, 2, 1]), 0)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+def test_selections_of_a_smaller_imbalance_contain_those_of_a_larger_one():
+    labels = np.random.RandomState(0).permutation(np.repeat(np.arange(10), 50))
+    small, large = (set(select(labels, long_tailed_counts(50, 10, imbalance), 3)) for imbalance in (5, 50))
+    assert large < small
+
+
+def test_imbalance_one_keeps_everything():
+    labels = np.random.RandomState(0).permutation(np.repeat(np.arange(10), 50))
+    assert sorted(select(labels, long_tailed_counts(50, 10, 1), 0)) == list(range(500))
+
+
+@pytest.mark.parametrize("imbalance", [0, 0.5, -3, float("nan"), float("inf"), "100", None, True])
+def test_impossible_imbalance_names_the_setting(imbalance):
+    with pytest.raises(InputError, match=r"^config\.data\.imbalance: .* 1 \(balanced\) or more$"):
+        long_tailed_counts(500, 100, imbalance)
+
+
+@pytest.mark.parametrize("profile", ["exp", "step"])
+def test_an_imbalance_that_empties_a_class_names_the_largest_possible(profile):
+    assert long_tailed_counts(500, 100, 500, profile).min() == 1
+    with pytest.raises(InputError, match=r"^config\.data\.imbalance: 501 leaves \d+ of 100 classes .* at most 500"):
+        long_tailed_counts(500, 100, 501, profile)
+
+
+def test_unknown_profile_names_the_setting():
+    with pytest.raises(InputError, match=r"^config\.data\.profile: unknown value 'exq'; allowed: exp, step .*'exp'"):
+        long_tailed_counts(500, 100, 10, "exq")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "0", None, True])
+def test_impossible_seed_names_the_setting(seed):
+    with pytest.raises(InputError, match=r"^config\.data\.selection_seed: "):
+        select(np.array([0, 1]), np.array([1, 1]), seed)
+
+
+def test_a_class_with_too_few_images_is_named():
+    with pytest.raises(InputError, match="class 1 has 1 images"):
+        select(np.array([0, 0, 1]), np.array([2, 2]), 0)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.99])
+def test_hold_out_takes_its_share_and_empties_no_class(fraction):
+    counts = np.array([100, 40, 10, 3, 2, 1])
+    labels = np.repeat(np.arange(6), counts)
+    aside = np.bincount(labels[hold_out(labels, fraction, 0)], minlength=6)
+    expected = [min(max(1, round(fraction * n)), n - 1) for n in counts]
+    assert aside.tolist() == expected
+    assert aside[-1] == 0
+
+
+def test_hold_out_is_seeded_and_scattered():
+    labels = np.repeat(np.arange(5), 100)
+    first, again, other = hold_out(labels, 0.2, 0), hold_out(labels, 0.2, 0), hold_out(labels, 0.2, 1)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    for label in range(5):
+        positions = np.flatnonzero(first[labels == label])
+        assert positions.max() - positions.min() > 50  # not a block
+    assert not hold_out(labels, 0, 0).any()
+
+
+@pytest.mark.parametrize("fraction", [1, 1.5, -0.1, float("nan"), "0.1", None, True])
+def test_impossible_fraction_names_the_setting(fraction):
+    with pytest.raises(InputError, match=r"^config\.data\.validation_fraction: "):
+        hold_out(np.array([0, 1]), fraction, 0)

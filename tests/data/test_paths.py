@@ -1,0 +1,74 @@
+"""Data roots in buckets, and what is said where their client is missing."""
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+
+from ltjax.data import build, convert
+from ltjax.data.paths import open_path
+from ltjax.errors import InputError
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """``s3://bucket``, kept in memory by fsspec, which etils asks for every path in a bucket."""
+    memory = pytest.importorskip("fsspec.implementations.memory")
+    etils_backend = pytest.importorskip("etils.epath.backend")
+
+    class Store(memory.MemoryFileSystem):
+        store, pseudo_dirs = {}, [""]
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return "/" + path.removeprefix("s3://").strip("/")
+
+    monkeypatch.setattr(etils_backend._FileSystemSpecBackend, "_get_filesystem", lambda self, name: Store())
+    return "s3://bucket"
+
+
+def test_the_npz_is_written_to_and_read_from_a_bucket(settings, small_cifar, monkeypatch, tmp_path, fields, bucket):
+    from ltjax.data import cifar
+
+    monkeypatch.setattr(convert, "CARDS", cifar.CARDS)
+    np.savez(tmp_path / "all.npz", **fields)
+    options = ["train-images", "train-index", "train-labels", "test-images", "test-labels"]
+    arguments = [f"--{option}={tmp_path}/all.npz:{option.replace('-', '_')}" for option in options]
+    assert convert.main([f"--output={bucket}/sets/cifar10.npz", *arguments]) == 0
+    wanted = build(settings(dir=tmp_path / "all.npz"))
+    for place in (f"{bucket}/sets", f"{bucket}/sets/cifar10.npz"):
+        data = build(settings(dir=place))
+        assert data.fingerprint == wanted.fingerprint
+        np.testing.assert_array_equal(data.train.images(np.arange(9)), wanted.train.images(np.arange(9)))
+    with pytest.raises(InputError, match=r"looked for s3://bucket/elsewhere/cifar10\.npz"):
+        build(settings(dir=f"{bucket}/elsewhere"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="gcsfs is installed")
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="tensorflow is installed")
+def test_a_bucket_without_its_client_is_one_line(settings):
+    with pytest.raises(InputError, match=r"^gs://nobody/data: .*gcsfs") as error:
+        build(settings(dir="gs://nobody/data"))
+    assert "\n" not in str(error.value)
+
+
+def test_without_etils_local_paths_work_and_buckets_say_what_to_install(
+    settings, monkeypatch, tmp_path, small_cifar, fields
+):
+    np.savez(tmp_path / "cifar10.npz", **fields)
+    monkeypatch.setitem(sys.modules, "etils", None)
+    assert build(settings(dir=tmp_path)).name == "cifar10"
+    with pytest.raises(InputError, match=r'^gs://nobody: .* pip install "ltjax\[train\]"$'):
+        open_path("gs://nobody")
+
+
+def test_a_folder_that_may_not_be_read_is_one_line(settings, small_cifar, monkeypatch, tmp_path):
+    def forbidden(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(open_path(tmp_path)), "exists", forbidden)
+    with pytest.raises(
+        InputError, match=rf"^config\.data\.dir: '{tmp_path}' cannot be looked into \(Permission denied\)"
+    ):
+        build(settings(dir=tmp_path))

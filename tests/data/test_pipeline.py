@@ -1,0 +1,278 @@
+"""Batches: what they hold, whoever makes them; what they say when an image cannot be read; that they stop cleanly."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from ltjax.data.pipeline import evaluation_batches, train_batches
+from ltjax.data.random import name_id
+from ltjax.data.sampling import class_balanced, instance_balanced
+from ltjax.data.sources import Source, array_source
+from ltjax.data.transforms import TRANSFORMS
+from ltjax.errors import InputError
+from tests.shared import ROOT
+
+RECORDS, CLASSES = 103, 7
+
+
+@pytest.fixture(scope="module")
+def source():
+    rng = np.random.RandomState(0)
+    labels = np.concatenate([np.arange(CLASSES), rng.randint(0, CLASSES, RECORDS - CLASSES)])
+    images = rng.randint(1, 256, (RECORDS, 8, 8, 3), dtype=np.uint8)
+    return array_source(images, labels, index=rng.permutation(1000)[:RECORDS])
+
+
+def batches(source, streams=("image",), **changes):
+    """The training batches with instance-balanced draws in the first stream and class-balanced ones in the others."""
+    samplers = {name: class_balanced() if i else instance_balanced() for i, name in enumerate(streams)}
+    tables = {name: sampler.tables(source.labels, CLASSES) for name, sampler in samplers.items()}
+    usual = {
+        "seed": 3,
+        "batch_size": 8,
+        "steps_per_epoch": 5,
+        "start": 0,
+        "stop": 12,
+        "transform": TRANSFORMS["pad_crop_flip"],
+    }
+    return train_batches(source, samplers, tables, **(usual | changes))
+
+
+def assert_same(one, two):
+    one, two = list(one), list(two)
+    assert len(one) == len(two)
+    for left, right in zip(one, two, strict=True):
+        assert left.keys() == right.keys()
+        for stream in left:
+            for key in left[stream]:
+                np.testing.assert_array_equal(left[stream][key], right[stream][key])
+
+
+def test_a_batch_holds_what_the_sampler_and_the_transform_say(source):
+    transform = TRANSFORMS["pad_crop_flip"]
+    made = list(batches(source, ("image", "balanced")))
+    assert len(made) == 12
+    for step, batch in enumerate(made):
+        assert list(batch) == ["image", "balanced"]
+        offset = (step % 5) * 8 + np.arange(8)
+        for stream, sampler in (("image", instance_balanced()), ("balanced", class_balanced())):
+            position = (3, name_id(stream), step // 5, offset)
+            records = sampler.draw(sampler.tables(source.labels, CLASSES), *position)
+            np.testing.assert_array_equal(batch[stream]["index"], records)
+            np.testing.assert_array_equal(batch[stream]["label"], source.labels[records])
+            pixels = transform.apply(source.images(records), transform.draw(*position))
+            np.testing.assert_array_equal(batch[stream]["image"], pixels)
+            kinds = {key: array.dtype for key, array in batch[stream].items()}
+            assert kinds == {"image": np.uint8, "label": np.int32, "index": np.int32}
+
+
+def test_an_epoch_of_whole_batches_repeats_no_record(source):
+    made = list(batches(source, steps_per_epoch=RECORDS // 8, stop=2 * (RECORDS // 8)))
+    for epoch in (made[: RECORDS // 8], made[RECORDS // 8 :]):
+        records = np.concatenate([batch["image"]["index"] for batch in epoch])
+        assert len(set(records)) == len(records) == RECORDS // 8 * 8
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 4, 8])
+def test_hosts_share_the_one_global_batch(source, hosts):
+    whole = list(batches(source, ("image", "balanced")))
+    shares = [list(batches(source, ("image", "balanced"), shard=(host, hosts))) for host in range(hosts)]
+    joined = [
+        {
+            stream: {key: np.concatenate([share[step][stream][key] for share in shares]) for key in batch[stream]}
+            for stream in batch
+        }
+        for step, batch in enumerate(whole)
+    ]
+    assert_same(whole, joined)
+
+
+@pytest.mark.parametrize("start", [0, 1, 5, 11, 12])
+def test_resuming_is_starting_at_the_step(source, start):
+    assert_same(list(batches(source))[start:], batches(source, start=start))
+
+
+def test_batches_beyond_the_data_set_go_on(source):
+    """A batch larger than the data set, and an epoch longer than it, hold records of further laps."""
+    made = list(batches(source, batch_size=400, steps_per_epoch=2, stop=2))
+    records = np.concatenate([batch["image"]["index"] for batch in made])
+    for lap in range(800 // RECORDS):
+        assert sorted(records[lap * RECORDS : (lap + 1) * RECORDS]) == list(range(RECORDS))
+
+
+def test_closing_early_stops_the_threads(source):
+    def readers():
+        return {thread for thread in threading.enumerate() if "grain" in thread.name}
+
+    before = readers()
+    iterator = batches(source, stop=10**6)
+    next(iterator)
+    assert readers() - before
+    iterator.close()
+    for thread in readers() - before:
+        thread.join(timeout=10)
+    assert not readers() - before
+    assert list(iterator) == []
+
+
+def test_workers_make_the_same_batches_under_pytest(source):
+    assert_same(batches(source, ("image", "balanced")), batches(source, ("image", "balanced"), workers=2))
+
+
+class Broken:
+    """Reads a source but for one record."""
+
+    def __init__(self, source, record, fault):
+        self.source, self.record, self.fault = source, record, fault
+
+    def __call__(self, record):
+        if record == self.record:
+            return self.fault()
+        return self.source.read(record)
+
+
+def raise_value_error():
+    raise ValueError("bad JPEG\nsecond line")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_is_named(source, workers):
+    broken = Source(source.labels, source.index, Broken(source, 20, raise_value_error))
+    says = f"record 20 (index {source.index[20]}) cannot be read: ValueError: bad JPEG"
+    with pytest.raises(InputError) as error:
+        list(batches(broken, steps_per_epoch=13, stop=13, workers=workers))
+    step = next(t for t, batch in enumerate(batches(source, steps_per_epoch=13)) if 20 in batch["image"]["index"])
+    assert str(error.value) == f"training batch of step {step}: {says}"
+    with pytest.raises(InputError) as error:
+        list(evaluation_batches(broken, 8, workers=workers))
+    assert str(error.value) == f"evaluation batch 2: {says}"
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.uint8), None])
+def test_an_image_of_another_kind_is_named(source, wrong):
+    broken = Source(source.labels, source.index, Broken(source, 20, lambda: wrong))
+    with pytest.raises(InputError, match="record 20 "):
+        list(evaluation_batches(broken, 8))
+
+
+def test_an_image_of_another_shape_is_named(source):
+    broken = Source(source.labels, source.index, Broken(source, 20, lambda: np.zeros((9, 8, 3), np.uint8)))
+    with pytest.raises(InputError, match=r"record 20 \(index \d+\).*\[9, 8, 3\].*\[8, 8, 3\]"):
+        list(evaluation_batches(broken, 8))
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 4])
+@pytest.mark.parametrize("batch_size", [4, 8, 100, 104, 400])
+def test_evaluation_sees_every_record_once_in_order(source, hosts, batch_size):
+    shares = [list(evaluation_batches(source, batch_size, (host, hosts))) for host in range(hosts)]
+    assert {len(share) for share in shares} == {-(-RECORDS // batch_size)}
+    images, labels = [], []
+    for parts in zip(*shares, strict=True):
+        for part in parts:
+            assert set(part) == {"image", "label", "mask"}
+            assert (part["image"].dtype, part["label"].dtype, part["mask"].dtype) == (np.uint8, np.int32, bool)
+            assert len(part["image"]) == len(part["label"]) == len(part["mask"]) == batch_size // hosts
+            assert not part["label"][~part["mask"]].any() and not part["image"][~part["mask"]].any()
+            images.append(part["image"][part["mask"]])
+            labels.append(part["label"][part["mask"]])
+    np.testing.assert_array_equal(np.concatenate(labels), source.labels)
+    np.testing.assert_array_equal(np.concatenate(images), source.images(np.arange(RECORDS)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"batch_size": 0}, "batch_size: 0 is not possible"),
+        ({"batch_size": 8.0}, "batch_size: 8.0 is not possible"),
+        (
+            {"batch_size": 10, "shard": (0, 4)},
+            "batch_size: 10 cannot be shared by 4 hosts; the nearest that can: 8 or 12",
+        ),
+        ({"batch_size": 2, "shard": (0, 4)}, "batch_size: 2 cannot be shared by 4 hosts; the nearest that can: 4"),
+        ({"shard": (2, 2)}, "shard: 2 is not possible"),
+        ({"steps_per_epoch": 0}, "steps_per_epoch: 0 is not possible"),
+        ({"steps_per_epoch": 2**31}, "steps_per_epoch: "),
+        ({"seed": -1}, "seed: -1 is not possible"),
+        ({"seed": 2**32}, "seed: "),
+        ({"start": 13}, "start: 13 is not possible"),
+        ({"start": -1}, "start: -1"),
+        ({"workers": -1}, "workers: -1"),
+    ],
+)
+def test_impossible_sizes_are_refused_at_once(source, changes, says):
+    with pytest.raises(InputError) as error:
+        batches(source, **changes)
+    assert str(error.value).startswith(says) and "\n" not in str(error.value)
+
+
+def test_a_stream_without_tables_is_refused(source):
+    sampler = instance_balanced()
+    with pytest.raises(InputError, match="samplers of streams"):
+        train_batches(
+            source,
+            {"image": sampler},
+            {},
+            seed=0,
+            batch_size=8,
+            steps_per_epoch=1,
+            start=0,
+            stop=1,
+            transform=TRANSFORMS["none"],
+        )
+
+
+COMMAND = """
+import sys
+import numpy as np
+from ltjax.data.pipeline import train_batches
+from ltjax.data.sampling import instance_balanced
+from ltjax.data.sources import array_source
+from ltjax.data.transforms import TRANSFORMS
+
+if __name__ == "__main__":
+    workers, stop, taken = map(int, sys.argv[1:])
+    source = array_source(np.arange(64 * 192).astype(np.uint8).reshape(64, 8, 8, 3), np.zeros(64), np.arange(64))
+    sampler = instance_balanced()
+    iterator = train_batches(
+        source, {"image": sampler}, {"image": sampler.tables(source.labels, 1)}, seed=0, batch_size=8,
+        steps_per_epoch=8, start=0, stop=stop, transform=TRANSFORMS["pad_crop"], workers=workers)
+    kept = [next(iterator) for _ in range(taken)]
+    print(sum(int(batch["image"]["image"].sum()) for batch in kept), "tensorflow" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("taken", [3, 8])
+def test_a_plain_command_ends_cleanly_in_the_middle_and_at_the_end(tmp_path, taken):
+    """Nothing on stderr although warnings are errors, and no process that goes on, with threads and with workers."""
+    path = tmp_path / "command.py"
+    path.write_text(COMMAND)
+    printed = set()
+    for workers in (0, 2):
+        got = subprocess.run(
+            [sys.executable, "-W", "error", path, str(workers), "8", str(taken)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (got.returncode, got.stderr) == (0, "")
+        printed.add(got.stdout)
+    assert len(printed) == 1 and printed.pop().endswith(" False\n")
+
+
+def test_a_worker_that_dies_is_an_error_and_no_hang(source):
+    import multiprocessing
+
+    before = set(multiprocessing.active_children())
+    iterator = batches(source, stop=10**6, workers=1)
+    next(iterator)
+    (worker,) = set(multiprocessing.active_children()) - before
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="terminated unexpectedly"):
+        for _ in range(100):
+            next(iterator)

@@ -1,0 +1,202 @@
+"""Samplers: the same records on host and device, exact permutations, the published distributions, a golden order."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltjax.data.random import Ops, name_id
+from ltjax.data.sampling import SAMPLERS, class_balanced, class_tables, instance_balanced
+from tests.shared import shared_path
+
+DEVICE = Ops(jnp, jax.lax.while_loop)
+IMAGE, OTHER = name_id("image"), name_id("other")
+SIZES = [1, 2, 3, 10, 1000, 12406, 437_513]
+
+
+def long_tailed_labels(size, num_classes):
+    """A shuffled long-tailed list in which every class has at least one record."""
+    rng = np.random.RandomState(size)
+    tail = rng.geometric(1 / max(num_classes / 4, 1), size - num_classes).clip(1, num_classes) - 1
+    return rng.permutation(np.concatenate([np.arange(num_classes), tail])).astype(np.int32)
+
+
+def records(sampler, tables, epoch, offset, seed=0, stream=IMAGE):
+    return sampler.draw(tables, seed, stream, epoch, offset)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+@pytest.mark.parametrize("size", SIZES)
+def test_jit_draws_the_records_of_the_host(name, size):
+    labels = long_tailed_labels(size, min(size, 100))
+    sampler = SAMPLERS[name]()
+    tables = sampler.tables(labels, min(size, 100))
+    traced = jax.jit(lambda tables, seed, epoch, offset: sampler.draw(tables, seed, IMAGE, epoch, offset, DEVICE))
+    starts = [0, max(size - 64, 0), 2 * size, 5 * size + 3]  # inside an epoch, over its end, in later laps
+    for (seed, epoch), start in zip([(0, 0), (1, 7), (2**32 - 1, 2**32 - 1), (5, 200)], starts, strict=True):
+        offset = np.arange(start, start + 128)
+        host = records(sampler, tables, epoch, offset, seed=seed)
+        assert host.dtype == np.int32 and host.min() >= 0 and host.max() < size
+        device = traced(tables, np.uint32(seed), np.uint32(epoch), offset)
+        assert device.dtype == jnp.int32
+        np.testing.assert_array_equal(device, host)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_records_are_the_same_with_64_bit_types(name):
+    sampler = SAMPLERS[name]()
+    tables = sampler.tables(long_tailed_labels(1000, 10), 10)
+    with jax.enable_x64(True):
+        traced = jax.jit(lambda tables, epoch, offset: sampler.draw(tables, 1, IMAGE, epoch, offset, DEVICE))
+        device = traced(tables, 3, jnp.arange(256))
+    np.testing.assert_array_equal(device, records(sampler, tables, 3, np.arange(256), seed=1))
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_tables_may_differ_under_vmap(name):
+    """Many seeds in one program: tables, seeds and records have a leading axis."""
+    sampler = SAMPLERS[name]()
+    sets = [sampler.tables(long_tailed_labels(size, 10), 10) for size in (300, 300, 300)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *sets)
+    draw = jax.jit(jax.vmap(lambda tables, seed: sampler.draw(tables, seed, IMAGE, 3, jnp.arange(64), DEVICE)))
+    for seed, row in enumerate(draw(stacked, jnp.arange(3, dtype=jnp.uint32))):
+        np.testing.assert_array_equal(row, records(sampler, sets[seed], 3, np.arange(64), seed=seed))
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_a_record_depends_on_its_position_alone(name):
+    sampler = SAMPLERS[name]()
+    tables = sampler.tables(long_tailed_labels(1000, 10), 10)
+    whole = records(sampler, tables, 4, np.arange(1000))
+    for offset in (0, 17, 999):
+        alone = records(sampler, tables, 4, np.int64(offset))
+        assert alone.shape == () and alone == whole[offset]
+    np.testing.assert_array_equal(records(sampler, tables, 4, np.arange(1000).reshape(10, 4, 25)).ravel(), whole)
+    np.testing.assert_array_equal(records(sampler, tables, 4, [5, 3]), whole[[5, 3]])
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_seeds_streams_and_epochs_differ(name):
+    sampler = SAMPLERS[name]()
+    tables = sampler.tables(long_tailed_labels(12406, 10), 10)
+    offset = np.arange(1000)
+    drawn = [
+        records(sampler, tables, epoch, offset, seed, stream)
+        for seed, stream, epoch in itertools.product((0, 1), (IMAGE, OTHER), (0, 1))
+    ]
+    for one, two in itertools.combinations(drawn, 2):
+        assert (one == two).mean() < 0.02
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_epoch_and_every_lap_is_an_exact_permutation(size):
+    sampler = instance_balanced()
+    tables = sampler.tables(np.zeros(size, np.int32), 1)
+    for epoch in (0, 1, 199):
+        for lap in (0, 1, 6):
+            offset = np.arange(lap * size, (lap + 1) * size)
+            np.testing.assert_array_equal(np.sort(records(sampler, tables, epoch, offset)), np.arange(size))
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 6])
+def test_all_orders_of_a_small_set_are_about_equally_frequent(size):
+    sampler, laps, epochs = instance_balanced(), 100, 100
+    tables = sampler.tables(np.zeros(size, np.int32), 1)
+    drawn = np.concatenate(
+        [records(sampler, tables, e, np.arange(laps * size)).reshape(laps, size) for e in range(epochs)]
+    )
+    orders, counts = np.unique(drawn, axis=0, return_counts=True)
+    expected = laps * epochs / len(list(itertools.permutations(range(size))))
+    assert len(orders) * expected == laps * epochs, "an order never came"
+    spread = np.sqrt((counts / expected - 1).var() - 1 / expected) if counts.var() > expected else 0.0
+    assert spread < 0.2, f"probabilities of the orders deviate by {spread:.0%}"
+
+
+def test_positions_see_every_record_and_neighbours_are_unrelated():
+    size, epochs = 1000, 2000
+    sampler = instance_balanced()
+    tables = sampler.tables(np.zeros(size, np.int32), 1)
+    drawn = np.stack([records(sampler, tables, epoch, np.arange(64)) for epoch in range(epochs)])
+    # chi-square / degrees of freedom is 1 +- sqrt(2 / degrees); bounds at five deviations
+    at_position = np.apply_along_axis(np.bincount, 0, drawn, minlength=size)
+    chi = ((at_position - epochs / size) ** 2 / (epochs / size)).sum() / (64 * (size - 1))
+    assert abs(chi - 1) < 5 * np.sqrt(2 / (64 * (size - 1)))
+    for gap in (1, 2, 31, 32):  # 32 columns and rows: neighbours in a row or a column of the Feistel grid
+        between = (drawn[:, gap:] - drawn[:, :-gap]) % size
+        counts = np.bincount(between.ravel(), minlength=size)[1:]
+        expected = between.size / (size - 1)
+        chi = ((counts - expected) ** 2 / expected).sum() / (size - 2)
+        assert abs(chi - 1) < 6 * np.sqrt(2 / (size - 2)), gap
+
+
+def chi_square(counts, probabilities):
+    """Chi-square per degree of freedom and how far from 1 chance may bring it (five deviations)."""
+    expected = counts.sum() * probabilities
+    degrees = len(counts) - 1
+    return ((counts - expected) ** 2 / expected).sum() / degrees, 1 + 5 * np.sqrt(2 / degrees)
+
+
+@pytest.mark.parametrize("case", ["cifar10lt", "random"])
+def test_class_frequencies_are_the_published_ones(case):
+    reference = np.load(shared_path("reference/sampling_probabilities.npz"))
+    counts = reference[f"{case}__class_counts"]
+    labels = np.random.RandomState(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    offset = np.arange(200_000)
+    drawn = labels[records(class_balanced(), class_balanced().tables(labels, len(counts)), 0, offset)]
+    value, bound = chi_square(np.bincount(drawn, minlength=len(counts)), reference[f"{case}__CB"])
+    assert value < bound
+    # the permutation has no chance in it: one epoch holds each class in exactly its share
+    whole = labels[records(instance_balanced(), instance_balanced().tables(labels, 1), 0, np.arange(len(labels)))]
+    share = np.bincount(whole, minlength=len(counts)) / len(labels)
+    np.testing.assert_allclose(share, reference[f"{case}__IB"], rtol=1e-12)
+
+
+def test_class_balanced_draws_the_images_of_a_class_alike_and_independently_of_the_class():
+    counts = np.array([50, 20, 5, 1])
+    labels = np.repeat(np.arange(4), counts)
+    drawn = records(class_balanced(), class_balanced().tables(labels, 4), 0, np.arange(400_000))
+    value, bound = chi_square(np.bincount(drawn, minlength=76), np.repeat(1 / (4 * counts), counts))
+    assert value < bound
+    after = np.histogram2d(labels[drawn[:-1]], labels[drawn[1:]], bins=4)[0].ravel()
+    value, bound = chi_square(after, np.full(16, 1 / 16))
+    assert value < bound
+
+
+def test_a_class_without_records_is_never_drawn():
+    labels = np.array([0, 3, 3, 0, 5])
+    tables = class_tables(labels, 7)
+    drawn = labels[records(class_balanced(), tables, 0, np.arange(3000))]
+    np.testing.assert_array_equal(np.unique(drawn), [0, 3, 5])
+    assert np.abs(np.bincount(drawn)[[0, 3, 5]] / 3000 - 1 / 3).max() < 0.05
+
+
+def test_class_tables_list_every_class_in_record_order():
+    labels = long_tailed_labels(1000, 37)
+    tables = class_tables(labels, 37)
+    for label in range(37):
+        first, size = int(tables["first"][label]), int(tables["size"][label])
+        np.testing.assert_array_equal(tables["records"][first : first + size], np.flatnonzero(labels == label))
+    wide = class_tables(labels.astype(np.int64) * 3000, 120_000)  # more classes than 16 bits number
+    np.testing.assert_array_equal(wide["records"], tables["records"])
+
+
+GOLDEN = {
+    "instance_balanced": "1317 11945 12224 1267 11461 11267 1947 474 10175 4064 10103 9857 1823 237 8830 6522",
+    "class_balanced": "333 12355 9834 12020 11533 12197 11085 2037 12383 11940 5457 8872 7531 12371 9009 11930",
+}
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_golden_order(name):
+    """The first 16 records of a set like CIFAR-10-LT. A change here silently changes every run that resumes."""
+    labels = np.repeat(np.arange(10), [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50])
+    sampler = SAMPLERS[name]()
+    drawn = records(sampler, sampler.tables(labels, 10), 3, np.arange(16), seed=42)
+    assert " ".join(map(str, drawn)) == GOLDEN[name]
+
+
+def test_every_sampler_has_a_golden_order_and_its_own_name():
+    assert set(GOLDEN) == set(SAMPLERS)
+    assert all(make().name == name for name, make in SAMPLERS.items())

@@ -1,0 +1,160 @@
+"""The command line: what is accepted, and the one line for every mistake."""
+
+import importlib.util
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from ltjax import config as configs
+from ltjax.errors import InputError
+from ltjax.training.workdir import difference
+
+ROOT = pathlib.Path(__file__).parents[1]
+FILES = sorted((ROOT / "configs").glob("*.py"))
+MNIST = "--config=configs/mnist5k_reslt.py"
+
+
+def parse(*arguments):
+    return configs.parse([*arguments, "--workdir=w"])[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=[f.stem for f in FILES])
+def test_every_config_file_builds_with_and_without_an_argument(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config()
+    assert module.get_config(None) == config
+    assert f"{config.data.name}_{config.method}" == path.stem
+    assert f"--config=configs/{path.name}" in module.__doc__
+    configs.check(parse(f"--config=configs/{path.name}:imbalance=50"))
+
+
+def test_settings_are_overridden_and_keep_their_type():
+    config = parse(
+        MNIST,
+        "--config.optimizer.learning_rate=0.05",
+        "--config.epochs=3",
+        "--config.optimizer.schedule.milestones=(1,2)",
+        "--config.optimizer.nesterov=false",
+    )
+    assert config.optimizer.learning_rate == 0.05
+    assert config.epochs == 3
+    assert tuple(config.optimizer.schedule.milestones) == (1, 2)
+    assert config.optimizer.nesterov is False
+
+
+def test_overrides_may_stand_before_the_config_and_be_written_with_a_space():
+    assert parse("--config.epochs=3", "--config", "configs/mnist5k_ce.py").epochs == 3
+
+
+def test_arguments_of_a_config():
+    short = parse("--config=configs/cifar100_reslt.py:short,imbalance=50")
+    assert short.epochs == 10 and short.data.imbalance == 50
+    assert short.optimizer.schedule.name == "cosine" and short.optimizer.nesterov
+    assert (short.optimizer.learning_rate, short.optimizer.weight_decay, short.batch_size) == (0.1, 5e-4, 128)
+
+
+@pytest.mark.parametrize(
+    "arguments, alpha",
+    [
+        (["--config=configs/cifar100_reslt.py"], 0.995),
+        (["--config=configs/cifar100_reslt.py", "--config.data.imbalance=10"], 0.72),
+        (["--config=configs/cifar10_reslt.py", "--config.data.imbalance=50"], 0.998),
+        (["--config=configs/cifar10_reslt.py", "--config.reslt.alpha=0.5"], 0.5),
+    ],
+)
+def test_alpha_is_the_published_one_unless_given(arguments, alpha):
+    assert parse(*arguments).reslt.alpha == alpha
+
+
+# arguments -> words that the one line must have
+MISTAKES = {
+    "no config": ([], ["--config is missing"]),
+    "no workdir": ([MNIST], ["--workdir is missing"]),
+    "no such file": (
+        ["--config=configs/mnist5k_reslr.py"],
+        ["mnist5k_reslr.py", "did you mean 'configs/mnist5k_reslt.py'"],
+    ),
+    "unknown key": (
+        [MNIST, "--config.batch_sise=3"],
+        ["config.batch_sise", "did you mean 'config.batch_size'", "allowed"],
+    ),
+    "unknown nested key": (
+        [MNIST, "--config.optimizer.lerning_rate=3"],
+        ["config.optimizer.lerning_rate", "did you mean 'config.optimizer.learning_rate'", "config.optimizer.momentum"],
+    ),
+    "another method's key": (
+        ["--config=configs/mnist5k_ce.py", "--config.reslt.alpha=0.5"],
+        ["config.reslt.alpha", "unknown key"],
+    ),
+    "wrong type": ([MNIST, "--config.batch_size=many"], ["config.batch_size", "'many'", "int"]),
+    "float for int": ([MNIST, "--config.epochs=0.5"], ["config.epochs", "0.5", "int"]),
+    "text for bool": ([MNIST, "--config.optimizer.nesterov=perhaps"], ["config.optimizer.nesterov", "perhaps", "bool"]),
+    "a value for a group": ([MNIST, "--config.optimizer=1"], ["config.optimizer", "group"]),
+    "impossible": ([MNIST, "--config.epochs=-1", "--workdir=w"], ["config.epochs", "-1", ">= 1"]),
+    "nan": ([MNIST, "--config.optimizer.learning_rate=nan", "--workdir=w"], ["config.optimizer.learning_rate", "nan"]),
+    "imbalance": ([MNIST, "--config.data.imbalance=0.5", "--workdir=w"], ["config.data.imbalance", "0.5", ">= 1"]),
+    "dtype": ([MNIST, "--config.dtype=float8", "--workdir=w"], ["config.dtype", "float8", "bfloat16"]),
+    "unknown flag": ([MNIST, "--wokdir=w"], ["--wokdir", "did you mean 'workdir'"]),
+    "stray word": ([MNIST, "--workdir=w", "config.epochs=3"], ["unexpected argument 'config.epochs=3'"]),
+    "argument": (["--config=configs/cifar100_ce.py:shrt", "--workdir=w"], ["shrt", "did you mean 'short'"]),
+    "argument's value": (["--config=configs/cifar100_ce.py:imbalance=many", "--workdir=w"], ["many", "imbalance"]),
+}
+
+
+@pytest.mark.parametrize("arguments, words", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line_that_says_what_to_do(arguments, words):
+    with pytest.raises(InputError) as error:
+        configs.parse(arguments)
+    text = str(error.value)
+    assert "\n" not in text
+    for word in words:
+        assert word in text, text
+
+
+@pytest.mark.parametrize(
+    "setting, words",
+    [
+        ("method=reslr", ["config.method", "'reslr'", "did you mean 'reslt'", "ce"]),
+        ("data.name=mnist5", ["config.data.name", "did you mean 'mnist5k'"]),
+        ("model.backbone=resnet33", ["config.model.backbone", "did you mean 'resnet32'"]),
+        ("data.augment=flipp", ["config.data.augment"]),
+        ("data.sampler=class_balance", ["config.data.sampler", "did you mean 'class_balanced'"]),
+        ("optimizer.schedule.name=cosin", ["config.optimizer.schedule.name", "did you mean 'cosine'"]),
+        ("reslt.alpha=1.5", ["config.reslt.alpha", "1.5", "[0, 1]"]),
+        ("reslt.head=batchnorm", ["config.reslt.head", "conv"]),
+        ("reslt.boundaries=(3,)", ["config.reslt.boundaries"]),
+        ("batch_size=100000", ["config.batch_size", "100000", "images"]),
+    ],
+)
+def test_unknown_and_impossible_names_end_the_command_with_status_2(setting, words, tmp_path, capsys):
+    from ltjax.main import main
+
+    workdir = tmp_path / "run"
+    assert main([MNIST, f"--config.{setting}", f"--workdir={workdir}"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and captured.out == ""
+    for word in words:
+        assert word in captured.err
+    assert not workdir.exists() or not any(workdir.iterdir()), "the mistake left a run behind"
+
+
+def test_the_command_itself_has_no_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "ltjax.main", MNIST, "--config.epoch=3"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: config.epoch"), done.stderr
+
+
+def test_the_difference_between_two_configs_names_the_settings():
+    one, two = parse(MNIST), parse(MNIST, "--config.seed=3", "--config.data.dir=elsewhere")
+    assert difference(one, one.to_dict()) is None
+    assert difference(two, one.to_dict()) == "config.seed is 0 there and 3 here"
+
+
+def test_main_stays_short():
+    assert len((ROOT / "ltjax" / "main.py").read_text().splitlines()) < 100

@@ -1,0 +1,57 @@
+"""Evaluation: every example once, whatever the batch size; empty groups are null."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltjax.training import mesh as meshes
+from ltjax.training.evaluation import Evaluator, extract_features, summarize
+from tests.training import toy
+
+
+def predict(variables, images):
+    """Class 0, 1 or 2 by how bright the image is."""
+    brightness = jnp.mean(images.astype(jnp.float32), (1, 2, 3))
+    return -jnp.abs(brightness[:, None] - variables["centres"])
+
+
+VARIABLES = {"centres": jnp.array([20.0, 95.0, 150.0])}
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 21, 100])
+def test_the_counts_do_not_depend_on_the_batch_size(batch_size):
+    data = toy.build(None)
+    counters = Evaluator(predict, 3, batch_size, meshes.data_mesh())(VARIABLES, data.test)
+    images = np.stack([data.test.read(i) for i in range(21)])
+    expected = np.argmax(np.asarray(predict(VARIABLES, images)), -1)
+    confusion = np.zeros((3, 3), int)
+    np.add.at(confusion, (data.test.labels, expected), 1)
+    np.testing.assert_array_equal(counters.confusion, confusion)
+    np.testing.assert_array_equal(counters.examples, [7, 7, 7])
+
+
+def test_a_label_that_no_class_has_is_noticed():
+    import dataclasses
+
+    data = toy.build(None)
+    broken = dataclasses.replace(data.test, labels=np.full(21, 5, np.int32))
+    with pytest.raises(AssertionError, match="saw 0 examples of 21"):
+        Evaluator(predict, 3, 8, meshes.data_mesh())(VARIABLES, broken)
+
+
+def test_an_empty_group_is_null():
+    data = toy.build(None)
+    counters = Evaluator(predict, 3, 8, meshes.data_mesh())(VARIABLES, data.test)
+    summary = summarize(counters, data, "strict", (1, 2))
+    assert summary.accuracy["many"] is None and summary.accuracy["few"] is not None
+    assert summary.shots["index"]["classes"] == [1, 1, 1]
+
+
+def test_features_are_those_of_the_network_in_order():
+    data, network = toy.build(None), toy.network()
+    variables = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1), jnp.uint8), train=False)
+    records = np.array([41, 0, 7, 7, 30])
+    features = extract_features(network, variables, data.train, records, 2, meshes.data_mesh())
+    images = np.stack([data.train.read(int(i)) for i in records])
+    np.testing.assert_allclose(features, network.apply(variables, images).features, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,75 @@
+"""Learning rates against the curves of the reference scripts, the optimizer against reference SGD."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ltjax import presets
+from ltjax.errors import InputError
+from ltjax.training.schedules import make_schedule
+from ltjax.training.state import make_optimizer
+from tests.shared import shared_path
+
+
+def per_epoch(config, steps_per_epoch=7):
+    schedule = jax.jit(make_schedule(config.optimizer, config.epochs, steps_per_epoch))
+    first = [float(schedule(jnp.int32(e * steps_per_epoch))) for e in range(config.epochs)]
+    last = [float(schedule(jnp.int32(e * steps_per_epoch + steps_per_epoch - 1))) for e in range(config.epochs)]
+    assert first == last, "the rate moves within an epoch"
+    return first
+
+
+@pytest.mark.parametrize("method, curve", [("ce", "ldam_drw_cifar_200"), ("reslt", "reslt_cifar_200")])
+def test_the_published_curves(method, curve):
+    published = json.loads(shared_path("reference/lr_schedules.json").read_text())[curve]
+    np.testing.assert_allclose(per_epoch(presets.cifar("cifar100", method)), published, rtol=1e-6)
+
+
+def test_short_is_a_cosine_per_step_from_the_rate_to_zero():
+    config = presets.cifar("cifar100", "ce", "short")
+    schedule = make_schedule(config.optimizer, 10, 84)
+    for step in (0, 1, 83, 84, 400, 839):
+        assert float(schedule(jnp.int32(step))) == pytest.approx(0.05 * (1 + math.cos(math.pi * step / 840)), abs=1e-7)
+
+
+def test_warm_up_per_step_rises_and_ends_where_the_cosine_begins():
+    config = presets.mnist5k("ce")
+    schedule = make_schedule(config.optimizer, 40, 10)
+    rates = [float(schedule(jnp.int32(step))) for step in range(21)]
+    np.testing.assert_allclose(rates[:20], [0.1 * (step + 1) / 20 for step in range(20)], rtol=1e-5)
+    assert rates[20] == pytest.approx(0.1)
+
+
+def test_one_epoch_divides_nothing_by_zero():
+    for name in ("step", "cosine", "constant"):
+        config = presets.mnist5k("ce", "epochs=1")
+        config.optimizer.schedule.update(name=name, warmup_epochs=1)
+        assert np.isfinite(float(make_schedule(config.optimizer, 1, 1)(jnp.int32(0))))
+
+
+def test_a_warm_up_longer_than_the_run_is_refused():
+    config = presets.mnist5k("ce", "epochs=1")
+    with pytest.raises(InputError, match="warmup_epochs: 2 is more than the 1 epochs"):
+        make_schedule(config.optimizer, 1, 10)
+
+
+@pytest.mark.parametrize("case", ["plain", "nesterov"])
+def test_sgd_is_the_reference_scripts(case):
+    vectors = np.load(shared_path("reference/sgd.npz"))
+    v = {name.partition("__")[2]: vectors[name] for name in vectors.files if name.startswith(case)}
+    settings = SimpleNamespace(
+        momentum=float(v["momentum"]), weight_decay=float(v["weight_decay"]), nesterov=case == "nesterov"
+    )
+    optimizer = make_optimizer(settings)
+    params = jnp.asarray(v["p0"])
+    state = optimizer.init(params)
+    for gradient, rate, expected in zip(v["grads"], v["lrs"], v["params"], strict=True):
+        update, state = optimizer.update(jnp.asarray(gradient), state, params)
+        params = optax.apply_updates(params, -float(rate) * update)
+        np.testing.assert_allclose(params, expected, rtol=1e-6, atol=1e-7)

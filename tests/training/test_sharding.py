@@ -1,0 +1,88 @@
+"""The same config on one device, on eight forced devices and in two processes: the same losses."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+CONFIG = [
+    "--config=configs/mnist5k_reslt.py", "--config.epochs=1", "--config.log_every_steps=1", "--config.batch_size=32",
+    "--config.data.imbalance=200", "--config.optimizer.schedule.warmup_epochs=1",
+]  # fmt: skip
+pytest.importorskip("mlxtend")
+
+
+def command(workdir, *arguments):
+    return [sys.executable, "-m", "ltjax.main", *CONFIG, *arguments, f"--workdir={workdir}"]
+
+
+def environment(devices, **more):
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | more
+
+
+def losses(workdir):
+    return np.array([json.loads(line)["loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()])
+
+
+def train(workdir, devices, *arguments):
+    done = subprocess.run(
+        command(workdir, *arguments), cwd=ROOT, env=environment(devices), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["hardware"].startswith(f"{devices} x")
+    return losses(workdir), results
+
+
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("one") / "run", 1, "--config.dtype=float64")
+
+
+def test_eight_devices_in_float64_are_one_device(one_device, tmp_path):
+    eight, results = train(tmp_path / "run", 8, "--config.dtype=float64")
+    assert len(eight) >= 20
+    np.testing.assert_allclose(eight[:20], one_device[0][:20], rtol=1e-9)
+    assert results["per_class"] == one_device[1]["per_class"]
+
+
+def test_eight_devices_in_float32_start_like_one_device(tmp_path):
+    one, _ = train(tmp_path / "one", 1)
+    eight, _ = train(tmp_path / "eight", 8)
+    np.testing.assert_allclose(eight[0], one[0], rtol=1e-5)
+
+
+def test_two_processes_are_one_device_and_the_first_writes_the_texts(one_device, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [
+        subprocess.Popen(
+            command(tmp_path / "run", "--config.dtype=float64"),
+            cwd=ROOT,
+            env=environment(
+                2,
+                JAX_COORDINATOR_ADDRESS=f"127.0.0.1:{port}",
+                JAX_NUM_PROCESSES="2",
+                JAX_PROCESS_ID=str(i),
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    np.testing.assert_allclose(losses(tmp_path / "run")[:20], one_device[0][:20], rtol=1e-9)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert "2 process(es)" in results["hardware"] and results["per_class"] == one_device[1]["per_class"]
+    assert "many" in outputs[0][0] and "report:" in outputs[0][0]
+    assert "report:" not in outputs[1][0] and "step" not in outputs[1][1]
