@@ -131,12 +131,33 @@ def at_label(labels: Array, num_classes: int) -> Array:
     return labels[..., None] == jnp.arange(num_classes)
 
 
-def of_label(values: Array, labels: Array, num_classes: int) -> Array:
-    """The entry of ``values`` ``[..., C]`` at each example's class; for soft labels ``[..., C]`` its expectation.
+def of_label(values: Array, labels: Array) -> Array:
+    """The entry of ``values``, ``[C]`` or ``[..., C]``, at each example's class; for soft labels its expectation.
 
-    By comparison, not by a gather: it fuses with the passes over the logits, its gradient needs no scatter, and it has
-    one meaning under every sharding, explicit meshes included.
+    The caller marks labels outside 0..C-1: what is read there is the entry of some class.
     """
-    if jnp.issubdtype(labels.dtype, jnp.integer):
-        return jnp.sum(jnp.where(at_label(labels, num_classes), values, 0), axis=-1)
-    return jnp.sum(labels * values, axis=-1)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        return jnp.sum(labels * values, axis=-1)
+    labels = jnp.clip(labels, 0, values.shape[-1] - 1)
+    return _entry(values, labels) if values.ndim > 1 or not labels.ndim else _look_up(values, labels)
+
+
+@jax.custom_jvp
+def _entry(values: Array, labels: Array) -> Array:
+    return jnp.take_along_axis(values, labels[..., None], axis=-1)[..., 0]
+
+
+@_entry.defjvp
+def _entry_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+    # The transpose of a gather is a scatter into zeros; of this it is a comparison, which fuses with the pass over the
+    # logits that the rest of the gradient needs anyway.
+    values, labels = primals
+    moved = jnp.where(at_label(labels, values.shape[-1]), tangents[0], 0)
+    return _entry(values, labels), jnp.sum(moved, axis=-1)
+
+
+def _look_up(table: Array, labels: Array) -> Array:
+    sharding = jax.typeof(labels).sharding
+    if jax.sharding.AxisType.Explicit in sharding.mesh.axis_types:
+        return table.at[labels].get(out_sharding=sharding)
+    return table[labels]

@@ -233,7 +233,7 @@ def _proxy(features: Array, labels: Array, exist: Array, proxies: Array, normali
     squared = pairwise_squared_distances(features, proxies)
     num_classes = len(proxies)
     others = jnp.where(at_label(labels, num_classes), jnp.finfo(squared.dtype).min, -squared)
-    losses = of_label(squared, labels, num_classes) + jax.nn.logsumexp(others, axis=-1)
+    losses = of_label(squared, labels) + jax.nn.logsumexp(others, axis=-1)
     return weighted_mean(jnp.where((labels >= 0) & (labels < num_classes), losses, jnp.nan), exist)
 
 

@@ -122,5 +122,5 @@ def _sigmoid_focal_loss(logits: Array, labels: Array, gamma: Any, class_weights:
         entropy = labels * jax.nn.softplus(-logits) + (1 - labels) * jax.nn.softplus(logits)
         loss = jnp.sum(factor * entropy, axis=-1)
     if class_weights is not None:
-        loss = loss * of_label(jnp.asarray(class_weights, logits.dtype), labels, num_classes)
+        loss = loss * of_label(jnp.asarray(class_weights, logits.dtype), labels)
     return mask_losses(loss, where)

@@ -144,7 +144,7 @@ def _margin_ranking(cosines: Array, labels: Array, margin: Any, negatives: Any, 
     if top_k is not None:
         others, _ = jax.lax.top_k(jnp.where(allowed, cosines, -jnp.inf), min(top_k, num_classes))
         allowed = others > -jnp.inf
-    violation = margin - of_label(cosines, labels, num_classes)[..., None] + jnp.where(allowed, others, 0)
+    violation = margin - of_label(cosines, labels)[..., None] + jnp.where(allowed, others, 0)
     loss = jnp.sum(jnp.where(allowed, jax.nn.relu(violation), 0), axis=-1)
     return mask_losses(jnp.where((labels >= 0) & (labels < num_classes), loss, jnp.nan), where)
 

@@ -88,7 +88,7 @@ def _reslt_terms(logits: Array, labels: Array, masks: Array, epsilon: Any, fusio
     mask = all_if_none(where, logits.shape[1:-1])
     logits, labels = jnp.where(mask[..., None], logits, 0), *mask_examples(mask, labels)
     fusion = jnp.where(mask, negative_log_likelihood(jnp.sum(logits, axis=0), labels, epsilon=fusion_epsilon), 0)
-    weights = jax.vmap(lambda row: of_label(row.astype(logits.dtype), labels, logits.shape[-1]))(masks)
+    weights = jax.vmap(lambda row: of_label(row.astype(logits.dtype), labels))(masks)
     weights = jnp.where(mask, weights, 0).astype(logits.dtype)
     # Logits of an example that is no member must not reach the formula: 0 * inf would be its gradient.
     member = weights > 0

@@ -101,7 +101,7 @@ def _ride_loss(logits: Array, labels: Array, tables: Any, factor: Any, rate: Any
     reweight = jnp.asarray(False if margins is None else reweight, bool)
 
     class_weights = jnp.where(reweight, effective, 1)
-    example_weights = jnp.where(mask, of_label(class_weights, labels, logits.shape[-1]), 0)
+    example_weights = jnp.where(mask, of_label(class_weights, labels), 0)
 
     def individual(x: Array) -> Array:
         x = x if margins is None else subtract_margins(x, labels, margins)

@@ -33,10 +33,10 @@ def negative_log_likelihood(
     log_total = jnp.log(jnp.sum(jnp.exp(shifted), axis=-1))
     num_classes = logits.shape[-1]
     if is_hard(labels, logits):
-        log_p = of_label(shifted, labels, num_classes) - log_total
+        log_p = of_label(shifted, labels) - log_total
         loss = -_log_plus(log_p, epsilon)
         if class_weights is not None:
-            loss = loss * of_label(class_weights, labels, num_classes)
+            loss = loss * of_label(class_weights, labels)
         if smoothing is not None:
             loss = (1 - smoothing) * loss + smoothing * (log_total - jnp.mean(shifted, axis=-1))
         return jnp.where((labels >= 0) & (labels < num_classes), loss, jnp.nan)

@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m ltjax.bench NAME``. They measure and print; no test depends on a time."""
