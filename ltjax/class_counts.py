@@ -6,6 +6,7 @@ is a ``ValueError`` that names the class. Results are numpy, float64 or bool; on
 ``sampling_probabilities`` also accept a traced epoch or progress, and then return a jax array.
 """
 
+import importlib
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -110,7 +111,7 @@ def inverse_frequency_weights(class_counts: Any, power: float = 1.0) -> np.ndarr
 
     Reference: Huang et al., Learning Deep Representation for Imbalanced Classification, CVPR 2016 (power 1).
     """
-    counts = validate(class_counts, positive=True).astype(np.float64)
+    counts = validate(class_counts, positive=True)
     return (counts.min() / counts) ** power
 
 
@@ -158,10 +159,7 @@ def drw_weights(class_counts: Any, epoch: Any, *, start: int, beta: float = 0.99
 
 
 def frequency_order(class_counts: Any) -> np.ndarray:
-    """The classes from the commonest to the rarest, ties by label (int64 ``[C]``).
-
-    Raises:
-      ValueError: if the counts are invalid.
+    """The classes from the commonest to the rarest, ties by label (int64 ``[C]``); ValueError for invalid counts.
 
     Example:
       >>> frequency_order([20, 500, 20, 3])
@@ -300,6 +298,4 @@ def _namespace(value: Any) -> Any:
     """numpy for what numpy can hold; jax.numpy, loaded only then, for jax arrays and traced values."""
     if value is None or isinstance(value, (int, float, list, tuple, np.ndarray, np.generic)):
         return np
-    import jax.numpy as jnp
-
-    return jnp
+    return importlib.import_module("jax.numpy")

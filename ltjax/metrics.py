@@ -186,17 +186,32 @@ def per_class_accuracy(counters: Counters) -> np.ndarray:
 
 
 def overall_accuracy(counters: Counters) -> Any:
-    """The fraction of all examples that is right; NaN when there are none."""
+    """The fraction of all examples that is right (float64); NaN when there are none.
+
+    Example:
+      >>> overall_accuracy(update(create(2), jnp.array([0, 0, 0, 0]), jnp.array([0, 0, 0, 1])))
+      np.float64(0.75)
+    """
     return _ratio(np.asarray(counters.correct, np.int64).sum(), np.asarray(counters.examples, np.int64).sum())[()]
 
 
 def mean_class_accuracy(counters: Counters) -> Any:
-    """The mean of the accuracies of the classes that have examples; NaN when none has."""
+    """The mean of the accuracies of the classes that have examples (float64); NaN when none has.
+
+    Example:
+      >>> mean_class_accuracy(update(create(2), jnp.array([0, 0, 0, 0]), jnp.array([0, 0, 0, 1])))
+      np.float64(0.5)
+    """
     return _mean(per_class_accuracy(counters))
 
 
 def worst_class_accuracy(counters: Counters) -> Any:
-    """The lowest accuracy of a class that has examples; NaN when none has."""
+    """The lowest accuracy of a class that has examples (float64); NaN when none has.
+
+    Example:
+      >>> worst_class_accuracy(update(create(3), jnp.array([0, 0, 0, 0]), jnp.array([0, 0, 0, 1])))
+      np.float64(0.0)
+    """
     present = _present(counters)
     return present.min() if present.size else np.float64(np.nan)
 

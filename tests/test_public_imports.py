@@ -13,7 +13,7 @@ STACK = ["flax", "optax", "orbax", "grain", "tensorflow_datasets", "PIL", "ml_co
 def run(code: str, environment: dict[str, str] | None = None) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
         capture_output=True,
         text=True,
         timeout=120,

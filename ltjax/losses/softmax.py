@@ -74,6 +74,8 @@ def cross_entropy(logits: Any, labels: Any, *, label_smoothing: Any = 0.0, where
       >>> logits = np.array([[2.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
       >>> print(np.asarray(cross_entropy(logits, np.array([0, 2]))).round(3))
       [0.408 1.099]
+
+    Reference: Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7 (label smoothing).
     """
     logits = as_float(logits)
     labels, where = check_examples(logits.shape, labels, where)

@@ -15,9 +15,8 @@ def weighted(new, weights, **options):
     return jnp.sum(weights * losses.graph_matching_loss(OLD, new, **options))
 
 
-@pytest.mark.parametrize("similarity", ["cosine", "negative_l2"])
-@pytest.mark.parametrize("normalize", [True, False])
-@pytest.mark.parametrize("block_size", [1, 7, 53, 100])
+@pytest.mark.parametrize("similarity, normalize", [("cosine", True), ("cosine", False), ("negative_l2", False)])
+@pytest.mark.parametrize("block_size", [1, 7, 100])
 def test_blocks_agree_with_the_plain_form(similarity, normalize, block_size):
     weights = jax.random.normal(jax.random.key(2), (53,))
     options = {

@@ -49,7 +49,7 @@ def test_vmap_is_a_loop(entry):
 def test_leading_shapes_are_arbitrary(entry):
     x, y = entry.inputs((6,))
     flat = entry.loss(x, y)
-    for leading in [(2, 3), (1, 6, 1), (3, 1, 2)]:
+    for leading in [(2, 3), (1, 6, 1)]:
         got = entry.loss(x.reshape(*x.shape[: entry.batch_axis], *leading, -1), y.reshape(leading))
         expected = jnp.reshape(flat, leading) if entry.per_example else flat
         assert got.shape == expected.shape
@@ -63,15 +63,15 @@ def test_leading_shapes_are_arbitrary(entry):
 
 @entries("where")
 def test_masked_examples_count_nowhere_whatever_they_hold(entry):
-    x, y = entry.inputs((9,), seed=1)
-    keep = np.array([True, False, True, True, True, False, True, True, False])
+    x, y = entry.inputs(seed=1)
+    keep = np.array([True, False, True, True, False, True])
     expected = entry.loss(x[..., keep, :], y[keep])
     for garbage in (0.0, jnp.nan, jnp.inf, -jnp.inf, 1e30):
         dirty = jnp.where(jnp.asarray(keep)[:, None], x, garbage)
         labels = jnp.where(jnp.asarray(keep), y, -1)
         got = entry.loss(dirty, labels, jnp.asarray(keep))
         if entry.per_example:
-            assert got[~keep].tolist() == [0, 0, 0]
+            assert got[~keep].tolist() == [0, 0]
             got = got[keep]
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
         gradient = jax.grad(entry.scalar)(dirty, labels, jnp.asarray(keep))
@@ -90,7 +90,7 @@ def test_everything_masked_is_zero_with_a_zero_gradient(entry):
 @entries("extreme")
 @pytest.mark.parametrize("size", [1e4, 1e-30, 0.0])
 def test_extreme_inputs_stay_finite(entry, size):
-    x, y = entry.inputs((8,), seed=2)
+    x, y = entry.inputs(seed=2)
     x = jnp.where(x > 0, size, -size)  # with equal entries among them
     assert_finite(jax.value_and_grad(entry.scalar)(x, y))
 
@@ -98,10 +98,10 @@ def test_extreme_inputs_stay_finite(entry, size):
 @entries("extreme")
 @pytest.mark.parametrize("label", range(NUM_CLASSES))
 def test_right_and_wrong_with_certainty_stay_finite(entry, label):
-    x, _ = entry.inputs((2,))
-    certain = jnp.stack([jax.nn.one_hot(0, entry.width), -jax.nn.one_hot(0, entry.width)]) * 1e4
-    x = jnp.broadcast_to(certain, x.shape)
-    assert_finite(jax.value_and_grad(entry.scalar)(x, jnp.full(2, label)))
+    x, _ = entry.inputs()
+    certain = np.tile(np.eye(2, entry.width) * 1e4, (3, 1)) * np.array([[1], [1], [-1], [-1], [1], [1]])
+    x = jnp.asarray(np.broadcast_to(certain, x.shape), jnp.float32)
+    assert_finite(jax.value_and_grad(entry.scalar)(x, jnp.full(6, label)))
 
 
 @entries("dtype")
@@ -129,7 +129,7 @@ def test_float64_stays_float64(entry):
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.int16])
 def test_labels_of_any_integer_dtype(entry, dtype):
     x, y = entry.inputs()
-    np.testing.assert_array_equal(entry.loss(x, jnp.asarray(np.asarray(y).astype(dtype))), entry.loss(x, y))
+    np.testing.assert_array_equal(entry.loss(x, np.asarray(y).astype(dtype)), entry.loss(x, y))
 
 
 @entries("soft")
@@ -152,9 +152,10 @@ def test_soft_labels_that_are_hard_give_the_same(entry):
 def test_soft_labels_have_right_gradients(entry):
     rng = np.random.default_rng(3)
     with jax.enable_x64(True):
-        x, _ = entry.inputs((4,))
-        soft = jnp.asarray(rng.dirichlet(np.ones(NUM_CLASSES), 4))
-        check_grads(lambda x: entry.scalar(x, soft), (jnp.asarray(x, jnp.float64),), order=1, modes=["fwd", "rev"])
+        x, _ = entry.inputs()
+        soft = jnp.asarray(rng.dirichlet(np.ones(NUM_CLASSES), 6))
+        scalar = jax.jit(lambda x: entry.scalar(x, soft))
+        check_grads(scalar, (jnp.asarray(x, jnp.float64),), order=1, modes=["fwd", "rev"])
 
 
 @entries("shift")
@@ -168,7 +169,6 @@ def test_a_constant_added_to_the_logits_changes_nothing(entry):
 def test_gradients_are_those_of_finite_differences(entry):
     with jax.enable_x64(True):
         x, y = entry.inputs(seed=5)
-        x = jnp.asarray(x, jnp.float64)
-        check_grads(lambda x: entry.scalar(x, y), (x,), order=1, modes=["fwd", "rev"], eps=1e-5)
-        where = jnp.arange(6) % 3 != 0
-        check_grads(lambda x: entry.scalar(x, y, where), (x,), order=1, modes=["rev"], eps=1e-5)
+        x, where = jnp.asarray(x, jnp.float64), jnp.arange(6) % 3 != 0
+        scalar = jax.jit(lambda x: entry.scalar(x, y, where))
+        check_grads(scalar, (x,), order=1, modes=["fwd", "rev"], eps=1e-5)
