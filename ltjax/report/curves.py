@@ -36,8 +36,8 @@ def training_curves(metrics: Sequence[dict[str, Any]]) -> bytes | None:
         for edge in edges[1:]:
             axes.axvline(edge, color="#777777", linewidth=1, linestyle=(0, (4, 3)))
     column[-1].set_xlabel("epoch")
-    margin = 0.01 * np.ptp(x) or 0.5
-    column[-1].set_xlim(x.min() - margin, x.max() + margin)
+    end = x.max() or 1.0
+    column[-1].set_xlim(-0.01 * end, 1.01 * end)
     levels = _name_stages(column[0], boundaries) if len(boundaries) > 1 else 0
     column[0].set_title("Training", pad=10 + 14 * levels)
     figure.align_ylabels(column.tolist())
@@ -126,7 +126,7 @@ def _draw_panel(
         axes.yaxis.set_minor_formatter(NullFormatter())
         title = "loss (log scale)"
     if title == "accuracy (%)":
-        axes.set_ylim(0, 102)
+        axes.set_ylim(-2, 102)
     if title == "learning rate":
         axes.set_ylim(bottom=0)
     axes.set_ylabel(title)

@@ -24,6 +24,8 @@ from ltjax.report.style import (
     shade_groups,
 )
 
+# where the groups end, half an image off so that no class stands on the line; between the classes where not given
+THRESHOLDS = {"strict": {"many": 100.5, "medium": 19.5}, "inclusive": {"many": 99.5, "medium": 20.5}}
 FEW_CLASSES = 20  # up to here every class is named
 FEW_COUNTS = 3  # up to here (the step profile has 2) the counts are the ticks, and classes of equal count spread out
 MOST_CELLS = 200  # a confusion matrix with more rows than this is drawn in bins of classes
@@ -58,7 +60,8 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
     margin = math.exp(0.05 + 0.06 * math.log(x.max() / x.min()))
     left, right = x.min() / margin, x.max() * margin
     # spans go from the most frequent class, at the right, to the rarest
-    cuts = [math.sqrt(counts[b - 1] * counts[b]) for _, _, b in spans[:-1]]
+    thresholds = THRESHOLDS.get(results["convention"], {})
+    cuts = [thresholds.get(group, math.sqrt(counts[b - 1] * counts[b])) for group, _, b in spans[:-1]]
     edges = [right, *cuts, left]
     shade_groups(axes, spans, edges)
     legend = {}
