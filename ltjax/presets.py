@@ -102,6 +102,7 @@ def mnist5k(method: str, arg: str | None = None) -> ConfigDict:
     config.optimizer.nesterov = True
     config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=2)
     config.evaluation.every_epochs = 5
+    config.log_every_steps = 6
     return finish(config, arg)
 
 

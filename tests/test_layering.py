@@ -19,8 +19,8 @@ ALLOWED = {
     "methods": {"class_counts", "losses", "classifiers", "metrics", "data", "models"},
     "training": {"class_counts", "losses", "classifiers", "metrics", "data", "models", "methods", "report"},
     "report": {"metrics", "class_counts"},
-    "config": {"class_counts", "presets"},
-    "presets": {"class_counts"},
+    "config": {"presets", "training"},
+    "presets": set(),
 }
 LEAVES = {"main", "evaluate", "predict", "export", "dryrun", "bench"}
 PUBLIC = {"errors", "class_counts", "losses", "classifiers", "metrics"}

@@ -6,7 +6,10 @@ metrics.jsonl has each logged step once and in order, also after kills: the valu
 
 import json
 import math
+import pathlib
+import shutil
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -41,10 +44,11 @@ class MetricsLog:
         self.pending = list(pending)
         if self.writes:
             self._rewrite()
-            if self.local and self.events is None:
+            if self.events is None:
                 from tensorboardX import SummaryWriter
 
-                self.events = SummaryWriter(str(self.workdir / "tensorboard"), purge_step=step + 1)
+                folder = str(self.workdir / "tensorboard") if self.local else tempfile.mkdtemp(prefix="ltjax-events-")
+                self.events = SummaryWriter(folder, purge_step=step + 1)
 
     def _existing(self) -> list[str]:
         """The whole lines of the file; a line cut short by a kill is none."""
@@ -122,16 +126,25 @@ class MetricsLog:
         return sum(v * n for v, n in last) / sum(n for _, n in last) if last else None
 
     def sync(self) -> None:
-        """Makes what was logged visible: the event file, and the whole text where it can't be appended to."""
-        if self.writes and not self.local:
-            self._rewrite()
+        """Makes what was logged visible: the event file, and copies of both texts where files can't be appended to."""
         if self.events is not None:
             self.events.flush()
+            if not self.local:
+                self._rewrite()
+                self._copy_events()
+
+    def _copy_events(self) -> None:
+        folder = self.workdir / "tensorboard"
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in pathlib.Path(self.events.logdir).iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
 
     def close(self) -> None:
         self.sync()
         if self.events is not None:
             self.events.close()
+            if not self.local:
+                shutil.rmtree(self.events.logdir)
 
 
 class Progress:

@@ -40,6 +40,8 @@ def train(config: Any, workdir: str) -> Record:
     folder = epath.Path(workdir)
     finished = open_workdir(folder, config)
     if finished is not None:
+        if jax.process_index() == 0 and not (folder / "report" / "report.md").exists():
+            report.write_report(folder)  # a kill came between the results and their report
         return finished
     data, stages, mesh, fingerprint = prepare(config)
     if jax.process_index() == 0:

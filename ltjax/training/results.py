@@ -50,6 +50,7 @@ def describe(config: Any, data: Data, params: Tree) -> Record:
         "parameter_count": parameter_count(params),
         "train_size": len(data.train),
         "class_counts": [int(n) for n in data.class_counts],
+        "class_names": list(data.class_names) if data.class_names else None,
         "train_index_sha256": data.fingerprint,
         "hardware": hardware(),
         "versions": {"ltjax": ltjax.__version__} | {name: importlib.metadata.version(name) for name in VERSIONED},

@@ -50,6 +50,7 @@ def test_a_line_has_the_means_since_the_last_one_and_the_last_learning_rate(fold
     log.close()
     expected = {"step": 3, "epoch": 0.5, "stage": "train", "loss": 3.0, "learning_rate": 3.0, "test/all": 0.25}
     assert record == expected and lines(folder) == [expected]
+    assert len(list((folder / "tensorboard").glob("events*"))) == 1
     assert list(record)[3] == "loss"
 
 

@@ -87,7 +87,9 @@ def test_a_run_leaves_what_it_promises(tmp_path):
 def test_a_finished_run_is_not_run_again(tmp_path, monkeypatch):
     results = loop.train(toy.config(), str(tmp_path))
     monkeypatch.setattr(loop, "prepare", lambda config: pytest.fail("prepared again"))
+    (tmp_path / "report" / "report.md").unlink()  # as a kill between the two leaves it
     assert loop.train(toy.config(), str(tmp_path)) == results
+    assert (tmp_path / "report" / "report.md").exists()
 
 
 def test_a_workdir_of_another_config_is_refused(tmp_path):
@@ -239,3 +241,19 @@ def test_evaluate_agrees_with_the_run_and_refuses_what_is_no_finished_run(tmp_pa
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == 1
     assert main(["--rnu=x"]) == 2 and capsys.readouterr().err.count("\n") == 1
+
+
+def test_bfloat16_computes_with_float32_parameters(tmp_path):
+    plain = loop.train(toy.config(), str(tmp_path / "float32"))
+    half_config = toy.config(dtype="bfloat16")
+    half = loop.train(half_config, str(tmp_path / "bfloat16"))
+    arrays = final(tmp_path / "bfloat16", half_config, "train", 10)
+    assert {a.dtype.name for a in arrays.values()} == {"float32", "int32", "uint32"}
+    assert half["train_loss_last_epoch"] != plain["train_loss_last_epoch"]
+    assert half["train_loss_last_epoch"] == pytest.approx(plain["train_loss_last_epoch"], rel=0.2)
+
+
+def test_the_class_balanced_sampler_and_the_subset_means_are_settings(tmp_path):
+    config = toy.config("reslt", data__sampler="class_balanced", reslt__divisor="subset_means")
+    loop.train(config, str(tmp_path))
+    assert {"loss/fusion", "loss/branch_0", "loss/branch_1", "loss/branch_2"} <= set(lines(tmp_path)[0])

@@ -1,0 +1,231 @@
+"""The pictures of a finished run that are about its classes: accuracy, confusion, weight norms."""
+
+import math
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from ltjax.class_counts import frequency_order
+from ltjax.report.curves import training_curves
+from ltjax.report.run import Run, class_labels, group_sizes
+from ltjax.report.style import (
+    COLORS,
+    MARKERS,
+    STYLE,
+    group_legend,
+    group_spans,
+    new_figure,
+    place_labels,
+    png,
+    shade_groups,
+)
+
+# where the groups end, half an image off so that no class stands on the line; between the classes where not given
+THRESHOLDS = {"strict": {"many": 100.5, "medium": 19.5}, "inclusive": {"many": 99.5, "medium": 20.5}}
+FEW_CLASSES = 20  # up to here every class is named
+FEW_COUNTS = 3  # up to here (the step profile has 2) the counts are the ticks, and classes of equal count spread out
+MOST_CELLS = 200  # a confusion matrix with more rows than this is drawn in bins of classes
+
+
+def draw(run: Run) -> dict[str, bytes]:
+    """The pictures for which the run left numbers: name -> PNG."""
+    pictures: dict[str, bytes | None] = {}
+    with matplotlib.rc_context(STYLE):
+        pictures["training"] = training_curves(run.metrics)
+        pictures["accuracy_per_class"] = accuracy_per_class(run.results)
+        if run.confusion is not None:
+            pictures["confusion"] = confusion_matrix(run.results, run.confusion)
+        if run.weight_norms is not None:
+            pictures["weight_norms"] = weight_norms(run.results, run.weight_norms)
+    return {name: picture for name, picture in pictures.items() if picture is not None}
+
+
+def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
+    """Accuracy of each class against its number of training images, groups shaded; None if no class was tested."""
+    order = frequency_order(results["class_counts"])
+    counts = np.maximum(np.asarray(results["class_counts"], float)[order], 0.5)  # 0 has no place on a log axis
+    values = np.array([math.nan if a is None else 100 * a for a in results["per_class"]], float)[order]
+    if not np.isfinite(values).any():
+        return None
+    spans = group_spans(group_sizes(results))
+    figure = new_figure(8, 4.8)
+    axes = figure.subplots()
+    ties = "; equal counts drawn side by side" if len(counts) > len(np.unique(counts)) <= FEW_COUNTS else ""
+    axes.set(xscale="log", xlabel=f"training images of the class (log scale{ties})", ylabel="accuracy of the class (%)")
+    x = _spread_ties(counts)
+    margin = math.exp(0.05 + 0.06 * math.log(x.max() / x.min()))
+    left, right = x.min() / margin, x.max() * margin
+    # spans go from the most frequent class, at the right, to the rarest
+    thresholds = THRESHOLDS.get(results["convention"], {})
+    cuts = [thresholds.get(group, math.sqrt(counts[b - 1] * counts[b])) for group, _, b in spans[:-1]]
+    edges = [right, *cuts, left]
+    shade_groups(axes, spans, edges)
+    legend = {}
+    for (group, a, b), high, low in zip(spans, edges[:-1], edges[1:], strict=True):
+        size = 36 if len(counts) <= 200 else 14
+        axes.scatter(
+            x[a:b], values[a:b], size, COLORS[group], marker=MARKERS[group], zorder=3, linewidths=0,
+            alpha=0.85 if len(counts) <= 200 else 0.45,
+        )  # fmt: skip
+        legend[group] = f"{group} ({_classes(b - a)})"
+        if np.isfinite(values[a:b]).any():
+            mean = np.nanmean(values[a:b])
+            axes.plot([low, high], [mean, mean], color=COLORS[group], linewidth=1.6, alpha=0.7, zorder=2)
+            legend[group] += f": {mean:.1f} %"
+    axes.set(xlim=(left, right), ylim=(-4, 104))
+    _count_ticks(axes, counts)
+    axes.set_title(f"Accuracy of each class and mean of each group ({results['split']} images)")
+    group_legend(axes, legend, markers=True)
+    if len(counts) <= FEW_CLASSES:
+        shown = np.flatnonzero(np.isfinite(values))
+        labels = class_labels(results)
+        place_labels(axes, x[shown], values[shown], [labels[order[i]] for i in shown])
+    return png(figure)
+
+
+def confusion_matrix(results: dict[str, Any], confusion: np.ndarray) -> bytes:
+    """Percent of each true class's images (row) that got each predicted class (column), both sorted by frequency."""
+    order = frequency_order(results["class_counts"])
+    classes = len(order)
+    shares, per_bin = confusion_shares(confusion, order)
+    end = per_bin * len(shares)  # the last bin may hold fewer classes; it is drawn whole and then cut
+
+    figure = new_figure(7.6, 7.2)
+    axes = figure.subplots()
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    cmap = matplotlib.colormaps["Blues"].with_extremes(bad="#eeeeee")
+    image = axes.imshow(
+        shares, cmap=cmap, norm=PowerNorm(0.5, 0, 100), interpolation="nearest", extent=(0, end, end, 0)
+    )
+    bar = figure.colorbar(image, ax=axes, shrink=0.75, pad=0.02, ticks=[0, 1, 5, 10, 25, 50, 75, 100])
+    bar.set_label("images of the true class (%)")
+    bar.outline.set_visible(False)
+    if classes <= FEW_CLASSES:
+        _name_cells(axes, results, order, shares)
+    else:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(6, integer=True))
+        each = f" ({per_bin} a cell)" if per_bin > 1 else ""
+        axes.set_xlabel(f"predicted classes, most frequent first{each}")
+        axes.set_ylabel(f"true classes, most frequent first{each}")
+    legend = {}
+    for group, a, b in group_spans(group_sizes(results)):
+        strip: dict[str, Any] = {"color": COLORS[group], "linewidth": 5, "solid_capstyle": "butt", "clip_on": False}
+        axes.plot([-0.012 * classes] * 2, [a, b], **strip)
+        axes.plot([a, b], [1.012 * classes] * 2, **strip)
+        if a > 0:
+            axes.axhline(a, color="#777777", linewidth=0.8, linestyle=(0, (4, 3)))
+            axes.axvline(a, color="#777777", linewidth=0.8, linestyle=(0, (4, 3)))
+        legend[group] = f"{group} ({_classes(b - a)})"
+    axes.set(xlim=(0, classes), ylim=(classes, 0))
+    axes.tick_params(length=0, pad=10)
+    axes.set_title(f"Confusion matrix ({results['split']} images)")
+    group_legend(axes, legend, markers=False)
+    return png(figure)
+
+
+def confusion_shares(confusion: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, int]:
+    """Percent of each row, classes in ``order``, and how many classes share a cell (1 up to MOST_CELLS classes).
+
+    A row without images is not-a-number.
+
+    Example:
+      >>> confusion_shares(np.array([[1, 3], [0, 2]]), np.array([1, 0]))[0].tolist()
+      [[100.0, 0.0], [75.0, 25.0]]
+    """
+    per_bin = -(-len(order) // MOST_CELLS)
+    starts = np.arange(0, len(order), per_bin)
+    cells = np.add.reduceat(confusion[order], starts, axis=0)[:, order]  # rows first: 8,142 classes are half a GB
+    cells = np.add.reduceat(cells, starts, axis=1).astype(float)
+    rows = cells.sum(1, keepdims=True)
+    return np.divide(100 * cells, rows, out=np.full_like(cells, np.nan), where=rows > 0), per_bin
+
+
+def weight_norms(results: dict[str, Any], norms: np.ndarray) -> bytes | None:
+    """Norm of each class's classifier weights by its rank in frequency, groups shaded; None if none is finite."""
+    order = frequency_order(results["class_counts"])
+    values = np.asarray(norms, float)[order]
+    if not np.isfinite(values).any():
+        return None
+    spans = group_spans(group_sizes(results))
+    figure = new_figure(8, 4.2)
+    axes = figure.subplots()
+    shade_groups(axes, spans, [0.5, *(b + 0.5 for _, _, b in spans)])
+    ranks = np.arange(1, len(values) + 1)
+    legend = {}
+    for group, a, b in spans:
+        size = 36 if len(values) <= 200 else 10
+        axes.scatter(ranks[a:b], values[a:b], size, COLORS[group], marker=MARKERS[group], zorder=3, linewidths=0)
+        legend[group] = f"{group} ({_classes(b - a)})"
+        if np.isfinite(values[a:b]).any():
+            mean = np.nanmean(values[a:b])
+            axes.plot([a + 0.5, b + 0.5], [mean, mean], color=COLORS[group], linewidth=1.6, alpha=0.7, zorder=2)
+            legend[group] += f": {mean:.3g}"
+    axes.set(xlim=(0.5, len(values) + 0.5), xlabel="class, most frequent first", ylabel="norm of the weights")
+    axes.margins(y=0.12)
+    if len(values) <= FEW_CLASSES:
+        labels = class_labels(results)
+        _name_ticks(axes, ranks, [labels[c] for c in order])
+    else:
+        axes.set_xlabel("rank of the class, most frequent first")
+    axes.set_title("Classifier weights: L2 norm of each class and mean of each group")
+    group_legend(axes, legend, markers=True)
+    return png(figure)
+
+
+def _classes(number: int) -> str:
+    return "1 class" if number == 1 else f"{number:,} classes"
+
+
+def _spread_ties(counts: np.ndarray) -> np.ndarray:
+    """Sorted counts for a log axis, equal ones drawn apart to be seen: further where few counts occur."""
+    x = counts.copy()
+    values, sizes = np.unique(counts, return_counts=True)
+    room = 0.1 if len(values) > FEW_COUNTS else max(0.1, 0.08 * math.log(counts.max() / counts.min()))
+    for value, size in zip(values, sizes, strict=True):
+        if size > 1:
+            x[counts == value] = value * np.exp(np.linspace(room, -room, size))
+    return x
+
+
+def _count_ticks(axes: Axes, counts: np.ndarray) -> None:
+    """Plain numbers: the counts if there are few, or 1, 2 and 5 (1 if too close) times powers of ten."""
+    if len(np.unique(counts)) <= FEW_COUNTS:
+        axes.set_xticks(np.unique(counts))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        low, high = axes.get_xlim()
+        subs = (1.0, 2.0, 5.0) if high / low < 2000 else (1.0,)
+        axes.xaxis.set_major_locator(LogLocator(10, subs))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value < 1 else f"{value:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _name_ticks(axes: Axes, positions: np.ndarray, labels: list[str]) -> None:
+    """Class names under the axis, slanted when they would touch."""
+    slanted = len(labels) * max(map(len, labels)) > 70
+    axes.set_xticks(positions, labels, rotation=45 if slanted else 0, ha="right" if slanted else "center")
+    if slanted:
+        for tick in axes.get_xticklabels():
+            tick.set_rotation_mode("anchor")
+
+
+def _name_cells(axes: Axes, results: dict[str, Any], order: np.ndarray, shares: np.ndarray) -> None:
+    """Class names at both sides (with their training images at the rows), whole percents in the cells."""
+    labels = [class_labels(results)[c] for c in order]
+    centres = np.arange(len(order)) + 0.5
+    _name_ticks(axes, centres, labels)
+    counts = results["class_counts"]
+    axes.set_yticks(centres, [f"{label} ({counts[c]:,})" for label, c in zip(labels, order, strict=True)])
+    axes.set(xlabel="predicted class", ylabel="true class (training images)")
+    for row, column in np.argwhere(shares >= 0.5):
+        share = shares[row, column]
+        axes.text(
+            centres[column], centres[row], f"{share:.0f}", ha="center", va="center",
+            color="white" if share > 40 else "#333333", fontsize=11 if len(order) <= 12 else 8,
+        )  # fmt: skip

@@ -1,0 +1,150 @@
+"""How the pictures look: colours that the colour-blind tell apart, fonts, and what several pictures share."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from ltjax.report.run import GROUPS
+
+# Okabe & Ito (2008); markers differ too, for prints without colour
+COLORS = {"many": "#0072B2", "medium": "#009E73", "few": "#D55E00"}
+MARKERS = {"many": "o", "medium": "s", "few": "^"}
+LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+INK = "#333333"
+
+STYLE: dict[Any, Any] = {
+    "font.size": 11,
+    "axes.titlesize": 13,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.labelsize": 11,
+    "axes.edgecolor": "#888888",
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "lines.linewidth": 1.8,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of its own (no pyplot, so nothing stays open), in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The picture as the bytes of a PNG; equal pictures give equal bytes."""
+    figure.canvas.draw()
+    figure.set_layout_engine("none")  # the layout is done; what reaches beyond it widens the picture instead
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        if legend is not None:
+            legend.set_in_layout(True)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def group_spans(sizes: Sequence[int]) -> list[tuple[str, int, int]]:
+    """(group, first rank, last rank + 1) of every group that has classes.
+
+    Example:
+      >>> group_spans((3, 0, 2))
+      [('many', 0, 3), ('few', 3, 5)]
+    """
+    edges = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+    return [(g, a, b) for g, a, b in zip(GROUPS, edges[:-1], edges[1:], strict=True) if b > a]
+
+
+def shade_groups(axes: Axes, spans: Sequence[tuple[str, int, int]], edges: Sequence[float]) -> None:
+    """Tints the background between edges[i] and edges[i+1] in the colour of the i-th group."""
+    for (group, _, _), left, right in zip(spans, edges[:-1], edges[1:], strict=True):
+        axes.axvspan(left, right, color=COLORS[group], alpha=0.07, linewidth=0, zorder=0)
+    for edge in edges[1:-1]:
+        axes.axvline(edge, color="#999999", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+
+
+def group_legend(axes: Axes, labels: dict[str, str], markers: bool) -> None:
+    """One row above the axes, under the title, where it covers nothing."""
+    handles: list[Line2D | Patch] = []
+    for group, label in labels.items():
+        color = COLORS[group]
+        if markers:
+            handles.append(Line2D([], [], color=color, marker=MARKERS[group], linestyle="", label=label))
+        else:
+            handles.append(Patch(color=color, label=label))
+    legend = axes.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles), borderaxespad=0.2,
+        borderpad=0.2, handletextpad=0.4, columnspacing=1.6,
+    )  # fmt: skip
+    legend.set_in_layout(False)  # or a legend wider than the axes would squeeze them
+    axes.set_title(axes.get_title(loc="left"), pad=30)
+
+
+def _places() -> list[tuple[float, float, str, str]]:
+    """Offsets in points and alignments round a point, the best first: close above and below, then ever further off."""
+    across = ((0, "center"), (1, "left"), (-1, "right"))
+    places: list[tuple[float, float, str, str]] = []
+    for radius in (7, 16, 27, 38, 50, 62, 74, 86):
+        for dy, vertical in ((1, "bottom"), (-1, "top")):
+            places += [(0.8 * radius * dx, radius * dy, horizontal, vertical) for dx, horizontal in across]
+        places += [(radius, 0, "left", "center"), (-radius, 0, "right", "center")]
+    return places
+
+
+PLACES = _places()
+
+
+def place_labels(axes: Axes, x: np.ndarray, y: np.ndarray, labels: Sequence[str]) -> None:
+    """Writes each label beside its point, on the first side where it covers no point, line or other label.
+
+    The axes must have their final limits and lines. A label without a free side goes above its point.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.canvas.draw()  # fixes the layout, so that the pixels below are those of the picture
+    points = axes.transData.transform(np.column_stack([x, y]))
+    radius = 5 * figure.dpi / 72
+    taken = [(px - radius, py - radius, px + radius, py + radius) for px, py in points]
+    for line in axes.lines:  # horizontal and vertical ones here, so their extents are what they cover
+        box = line.get_window_extent()
+        taken.append((box.x0 - 1, box.y0 - 1, box.x1 + 1, box.y1 + 1))
+    frame = axes.get_window_extent()
+    for i, label in enumerate(labels):
+        text = axes.annotate(label, (x[i], y[i]), xytext=(0, 0), textcoords="offset points", fontsize=9.5, zorder=5)
+        others = taken[:i] + taken[i + 1 :]
+        for place in [*PLACES, PLACES[0]]:
+            text.set(position=place[:2], horizontalalignment=place[2], verticalalignment=place[3])
+            box = text.get_window_extent()
+            inside = box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1
+            if inside and not any(box.x0 < c and a < box.x1 and box.y0 < d and b < box.y1 for a, b, c, d in others):
+                break
+        taken.append((box.x0, box.y0, box.x1, box.y1))
+        if max(map(abs, place[:2])) > 7:  # so far off that a line must show which point is meant
+            leader: dict[str, Any] = {
+                "arrowstyle": "-",
+                "color": "#888888",
+                "linewidth": 0.7,
+                "shrinkA": 0,
+                "shrinkB": 3,
+            }
+            axes.annotate("", (x[i], y[i]), xytext=place[:2], textcoords="offset points", arrowprops=leader)

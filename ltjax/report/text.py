@@ -1,0 +1,182 @@
+"""The numbers of a run as text: a plain table for the terminal, report.md for reading."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ltjax.class_counts import frequency_order
+from ltjax.report.run import GROUPS, Run, class_labels, group_sizes
+
+CONVENTIONS = {
+    "strict": "many: more than 100 training images, few: fewer than 20",
+    "inclusive": "many: 100 training images or more, few: 20 or fewer",
+    "index": "by frequency rank, at the positions in the config",
+}
+CAPTIONS = {
+    "training": "Training curves",
+    "accuracy_per_class": "Accuracy of each class against its number of training images",
+    "confusion": "Confusion matrix, classes sorted by frequency",
+    "weight_norms": "Norm of each class's classifier weights, classes sorted by frequency",
+}
+DASH = "-"
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction as percent with one decimal; a dash for None or not-a-number (an empty group).
+
+    Example:
+      >>> percent(0.4231), percent(None)
+      ('42.3', '-')
+    """
+    return DASH if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.1f}"
+
+
+def format_table(results: dict[str, Any]) -> str:
+    """Plain text for the terminal: accuracy of all, mean class, many, medium, few, and the sizes of the groups.
+
+    ``results`` is what results.json holds; the groups are those of its ``convention``.
+
+    Example:
+      >>> shots = {"strict": {"classes": [1, 1, 0]}}
+      >>> accuracy = {"all": 0.8, "mean_class": 0.75, "many": 0.9, "medium": 0.6, "few": None}
+      >>> results = {"method": "ce", "dataset": "mnist5k", "split": "test", "epochs": 30, "convention": "strict"}
+      >>> print(format_table(results | {"shots": shots, "accuracy": accuracy, "class_counts": [200, 50]}))
+      ce on mnist5k, test split, last epoch (30)
+                   all  mean class  many  medium  few
+      accuracy %  80.0        75.0  90.0    60.0    -
+      classes        2           2     1       1    0
+      groups: strict (many: more than 100 training images, few: fewer than 20)
+    """
+    accuracy, convention = results["accuracy"], results["convention"]
+    total = str(len(results["class_counts"]))
+    keys = ("all", "mean_class", *GROUPS)
+    rows = [
+        ["", *(key.replace("_", " ") for key in keys)],
+        ["accuracy %", *(percent(accuracy.get(key)) for key in keys)],
+        ["classes", total, total, *map(str, group_sizes(results))],
+    ]
+    return "\n".join([_headline(results), *_aligned(rows), f"groups: {convention} ({_explain(convention)})"])
+
+
+def format_report(run: Run, pictures: Sequence[str]) -> str:
+    """report.md: the numbers, what they depend on, the pictures (names out of CAPTIONS), every class, the settings."""
+    results = run.results
+    parts = [f"# {_headline(results)}", _accuracy_section(results), _conditions_section(run)]
+    for name, caption in CAPTIONS.items():
+        if name in pictures:
+            parts.append(f"## {caption}\n\n![{caption}]({name}.png)")
+    missing = [caption for name, caption in CAPTIONS.items() if name not in pictures]
+    if missing:
+        parts.append(f"Not drawn, for the run left no numbers for it: {'; '.join(missing)}.")
+    parts.append(_classes_section(results))
+    if run.config is not None:
+        settings = json.dumps(run.config, indent=2, sort_keys=True)
+        parts.append(_folded("Settings (config.json)", f"```json\n{settings}\n```"))
+    return "\n\n".join(parts) + "\n"
+
+
+def _headline(results: dict[str, Any]) -> str:
+    rule = results.get("epoch_rule", "last")
+    return f"{results['method']} on {results['dataset']}, {results['split']} split, {rule} epoch ({results['epochs']})"
+
+
+def _explain(convention: str) -> str:
+    return CONVENTIONS.get(convention, "thresholds of the config")
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """First column to the left, the others to the right, two spaces between."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _markdown_table(header: list[str], rows: list[list[str]], numbers: bool = True) -> str:
+    """The first column to the left, the others to the right if they are ``numbers``."""
+    lines = [header, ["---", *["---:" if numbers else "---"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _folded(summary: str, content: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
+
+
+def _accuracy_section(results: dict[str, Any]) -> str:
+    accuracy = results["accuracy"]
+    keys = ("all", "mean_class", "worst_class", "harmonic_mean")
+    header = ["accuracy (%)", *(key.replace("_", " ") for key in keys)]
+    overall = _markdown_table(header, [["all classes", *(percent(accuracy.get(key)) for key in keys)]])
+    rows = []
+    for convention, shots in results["shots"].items():
+        if not shots:
+            continue
+        cells = [f"{percent(shots.get(g))} ({n})" for g, n in zip(GROUPS, shots["classes"], strict=True)]
+        mark = " *" if convention == results["convention"] else ""
+        rows.append([f"{convention}{mark} ({_explain(convention)})", *cells])
+    groups = _markdown_table(["accuracy (%) and number of classes", *GROUPS], rows)
+    return f"{overall}\n\n{groups}\n\n\\* the groups of this run's config. A dash is a group without classes."
+
+
+def _conditions_section(run: Run) -> str:
+    """What a number depends on, one row each; a row is left out when the run did not record it."""
+    results, counts = run.results, run.results["class_counts"]
+    smallest = min(counts)
+    ratio = f", imbalance {max(counts) / smallest:.4g}" if smallest else ", some classes without images"
+    resumes = results.get("resumes", [])
+    rows = [
+        [
+            "training images",
+            f"{results['train_size']:,} in {len(counts)} classes, {smallest:,} to {max(counts):,}{ratio}",
+        ],
+        ["training index list", f"sha256 `{results['train_index_sha256']}`"],
+        ["parameters", f"{results['parameter_count']:,}"],
+        ["epochs", f"{results['epochs']} ({results['step']:,} steps); the {results['epoch_rule']} epoch is reported"],
+        ["seeds", ", ".join(map(str, results["seeds"]))],
+        ["hardware", _flat(results["hardware"])],
+        ["wall time", duration(results["wall_time_s"])],
+        ["resumes", _resumes(resumes)],
+    ]
+    if results.get("train_loss_last_epoch") is not None:
+        rows.insert(4, ["mean training loss of the last epoch", f"{results['train_loss_last_epoch']:.4g}"])
+    if results.get("versions"):
+        rows.append(["versions", _flat(results["versions"])])
+    if run.unreadable:
+        rows.append(["metrics.jsonl", f"{run.unreadable} unreadable line(s) left out of the curves"])
+    return f"## What the numbers depend on\n\n{_markdown_table(['', ''], rows, numbers=False)}"
+
+
+def _resumes(resumes: list[dict[str, Any]]) -> str:
+    return f"{len(resumes)}: " + ", ".join(f"{r['stage']} step {r['step']:,}" for r in resumes) if resumes else "none"
+
+
+def _flat(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    Example:
+      >>> duration(42.31), duration(312), duration(7384)
+      ('42.3 s', '5 min 12 s', '2 h 03 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _classes_section(results: dict[str, Any]) -> str:
+    labels, counts, accuracies = class_labels(results), results["class_counts"], results["per_class"]
+    group = [name for name, size in zip(GROUPS, group_sizes(results), strict=True) for _ in range(size)]
+    rows = [
+        [f"{labels[c]} ({g})", f"{counts[c]:,}", percent(accuracies[c])]
+        for c, g in zip(frequency_order(counts), group, strict=True)
+    ]
+    header = ["class (group)", "training images", "accuracy (%)"]
+    return _folded("Accuracy of every class, most frequent first", _markdown_table(header, rows))

@@ -1,0 +1,100 @@
+"""Workdirs as a run leaves them, with made-up but plausible numbers."""
+
+import json
+
+import numpy as np
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def counts_of(classes, largest, imbalance):
+    """The exponential profile of the CIFAR-LT sets."""
+    return [int(largest * imbalance ** (-i / max(classes - 1, 1))) for i in range(classes)]
+
+
+def mean_of(values):
+    return float(np.nanmean(values)) if np.isfinite(values).any() else None
+
+
+def results_of(counts, *, names=None, per_class=None, **changes):
+    counts = np.asarray(counts)
+    if per_class is None:
+        noise = np.random.default_rng(0).normal(0, 0.06, len(counts))
+        level = np.log(counts + 1.0) / np.log(counts.max() + 1.0)
+        per_class = np.clip(0.95 * level**1.5 + noise, 0, 1).round(3).tolist()
+    values = np.array([np.nan if a is None else a for a in per_class], float)
+    members = {
+        "strict": [counts > 100, (counts >= 20) & (counts <= 100), counts < 20],
+        "inclusive": [counts >= 100, (counts > 20) & (counts < 100), counts <= 20],
+    }
+    rank = np.argsort(np.argsort(-counts, kind="stable"))
+    first, second = 3 * len(counts) // 10, 6 * len(counts) // 10
+    members["index"] = [rank < first, (rank >= first) & (rank < second), rank >= second]
+    shots = {}
+    for convention, groups in members.items():
+        means = [mean_of(values[m]) for m in groups]
+        shots[convention] = dict(zip(("many", "medium", "few"), means, strict=True))
+        shots[convention]["classes"] = [int(m.sum()) for m in groups]
+    accuracy = {"all": mean_of(values), "mean_class": mean_of(values), "worst_class": None}
+    accuracy |= {"harmonic_mean": None} | {g: shots["strict"][g] for g in ("many", "medium", "few")}
+    results = {
+        "method": "reslt", "dataset": "cifar10", "split": "test", "epochs": 200, "step": 22_400, "epoch_rule": "last",
+        "parameter_count": 464_538, "train_size": int(counts.sum()), "class_counts": counts.tolist(),
+        "train_index_sha256": "0123456789abcdef" * 4, "seeds": [0], "wall_time_s": 7384.2,
+        "hardware": "2 x NVIDIA H200", "versions": {"jax": "0.10.2", "flax": "0.12.8"},
+        "resumes": [{"stage": "train", "step": 1200}], "train_loss_last_epoch": 0.0423, "accuracy": accuracy,
+        "convention": "strict", "shots": shots, "per_class": per_class,
+    }  # fmt: skip
+    return results | ({"class_names": list(names)} if names else {}) | changes
+
+
+def metrics_of(epochs, rows_per_epoch, *, stages=("train",), tests=True, seed=0):
+    random, rows, step = np.random.default_rng(seed), [], 0
+    for stage in stages:
+        for row in range(epochs * rows_per_epoch):
+            progress, step = row / (epochs * rows_per_epoch), step + 10
+            fusion = 2.3 * np.exp(-4 * progress) * np.exp(random.normal(0, 0.12)) + 0.02
+            branch = 0.8 * fusion + 0.3 * (1 - progress)
+            line = {"step": step, "epoch": (row + 1) / rows_per_epoch, "stage": stage, "loss": fusion + branch}
+            line |= {"loss/fusion": fusion, "loss/branches": branch}
+            line |= {"learning_rate": 0.05 * (1 + np.cos(np.pi * progress))}
+            line |= {"accuracy": min(1.0, 0.15 + 0.85 * progress**0.4 + random.normal(0, 0.02))}
+            if tests and (row + 1) % (rows_per_epoch * max(1, epochs // 20)) == 0:
+                line |= {"test/all": 0.1 + 0.6 * progress**0.5, "test/many": 0.1 + 0.8 * progress**0.4}
+                line |= {"test/medium": 0.1 + 0.5 * progress**0.7, "test/few": 0.5 * progress}
+            rows.append(line)
+    return rows
+
+
+def confusion_of(results, images=100, seed=1):
+    """Errors go mostly to frequent classes, as they do under a long tail."""
+    random, counts = np.random.default_rng(seed), np.asarray(results["class_counts"], float)
+    matrix = np.zeros([len(counts)] * 2, np.int64)
+    for c, accuracy in enumerate(results["per_class"]):
+        if accuracy is None:
+            continue
+        right = round(images * accuracy)
+        weights = (counts + 1) ** 0.7 * random.exponential(size=len(counts))
+        weights[c] = 0
+        wrong = images - right if weights.sum() else 0
+        matrix[c] = random.multinomial(wrong, weights / max(weights.sum(), 1e-9))
+        matrix[c, c] = right
+    return matrix
+
+
+def write_run(folder, results, *, metrics=None, confusion=None, weight_norms=None, config=None):
+    (folder / "results.json").write_text(json.dumps(results))
+    if metrics is not None:
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in metrics))
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
+    arrays = {"confusion": confusion, "weight_norms": weight_norms}
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    if arrays:
+        np.savez(folder / "evaluation.npz", **arrays)
+    return folder
+
+
+def norms_of(results, seed=2):
+    level = np.log1p(np.asarray(results["class_counts"], float))
+    return 1.0 + 0.12 * level + np.random.default_rng(seed).normal(0, 0.05, len(level))

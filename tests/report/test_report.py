@@ -1,0 +1,179 @@
+"""The report of a finished run: its numbers, its pictures, and what it does when files are missing or short."""
+
+import json
+import math
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+
+from ltjax.class_counts import frequency_order
+from ltjax.errors import InputError
+from ltjax.report import format_table, write_report
+from ltjax.report.curves import epochs_of
+from ltjax.report.pictures import confusion_shares
+from ltjax.report.style import STYLE, new_figure, place_labels
+from tests.report.synthetic import CIFAR10, confusion_of, counts_of, metrics_of, norms_of, results_of, write_run
+
+PICTURES = {"training.png", "accuracy_per_class.png", "confusion.png", "weight_norms.png"}
+
+
+def written(folder):
+    return {path.name for path in (folder / "report").iterdir()}
+
+
+def full_run(folder, results, **changes):
+    files = {"metrics": metrics_of(3, 2), "confusion": confusion_of(results), "weight_norms": norms_of(results)}
+    return write_run(folder, results, **(files | changes))
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+def test_a_finished_run_gets_its_numbers_and_four_pictures(tmp_path, classes):
+    results = results_of(counts_of(classes, 500, 100), names=CIFAR10 if classes == 10 else None)
+    path = write_report(full_run(tmp_path, results, config={"method": {"name": "reslt", "alpha": 0.995}}))
+    assert written(tmp_path) == PICTURES | {"report.md"}  # and no temporary file
+    for name in PICTURES:
+        assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
+    text = path.read_text()
+    sizes = results["shots"]["strict"]["classes"]
+    assert f"({sizes[0]})" in text and f"({sizes[2]})" in text
+    for number in ("464,538", "0123456789abcdef" * 4, "2 h 03 min", "22,400", "2 x NVIDIA H200", "train step 1,200"):
+        assert number in text, number
+    assert f"{100 * results['accuracy']['all']:.1f}" in text
+    assert '"alpha": 0.995' in text and text.index("accuracy (%)") < text.index("![") < text.index('"alpha"')
+    assert all(f"]({name})" in text for name in PICTURES)
+
+
+def test_an_empty_group_is_a_dash_in_table_and_report(tmp_path):
+    results = results_of(counts_of(10, 5000, 100))
+    table = format_table(results).splitlines()
+    assert table[1].split() == ["all", "mean", "class", "many", "medium", "few"]
+    assert table[2].split()[-1] == "-" and table[3].split() == ["classes", "10", "10", "8", "2", "0"]
+    assert len({len(line) for line in table[1:4]}) == 1
+    assert "- (0)" in write_report(full_run(tmp_path, results)).read_text()
+
+
+def test_missing_files_leave_pictures_out_and_old_ones_are_removed(tmp_path):
+    results = results_of(counts_of(10, 400, 40))
+    write_report(full_run(tmp_path, results))
+    for name in ("metrics.jsonl", "evaluation.npz"):
+        (tmp_path / name).unlink()
+    text = write_report(tmp_path).read_text()
+    assert written(tmp_path) == {"report.md", "accuracy_per_class.png"}
+    assert "Not drawn" in text and "training.png" not in text and "confusion.png" not in text
+
+
+def test_a_run_without_weight_norms_keeps_its_confusion_matrix(tmp_path):
+    results = results_of(counts_of(10, 400, 40))
+    write_report(full_run(tmp_path, results, weight_norms=None))
+    assert written(tmp_path) == PICTURES - {"weight_norms.png"} | {"report.md"}
+
+
+@pytest.mark.parametrize("metrics", [metrics_of(1, 1), [{"step": 1, "loss": 2.0}], metrics_of(1, 1, tests=False)])
+def test_one_logged_step_is_drawn(tmp_path, metrics):
+    write_report(full_run(tmp_path, results_of(counts_of(10, 400, 40)), metrics=metrics))
+    assert "training.png" in written(tmp_path)
+
+
+@pytest.mark.parametrize("metrics", [[], [{"step": 1, "epoch": 0, "loss": math.nan, "note": "text", "test/all": None}]])
+def test_nothing_finite_logged_draws_no_curve(tmp_path, metrics):
+    write_report(full_run(tmp_path, results_of(counts_of(10, 400, 40)), metrics=metrics))
+    assert "training.png" not in written(tmp_path)
+
+
+def test_half_a_line_of_a_killed_run_is_left_out_and_said(tmp_path):
+    full_run(tmp_path, results_of(counts_of(10, 400, 40)))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 900, "lo')
+    assert "1 unreadable line" in write_report(tmp_path).read_text()
+    assert "training.png" in written(tmp_path)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("counts", "per_class"),
+    [
+        ([400] * 10, None),  # one group, equal counts
+        ([500] * 5 + [5] * 5, None),  # the step profile
+        ([7], [1.0]),
+        ([30, 0], [1.0, None]),  # a class with neither training nor test images
+        ([3, 300, 30], [0.0, 0.9, 0.4]),  # not sorted by frequency
+        ([5, 4], [None, None]),
+    ],
+)
+def test_odd_class_counts_are_drawn_without_a_warning(tmp_path, counts, per_class):
+    results = results_of(counts, per_class=per_class)
+    write_report(full_run(tmp_path, results))
+    expected = PICTURES | {"report.md"}
+    if all(a is None for a in results["per_class"]):
+        expected -= {"accuracy_per_class.png"}
+    assert written(tmp_path) == expected
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path):
+    full_run(tmp_path, results_of(counts_of(10, 400, 40)))
+    reports = []
+    for _ in range(2):
+        write_report(tmp_path)
+        reports.append({path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()})
+    assert reports[0] == reports[1]
+
+
+def test_a_workdir_without_results_is_named_in_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"results\.json") as caught:
+        write_report(tmp_path)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "results.json").write_text('{"method":')
+    with pytest.raises(InputError, match="not JSON"):
+        write_report(tmp_path)
+
+
+def test_arrays_of_another_number_of_classes_are_refused(tmp_path):
+    results = results_of(counts_of(10, 400, 40))
+    with pytest.raises(InputError, match=r"confusion has shape \(3, 3\), but results.json has 10 classes"):
+        write_report(full_run(tmp_path, results, confusion=np.eye(3, dtype=np.int64)))
+
+
+def test_confusion_is_sorted_by_frequency_in_percent_of_the_row():
+    confusion = np.array([[8, 2, 0], [0, 0, 0], [1, 1, 2]])
+    shares, per_bin = confusion_shares(confusion, frequency_order([20, 5, 100]))
+    assert per_bin == 1
+    np.testing.assert_array_equal(shares, [[50, 25, 25], [0, 80, 20], [np.nan] * 3])
+
+
+def test_a_thousand_classes_share_cells_that_keep_every_image():
+    confusion = np.random.default_rng(0).integers(0, 3, [1001, 1001])
+    shares, per_bin = confusion_shares(confusion, np.arange(1001))
+    assert per_bin == 6 and shares.shape == (167, 167)
+    np.testing.assert_allclose(shares.sum(1), 100)
+    np.testing.assert_allclose(shares[1, 2], 100 * confusion[6:12, 12:18].sum() / confusion[6:12].sum())
+
+
+def test_labels_cover_neither_each_other_nor_a_point():
+    with matplotlib.rc_context(STYLE):
+        axes = new_figure(8, 4.8).subplots()
+        x, y = np.linspace(1.0, 1.2, 10), np.array([50, 51, 49, 50, 52, 50, 48, 50, 51, 50.0])
+        axes.scatter(x, y)
+        axes.set(xlim=(0, 3), ylim=(0, 100))
+        place_labels(axes, x, y, CIFAR10)
+        boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+        points = axes.transData.transform(np.column_stack([x, y]))
+    assert len(boxes) == 10
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+        assert not any(box.contains(*point) for point in points)
+
+
+@pytest.mark.parametrize("epochs", [(0.5, 1.0, 1.5, 2.0), (1.0, 2.0), (2.0,), (0.75, 1.5)])
+def test_the_epochs_of_a_second_stage_follow_the_first(epochs):
+    rows = [{"epoch": e, "stage": s} for s in ("first", "second") for e in epochs]
+    x, stages = epochs_of(rows)
+    assert x.tolist() == [*epochs, *(2 + e for e in epochs)] and stages == [(0.0, "first"), (2.0, "second")]
+
+
+def test_a_table_loads_neither_jax_nor_matplotlib():
+    code = "import sys, ltjax.report; print([m for m in ('jax', 'matplotlib', 'flax') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
