@@ -3,7 +3,6 @@
 python -m ltjax.main --config=configs/mnist5k_reslt.py --workdir=runs/mnist5k_reslt [--config.KEY=VALUE ...]
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -25,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
 
     config, workdir = parse(argv)
     use_devices(config.dtype)
-    from ltjax.report import format_table
+    from ltjax.report import format_table, write_report
     from ltjax.training.interrupt import Interrupted
     from ltjax.training.loop import train
 
@@ -35,8 +34,9 @@ def run(argv: Sequence[str]) -> int:
         print(f"{told}: saved; the same command goes on from here", file=sys.stderr)
         return told.status
     if is_first_process():
+        page = write_report(workdir)  # from the files alone: also after a kill between the results and their report
         print(format_table(results))
-        print(f"report: {os.path.join(workdir, 'report', 'report.md')}")
+        print(f"report: {page}")
     return 0
 
 

@@ -17,7 +17,7 @@ ALLOWED = {
     "data": {"class_counts"},
     "models": set(),
     "methods": {"class_counts", "losses", "classifiers", "metrics", "data", "models"},
-    "training": {"class_counts", "losses", "classifiers", "metrics", "data", "models", "methods", "report"},
+    "training": {"class_counts", "losses", "classifiers", "metrics", "data", "models", "methods"},
     "report": {"metrics", "class_counts"},
     "config": {"presets", "training"},
     "presets": set(),

@@ -1,4 +1,4 @@
-"""One flat loop for every method: stages, steps, logs, checkpoints, evaluation, report."""
+"""One flat loop for every method: stages, steps, logs, checkpoints, evaluation."""
 
 import json
 import time
@@ -9,7 +9,6 @@ from typing import Any
 import jax
 from etils import epath
 
-from ltjax import report
 from ltjax.data import Data, build
 from ltjax.data.pipeline import train_batches
 from ltjax.data.transforms import TRANSFORMS
@@ -30,7 +29,7 @@ from ltjax.training.workdir import identity, open_workdir, to_json
 
 
 def train(config: Any, workdir: str) -> Record:
-    """Trains what is left to train, evaluates the last epoch, writes the results and the report; returns results.json.
+    """Trains what is left to train, evaluates the last epoch, writes the results; returns results.json.
 
     Raises:
       InputError: bad settings or data, or a workdir that holds another run.
@@ -40,8 +39,6 @@ def train(config: Any, workdir: str) -> Record:
     folder = epath.Path(workdir)
     finished = open_workdir(folder, config)
     if finished is not None:
-        if jax.process_index() == 0 and not (folder / "report" / "report.md").exists():
-            report.write_report(folder)  # a kill came between the results and their report
         return finished
     data, stages, mesh, fingerprint = prepare(config)
     if jax.process_index() == 0:
@@ -153,7 +150,6 @@ def _finish(run: Run, variables: Tree, step: int, before: float) -> Record:
     }
     if jax.process_index() == 0:
         write_results(run.workdir, record, arrays)
-        report.write_report(run.workdir)
     return record
 
 

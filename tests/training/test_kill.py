@@ -19,6 +19,7 @@ COMMAND = [
     "--config.batch_size=32",
 ]  # fmt: skip
 pytest.importorskip("mlxtend")
+pytestmark = pytest.mark.xdist_group("kill")  # one worker: they share a run
 
 
 def start(workdir):
@@ -86,9 +87,13 @@ def test_five_kills_at_random_moments_change_no_bit(whole, tmp_path):
 
 
 def test_a_finished_run_prints_its_result_again_at_once(whole):
+    page = whole / "report" / "report.md"
+    pictures = {path.name for path in page.parent.glob("*.png")}
+    assert pictures == {"training.png", "accuracy_per_class.png", "confusion.png", "weight_norms.png"}
+    page.unlink()  # as a kill between the results and their report leaves it
     process = start(whole)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.returncode == 0 and page.exists()
     assert "many" in output and "step " not in output
 
 

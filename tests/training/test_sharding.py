@@ -16,6 +16,7 @@ CONFIG = [
     "--config.data.imbalance=200", "--config.optimizer.schedule.warmup_epochs=1",
 ]  # fmt: skip
 pytest.importorskip("mlxtend")
+pytestmark = pytest.mark.xdist_group("sharding")  # one worker: they share a run
 
 
 def command(workdir, *arguments):
