@@ -92,6 +92,7 @@ class Checkpoints:
         Raises:
           InputError: if that step belongs to other data or another config.
         """
+        unreadable = []
         for step in self.steps():
             try:
                 items = ocp.args.Composite(state=ocp.args.StandardRestore(target), meta=ocp.args.JsonRestore())
@@ -101,21 +102,22 @@ class Checkpoints:
                 logging.getLogger("ltjax").warning(
                     "%s/%d cannot be read and is passed over: %s", self.folder, step, _line(error)
                 )
+                unreadable.append(step)
                 continue
             if meta["fingerprint"] != fingerprint:
                 raise InputError(
                     f"{self.folder}/{step}: was trained on other data (fingerprint {meta['fingerprint'][:12]}, "
                     f"here {fingerprint[:12]}); use another --workdir or the data it was trained on"
                 )
-            if not self.read_only:
-                self._drop_newer(step)
+            self._drop(unreadable)
             return Restored(step, state, meta)
+        self._drop(unreadable)
         return None
 
-    def _drop_newer(self, step: int) -> None:
+    def _drop(self, unreadable: list[int]) -> None:
         """Takes away the steps that could not be read, so that the run can write them again."""
-        for newer in [s for s in self.steps() if s > step]:
-            self.manager.delete(newer)
+        for step in unreadable if not self.read_only else ():
+            self.manager.delete(step)
 
     def close(self) -> None:
         self.wait()

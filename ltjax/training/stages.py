@@ -57,31 +57,33 @@ class Current(NamedTuple):
 def open_stage(run: Run, index: int, previous: Previous | None, saved: Checkpoints) -> Current:
     """The stage's last good checkpoint; without one, what its init makes, saved as step 0."""
     stage = run.stages[index]
-    start = saved.restore_start()
-    if start is not None:
-        target = abstract(shape_of_state(run.data, stage, start["extras"]), meshes.replicated(run.mesh))
-        restored = saved.restore(target, run.fingerprint)
-        if restored is not None:
-            later = run.stages[index + 1 :]
-            passed = any(_saved_steps(checkpoint_folder(run, stage)) for stage in later)
-            if restored.step and not passed:
-                _note_resume(run, stage, restored.step)
-            constants = meshes.put_replicated(start["frozen"], run.mesh)
-            return Current(
-                restored.state, constants, start["tables"], restored.meta["pending"], restored.meta["elapsed"], passed
-            )
-    made = stage.init(_init_key(run, stage), previous, _features(run, index))
+    start, made = saved.restore_start(), None
+    if start is None:  # a new stage, or its step 0 cannot be read: init makes the same again
+        made = stage.init(_init_key(run, stage), previous, _features(run, index))
+        start = _on_host(run, stage, made)
+    constants = meshes.put_replicated(start["frozen"], run.mesh)
+    target = abstract(shape_of_state(run.data, stage, start["extras"]), meshes.replicated(run.mesh))
+    restored = saved.restore(target, run.fingerprint)
+    if restored is not None:
+        passed = any(_saved_steps(checkpoint_folder(run, later)) for later in run.stages[index + 1 :])
+        if restored.step and not passed:
+            _note_resume(run, stage, restored.step)
+        meta = restored.meta
+        return Current(restored.state, constants, start["tables"], meta["pending"], meta["elapsed"], passed)
+    made = made or stage.init(_init_key(run, stage), previous, _features(run, index))
     state = meshes.put_replicated(jax.device_get(create_state(stage, made, run.config.seed)), run.mesh)
-    tables = {
-        name: sampler.tables(run.data.train.labels, run.data.num_classes) for name, sampler in stage.streams.items()
-    }
-    tables |= {name: dict(table) for name, table in made.tables.items()}
-    on_host = jax.device_get(
-        {"frozen": dict(made.frozen), "tables": tables, "extras": dict(made.extras), "format": np.int32(1)}
-    )
     seconds = time.monotonic() - run.began
-    saved.save(0, state, {"fingerprint": run.fingerprint, "pending": [], "elapsed": seconds}, start=on_host)
-    return Current(state, meshes.put_replicated(on_host["frozen"], run.mesh), tables, [], 0.0, False)
+    saved.save(0, state, {"fingerprint": run.fingerprint, "pending": [], "elapsed": seconds}, start=start)
+    return Current(state, constants, start["tables"], [], 0.0, False)
+
+
+def _on_host(run: Run, stage: Stage, made: Start) -> dict[str, Any]:
+    """What step 0 keeps beside the state, as numpy arrays: all that stands still, and the samplers' tables."""
+    labels, num_classes = run.data.train.labels, run.data.num_classes
+    tables = {name: sampler.tables(labels, num_classes) for name, sampler in stage.streams.items()}
+    tables |= {name: dict(table) for name, table in made.tables.items()}
+    start = {"frozen": dict(made.frozen), "tables": tables, "extras": dict(made.extras), "format": np.int32(1)}
+    return jax.device_get(start)
 
 
 def checkpoint_folder(run: Run, stage: Stage) -> epath.Path:

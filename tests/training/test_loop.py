@@ -7,6 +7,7 @@ import signal
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from ltjax import models
@@ -39,6 +40,12 @@ def final(workdir, config, stage_name, step):
         restored = saved.restore(target, fingerprint)
     assert restored.step == step
     return {jax.tree_util.keystr(p): np.asarray(v) for p, v in jax.tree_util.tree_leaves_with_path(restored.state)}
+
+
+def last(workdir, step=10):
+    """The arrays of a checkpoint by path, read without step 0."""
+    restored = ocp.StandardCheckpointer().restore(workdir / "checkpoints" / "train" / str(step) / "state")
+    return {jax.tree_util.keystr(p): np.asarray(v) for p, v in jax.tree_util.tree_leaves_with_path(restored)}
 
 
 def same(one, two):
@@ -131,14 +138,33 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_one_before(tmp_path, monk
     with pytest.raises(Interrupted):
         loop.train(config, str(tmp_path / "parts"))
     broken = tmp_path / "parts" / "checkpoints" / "train" / "8" / "state"
-    for file in broken.rglob("*"):
-        if file.is_file():
-            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    truncate(broken)
     parts = loop.train(config, str(tmp_path / "parts"))
     assert [r["step"] for r in parts["resumes"]] == [6]
     assert "8 cannot be read and is passed over" in caplog.text
     same(final(tmp_path / "whole", config, "train", 15), final(tmp_path / "parts", config, "train", 15))
     assert [r["step"] for r in lines(tmp_path / "parts")] == [r["step"] for r in lines(tmp_path / "whole")]
+
+
+def truncate(folder):
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("broken, resumed", [(["0"], [4]), (["0", "3", "4"], [])])
+def test_what_init_made_is_made_again_when_step_0_is_broken(tmp_path, monkeypatch, broken, resumed):
+    config = toy.config()
+    loop.train(config, str(tmp_path / "whole"))
+    stop_at(monkeypatch, 4)
+    with pytest.raises(Interrupted):
+        loop.train(config, str(tmp_path / "parts"))
+    for step in broken:
+        truncate(tmp_path / "parts" / "checkpoints" / "train" / step)
+    parts = loop.train(config, str(tmp_path / "parts"))
+    assert [r["step"] for r in parts["resumes"]] == resumed
+    same(last(tmp_path / "whole"), last(tmp_path / "parts"))
+    assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
 
 
 def test_lines_written_after_the_last_checkpoint_are_not_doubled(tmp_path, monkeypatch):
