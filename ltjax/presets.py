@@ -12,6 +12,7 @@ from ltjax.errors import InputError, did_you_mean
 RESLT_ALPHA = {
     "cifar10": {100: 0.998, 50: 0.998, 10: 0.96},
     "cifar100": {100: 0.995, 50: 0.99, 10: 0.72},
+    "mnist5k": {40: 0.5},  # ours: 0.5 and 0.9 were compared on 30 % of the training images, seeds 0 and 1
 }
 RESLT_BOUNDARIES = {"cifar10": (2, 4), "cifar100": (35, 70)}
 
@@ -81,10 +82,10 @@ def reslt(name: str) -> ConfigDict:
 
 
 def reslt_alpha(name: str, imbalance: float) -> float:
-    """The published alpha of the nearest imbalance factor at or above this one; 0.9 for data sets without one.
+    """The alpha of the nearest imbalance factor at or above this one; 0.9 for data sets without one.
 
     Example:
-      >>> reslt_alpha("cifar100", 100.0), reslt_alpha("cifar10", 20.0), reslt_alpha("mnist5k", 40.0)
+      >>> reslt_alpha("cifar100", 100.0), reslt_alpha("cifar10", 20.0), reslt_alpha("other", 40.0)
       (0.995, 0.998, 0.9)
     """
     table = RESLT_ALPHA.get(name, {})
