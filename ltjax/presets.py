@@ -96,7 +96,7 @@ def reslt_alpha(name: str, imbalance: float) -> float:
 def mnist5k(method: str, arg: str | None = None) -> ConfigDict:
     """MNIST-5k-LT: 400 images in the largest class, 10 in the smallest; seconds on two cores."""
     config = base(method)
-    config.epochs = 40
+    config.epochs = 30
     config.batch_size = 64
     config.data.update(name="mnist5k", imbalance=40.0, augment="pad_crop")
     config.model.backbone = "resnet8"
