@@ -97,7 +97,11 @@ class TestMnist5k:
             self.build(settings)
         one_line(error)
 
-    @pytest.mark.parametrize("content", [b"", b"not a gzip file", gzip.compress(b"1,2,3\n"), gzip.compress(b"x\n" * 9)])
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"not a gzip file", gzip.compress(b"1,2,3\n"), gzip.compress(b"x\n" * 9)],
+        ids=["empty", "not gzip", "too short", "no numbers"],
+    )
     def test_a_damaged_file_is_named(self, settings, monkeypatch, tmp_path, content):
         path = tmp_path / "mnist_5k.csv.gz"
         path.write_bytes(content)
