@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from etils import epath
 from ml_collections import config_dict
 
 from ltjax.data import Data
@@ -15,6 +14,7 @@ from ltjax.training.checkpoint import abstract, checkpoints
 from ltjax.training.logging import Record
 from ltjax.training.loop import prepare
 from ltjax.training.stages import shape_of_state, stage_steps
+from ltjax.training.workdir import absolute
 
 
 class Finished(NamedTuple):
@@ -28,7 +28,7 @@ class Finished(NamedTuple):
 
 def read_config(workdir: str, key: str = "--run") -> Any:
     """The config that a workdir was trained with. Needs no device and no data."""
-    path = epath.Path(workdir) / "config.json"
+    path = absolute(workdir) / "config.json"
     if not path.exists():
         raise InputError(f"{key}={workdir}: has no config.json, so it is no run's workdir")
     try:
@@ -51,7 +51,7 @@ def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run") 
     config = read_config(workdir, key)
     for name, value in changes.items():
         config.update_from_flattened_dict({name: value})
-    folder = epath.Path(workdir)
+    folder = absolute(workdir)
     if not (folder / "results.json").exists():
         raise InputError(f"{key}={workdir}: is not finished; run its training command again and it goes on")
     data, stages, mesh, fingerprint = prepare(config)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-from etils import epath
 
 from ltjax.data import Data, build
 from ltjax.data.pipeline import train_batches
@@ -25,7 +24,7 @@ from ltjax.training.schedules import make_schedule
 from ltjax.training.stages import Current, Run, checkpoint_folder, open_stage, resumes, stage_steps, steps_per_epoch
 from ltjax.training.state import TrainState, variables_of
 from ltjax.training.step import compile_train_step
-from ltjax.training.workdir import identity, open_workdir, to_json
+from ltjax.training.workdir import absolute, identity, open_workdir, to_json
 
 
 def train(config: Any, workdir: str) -> Record:
@@ -36,7 +35,7 @@ def train(config: Any, workdir: str) -> Record:
       Interrupted: after SIGTERM or Ctrl-C, once everything is saved.
       FloatingPointError: when the loss is not finite, naming the steps.
     """
-    folder = epath.Path(workdir)
+    folder = absolute(workdir)
     finished = open_workdir(folder, config)
     if finished is not None:
         return finished

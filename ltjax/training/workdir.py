@@ -1,6 +1,7 @@
 """Whose workdir is it: a run goes on only under the config that it was started with."""
 
 import json
+import os
 from typing import Any
 
 import jax
@@ -42,6 +43,11 @@ def difference(config: Any, stored: dict[str, Any]) -> str | None:
         return None
     more = f" (and {len(keys) - 3} more)" if len(keys) > 3 else ""
     return "; ".join(f"config.{k} is {old.get(k)!r} there and {new.get(k)!r} here" for k in keys[:3]) + more
+
+
+def absolute(workdir: str) -> epath.Path:
+    """The folder as orbax wants it: a local path from the root, a bucket's as it is."""
+    return epath.Path(workdir if "://" in workdir else os.path.abspath(os.path.expanduser(workdir)))
 
 
 def open_workdir(folder: epath.Path, config: Any) -> Record | None:

@@ -90,6 +90,15 @@ def test_a_run_leaves_what_it_promises(tmp_path):
     assert list((folder / "tensorboard").glob("events*"))
 
 
+def test_the_workdir_may_be_a_relative_path(tmp_path, monkeypatch):
+    from ltjax.training.finished import open_finished
+
+    monkeypatch.chdir(tmp_path)
+    results = loop.train(toy.config(), "runs/first")
+    assert (tmp_path / "runs" / "first" / "results.json").exists()
+    assert open_finished("runs/first", {}).results == results
+
+
 def test_a_finished_run_is_not_run_again(tmp_path, monkeypatch):
     results = loop.train(toy.config(), str(tmp_path))
     monkeypatch.setattr(loop, "prepare", lambda config: pytest.fail("prepared again"))
