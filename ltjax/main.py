@@ -27,6 +27,7 @@ def run(argv: Sequence[str]) -> int:
     from ltjax.report import format_table, write_report
     from ltjax.training.interrupt import Interrupted
     from ltjax.training.loop import train
+    from ltjax.training.workdir import absolute
 
     try:
         results = train(config, workdir)
@@ -34,7 +35,9 @@ def run(argv: Sequence[str]) -> int:
         print(f"{told}: saved; the same command goes on from here", file=sys.stderr)
         return told.status
     if is_first_process():
-        page = write_report(workdir)  # from the files alone: also after a kill between the results and their report
+        page = write_report(
+            absolute(workdir)
+        )  # from the files alone: also after a kill between the results and their report
         print(format_table(results))
         print(f"report: {page}")
     return 0
