@@ -35,9 +35,8 @@ def run(argv: Sequence[str]) -> int:
         print(f"{told}: saved; the same command goes on from here", file=sys.stderr)
         return told.status
     if is_first_process():
-        page = write_report(
-            absolute(workdir)
-        )  # from the files alone: also after a kill between the results and their report
+        # From the files alone: also after a kill between the results and their report.
+        page = write_report(absolute(workdir))
         print(format_table(results))
         print(f"report: {page}")
     return 0
