@@ -3,6 +3,9 @@
 python -m ltjax.main --config=configs/cifar100_ce.py --workdir=runs/cifar100_ce --config.data.dir=DIR
 
 Arguments: ":short" (ten epochs), ":imbalance=50", ":short,imbalance=10".
+
+The papers have 38.3 % at 200 epochs; ours is not measured yet. ":short" on two CPU cores, last epoch, many / medium /
+few / all (%): seed 0 37.6 / 8.2 / 0.0 / 16.0, seed 1 42.1 / 8.3 / 0.0 / 17.7.
 """
 
 from ltjax import presets
