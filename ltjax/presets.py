@@ -57,7 +57,7 @@ def base(method: str) -> ConfigDict:
                 "batch_size": 500,
                 "every_epochs": 0,  # 0: only after the last epoch, which is the one reported
                 "shots": "strict",  # strict (many > 100, few < 20), inclusive (>= 100, <= 20) or index
-                "index_boundaries": (3, 6),  # index: classes before the first are many, from the second on few
+                "index_boundaries": (3, 6),  # index: by frequency, before the first many, from the second few
             },
             "log_every_steps": 20,
             "checkpoint": {"every_steps": 200, "keep": 2},

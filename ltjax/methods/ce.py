@@ -4,14 +4,14 @@ from typing import Any
 
 from ltjax.data import Data
 from ltjax.losses import cross_entropy
-from ltjax.methods.common import build_network, classify, configured_sampler, evaluate_network, fresh, head_types
+from ltjax.methods.common import build_network, classify, configured_sampler, dtypes, evaluate_network, fresh
 from ltjax.methods.stage import Stage
 from ltjax.models import LinearHead
 
 
 def cross_entropy_method(config: Any, data: Data) -> list[Stage]:
     """One stage, one linear classifier; the sampler is config.data.sampler."""
-    network = build_network(config, data, LinearHead(data.num_classes, **head_types(config)))
+    network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
     return [
         Stage(
             "train",

@@ -16,18 +16,14 @@ from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previo
 def build_network(config: Any, data: Data, head: Any) -> models.Network:
     """The config's backbone with this head."""
     backbone = choose(models.BACKBONES, config.model.backbone, "config.model.backbone")
-    types = {"dtype": jnp.dtype(config.dtype), "param_dtype": parameter_dtype(config)}
+    types = dtypes(config)
     return models.Network(backbone=backbone(**types), head=head, mean=data.mean, std=data.std, dtype=types["dtype"])
 
 
-def parameter_dtype(config: Any) -> Any:
-    """Parameters are float32 unless the whole computation is float64."""
-    return jnp.float64 if config.dtype == "float64" else jnp.float32
-
-
-def head_types(config: Any) -> dict[str, Any]:
-    """The dtypes of a head, as its constructor takes them."""
-    return {"dtype": jnp.dtype(config.dtype), "param_dtype": parameter_dtype(config)}
+def dtypes(config: Any) -> dict[str, Any]:
+    """As backbones and heads take them: parameters are float32 unless the whole computation is float64."""
+    parameters = jnp.float64 if config.dtype == "float64" else jnp.float32
+    return {"dtype": jnp.dtype(config.dtype), "param_dtype": parameters}
 
 
 def evaluate_network(network: models.Network, variables: Tree, images: jax.Array) -> models.Outputs:

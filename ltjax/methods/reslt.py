@@ -16,7 +16,7 @@ from ltjax.class_counts import branch_masks
 from ltjax.data import Data
 from ltjax.errors import InputError
 from ltjax.losses import reslt_terms
-from ltjax.methods.common import accuracy, build_network, configured_sampler, evaluate_network, fresh, head_types
+from ltjax.methods.common import accuracy, build_network, configured_sampler, dtypes, evaluate_network, fresh
 from ltjax.methods.stage import Outcome, Stage, Term
 from ltjax.models import ResLTHead
 
@@ -28,7 +28,7 @@ def reslt(config: Any, data: Data) -> list[Stage]:
     """One stage; groups, alpha and the head's form are config.reslt."""
     settings = checked(config, data)
     masks = groups(settings, data.class_counts)
-    head = ResLTHead(data.num_classes, branches=len(masks), form=settings.head, **head_types(config))
+    head = ResLTHead(data.num_classes, branches=len(masks), form=settings.head, **dtypes(config))
     network = build_network(config, data, head)
 
     def objective(apply, params, model_state, batch, context):
