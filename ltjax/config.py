@@ -28,6 +28,9 @@ def _rising(values: Sequence[int]) -> bool:
 # Possible values of the settings that every method has; a method checks its own.
 RULES: dict[str, Rule] = {
     "seed": (lambda v: 0 <= v < 2**32, "an integer in [0, 2**32)"),
+    "num_seeds": _at_least_1,
+    "seeds_by": _one_of("auto", "vmap", "unroll"),
+    "steps_per_call": _at_least_0,
     "epochs": _at_least_1,
     "batch_size": _at_least_1,
     "dtype": _one_of("float32", "bfloat16", "float64"),
@@ -37,6 +40,7 @@ RULES: dict[str, Rule] = {
     "data.selection_seed": (lambda v: 0 <= v < 2**32, "an integer in [0, 2**32)"),
     "data.validation_fraction": _fraction,
     "data.workers": _at_least_0,
+    "data.on_device": _one_of("auto", "yes", "no"),
     "optimizer.learning_rate": (lambda v: 0 < v < math.inf, "a finite number > 0"),
     "optimizer.momentum": _fraction,
     "optimizer.weight_decay": _not_negative,
@@ -168,3 +172,5 @@ def check(config: Any) -> None:
             raise InputError(f"config.{key}: nan is no number")
         if key in RULES and value is not None and not RULES[key][0](value):
             raise InputError(f"config.{key}: impossible value {value!r}; allowed: {RULES[key][1]}")
+    if config.seed + config.num_seeds > 2**32:
+        raise InputError(f"config.num_seeds: the last seed {config.seed + config.num_seeds - 1} is not below 2**32")

@@ -23,6 +23,9 @@ def base(method: str) -> ConfigDict:
         {
             "method": method,
             "seed": 0,  # of initialisation, data order and augmentation
+            "num_seeds": 1,  # seed, seed + 1, ... trained in one program; results are their mean and deviation
+            "seeds_by": "auto",  # how: vmap, unroll, or auto, what is faster on this kind of device
+            "steps_per_call": 0,  # training steps of one program with the data on the device; 0 = automatic
             "epochs": 200,
             "batch_size": 128,  # over all devices; the last, smaller batch of an epoch is dropped
             "dtype": "float32",  # of the computation: float32, bfloat16 (parameters stay float32) or float64
@@ -37,6 +40,7 @@ def base(method: str) -> ConfigDict:
                 "sampler": "instance_balanced",  # or class_balanced
                 "augment": "none",
                 "workers": 0,  # data processes; 0 = a thread of this process
+                "on_device": "auto",  # yes: all images lie on the device as uint8; auto: when they fit; no
             },
             "model": {"backbone": "resnet32"},
             "optimizer": {  # SGD

@@ -1,5 +1,6 @@
 """What most methods share: the network of a config, a fresh start, plain classification."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -37,10 +38,11 @@ def configured_sampler(config: Any) -> Sampler:
 
 def fresh(network: Any, data: Data) -> Callable[[jax.Array, Previous | None, Features], Start]:
     """A stage that starts from random parameters."""
+    make = jax.jit(functools.partial(network.init, train=False))  # layer by layer it is a hundred small programs
 
     def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
         del previous, features
-        return Start(network.init(key, jnp.zeros((1, *data.image_shape), jnp.uint8), train=False))
+        return Start(make(key, jnp.zeros((1, *data.image_shape), jnp.uint8)))
 
     return init
 

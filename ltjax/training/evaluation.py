@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -12,23 +13,44 @@ from ltjax import metrics
 from ltjax.class_counts import shot_groups
 from ltjax.data import Data, Source
 from ltjax.data.pipeline import evaluation_batches
+from ltjax.data.resident import Resident, evaluation_batch
 from ltjax.methods.stage import Tree
 from ltjax.training import mesh as meshes
+from ltjax.training.seeds import over_seeds, split_seeds, stack_seeds
 
 LARGEST_CONFUSION = 1000  # classes; beyond it only the counts per class are kept
 
 
 class Evaluator:
-    """`predict` over a source, compiled once and used as often as needed."""
+    """`predict` over a source, compiled once and used as often as needed; one set of counters for each seed."""
 
-    def __init__(self, predict: Callable[[Tree, jax.Array], jax.Array], num_classes: int, batch_size: int, mesh: Mesh):
+    def __init__(
+        self,
+        predict: Callable[[Tree, jax.Array], jax.Array],
+        num_classes: int,
+        batch_size: int,
+        mesh: Mesh,
+        axis: tuple[int, str] = (1, "unroll"),
+    ):
         self.batch_size = -(-batch_size // mesh.size) * mesh.size
-        self.mesh = mesh
-        self.empty = metrics.create(num_classes, confusion=num_classes <= LARGEST_CONFUSION)
+        self.mesh, self.seeds = mesh, axis[0]
+        empty = jax.tree.map(np.asarray, metrics.create(num_classes, confusion=num_classes <= LARGEST_CONFUSION))
+        self.empty = stack_seeds([empty] * self.seeds, "counters")
         everywhere, over_devices = meshes.replicated(mesh), meshes.split(mesh)
 
         def count(counters: Any, variables: Tree, batch: dict[str, jax.Array]) -> Any:
             return metrics.update(counters, predict(variables, batch["image"]), batch["label"], batch["mask"])
+
+        count = over_seeds(count, axis, (0, 0, None))
+        cut = meshes.by_share(evaluation_batch, mesh, shared=1)
+
+        def count_resident(carry: Any, variables: Tree, resident: Resident, calls: int) -> Any:
+            def one(carry: Any, _: None) -> Any:
+                counters, begin = carry
+                slots = begin + jnp.arange(self.batch_size, dtype=jnp.int32)
+                return (count(counters, variables, cut(resident, slots)), begin + self.batch_size), None
+
+            return one(carry, None)[0] if calls == 1 else jax.lax.scan(one, carry, length=calls)[0]
 
         self.count = jax.jit(
             count,
@@ -36,17 +58,40 @@ class Evaluator:
             in_shardings=(everywhere, everywhere, over_devices),
             out_shardings=everywhere,
         )
+        self.count_resident = jax.jit(
+            count_resident,
+            static_argnums=3,
+            donate_argnums=0,
+            in_shardings=(everywhere,) * 3,
+            out_shardings=everywhere,
+        )
 
-    def __call__(self, variables: Tree, source: Source) -> Any:
-        """The counters over all of `source`, on the host."""
-        counters = meshes.put_replicated(jax.tree.map(np.asarray, self.empty), self.mesh)
+    def __call__(self, variables: Tree, source: Source, resident: Resident | None = None) -> list[Any]:
+        """The counters over all of `source`, for each seed, on the host; `resident` is the source on the device."""
+        counters = meshes.put_replicated(self.empty, self.mesh)
+        counters = self._from_host(counters, variables, source) if resident is None else self._on_device(
+            counters, variables, resident
+        )  # fmt: skip
+        each = split_seeds(jax.device_get(counters), self.seeds)
+        for one in each:
+            seen = int(np.sum(one.examples))
+            assert seen == len(source), f"evaluation saw {seen} examples of {len(source)}"
+        return each
+
+    def _from_host(self, counters: Any, variables: Tree, source: Source) -> Any:
         shard = (jax.process_index(), jax.process_count())
         for batch in evaluation_batches(source, self.batch_size, shard):
             counters = self.count(counters, variables, meshes.put_split(batch, self.mesh))
-        counters = jax.device_get(counters)
-        seen = int(np.sum(counters.examples))
-        assert seen == len(source), f"evaluation saw {seen} examples of {len(source)}"
         return counters
+
+    def _on_device(self, counters: Any, variables: Tree, resident: Resident) -> Any:
+        """All batches in one call; on a CPU one a call, which is faster there."""
+        calls = -(-len(resident.labels) // self.batch_size)
+        carry = (counters, meshes.put_replicated(np.int32(0), self.mesh))
+        at_once = 1 if jax.default_backend() == "cpu" else calls
+        for _ in range(calls // at_once):
+            carry = self.count_resident(carry, variables, resident, at_once)
+        return carry[0]
 
 
 class Summary(NamedTuple):

@@ -13,6 +13,7 @@ from ltjax.training import mesh as meshes
 from ltjax.training.checkpoint import abstract, checkpoints
 from ltjax.training.logging import Record
 from ltjax.training.loop import prepare
+from ltjax.training.seeds import split_seeds
 from ltjax.training.stages import shape_of_state, stage_steps
 from ltjax.training.workdir import absolute
 
@@ -59,7 +60,9 @@ def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run") 
     with checkpoints(folder / "checkpoints" / stage.name, keep=None) as saved:
         start = saved.restore_start()
         extras = start["extras"] if start is not None else {}
-        target = abstract(shape_of_state(data, stage, extras), meshes.replicated(mesh))
+        extras = split_seeds(extras, config.num_seeds)[0]
+        shape = shape_of_state(data, stage, extras, config.num_seeds)
+        target = abstract(shape, meshes.replicated(mesh))
         restored = saved.restore(target, fingerprint)
     steps = stage_steps(stage, config, data)
     if restored is None or restored.step != steps:

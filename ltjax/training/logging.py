@@ -1,17 +1,15 @@
-"""What a run writes while it trains: metrics.jsonl, TensorBoard events, and one line for the person who waits.
+"""What a run writes while it trains: metrics.jsonl and TensorBoard events.
 
 metrics.jsonl has each logged step once and in order, also after kills: the values between two lines are held in
 `pending`, travel in the checkpoint, and lines beyond the restored step are cut off before the run goes on.
 """
 
 import json
-import math
 import pathlib
 import shutil
-import sys
 import tempfile
-import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -27,21 +25,39 @@ def write_atomically(path: epath.Path, text: str) -> None:
     temporary.replace(path)
 
 
-class MetricsLog:
-    """Averages what the steps give and writes a line at every logged step. Only process 0 writes."""
+class Lines(NamedTuple):
+    """Where the lines of a stage end: every so many steps, and with each epoch. Steps count over all stages."""
 
-    def __init__(self, workdir: epath.Path):
-        self.workdir, self.path = workdir, workdir / "metrics.jsonl"
-        self.pending: list[dict[str, Any]] = []
+    stage: str
+    offset: int  # steps of the stages before
+    per_epoch: int
+    every: int
+
+    def end_at(self, step: int) -> bool:
+        own = step - self.offset
+        return own % self.every == 0 or own % self.per_epoch == 0
+
+
+class MetricsLog:
+    """Averages what the steps give and writes a line at every logged step. Only process 0 writes.
+
+    With several seeds a value is the mean over the seeds, and ``per_seed`` in the same line has each seed's own.
+    """
+
+    def __init__(self, workdir: epath.Path, seeds: Sequence[int] = (0,)):
+        self.workdir, self.path, self.seeds = workdir, workdir / "metrics.jsonl", tuple(seeds)
+        self.unread: list[tuple[int, dict[str, Any]]] = []  # (last step, values that are still on the device)
+        self.pending: list[dict[str, Any]] = []  # a dict of numbers for each step after the last line
+        self.written = 0  # the step of the last line
         self.lines: list[str] = self._existing()
         self.writes = jax.process_index() == 0
         self.local = not str(workdir).startswith("gs://")  # elsewhere a file can't be appended to
         self.events: Any = None
 
-    def rewind(self, step: int, pending: list[dict[str, float]]) -> None:
+    def rewind(self, step: int, pending: list[dict[str, Any]], where: Lines) -> None:
         """Keeps the lines up to `step`, where the run goes on, and the values that wait for the next line."""
         self.lines = [line for line in self.lines if json.loads(line)["step"] <= step]
-        self.pending = list(pending)
+        self.unread, self.pending, self.written, self.where = [], list(pending), step - len(pending), where
         if self.writes:
             self._rewrite()
             if self.events is None:
@@ -66,64 +82,84 @@ class MetricsLog:
     def _rewrite(self) -> None:
         write_atomically(self.path, "".join(line + "\n" for line in self.lines))
 
-    def add(self, metrics: dict[str, Any]) -> None:
-        """One step's scalars; they stay on the device until somebody asks."""
-        self.pending.append(metrics)
+    def add(self, step: int, metrics: dict[str, Any]) -> None:
+        """The values, [n] or [n, seeds], of the n steps up to `step`; they stay on the device until they are needed."""
+        self.unread.append((step, metrics))
 
-    def settle(self, step: int) -> list[dict[str, float]]:
-        """The pending values as numbers. Raises FloatingPointError if a loss among them is not finite."""
-        self.pending = [
-            {name: float(value) for name, value in metrics.items()} for metrics in jax.device_get(self.pending)
-        ]
-        if not all(math.isfinite(metrics["loss"]) for metrics in self.pending):
-            raise FloatingPointError(
-                f"the loss is not finite between steps {step - len(self.pending) + 1} and {step}; "
-                "try a smaller config.optimizer.learning_rate"
-            )
-        return list(self.pending)  # the caller's own: a checkpoint is written while steps are added
+    def _read(self, through: int) -> None:
+        """Fetches what the steps up to `through` gave. Raises FloatingPointError if a loss among it is not finite."""
+        due = [metrics for step, metrics in self.unread if step <= through]
+        self.unread = self.unread[len(due) :]
+        for metrics in jax.device_get(due):
+            values = {name: np.asarray(value, np.float64).tolist() for name, value in metrics.items()}
+            self.pending += [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+        for step, row in enumerate(self.pending, self.written + 1):
+            bad = np.flatnonzero(~np.isfinite(np.ravel(row["loss"])))
+            if bad.size:
+                whose = f" (seed {', '.join(str(self.seeds[i]) for i in bad)})" if len(self.seeds) > 1 else ""
+                raise FloatingPointError(
+                    f"the loss is not finite at step {step}{whose}; try a smaller config.optimizer.learning_rate"
+                )
 
-    def flush(self, step: int, epoch: float, stage: str, extra: Record | None = None) -> Record:
-        """Writes the means since the last line; the learning rate is the last step's."""
-        values = self.settle(step)
-        record: Record = {"step": step, "epoch": round(epoch, 6), "stage": stage}
-        for name in sorted(values[-1], key=lambda name: not name.startswith("loss")) if values else ():
-            record[name] = float(np.mean([v[name] for v in values]))
-        if values:
-            record["learning_rate"] = values[-1]["learning_rate"]
-        record |= extra or {}
-        self.pending = []
+    def write(self, through: int, extra: dict[str, Any] | None = None) -> Record | None:
+        """Writes the lines that end at or before step `through`, and returns the last of them.
+
+        `extra` (name -> number, or one a seed) goes into the line of `through` itself. What remains is `pending`.
+        """
+        self._read(through)
+        record = None
+        for step in range(self.written + 1, self.written + len(self.pending) + 1):
+            if self.where.end_at(step):
+                record = self._line(step, extra if step == through else None)
+        return record
+
+    def _line(self, step: int, extra: dict[str, Any] | None) -> Record:
+        """The means since the last line; the learning rate is the last step's."""
+        where, count = self.where, step - self.written
+        rows, self.pending, self.written = self.pending[:count], self.pending[count:], step
+        epoch = (step - where.offset) / where.per_epoch
+        record: Record = {"step": step, "epoch": round(epoch, 6), "stage": where.stage}
+        values: dict[str, Any] = {}
+        for name in sorted(rows[-1], key=lambda name: not name.startswith("loss")):
+            values[name] = np.mean([row[name] for row in rows], 0).tolist()
+        values["learning_rate"] = np.ravel(rows[-1]["learning_rate"])[0].item()
+        record |= mean_and_each(values | (extra or {}))
         self.lines.append(json.dumps(record))
         if self.writes and self.local:
             with self.path.open("a") as file:
                 file.write(self.lines[-1] + "\n")
-        self._to_events(record, record)
+        self.to_events(step, record)
         return record
 
-    def amend(self, extra: Record) -> Record:
+    def amend(self, extra: dict[str, Any]) -> Record:
         """Adds values to the last line (the evaluation of the last epoch) and returns it."""
-        record = (json.loads(self.lines[-1]) if self.lines else {"step": 0, "epoch": 0.0, "stage": ""}) | extra
+        record = json.loads(self.lines[-1]) if self.lines else {"step": 0, "epoch": 0.0, "stage": ""}
+        added = mean_and_each(extra)
+        per_seed = record.pop("per_seed", {}) | added.pop("per_seed", {})
+        record |= added | ({"per_seed": per_seed} if per_seed else {})
         self.lines[-1:] = [json.dumps(record)]
         if self.writes:
             self._rewrite()
-        self._to_events(record, extra)
+        self.to_events(int(record["step"]), added)
         return record
 
-    def _to_events(self, record: Record, values: Record) -> None:
+    def to_events(self, step: int, values: Record) -> None:
+        """The numbers among `values` as TensorBoard scalars."""
         if self.events is not None:
             for name, value in values.items():
                 if isinstance(value, float):
-                    self.events.add_scalar(name, value, record["step"])
+                    self.events.add_scalar(name, value, step)
 
-    def mean_of_last(self, name: str, steps: int) -> float | None:
-        """Mean of a value over the last `steps` steps, if lines begin where they do (an epoch always ends a line)."""
+    def mean_of_last(self, name: str, steps: int) -> list[float] | None:
+        """Each seed's mean over the last `steps` steps, if lines begin where they do (an epoch always ends a line)."""
         records = [json.loads(line) for line in self.lines]
         ends = [0, *(record["step"] for record in records)]
         last = [
-            (record[name], end - begin)
+            (np.atleast_1d(record.get("per_seed", record)[name]), end - begin)
             for record, begin, end in zip(records, ends, ends[1:], strict=False)
             if end > ends[-1] - steps and name in record
         ]
-        return sum(v * n for v, n in last) / sum(n for _, n in last) if last else None
+        return (sum(v * n for v, n in last) / sum(n for _, n in last)).tolist() if last else None
 
     def sync(self) -> None:
         """Makes what was logged visible: the event file, and copies of both texts where files can't be appended to."""
@@ -147,53 +183,13 @@ class MetricsLog:
                 shutil.rmtree(self.events.logdir)
 
 
-class Progress:
-    """A live line on a terminal, plain lines elsewhere: step, epoch, loss, images/s, time left."""
+def mean_and_each(values: dict[str, Any]) -> Record:
+    """Means over the seeds for what comes as one number a seed; these numbers stand under ``per_seed``.
 
-    def __init__(self, total_steps: int, images_per_step: int, stream: Any = None):
-        self.total, self.images = total_steps, images_per_step
-        self.stream = sys.stderr if stream is None else stream
-        self.live = self.stream.isatty()
-        self.quiet = jax.process_index() != 0
-        self.began: tuple[int, float] | None = None  # the first step of this process: compiling is not training
-
-    def step(self, step: int) -> None:
-        if self.began is None:
-            self.began = (step, time.monotonic())
-
-    def show(self, record: Record) -> None:
-        if self.quiet:
-            return
-        step, rate, left = record["step"], "", ""
-        if self.began and step > self.began[0]:
-            per_step = (time.monotonic() - self.began[1]) / (step - self.began[0])
-            rate = f"  {self.images / per_step:,.0f} images/s"
-            left = f"  {duration((self.total - step) * per_step)} left"
-        loss = f"  loss {record['loss']:.4f}" if "loss" in record else ""
-        tests = "".join(f"  {k} {100 * v:.1f}%" for k, v in record.items() if k.endswith("/all"))
-        self.say(f"step {step}/{self.total}  epoch {record['epoch']:.2f}{loss}{tests}{rate}{left}", live=self.live)
-
-    def say(self, text: str, live: bool = False) -> None:
-        if not self.quiet:
-            clear = "\r\x1b[2K" if self.live else ""
-            self.stream.write(clear + text + ("" if live else "\n"))
-            self.stream.flush()
-
-    def end(self) -> None:
-        """Leaves the live line standing."""
-        if self.live and not self.quiet:
-            self.stream.write("\n")
-            self.stream.flush()
-
-
-def duration(seconds: float) -> str:
-    """Example:
-    >>> duration(42), duration(187), duration(7500)
-    ('42s', '3m07s', '2h05m')
+    Example:
+      >>> mean_and_each({"loss": [1.0, 3.0], "learning_rate": 0.1})
+      {'loss': 2.0, 'learning_rate': 0.1, 'per_seed': {'loss': [1.0, 3.0]}}
     """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    many = {name: value for name, value in values.items() if isinstance(value, list)}
+    means = {name: float(np.mean(value)) if name in many else value for name, value in values.items()}
+    return means | ({"per_seed": many} if many else {})

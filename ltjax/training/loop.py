@@ -1,29 +1,31 @@
 """One flat loop for every method: stages, steps, logs, checkpoints, evaluation."""
 
+import contextlib
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
 from ltjax.data import Data, build
-from ltjax.data.pipeline import train_batches
 from ltjax.data.transforms import TRANSFORMS
 from ltjax.errors import choose
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Previous, Stage, Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.checkpoint import Checkpoints, checkpoints
-from ltjax.training.evaluation import Evaluator, summarize
+from ltjax.training.evaluation import Evaluator, Summary
 from ltjax.training.interrupt import Interrupt, Interrupted
-from ltjax.training.logging import MetricsLog, Progress, Record, write_atomically
-from ltjax.training.results import describe, evaluate_stage, summary_record, write_results
+from ltjax.training.logging import Lines, MetricsLog, Record, write_atomically
+from ltjax.training.placement import place
+from ltjax.training.programs import Program, calls, from_host, on_device
+from ltjax.training.progress import Progress
+from ltjax.training.results import count_stage, describe, make_evaluator, results_over_seeds, write_results
 from ltjax.training.schedules import make_schedule
+from ltjax.training.seeds import seeds_of
 from ltjax.training.stages import Current, Run, checkpoint_folder, open_stage, resumes, stage_steps, steps_per_epoch
 from ltjax.training.state import TrainState, variables_of
-from ltjax.training.step import compile_train_step
 from ltjax.training.workdir import absolute, identity, open_workdir, to_json
 
 
@@ -44,10 +46,11 @@ def train(config: Any, workdir: str) -> Record:
         write_atomically(folder / "config.json", to_json(config))
     total = sum(stage_steps(stage, config, data) for stage in stages)
     with Interrupt() as interrupt:
-        run = Run(
-            config, data, stages, folder, mesh, fingerprint,
-            MetricsLog(folder), Progress(total, config.batch_size), interrupt, time.monotonic(),
-        )  # fmt: skip
+        began, log = time.monotonic(), MetricsLog(folder, seeds_of(config))
+        progress = Progress(total, config.batch_size * config.num_seeds)
+        placed, why = place(config, data, mesh)
+        progress.say(why)
+        run = Run(config, data, stages, folder, mesh, fingerprint, log, progress, interrupt, began, placed)
         try:
             return _run_stages(run)
         finally:
@@ -72,56 +75,76 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
 def _run_stages(run: Run) -> Record:
     """Every stage in turn: a finished one is only read, the current one goes on, the others start."""
     previous, offset, before = None, 0, 0.0
+    evaluators = [make_evaluator(run.config, run.data, stage, run.mesh) for stage in run.stages]
     for index, stage in enumerate(run.stages):
         with checkpoints(checkpoint_folder(run, stage), run.config.checkpoint.keep) as saved:
             current = open_stage(run, index, previous, saved)
             before = max(before, current.elapsed)
             if not current.passed:
-                run.log.rewind(offset + int(current.state.step), current.pending)
-                current = _train_stage(run, stage, current, offset, before, saved)
+                per_epoch = steps_per_epoch(stage, run.config, run.data)
+                where = Lines(stage.name, offset, per_epoch, run.config.log_every_steps)
+                run.log.rewind(offset + current.step, current.pending, where)
+                current = _train_stage(run, stage, current, evaluators[index], where, before, saved)
         previous = Previous(stage.name, variables_of(current.state), current.state.extras)
         offset += stage_steps(stage, run.config, run.data)
     assert previous is not None
-    return _finish(run, previous.variables, offset, before)
+    return _finish(run, previous.variables, evaluators[-1], offset, before)
 
 
-def _train_stage(run: Run, stage: Stage, current: Current, offset: int, before: float, saved: Checkpoints) -> Current:
+def _train_stage(
+    run: Run, stage: Stage, current: Current, evaluator: Evaluator, where: Lines, before: float, saved: Checkpoints
+) -> Current:
     """The steps that are left, then the stage's last checkpoint."""
-    config, log, per_epoch = run.config, run.log, steps_per_epoch(stage, run.config, run.data)
-    steps, state = stage.epochs * per_epoch, current.state
-    first = int(state.step)
+    config, log, progress, offset, per_epoch = run.config, run.log, run.progress, where.offset, where.per_epoch
+    first, steps, state = current.step, stage.epochs * where.per_epoch, current.state
+    if first >= steps:
+        saved.wait()
+        return current
 
     def meta(step: int) -> dict[str, Any]:
+        progress.show(log.write(offset + step))  # a step with a bad loss must never become the last good one
         return {
             "fingerprint": run.fingerprint,
-            "pending": log.settle(offset + step),  # a step with a bad loss must never become the last good one
+            "pending": list(log.pending),  # its own: it is written while steps are added
             "elapsed": before + time.monotonic() - run.began,
         }
 
-    train_step = compile_train_step(stage, per_epoch, run.mesh) if first < steps else None
-    evaluator = _evaluator(run, stage)
-    for step, batch in enumerate(_batches(run, stage, current.tables, first, steps), first + 1):
-        assert train_step is not None
-        state, metrics = train_step(state, current.constants, meshes.put_split(batch, run.mesh))
-        log.add(metrics)
-        run.progress.step(offset + step)
-        epoch_ends = step % per_epoch == 0
-        tests = _due(config.evaluation.every_epochs, step, per_epoch) and step < steps
-        if epoch_ends or step % config.log_every_steps == 0:
-            extra = evaluator(state) if tests else None
-            run.progress.show(log.flush(offset + step, step / per_epoch, stage.name, extra))
-        if step % config.checkpoint.every_steps == 0 and step < steps:
-            saved.save(step, state, meta(step))
-            log.sync()
-        if epoch_ends or step % AGREE_EVERY == 0 or jax.process_count() == 1:
-            _stop_if_told(run, saved, step, state, meta)
-    if steps and steps > first:
-        saved.save(steps, state, meta(steps))
+    with contextlib.closing(_program(run, stage, current, per_epoch, steps)) as program:
+        for begin, end in calls(first, steps, per_epoch, program.length):
+            with progress.host(offset + end, end - begin, compiles=begin == first):
+                state, metrics = program.advance(state, end - begin)
+                log.add(offset + end, metrics)
+            if end < steps and _due(config.evaluation.every_epochs, end, per_epoch):
+                progress.show(log.write(offset + end, _test(run, evaluator, state)))
+            else:  # the lines before, while the device is busy with this call
+                progress.show(log.write(offset + begin))
+            if end < steps and _passed(config.checkpoint.every_steps, begin, end):
+                saved.save(end, state, meta(end))
+                log.sync()
+            if end % per_epoch == 0 or _passed(AGREE_EVERY, begin, end) or jax.process_count() == 1:
+                _stop_if_told(run, saved, end, state, meta)
+    saved.save(steps, state, meta(steps))
     saved.wait()
+    progress.clock.stop()
+    log.to_events(offset + steps, {f"time/{name}": value for name, value in progress.clock.total().items()})
     return current._replace(state=state)
 
 
+def _program(run: Run, stage: Stage, current: Current, per_epoch: int, steps: int) -> Program:
+    """The stage's steps with the data where it lies."""
+    index = run.stages.index(stage)
+    common = (run.config, stage, index, per_epoch, run.mesh, current.constants, current.tables)
+    if run.placed is None:
+        return from_host(*common, run.data, (current.step, steps))
+    return on_device(*common, run.placed.train)
+
+
 AGREE_EVERY = 10  # steps between two looks, over all processes, whether one was told to stop
+
+
+def _passed(every: int, begin: int, end: int) -> bool:
+    """Whether a multiple of ``every`` lies in begin + 1 .. end."""
+    return end // every > begin // every
 
 
 def _stop_if_told(run: Run, saved: Checkpoints, step: int, state: TrainState, meta: Any) -> None:
@@ -132,68 +155,45 @@ def _stop_if_told(run: Run, saved: Checkpoints, step: int, state: TrainState, me
         raise Interrupted(signum)
 
 
-def _finish(run: Run, variables: Tree, step: int, before: float) -> Record:
+def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: float) -> Record:
     """Evaluates the last epoch and writes what the run leaves."""
-    config, stage = run.config, run.stages[-1]
-    summary, arrays = evaluate_stage(config, run.data, stage, variables, run.mesh)
-    epochs = sum(stage.epochs for stage in run.stages)
-    tests = {f"{run.data.split}/{name}": value for name, value in summary.accuracy.items() if value is not None}
-    run.progress.show(run.log.amend(tests))
+    config = run.config
+    summaries, arrays = count_stage(config, run.data, evaluator, variables, run.placed and run.placed.test)
+    run.progress.show(run.log.amend(_tests(run, summaries)))
     record = describe(config, run.data, variables["params"]) | {
-        "epochs": epochs,
+        "epochs": sum(stage.epochs for stage in run.stages),
         "step": step,
-        "train_loss_last_epoch": _last_epoch_loss(run),
         "resumes": resumes(run.workdir),
         "wall_time_s": round(before + time.monotonic() - run.began, 1),
-        **summary_record(summary, config.evaluation.shots),
+        "data_on_device": run.placed is not None,
+        **run.progress.clock.total(),
+        **results_over_seeds(config, summaries, _last_epoch_loss(run)),
     }
     if jax.process_index() == 0:
         write_results(run.workdir, record, arrays)
     return record
 
 
-def _batches(run: Run, stage: Stage, tables: dict[str, Any], first: int, steps: int) -> Iterator[Any]:
-    if first >= steps:
-        return iter(())
-    transform = TRANSFORMS[run.config.data.augment]
-    return train_batches(
-        run.data.train,
-        stage.streams,
-        tables,
-        seed=_data_seed(run, stage),
-        batch_size=run.config.batch_size,
-        steps_per_epoch=steps_per_epoch(stage, run.config, run.data),
-        start=first,
-        stop=steps,
-        transform=transform,
-        shard=(jax.process_index(), jax.process_count()),
-        workers=run.config.data.workers,
-    )
+def _test(run: Run, evaluator: Evaluator, state: TrainState) -> Record:
+    """{"test/all": ..., ...} of the state; with several seeds a list of numbers for each."""
+    resident = run.placed and run.placed.test
+    return _tests(run, count_stage(run.config, run.data, evaluator, variables_of(state), resident)[0])
 
 
-def _data_seed(run: Run, stage: Stage) -> int:
-    """The seed of a stage's data order and augmentation: the config's, and another one in every later stage."""
-    return (run.config.seed + 0x9E3779B9 * run.stages.index(stage)) % 2**32
-
-
-def _evaluator(run: Run, stage: Stage) -> Callable[[TrainState], Record]:
-    """state -> {"test/all": ..., ...}"""
-    settings = run.config.evaluation
-    evaluator = Evaluator(stage.predict, run.data.num_classes, settings.batch_size, run.mesh)
-
-    def evaluate(state: TrainState) -> Record:
-        counters = evaluator(variables_of(state), run.data.test)
-        accuracy = summarize(counters, run.data, settings.shots, settings.index_boundaries).accuracy
-        return {f"{run.data.split}/{name}": value for name, value in accuracy.items() if value is not None}
-
-    return evaluate
+def _tests(run: Run, summaries: list[Summary]) -> Record:
+    each = [summary.accuracy for summary in summaries]
+    return {
+        f"{run.data.split}/{name}": [one[name] for one in each] if len(each) > 1 else value
+        for name, value in each[0].items()
+        if value is not None
+    }
 
 
 def _due(every_epochs: int, step: int, per_epoch: int) -> bool:
     return every_epochs > 0 and step % (every_epochs * per_epoch) == 0
 
 
-def _last_epoch_loss(run: Run) -> float | None:
-    """Mean training loss over the steps of the last epoch."""
+def _last_epoch_loss(run: Run) -> list[float] | None:
+    """Mean training loss over the steps of the last epoch, for each seed."""
     trained = [stage for stage in run.stages if stage.epochs]
     return run.log.mean_of_last("loss", steps_per_epoch(trained[-1], run.config, run.data)) if trained else None

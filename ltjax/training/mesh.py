@@ -1,6 +1,7 @@
 """The mesh of all devices, and how arrays get onto it: batches are split, everything else is on every device."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -47,9 +48,21 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def split(mesh: Mesh) -> NamedSharding:
-    """The first axis over the devices."""
-    return NamedSharding(mesh, PartitionSpec(AXIS))
+def split(mesh: Mesh, leading: bool = False) -> NamedSharding:
+    """The first axis over the devices; with ``leading`` the second, behind an axis of seeds."""
+    return NamedSharding(mesh, PartitionSpec(None, AXIS) if leading else PartitionSpec(AXIS))
+
+
+def by_share(function: Callable, mesh: Mesh, shared: int) -> Callable:
+    """``function`` with each device making its share of the results from its share of the last argument.
+
+    Args:
+      function: of ``shared`` arguments that all devices have whole, and one [B, ...]; its results are [B, ...].
+      mesh: the devices.
+      shared: how many arguments stand before the one that is split.
+    """
+    whole, share = PartitionSpec(), PartitionSpec(AXIS)
+    return jax.shard_map(function, mesh=mesh, in_specs=(whole,) * shared + (share,), out_specs=share, check_vma=False)
 
 
 def check_batch(batch_size: int, epoch_size: int, mesh: Mesh, key: str = "config.batch_size") -> None:
@@ -65,9 +78,9 @@ def check_batch(batch_size: int, epoch_size: int, mesh: Mesh, key: str = "config
         raise InputError(f"{key}: {batch_size} does not divide over {devices} devices; nearest sizes: {sizes}")
 
 
-def put_split(batch: Any, mesh: Mesh) -> Any:
+def put_split(batch: Any, mesh: Mesh, leading: bool = False) -> Any:
     """This process's share of the global batch -> global arrays, split over the devices."""
-    sharding = split(mesh)
+    sharding = split(mesh, leading)
     if jax.process_count() == 1:
         return jax.device_put(batch, sharding)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)

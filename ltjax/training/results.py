@@ -1,9 +1,11 @@
 """results.json and evaluation.npz: a number, and everything it depends on."""
 
+import contextlib
 import importlib.metadata
 import io
 import json
 import platform
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,9 +15,11 @@ from flax import traverse_util
 
 import ltjax
 from ltjax.data import Data
+from ltjax.data.resident import Resident
 from ltjax.methods.stage import Stage, Tree
 from ltjax.training.evaluation import Evaluator, Summary, summarize
 from ltjax.training.logging import Record, write_atomically
+from ltjax.training.seeds import seed_axis, seeds_of, split_seeds, stack_seeds
 from ltjax.training.state import parameter_count
 
 VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -40,36 +44,53 @@ def classifier_weight_norms(params: Tree) -> np.ndarray | None:
     return None
 
 
+def versions() -> dict[str, str]:
+    """Of the packages that a result depends on, as far as they are installed."""
+    found = {}
+    for name in VERSIONED:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
 def describe(config: Any, data: Data, params: Tree) -> Record:
     """What every number of the run depends on."""
     return {
         "method": config.method,
         "dataset": data.name,
         "split": data.split,
-        "seeds": [config.seed],
-        "parameter_count": parameter_count(params),
+        "seeds": list(seeds_of(config)),
+        "parameter_count": parameter_count(params) // config.num_seeds,
         "train_size": len(data.train),
         "class_counts": [int(n) for n in data.class_counts],
         "class_names": list(data.class_names) if data.class_names else None,
         "train_index_sha256": data.fingerprint,
         "hardware": hardware(),
-        "versions": {"ltjax": ltjax.__version__} | {name: importlib.metadata.version(name) for name in VERSIONED},
+        "versions": {"ltjax": ltjax.__version__} | versions(),
         "epoch_rule": "last",
     }
 
 
-def evaluate_stage(config: Any, data: Data, stage: Stage, variables: Tree, mesh: Any) -> tuple[Summary, dict]:
-    """The summary, and the arrays for evaluation.npz."""
-    evaluator = Evaluator(stage.predict, data.num_classes, config.evaluation.batch_size, mesh)
-    counters = evaluator(variables, data.test)
-    summary = summarize(counters, data, config.evaluation.shots, config.evaluation.index_boundaries)
-    arrays = {"correct": counters.correct, "total": counters.examples}
-    if counters.confusion is not None:
-        arrays["confusion"] = np.asarray(counters.confusion, np.int64)
-    norms = classifier_weight_norms(variables["params"])
-    if norms is not None:
-        arrays["weight_norms"] = norms
-    return summary, arrays
+def make_evaluator(config: Any, data: Data, stage: Stage, mesh: Any) -> Evaluator:
+    """The evaluation of a stage under this config."""
+    return Evaluator(stage.predict, data.num_classes, config.evaluation.batch_size, mesh, seed_axis(config))
+
+
+def count_stage(
+    config: Any, data: Data, evaluator: Evaluator, variables: Tree, resident: Resident | None = None
+) -> tuple[list[Summary], dict[str, np.ndarray]]:
+    """Each seed's summary, and the arrays for evaluation.npz (with several seeds they have a leading seed axis)."""
+    counters = evaluator(variables, data.test, resident)
+    settings = config.evaluation
+    summaries = [summarize(one, data, settings.shots, settings.index_boundaries) for one in counters]
+    arrays = []
+    for one, params in zip(counters, split_seeds(variables["params"], len(counters)), strict=True):
+        own = {"correct": one.correct, "total": one.examples}
+        if one.confusion is not None:
+            own["confusion"] = np.asarray(one.confusion, np.int64)
+        norms = classifier_weight_norms(params)
+        arrays.append(own | ({} if norms is None else {"weight_norms": norms}))
+    return summaries, stack_seeds(arrays, "evaluation")
 
 
 def summary_record(summary: Summary, convention: str) -> Record:
@@ -79,6 +100,46 @@ def summary_record(summary: Summary, convention: str) -> Record:
         "shots": summary.shots,
         "per_class": summary.per_class,
     }
+
+
+def results_over_seeds(config: Any, summaries: list[Summary], losses: list[float] | None) -> Record:
+    """What results.json says of one seed; of several the means, the sample deviations and each one's own.
+
+    Args:
+      config: the run's.
+      summaries: one a seed.
+      losses: mean training loss of the last epoch, one a seed; None when nothing was trained.
+    """
+    each = [
+        summary_record(summary, config.evaluation.shots) | {"train_loss_last_epoch": losses[s] if losses else None}
+        for s, summary in enumerate(summaries)
+    ]
+    if len(each) == 1:
+        return each[0]
+    record = reduced(each, np.mean)
+    deviations = reduced(each, lambda values: np.std(values, ddof=1))
+    del deviations["convention"]
+    for groups in deviations["shots"].values():
+        del groups["classes"]
+    own = [{"seed": seed} | one for seed, one in zip(seeds_of(config), each, strict=True)]
+    return record | {"std": deviations, "per_seed": own}
+
+
+def reduced(values: Any, reduce: Callable[[list[float]], Any]) -> Any:
+    """Records of one form, number by number; null where it is null; what is no measurement stays as it is.
+
+    Example:
+      >>> reduced([{"all": 0.5, "few": None, "classes": [3, 2]}, {"all": 0.7, "few": None, "classes": [3, 2]}], max)
+      {'all': 0.7, 'few': None, 'classes': [3, 2]}
+    """
+    first = values[0]
+    if isinstance(first, dict):
+        return {
+            key: first[key] if key == "classes" else reduced([value[key] for value in values], reduce) for key in first
+        }
+    if isinstance(first, list):
+        return [reduced(list(column), reduce) for column in zip(*values, strict=True)]
+    return float(reduce(values)) if isinstance(first, float) else first
 
 
 def write_results(workdir: epath.Path, record: Record, arrays: dict[str, np.ndarray]) -> None:

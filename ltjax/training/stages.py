@@ -15,7 +15,10 @@ from ltjax.training import mesh as meshes
 from ltjax.training.checkpoint import Checkpoints, abstract
 from ltjax.training.evaluation import extract_features
 from ltjax.training.interrupt import Interrupt
-from ltjax.training.logging import MetricsLog, Progress, Record, write_atomically
+from ltjax.training.logging import MetricsLog, Record, write_atomically
+from ltjax.training.placement import Placed
+from ltjax.training.progress import Progress
+from ltjax.training.seeds import seeds_of, split_seeds, stack_seeds
 from ltjax.training.state import TrainState, create_state
 
 
@@ -32,6 +35,7 @@ class Run(NamedTuple):
     progress: Progress
     interrupt: Interrupt
     began: float  # time.monotonic() at the start of this process
+    placed: Placed | None  # the images on the device
 
 
 def steps_per_epoch(stage: Stage, config: Any, data: Data) -> int:
@@ -44,14 +48,19 @@ def stage_steps(stage: Stage, config: Any, data: Data) -> int:
 
 
 class Current(NamedTuple):
-    """A stage as it stands."""
+    """A stage as it stands; with several seeds all arrays have a leading seed axis."""
 
     state: TrainState
     constants: Tree
     tables: dict[str, Any]
-    pending: list[dict[str, float]]  # metrics of the last steps, not yet logged
+    pending: list[dict[str, Any]]  # metrics of the last steps, not yet logged
     elapsed: float  # seconds that earlier processes spent
     passed: bool  # a later stage has begun
+
+    @property
+    def step(self) -> int:
+        """Finished steps."""
+        return int(np.ravel(jax.device_get(self.state.step))[0])
 
 
 def open_stage(run: Run, index: int, previous: Previous | None, saved: Checkpoints) -> Current:
@@ -59,22 +68,35 @@ def open_stage(run: Run, index: int, previous: Previous | None, saved: Checkpoin
     stage = run.stages[index]
     start, made = saved.restore_start(), None
     if start is None:  # a new stage, or its step 0 cannot be read: init makes the same again
-        made = stage.init(_init_key(run, stage), previous, _features(run, index))
-        start = _on_host(run, stage, made)
+        made = _init_each(run, index, previous)
+        start = stack_seeds([_on_host(run, stage, one) for one in made], "start")
     constants = meshes.put_replicated(start["frozen"], run.mesh)
-    target = abstract(shape_of_state(run.data, stage, start["extras"]), meshes.replicated(run.mesh))
-    restored = saved.restore(target, run.fingerprint)
+    extras = split_seeds(start["extras"], len(seeds_of(run.config)))[0]
+    shape = shape_of_state(run.data, stage, extras, run.config.num_seeds)
+    restored = saved.restore(abstract(shape, meshes.replicated(run.mesh)), run.fingerprint)
     if restored is not None:
         passed = any(_saved_steps(checkpoint_folder(run, later)) for later in run.stages[index + 1 :])
         if restored.step and not passed:
             _note_resume(run, stage, restored.step)
         meta = restored.meta
         return Current(restored.state, constants, start["tables"], meta["pending"], meta["elapsed"], passed)
-    made = made or stage.init(_init_key(run, stage), previous, _features(run, index))
-    state = meshes.put_replicated(jax.device_get(create_state(stage, made, run.config.seed)), run.mesh)
+    made = made or _init_each(run, index, previous)
+    states = [jax.device_get(create_state(stage, m, s)) for m, s in zip(made, seeds_of(run.config), strict=True)]
+    state = meshes.put_replicated(stack_seeds(states, "state"), run.mesh)
     seconds = time.monotonic() - run.began
     saved.save(0, state, {"fingerprint": run.fingerprint, "pending": [], "elapsed": seconds}, start=start)
     return Current(state, constants, start["tables"], [], 0.0, False)
+
+
+def _init_each(run: Run, index: int, previous: Previous | None) -> list[Start]:
+    """What the stage's init makes of each seed."""
+    stage, seeds = run.stages[index], seeds_of(run.config)
+    before: list[Previous | None] = [None] * len(seeds)
+    if previous is not None:
+        variables, extras = (split_seeds(tree, len(seeds)) for tree in (previous.variables, previous.extras))
+        before = [Previous(previous.name, v, e) for v, e in zip(variables, extras, strict=True)]
+    features = _features(run, index)
+    return [stage.init(_init_key(seed, stage), one, features) for seed, one in zip(seeds, before, strict=True)]
 
 
 def _on_host(run: Run, stage: Stage, made: Start) -> dict[str, Any]:
@@ -94,16 +116,19 @@ def _saved_steps(folder: epath.Path) -> list[int]:
     return [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.exists() else []
 
 
-def _init_key(run: Run, stage: Stage) -> jax.Array:
-    return jax.random.fold_in(jax.random.key(run.config.seed), zlib.crc32(stage.name.encode()))
+def _init_key(seed: int, stage: Stage) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(stage.name.encode()))
 
 
-def shape_of_state(data: Data, stage: Stage, extras: Tree) -> TrainState:
+def shape_of_state(data: Data, stage: Stage, extras: Tree, seeds: int = 1) -> TrainState:
+    """The state's shapes and dtypes; ``extras`` is one seed's."""
+
     def make() -> TrainState:
         images = jax.numpy.zeros((1, *data.image_shape), np.uint8)
         return create_state(stage, Start(stage.network.init(jax.random.key(0), images, train=False), extras=extras), 0)
 
-    return jax.eval_shape(make)
+    shape = jax.eval_shape(make)
+    return shape if seeds == 1 else jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype), shape)
 
 
 def _features(run: Run, index: int) -> Any:

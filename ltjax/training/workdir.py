@@ -13,7 +13,7 @@ from ltjax.training.logging import Record
 # Settings that may change when a run is resumed: they decide where and how often, never what is computed.
 RUN_ONLY = (
     "data.dir", "data.source", "data.workers", "evaluation.batch_size",
-    "checkpoint.every_steps", "checkpoint.keep",
+    "data.on_device", "steps_per_call", "seeds_by", "checkpoint.every_steps", "checkpoint.keep",
 )  # fmt: skip
 
 

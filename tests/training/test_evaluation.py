@@ -22,7 +22,7 @@ VARIABLES = {"centres": jnp.array([20.0, 95.0, 150.0])}
 @pytest.mark.parametrize("batch_size", [1, 4, 7, 21, 100])
 def test_the_counts_do_not_depend_on_the_batch_size(batch_size):
     data = toy.build(None)
-    counters = Evaluator(predict, 3, batch_size, meshes.data_mesh())(VARIABLES, data.test)
+    counters = Evaluator(predict, 3, batch_size, meshes.data_mesh())(VARIABLES, data.test)[0]
     images = np.stack([data.test.read(i) for i in range(21)])
     expected = np.argmax(np.asarray(predict(VARIABLES, images)), -1)
     confusion = np.zeros((3, 3), int)
@@ -42,7 +42,7 @@ def test_a_label_that_no_class_has_is_noticed():
 
 def test_an_empty_group_is_null():
     data = toy.build(None)
-    counters = Evaluator(predict, 3, 8, meshes.data_mesh())(VARIABLES, data.test)
+    (counters,) = Evaluator(predict, 3, 8, meshes.data_mesh())(VARIABLES, data.test)
     summary = summarize(counters, data, "strict", (1, 2))
     assert summary.accuracy["many"] is None and summary.accuracy["few"] is not None
     assert summary.shots["index"]["classes"] == [1, 1, 1]

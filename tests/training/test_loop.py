@@ -58,8 +58,8 @@ def stop_at(monkeypatch, *steps, signum=signal.SIGTERM):
     """Sends the signal to this process when the log gets one of these (global) steps."""
     todo, add = list(steps), loop.MetricsLog.add
 
-    def adding(self, metrics):
-        add(self, metrics)
+    def adding(self, step, metrics):
+        add(self, step, metrics)
         adding.count += 1
         if todo and adding.count == todo[0]:
             todo.pop(0)
@@ -199,7 +199,7 @@ def test_a_failed_write_is_an_error_and_not_a_checkpoint(tmp_path, monkeypatch):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_never_saved(tmp_path):
     config = toy.config(optimizer__learning_rate=1e30, checkpoint__every_steps=1, log_every_steps=4)
-    with pytest.raises(FloatingPointError, match=r"not finite between steps \d+ and \d+"):
+    with pytest.raises(FloatingPointError, match=r"not finite at step \d+; try"):
         loop.train(config, str(tmp_path))
     saved = [int(name) for name in os.listdir(tmp_path / "checkpoints" / "train") if name.isdigit()]
     assert max(saved) < 4

@@ -1,0 +1,59 @@
+"""Whether the data set lies on the device, and how it gets there."""
+
+import os
+from typing import Any, NamedTuple
+
+import jax
+
+from ltjax.data import Data
+from ltjax.data.resident import Resident, image_bytes, lies_in_memory, read_all
+from ltjax.errors import InputError
+from ltjax.training import mesh as meshes
+
+SHARE = 0.25  # of a device's memory that the images may take
+
+
+class Placed(NamedTuple):
+    """The images on every device."""
+
+    train: Resident
+    test: Resident
+
+
+def device_memory() -> int:
+    """Bytes of the first device; of the machine where the device is a CPU."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return int(stats.get("bytes_limit") or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def decide(setting: str, data: Data, memory: int) -> tuple[bool, str]:
+    """(whether the images lie on the device, one line that says so and why); ``setting`` is config.data.on_device.
+
+    Raises:
+      InputError: when they are to lie there and do not fit.
+    """
+    need = sum(image_bytes(source, data.image_shape) for source in (data.train, data.test))
+    sizes = f"{need / 1e6:,.1f} MB of images, the device has {memory / 1e6:,.0f} MB"
+    if setting == "no":
+        return False, f"data: batches are made by the host (config.data.on_device=no; {sizes})"
+    fits = need <= SHARE * memory
+    if setting == "yes":
+        if not fits:
+            raise InputError(
+                f"config.data.on_device: yes, but {sizes}, of which they may take {SHARE:.0%}; use auto or no"
+            )
+        return True, f"data: on the device (config.data.on_device=yes; {sizes})"
+    if not (lies_in_memory(data.train) and lies_in_memory(data.test)):
+        return False, "data: batches are made by the host (auto: the images are read one by one, from files)"
+    if not fits:
+        return False, f"data: batches are made by the host (auto: {sizes}, of which they may take {SHARE:.0%})"
+    return True, f"data: on the device (auto: {sizes})"
+
+
+def place(config: Any, data: Data, mesh: Any) -> tuple[Placed | None, str]:
+    """The images on every device, or None where the host makes the batches; and the line for the log."""
+    on_device, why = decide(config.data.on_device, data, device_memory())
+    if not on_device:
+        return None, why
+    placed = Placed(*(Resident(*meshes.put_replicated(read_all(s), mesh)) for s in (data.train, data.test)))
+    return placed, why

@@ -1,0 +1,192 @@
+"""A stage's steps as compiled programs: batches from the host, or the data on the device and many steps a call.
+
+Both run the one step of ``step.py``, and draw the same records and make the same pixels at the same step.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ltjax.data import Data
+from ltjax.data.pipeline import train_batches
+from ltjax.data.resident import Resident, train_batch
+from ltjax.data.sampling import Tables
+from ltjax.data.transforms import TRANSFORMS, Transform
+from ltjax.methods.stage import Batch, Stage, Tree
+from ltjax.training import mesh as meshes
+from ltjax.training.seeds import over_seeds, seed_axis, seeds_of, split_seeds, stack_seeds
+from ltjax.training.state import TrainState
+from ltjax.training.step import make_train_step
+
+Metrics = dict[str, jax.Array]  # name -> [steps] or, with several seeds, [steps, seeds]
+STAGE_SALT = 0x9E3779B9  # added to the seed once a stage: every stage has another data order
+LONGEST_CALL = 256  # steps of one call on an accelerator: what a signal to stop has to wait for
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """(state, count) -> (state, metrics of the next ``count`` steps); ``count`` is at most ``length``."""
+
+    length: int
+    advance: Callable[[TrainState, int], tuple[TrainState, Metrics]]
+    close: Callable[[], None] = lambda: None
+
+
+def data_seed(seed: Any, stage_index: int) -> Any:
+    """The uint32 seed of a stage's data order and augmentation: the run's, and another one in every later stage."""
+    return (seed + STAGE_SALT * stage_index) % 2**32
+
+
+def calls(first: int, steps: int, per_epoch: int, length: int) -> Iterator[tuple[int, int]]:
+    """The calls (begin, end) from step ``first`` to ``steps``: at most ``length`` steps, never beyond an epoch's end.
+
+    They end where they would end had the stage begun at step 0, so that a resumed run has the same calls.
+
+    Example:
+      >>> list(calls(3, 20, per_epoch=10, length=4))
+      [(3, 4), (4, 8), (8, 10), (10, 14), (14, 18), (18, 20)]
+    """
+    begin = first
+    while begin < steps:
+        within = begin % per_epoch
+        end = min(begin - within + min((within // length + 1) * length, per_epoch), steps)
+        yield begin, end
+        begin = end
+
+
+def call_length(setting: int, per_epoch: int, backend: str) -> int:
+    """Steps of one call. 0 is automatic: on a CPU one, where scanned weight gradients are slow; else an even part of
+    an epoch, so that one program serves all calls where the epoch divides.
+
+    Example:
+      >>> call_length(0, 84, "gpu"), call_length(0, 84, "cpu"), call_length(0, 900, "gpu"), call_length(0, 331, "gpu")
+      (84, 1, 225, 166)
+    """
+    if setting:
+        return min(setting, per_epoch)
+    if backend == "cpu":
+        return 1
+    return -(-per_epoch // -(-per_epoch // LONGEST_CALL))
+
+
+def resident_program(
+    stage: Stage,
+    *,
+    stage_index: int,
+    steps_per_epoch: int,
+    batch_size: int,
+    transform: Transform,
+    mesh: Any,
+    axis: tuple[int, str] = (1, "unroll"),
+    unroll: int = 1,
+) -> Callable[[TrainState, Tree, Mapping[str, Tables], Resident, int], tuple[TrainState, Metrics]]:
+    """(state, constants, tables, resident, count) -> (state, metrics): ``count`` steps in one jitted program.
+
+    Everything but ``count`` is an argument of the program: tables and constants may differ from seed to seed. The state
+    is donated. ``unroll`` is the scan's.
+    """
+    step = make_train_step(stage, steps_per_epoch)
+
+    def draw(seed: jax.Array, number: jax.Array, tables: Any, resident: Resident, slots: jax.Array) -> Batch:
+        epoch = (number // steps_per_epoch).astype(jnp.uint32)
+        offset = (number % steps_per_epoch * batch_size).astype(jnp.uint32) + slots
+        return train_batch(resident, stage.streams, tables, transform, seed, epoch, offset)
+
+    each_device_its_share = meshes.by_share(draw, mesh, shared=4)
+
+    def one(state: TrainState, constants: Tree, tables: Any, resident: Resident) -> tuple[TrainState, Metrics]:
+        seed = state.seed + jnp.uint32(data_seed(0, stage_index))
+        slots = jnp.arange(batch_size, dtype=jnp.uint32)
+        batch = each_device_its_share(seed, state.step, tables, resident, slots)
+        return step(state, constants, batch)
+
+    each = over_seeds(one, axis, (0, 0, 0, None))
+
+    def several(state: TrainState, constants: Tree, tables: Any, resident: Resident, count: int) -> Any:
+        if count == 1:  # no loop around the one step
+            state, metrics = each(state, constants, tables, resident)
+            return state, jax.tree.map(lambda x: x[None], metrics)
+        return jax.lax.scan(
+            lambda state, _: each(state, constants, tables, resident), state, length=count, unroll=min(unroll, count)
+        )
+
+    everywhere = meshes.replicated(mesh)
+    return jax.jit(
+        several, static_argnums=4, donate_argnums=0, in_shardings=(everywhere,) * 4, out_shardings=everywhere
+    )
+
+
+def streamed_step(
+    stage: Stage, *, steps_per_epoch: int, mesh: Any, axis: tuple[int, str] = (1, "unroll")
+) -> Callable[[TrainState, Tree, Batch], tuple[TrainState, Metrics]]:
+    """(state, constants, batch) -> (state, metrics [1, ...]): one step on a batch that the host made."""
+    each = over_seeds(make_train_step(stage, steps_per_epoch), axis, (0, 0, 0))
+
+    def one(state: TrainState, constants: Tree, batch: Batch) -> tuple[TrainState, Metrics]:
+        state, metrics = each(state, constants, batch)
+        return state, jax.tree.map(lambda x: x[None], metrics)
+
+    everywhere = meshes.replicated(mesh)
+    return jax.jit(
+        one,
+        donate_argnums=0,
+        in_shardings=(everywhere, everywhere, meshes.split(mesh, leading=axis[0] > 1)),
+        out_shardings=everywhere,
+    )
+
+
+def on_device(
+    config: Any, stage: Stage, index: int, per_epoch: int, mesh: Any, constants: Tree, tables: Tree, resident: Resident
+) -> Program:
+    """The program of a stage whose training images lie on the device."""
+    several = resident_program(
+        stage,
+        stage_index=index,
+        steps_per_epoch=per_epoch,
+        batch_size=config.batch_size,
+        transform=TRANSFORMS[config.data.augment],
+        mesh=mesh,
+        axis=seed_axis(config),
+    )
+    placed = meshes.put_replicated(tables, mesh)
+    length = call_length(config.steps_per_call, per_epoch, jax.default_backend())
+    return Program(length, lambda state, count: several(state, constants, placed, resident, count))
+
+
+def from_host(
+    config: Any, stage: Stage, index: int, per_epoch: int, mesh: Any, constants: Tree, tables: Tree, data: Data,
+    span: tuple[int, int],
+) -> Program:  # fmt: skip
+    """The program of a stage whose batches the host reads and makes, for the steps ``span`` = (first, last)."""
+    axis = seed_axis(config)
+    step = streamed_step(stage, steps_per_epoch=per_epoch, mesh=mesh, axis=axis)
+    readers = [
+        train_batches(
+            data.train,
+            stage.streams,
+            own,
+            seed=data_seed(seed, index),
+            batch_size=config.batch_size,
+            steps_per_epoch=per_epoch,
+            start=span[0],
+            stop=span[1],
+            transform=TRANSFORMS[config.data.augment],
+            shard=(jax.process_index(), jax.process_count()),
+            workers=config.data.workers,
+        )
+        for seed, own in zip(seeds_of(config), split_seeds(tables, axis[0]), strict=True)
+    ]
+
+    def advance(state: TrainState, count: int) -> tuple[TrainState, Metrics]:
+        assert count == 1
+        batch = stack_seeds([next(reader) for reader in readers], "batch")
+        return step(state, constants, meshes.put_split(batch, mesh, leading=axis[0] > 1))
+
+    def close() -> None:
+        for reader in readers:
+            reader.close()
+
+    return Program(1, advance, close)

@@ -1,0 +1,106 @@
+"""One line for the person who waits, and how long the host is busy for a step."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from ltjax.training.logging import Record
+
+
+class Clock:
+    """Time for a step: of the host alone (making or asking for batches, starting programs), and in all.
+
+    With all data on the device the host only starts programs, ahead of the device; its time is then hidden.
+    """
+
+    def __init__(self) -> None:
+        self.steps, self.busy, self.whole = 0, 0.0, 0.0
+        self.began: float | None = None
+
+    def start(self) -> None:
+        """A stage has compiled and begins."""
+        self.began = time.perf_counter()
+
+    def add(self, steps: int, seconds: float) -> None:
+        self.steps += steps
+        self.busy += seconds
+
+    def stop(self) -> None:
+        """A stage ends."""
+        if self.began is not None:
+            self.whole += time.perf_counter() - self.began
+        self.began = None
+
+    def total(self) -> dict[str, float | None]:
+        """{"host_ms_per_step", "step_ms"} over the steps so far, without each stage's first call; None without any."""
+        if not self.steps:
+            return {"host_ms_per_step": None, "step_ms": None}
+        running = 0.0 if self.began is None else time.perf_counter() - self.began
+        return {
+            "host_ms_per_step": round(1e3 * self.busy / self.steps, 3),
+            "step_ms": round(1e3 * (self.whole + running) / self.steps, 3),
+        }
+
+
+class Progress:
+    """A live line on a terminal, plain lines elsewhere: step, epoch, loss, images/s, time left."""
+
+    def __init__(self, total_steps: int, images_per_step: int, stream: Any = None):
+        self.total, self.images = total_steps, images_per_step
+        self.stream = sys.stderr if stream is None else stream
+        self.live = self.stream.isatty()
+        self.quiet = jax.process_index() != 0
+        self.began: tuple[int, float] | None = None  # the first step of this process: compiling is not training
+        self.clock = Clock()
+
+    @contextlib.contextmanager
+    def host(self, end: int, count: int, compiles: bool) -> Iterator[None]:
+        """Around what the host does for ``count`` steps up to ``end``; a call that compiles is not counted."""
+        began = time.perf_counter()
+        yield
+        if compiles:
+            self.clock.start()
+            self.began = self.began or (end, time.monotonic())
+        else:
+            self.clock.add(count, time.perf_counter() - began)
+
+    def show(self, record: Record | None) -> None:
+        if self.quiet or record is None:
+            return
+        step, rate, left = record["step"], "", ""
+        if self.began and step > self.began[0]:
+            per_step = (time.monotonic() - self.began[1]) / (step - self.began[0])
+            rate = f"  {self.images / per_step:,.0f} images/s, host {self.clock.total()['host_ms_per_step']} ms a step"
+            left = f"  {duration((self.total - step) * per_step)} left"
+        loss = f"  loss {record['loss']:.4f}" if "loss" in record else ""
+        tests = "".join(f"  {k} {100 * v:.1f}%" for k, v in record.items() if k.endswith("/all"))
+        self.say(f"step {step}/{self.total}  epoch {record['epoch']:.2f}{loss}{tests}{rate}{left}", live=self.live)
+
+    def say(self, text: str, live: bool = False) -> None:
+        if not self.quiet:
+            clear = "\r\x1b[2K" if self.live else ""
+            self.stream.write(clear + text + ("" if live else "\n"))
+            self.stream.flush()
+
+    def end(self) -> None:
+        """Leaves the live line standing."""
+        if self.live and not self.quiet:
+            self.stream.write("\n")
+            self.stream.flush()
+
+
+def duration(seconds: float) -> str:
+    """Example:
+    >>> duration(42), duration(187), duration(7500)
+    ('42s', '3m07s', '2h05m')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

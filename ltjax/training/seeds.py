@@ -1,0 +1,89 @@
+"""Several seeds in one program: trees with a leading seed axis, and functions over them. One seed has no such axis."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax.errors import InputError
+from ltjax.methods.stage import Tree
+
+# How a function is laid over the seeds where the config says "auto". vmap turns convolutions into grouped ones: on a
+# CPU they are far slower than the same convolutions one after the other (`python -m ltjax.bench seeds` measures both).
+AUTO = {"cpu": "unroll", "gpu": "unroll", "tpu": "vmap"}
+
+
+def seeds_of(config: Any) -> tuple[int, ...]:
+    """seed, seed + 1, ..., as many as config.num_seeds."""
+    return tuple(range(config.seed, config.seed + config.num_seeds))
+
+
+def seed_axis(config: Any) -> tuple[int, str]:
+    """(number of seeds, "vmap" or "unroll"), as ``over_seeds`` takes them."""
+    how = config.seeds_by
+    return config.num_seeds, AUTO.get(jax.default_backend(), "unroll") if how == "auto" else how
+
+
+def over_seeds(function: Callable, axis: tuple[int, str], in_axes: Sequence[int | None]) -> Callable:
+    """``function`` for every seed at once, inside one program.
+
+    Args:
+      function: of trees, for one seed.
+      axis: (number of seeds, "vmap" or "unroll"); with one seed the function is returned as it is.
+      in_axes: for each argument 0 (it has a leading seed axis) or None (all seeds share it).
+
+    Returns:
+      A function whose results have a leading seed axis.
+
+    Example:
+      >>> over_seeds(lambda x, y: x + y, (2, "unroll"), (0, None))(jnp.arange(2), 10).tolist()
+      [10, 11]
+    """
+    seeds, how = axis
+    if seeds == 1:
+        return function
+    if how == "vmap":
+        return jax.vmap(function, in_axes=tuple(in_axes))
+
+    def unrolled(*arguments: Tree) -> Tree:
+        own = [
+            [a if axis is None else pick(a, s) for a, axis in zip(arguments, in_axes, strict=True)]
+            for s in range(seeds)
+        ]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(function(*one) for one in own))
+
+    return unrolled
+
+
+def pick(tree: Tree, seed: int) -> Tree:
+    """The tree of one seed (by position)."""
+    return jax.tree.map(lambda x: x[seed], tree)
+
+
+def split_seeds(tree: Tree, seeds: int) -> list[Tree]:
+    """A tree for each seed."""
+    return [tree] if seeds == 1 else [pick(tree, s) for s in range(seeds)]
+
+
+def stack_seeds(trees: Sequence[Tree], what: str) -> Tree:
+    """Host trees, one a seed, as one tree with a leading seed axis (one seed: as it is).
+
+    Raises:
+      InputError: if the seeds differ in structure or shapes, saying where.
+    """
+    if len(trees) == 1:
+        return trees[0]
+    first = jax.tree_util.tree_leaves_with_path(trees[0])
+    for s, tree in enumerate(trees):
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        for (path, x), (own_path, y) in zip(first, leaves, strict=False):
+            if path != own_path or np.shape(x) != np.shape(y):
+                raise InputError(
+                    f"config.num_seeds: {what}{jax.tree_util.keystr(path)} has shape {list(np.shape(x))} for the first "
+                    f"seed and {list(np.shape(y))} for the one at position {s}; such seeds need runs of their own"
+                )
+        if len(leaves) != len(first):
+            raise InputError(f"config.num_seeds: {what} has other parts in the seed at position {s}")
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *trees)
