@@ -32,13 +32,13 @@ def run(argv: Sequence[str]) -> int:
 
     use_devices(read_config(options.run).dtype)
     from ltjax.report import format_table
-    from ltjax.training.results import count_stage, make_evaluator, results_over_seeds
+    from ltjax.training.results import make_evaluator, results_over_seeds, summarize_seeds
 
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
     finished = open_finished(options.run, {k: v for k, v in changes.items() if v is not None})
     config = finished.config
     evaluator = make_evaluator(config, finished.data, finished.stage, finished.mesh)
-    summaries, _ = count_stage(config, finished.data, evaluator, finished.variables)
+    summaries = summarize_seeds(config, finished.data, evaluator(finished.variables, finished.data.test))
     losses = [one["train_loss_last_epoch"] for one in finished.results.get("per_seed", [finished.results])]
     record = finished.results | results_over_seeds(config, summaries, losses)
     if is_first_process():

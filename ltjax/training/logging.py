@@ -133,14 +133,14 @@ class MetricsLog:
 
     def amend(self, extra: dict[str, Any]) -> Record:
         """Adds values to the last line (the evaluation of the last epoch) and returns it."""
-        record = json.loads(self.lines[-1]) if self.lines else {"step": 0, "epoch": 0.0, "stage": ""}
+        record: Record = json.loads(self.lines[-1]) if self.lines else {"step": 0, "epoch": 0.0, "stage": ""}
         added = mean_and_each(extra)
         per_seed = record.pop("per_seed", {}) | added.pop("per_seed", {})
         record |= added | ({"per_seed": per_seed} if per_seed else {})
         self.lines[-1:] = [json.dumps(record)]
         if self.writes:
             self._rewrite()
-        self.to_events(int(record["step"]), added)
+        self.to_events(record["step"], added)
         return record
 
     def to_events(self, step: int, values: Record) -> None:

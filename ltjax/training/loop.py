@@ -21,7 +21,14 @@ from ltjax.training.logging import Lines, MetricsLog, Record, write_atomically
 from ltjax.training.placement import place
 from ltjax.training.programs import Program, calls, from_host, on_device
 from ltjax.training.progress import Progress
-from ltjax.training.results import count_stage, describe, make_evaluator, results_over_seeds, write_results
+from ltjax.training.results import (
+    describe,
+    evaluation_arrays,
+    make_evaluator,
+    results_over_seeds,
+    summarize_seeds,
+    write_results,
+)
 from ltjax.training.schedules import make_schedule
 from ltjax.training.seeds import seeds_of
 from ltjax.training.stages import Current, Run, checkpoint_folder, open_stage, resumes, stage_steps, steps_per_epoch
@@ -109,11 +116,13 @@ def _train_stage(
             "elapsed": before + time.monotonic() - run.began,
         }
 
+    compiled: set[int] = set()
     with contextlib.closing(_program(run, stage, current, per_epoch, steps)) as program:
         for begin, end in calls(first, steps, per_epoch, program.length):
-            with progress.host(offset + end, end - begin, compiles=begin == first):
+            with progress.host(offset + end, end - begin, compiles=end - begin not in compiled):
                 state, metrics = program.advance(state, end - begin)
                 log.add(offset + end, metrics)
+            compiled.add(end - begin)
             if end < steps and _due(config.evaluation.every_epochs, end, per_epoch):
                 progress.show(log.write(offset + end, _test(run, evaluator, state)))
             else:  # the lines before, while the device is busy with this call
@@ -158,7 +167,8 @@ def _stop_if_told(run: Run, saved: Checkpoints, step: int, state: TrainState, me
 def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: float) -> Record:
     """Evaluates the last epoch and writes what the run leaves."""
     config = run.config
-    summaries, arrays = count_stage(config, run.data, evaluator, variables, run.placed and run.placed.test)
+    counters = evaluator(variables, run.data.test, run.placed and run.placed.test)
+    summaries, arrays = summarize_seeds(config, run.data, counters), evaluation_arrays(counters, variables["params"])
     run.progress.show(run.log.amend(_tests(run, summaries)))
     record = describe(config, run.data, variables["params"]) | {
         "epochs": sum(stage.epochs for stage in run.stages),
@@ -176,8 +186,8 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
 
 def _test(run: Run, evaluator: Evaluator, state: TrainState) -> Record:
     """{"test/all": ..., ...} of the state; with several seeds a list of numbers for each."""
-    resident = run.placed and run.placed.test
-    return _tests(run, count_stage(run.config, run.data, evaluator, variables_of(state), resident)[0])
+    counters = evaluator(variables_of(state), run.data.test, run.placed and run.placed.test)
+    return _tests(run, summarize_seeds(run.config, run.data, counters))
 
 
 def _tests(run: Run, summaries: list[Summary]) -> Record:

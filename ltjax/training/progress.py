@@ -22,7 +22,7 @@ class Clock:
         self.began: float | None = None
 
     def start(self) -> None:
-        """A stage has compiled and begins."""
+        """Steps begin to count: a program has been compiled."""
         self.began = time.perf_counter()
 
     def add(self, steps: int, seconds: float) -> None:
@@ -30,13 +30,13 @@ class Clock:
         self.busy += seconds
 
     def stop(self) -> None:
-        """A stage ends."""
+        """A stage ends, or a program has to be compiled."""
         if self.began is not None:
             self.whole += time.perf_counter() - self.began
         self.began = None
 
     def total(self) -> dict[str, float | None]:
-        """{"host_ms_per_step", "step_ms"} over the steps so far, without each stage's first call; None without any."""
+        """{"host_ms_per_step", "step_ms"} over the steps so far, those that compile left out; None without any."""
         if not self.steps:
             return {"host_ms_per_step": None, "step_ms": None}
         running = 0.0 if self.began is None else time.perf_counter() - self.began
@@ -61,6 +61,8 @@ class Progress:
     def host(self, end: int, count: int, compiles: bool) -> Iterator[None]:
         """Around what the host does for ``count`` steps up to ``end``; a call that compiles is not counted."""
         began = time.perf_counter()
+        if compiles:
+            self.clock.stop()
         yield
         if compiles:
             self.clock.start()

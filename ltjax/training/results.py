@@ -5,7 +5,7 @@ import importlib.metadata
 import io
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,6 @@ from flax import traverse_util
 
 import ltjax
 from ltjax.data import Data
-from ltjax.data.resident import Resident
 from ltjax.methods.stage import Stage, Tree
 from ltjax.training.evaluation import Evaluator, Summary, summarize
 from ltjax.training.logging import Record, write_atomically
@@ -76,21 +75,22 @@ def make_evaluator(config: Any, data: Data, stage: Stage, mesh: Any) -> Evaluato
     return Evaluator(stage.predict, data.num_classes, config.evaluation.batch_size, mesh, seed_axis(config))
 
 
-def count_stage(
-    config: Any, data: Data, evaluator: Evaluator, variables: Tree, resident: Resident | None = None
-) -> tuple[list[Summary], dict[str, np.ndarray]]:
-    """Each seed's summary, and the arrays for evaluation.npz (with several seeds they have a leading seed axis)."""
-    counters = evaluator(variables, data.test, resident)
+def summarize_seeds(config: Any, data: Data, counters: Sequence[Any]) -> list[Summary]:
+    """Each seed's summary."""
     settings = config.evaluation
-    summaries = [summarize(one, data, settings.shots, settings.index_boundaries) for one in counters]
-    arrays = []
-    for one, params in zip(counters, split_seeds(variables["params"], len(counters)), strict=True):
-        own = {"correct": one.correct, "total": one.examples}
+    return [summarize(one, data, settings.shots, settings.index_boundaries) for one in counters]
+
+
+def evaluation_arrays(counters: Sequence[Any], params: Tree) -> dict[str, np.ndarray]:
+    """What evaluation.npz holds; with several seeds all of it has a leading seed axis."""
+    each = []
+    for one, own in zip(counters, split_seeds(jax.device_get(params), len(counters)), strict=True):
+        arrays = {"correct": one.correct, "total": one.examples}
         if one.confusion is not None:
-            own["confusion"] = np.asarray(one.confusion, np.int64)
-        norms = classifier_weight_norms(params)
-        arrays.append(own | ({} if norms is None else {"weight_norms": norms}))
-    return summaries, stack_seeds(arrays, "evaluation")
+            arrays["confusion"] = np.asarray(one.confusion, np.int64)
+        norms = classifier_weight_norms(own)
+        each.append(arrays | ({} if norms is None else {"weight_norms": norms}))
+    return stack_seeds(each, "evaluation")
 
 
 def summary_record(summary: Summary, convention: str) -> Record:

@@ -162,7 +162,16 @@ def test_progress_is_a_live_line_on_a_terminal_and_plain_lines_elsewhere():
         progress.show(record)
         progress.end()
         text = stream.getvalue()
-        for word in ("step 20/40", "epoch 0.50", "loss 1.2500", "test/all 50.0%", "images/s", "host", "ms a step", "left"):
+        for word in (
+            "step 20/40",
+            "epoch 0.50",
+            "loss 1.2500",
+            "test/all 50.0%",
+            "images/s",
+            "host",
+            "ms a step",
+            "left",
+        ):
             assert word in text
         assert text.count("\n") == (1 if live else 2)
         assert ("\r" in text) == live

@@ -73,12 +73,14 @@ def config(method="ce", **changes):
     return config_dict.ConfigDict(made)
 
 
-def network(num_classes=3):
-    return Network(backbone=Backbone(), head=LinearHead(num_classes), mean=(0.5,), std=(0.25,), dtype=jnp.float32)
+def network(num_classes=3, dtype="float32"):
+    types = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.promote_types(dtype, jnp.float32)}
+    head = LinearHead(num_classes, **types)
+    return Network(backbone=Backbone(**types), head=head, mean=(0.5,), std=(0.25,), dtype=types["dtype"])
 
 
 def stage(settings, name="first", **changes):
-    net = network()
+    net = network(dtype=settings.dtype)
     fields = {
         "network": net,
         "epochs": settings.epochs,
