@@ -118,6 +118,7 @@ def cifar(name: str, method: str, arg: str | None = None) -> ConfigDict:
     config.evaluation.index_boundaries = (3, 6) if name == "cifar10" else (35, 70)
     config.evaluation.every_epochs = 20
     config.evaluation.shots = "index"
+    config.checkpoint.every_steps = 1000
     if method == "reslt":  # the schedule of ResLT's tables; the others have LDAM-DRW's
         config.optimizer.nesterov = True
         config.optimizer.schedule.update(warmup_epochs=5, warmup_start=1 / 3)
@@ -131,6 +132,7 @@ def short(config: ConfigDict) -> None:
     """Ten epochs, nesterov, weight decay 5e-4, cosine from 0.1 to 0 per step, no warm-up."""
     config.epochs = 10
     config.evaluation.every_epochs = 0
+    config.checkpoint.every_steps = 200
     config.optimizer.update(nesterov=True, weight_decay=5e-4)
     config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
 

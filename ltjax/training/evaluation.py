@@ -1,6 +1,7 @@
 """Exact evaluation: every example once, integer counts, remainder padded and masked."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -127,12 +128,7 @@ def extract_features(
     network: Any, variables: Tree, source: Source, records: np.ndarray, batch_size: int, mesh: Mesh
 ) -> np.ndarray:
     """float [n, d]: the network's features of these records in order; evaluation mode, no augmentation."""
-    everywhere, over_devices = meshes.replicated(mesh), meshes.split(mesh)
-    features = jax.jit(
-        lambda v, images: network.apply(v, images, train=False).features,
-        in_shardings=(everywhere, over_devices),
-        out_shardings=everywhere,
-    )
+    features = _feature_program(network, mesh)
     chosen = dataclasses.replace(
         source,
         labels=source.labels[records],
@@ -146,3 +142,13 @@ def extract_features(
         for batch in evaluation_batches(chosen, batch_size, shard)
     ]
     return np.concatenate(rows)[: len(records)]
+
+
+@functools.lru_cache(maxsize=4)  # a stage's init asks once for every seed
+def _feature_program(network: Any, mesh: Mesh) -> Callable[[Tree, jax.Array], jax.Array]:
+    everywhere, over_devices = meshes.replicated(mesh), meshes.split(mesh)
+    return jax.jit(
+        lambda variables, images: network.apply(variables, images, train=False).features,
+        in_shardings=(everywhere, over_devices),
+        out_shardings=everywhere,
+    )

@@ -11,14 +11,18 @@ import pytest
 from ltjax import models
 from ltjax.data.pipeline import train_batches
 from ltjax.data.resident import Resident, lies_in_memory, read_all, train_batch
-from ltjax.data.sampling import SAMPLERS
+from ltjax.data.sampling import SAMPLERS, class_balanced
 from ltjax.data.sources import array_source
 from ltjax.data.transforms import TRANSFORMS
 from ltjax.errors import InputError
+from ltjax.losses import cross_entropy
+from ltjax.methods.stage import Outcome, Term
 from ltjax.training import loop, placement
+from ltjax.training import mesh as meshes
 from ltjax.training.interrupt import Interrupted
-from ltjax.training.programs import call_length, calls
+from ltjax.training.programs import call_length, calls, resident_program
 from ltjax.training.seeds import over_seeds, stack_seeds
+from ltjax.training.state import create_state
 from tests.training import toy
 from tests.training.test_loop import stop_at
 
@@ -196,6 +200,39 @@ def test_nothing_compiles_and_nothing_moves_unasked_after_the_first_epoch(tmp_pa
         jax.config.update("jax_transfer_guard", "allow")
         jax.monitoring.unregister_event_duration_listener(listener)
     assert after[0] > 0 and after[1] == after[0]
+
+
+@pytest.mark.parametrize("axis", [(1, "unroll"), (2, "unroll"), (2, "vmap")])
+def test_the_state_is_donated_and_tables_are_arguments(axis):
+    """Other tables of the same shapes, other records: without a new program, and each seed from its own tables."""
+    config, data = toy.config(), toy.build(None)
+    stage = toy.stage(config, objective=largest_index, streams={"image": class_balanced()})
+    mesh = meshes.data_mesh()
+    made = [create_state(stage, stage.init(jax.random.key(s), None, None), s) for s in range(axis[0])]
+    state = meshes.put_replicated(stack_seeds(jax.device_get(made), "state"), mesh)
+    program = resident_program(
+        stage, stage_index=0, steps_per_epoch=5, batch_size=8, transform=TRANSFORMS["none"], mesh=mesh, axis=axis
+    )
+    resident = Resident(*meshes.put_replicated(read_all(data.train), mesh))
+    for last in (6, 30):  # two classes, both of the first `last` records
+        tables = [
+            {"records": np.arange(42, dtype=np.int32), "first": np.zeros(2, np.uint32)}
+            | {"size": np.full(2, last + s, np.uint32)}
+            for s in range(axis[0])
+        ]
+        tables = [{"image": table} for table in tables]
+        before = state
+        state, metrics = program(state, {}, meshes.put_replicated(stack_seeds(tables, "tables"), mesh), resident, 4)
+        largest = np.asarray(metrics["largest"]).reshape(4, -1).max(0)
+        assert all(last - 4 < value < last + s for s, value in enumerate(largest)), largest
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
+    assert program._cache_size() == 1
+
+
+def largest_index(apply, params, model_state, batch, context):
+    outputs, model_state = apply(params, model_state, batch["image"]["image"])
+    terms = {"all": Term(cross_entropy(outputs.logits, batch["image"]["label"]))}
+    return Outcome(terms, model_state, {"largest": jnp.max(batch["image"]["index"]).astype(jnp.float32)})
 
 
 def test_calls_end_where_they_would_have_without_a_resume():
