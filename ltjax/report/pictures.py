@@ -59,7 +59,8 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
     ties = "; equal counts drawn side by side" if len(counts) > len(np.unique(counts)) <= FEW_COUNTS else ""
-    axes.set(xscale="log", xlabel=f"training images of the class (log scale{ties})", ylabel="accuracy of the class (%)")
+    axes.set(xscale="log", xlabel=f"training images of the class (log scale{ties})")
+    axes.set_ylabel(f"accuracy of the class (%{_of_seeds(results, 'mean ± deviation of')})")
     x = _spread_ties(counts)
     margin = math.exp(0.05 + 0.06 * math.log(x.max() / x.min()))
     left, right = x.min() / margin, x.max() * margin
@@ -87,7 +88,7 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
             legend[group] += f": {mean:.1f}{_group_deviation(results, group)} %"
     axes.set(xlim=(left, right), ylim=(-4, 104))
     _count_ticks(axes, counts)
-    axes.set_title(f"Accuracy of each class and mean of each group ({results['split']} images{_of_seeds(results)})")
+    axes.set_title(f"Accuracy of each class and mean of each group ({results['split']} images)")
     group_legend(axes, legend, markers=True)
     if len(counts) <= FEW_CLASSES:
         shown = np.flatnonzero(np.isfinite(values))
@@ -109,8 +110,8 @@ def _group_deviation(results: dict[str, Any], group: str) -> str:
     return "" if deviation is None else f" ± {100 * deviation:.1f}"
 
 
-def _of_seeds(results: dict[str, Any], how: str = "mean ± deviation of") -> str:
-    """What several seeds became, for a title."""
+def _of_seeds(results: dict[str, Any], how: str) -> str:
+    """What several seeds became, for a title or an axis."""
     return f"; {how} {len(results['seeds'])} seeds" if several_seeds(results) else ""
 
 
@@ -193,14 +194,15 @@ def weight_norms(results: dict[str, Any], norms: np.ndarray) -> bytes | None:
             mean = np.nanmean(values[a:b])
             axes.plot([a + 0.5, b + 0.5], [mean, mean], color=COLORS[group], linewidth=1.6, alpha=0.7, zorder=2)
             legend[group] += f": {mean:.3g}"
-    axes.set(xlim=(0.5, len(values) + 0.5), xlabel="class, most frequent first", ylabel="norm of the weights")
+    axes.set(xlim=(0.5, len(values) + 0.5), xlabel="class, most frequent first")
+    axes.set_ylabel(f"norm of the weights{_of_seeds(results, 'mean of')}")
     axes.margins(y=0.12)
     if len(values) <= FEW_CLASSES:
         labels = class_labels(results)
         _name_ticks(axes, ranks, [labels[c] for c in order])
     else:
         axes.set_xlabel("rank of the class, most frequent first")
-    axes.set_title(f"Classifier weights: L2 norm of each class and mean of each group{_of_seeds(results, 'mean of')}")
+    axes.set_title("Classifier weights: L2 norm of each class and mean of each group")
     group_legend(axes, legend, markers=True)
     return png(figure)
 

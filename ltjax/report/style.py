@@ -127,7 +127,7 @@ def place_labels(axes: Axes, x: np.ndarray, y: np.ndarray, labels: Sequence[str]
     radius = 5 * figure.dpi / 72
     taken = [(px - radius, py - radius, px + radius, py + radius) for px, py in points]
     low, high = (axes.transData.transform(np.column_stack([x, y + sign * reach]))[:, 1] for sign in (-1, 1))
-    bars = [(px - 1, a, px + 1, b) for (px, _), a, b in zip(points, low, high, strict=True) if b - a > 2 * radius]
+    bars = [(px - 1, a, px + 1, b) for (px, _), a, b in zip(points, low, high, strict=True) if b > a]
     for line in axes.lines:  # horizontal and vertical ones here, so their extents are what they cover
         box = line.get_window_extent()
         taken.append((box.x0 - 1, box.y0 - 1, box.x1 + 1, box.y1 + 1))
