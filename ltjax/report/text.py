@@ -126,7 +126,7 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _markdown_table(header: list[str], rows: list[list[str]], numbers: bool = True) -> str:
+def markdown_table(header: list[str], rows: list[list[str]], numbers: bool = True) -> str:
     """The first column to the left, the others to the right if they are ``numbers``."""
     lines = [header, ["---", *["---:" if numbers else "---"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
@@ -141,7 +141,7 @@ def _accuracy_section(results: dict[str, Any]) -> str:
     keys = ("all", "mean_class", "worst_class", "harmonic_mean")
     header = ["accuracy (%)", *(key.replace("_", " ") for key in keys)]
     cells = [percent(accuracy.get(key), deviations["accuracy"].get(key)) for key in keys]
-    overall = _markdown_table(header, [["all classes", *cells]])
+    overall = markdown_table(header, [["all classes", *cells]])
     rows = []
     for convention, shots in results["shots"].items():
         if not shots:
@@ -151,7 +151,7 @@ def _accuracy_section(results: dict[str, Any]) -> str:
         cells = [f"{percent(shots.get(g), spread.get(g))} ({n})" for g, n in groups]
         mark = " *" if convention == results["convention"] else ""
         rows.append([f"{convention}{mark} ({_explain(convention)})", *cells])
-    table = _markdown_table(["accuracy (%) and number of classes", *GROUPS], rows)
+    table = markdown_table(["accuracy (%) and number of classes", *GROUPS], rows)
     text = f"{overall}\n\n{table}\n\n\\* the groups of this run's config. A dash is a group without classes."
     return f"{text}\n\n{_seeds_section(results)}" if several_seeds(results) else text
 
@@ -165,7 +165,7 @@ def _seeds_section(results: dict[str, Any]) -> str:
         for cells, loss in zip(_seed_rows(results), losses, strict=True)
     ]
     explained = _explain_seeds(results)
-    return f"## Each seed\n\nAbove: {explained}. The groups are those of the config.\n\n{_markdown_table(header, rows)}"
+    return f"## Each seed\n\nAbove: {explained}. The groups are those of the config.\n\n{markdown_table(header, rows)}"
 
 
 def _conditions_section(run: Run) -> str:
@@ -197,7 +197,7 @@ def _conditions_section(run: Run) -> str:
         rows.append(["versions", _flat(results["versions"])])
     if run.unreadable:
         rows.append(["metrics.jsonl", f"{run.unreadable} unreadable line(s) left out of the curves"])
-    return f"## What the numbers depend on\n\n{_markdown_table(['', ''], rows, numbers=False)}"
+    return f"## What the numbers depend on\n\n{markdown_table(['', ''], rows, numbers=False)}"
 
 
 def _step_time(results: dict[str, Any]) -> str:
@@ -237,4 +237,4 @@ def _classes_section(results: dict[str, Any]) -> str:
         for c, g in zip(frequency_order(counts), group, strict=True)
     ]
     header = ["class (group)", "training images", "accuracy (%)"]
-    return _folded("Accuracy of every class, most frequent first", _markdown_table(header, rows))
+    return _folded("Accuracy of every class, most frequent first", markdown_table(header, rows))
