@@ -33,6 +33,7 @@ class Runner:
     def __call__(self, argv):
         config, workdir = configs.parse(argv)
         folder = pathlib.Path(workdir)
+        print("the run's own table")
         self.calls.append(folder.name)
         self.arguments.append(list(argv))
         folder.mkdir(parents=True, exist_ok=True)
