@@ -2,10 +2,11 @@
 
 from etils import epath
 
+from ltjax.report.comparison import Entry, format_comparison
 from ltjax.report.run import read_run
 from ltjax.report.text import CAPTIONS, format_report, format_table, percent
 
-__all__ = ["format_table", "percent", "write_report"]
+__all__ = ["Entry", "format_comparison", "format_table", "percent", "write_report"]
 
 
 def write_report(workdir: epath.PathLike) -> epath.Path:

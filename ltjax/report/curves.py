@@ -1,9 +1,13 @@
-"""Training curves out of metrics.jsonl: losses, accuracy, learning rate over epochs."""
+"""Training curves out of metrics.jsonl: losses, accuracy, learning rate over epochs.
+
+Over several seeds a line is their mean and a band reaches from the lowest to the highest seed: unlike mean ± deviation
+it stays above zero on the log scale of a loss.
+"""
 
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,18 +15,28 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ltjax.report.style import COLORS, INK, LINE_COLORS, new_figure, png
 
-SMOOTH_FROM = 300  # with more points than this the curve is a running mean over the faint raw values
+TOTALS = ("loss", "accuracy", "learning_rate")  # drawn in ink, over the others
+SMOOTH_FROM = 300  # with more points than this the curve is a running mean (of one seed: over the faint raw values)
 
 
-def training_curves(metrics: Sequence[dict[str, Any]]) -> bytes | None:
+class Line(NamedTuple):
+    """x, y: float [n], of the rows that hold a finite number. each: float [n, S], every seed's, NaN where unknown."""
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    each: np.ndarray
+
+
+def training_curves(metrics: Sequence[dict[str, Any]], seeds: int = 1) -> bytes | None:
     """Loss and its terms, training and test accuracy, learning rate, one under the other; None if nothing is logged."""
     x, boundaries = epochs_of(metrics)
     names = list(dict.fromkeys(name for row in metrics for name in row))
     accuracies = [n for n in names if n == "accuracy" or re.fullmatch("(test|validation)/(all|many|medium|few)", n)]
     panels = [
-        ("loss", _lines(metrics, x, [n for n in names if n == "loss" or n.startswith("loss/")])),
-        ("accuracy (%)", _lines(metrics, x, accuracies, 100)),
-        ("learning rate", _lines(metrics, x, [n for n in names if n.split("/")[0] == "learning_rate"])),
+        ("loss", _lines(metrics, x, seeds, [n for n in names if n == "loss" or n.startswith("loss/")])),
+        ("accuracy (%)", _lines(metrics, x, seeds, accuracies, 100)),
+        ("learning rate", _lines(metrics, x, seeds, [n for n in names if n.split("/")[0] == "learning_rate"])),
     ]
     panels = [(title, lines) for title, lines in panels if lines]
     if not panels:
@@ -39,7 +53,8 @@ def training_curves(metrics: Sequence[dict[str, Any]]) -> bytes | None:
     end = x.max() or 1.0
     column[-1].set_xlim(-0.01 * end, 1.01 * end)
     levels = _name_stages(column[0], boundaries) if len(boundaries) > 1 else 0
-    column[0].set_title("Training", pad=10 + 14 * levels)
+    title = f"Training: mean of {seeds} seeds, band from the lowest to the highest" if seeds > 1 else "Training"
+    column[0].set_title(title, pad=10 + 14 * levels)
     figure.align_ylabels(column.tolist())
     return png(figure)
 
@@ -67,16 +82,26 @@ def epochs_of(metrics: Sequence[dict[str, Any]]) -> tuple[np.ndarray, list[tuple
 
 
 def _lines(
-    metrics: Sequence[dict[str, Any]], x: np.ndarray, names: Sequence[str], scale: float = 1
-) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """(name, x, y) of every name, at the rows that hold a finite number for it."""
+    metrics: Sequence[dict[str, Any]], x: np.ndarray, seeds: int, names: Sequence[str], scale: float = 1
+) -> list[Line]:
+    """The line of every name, at the rows that hold a finite number for it."""
     lines = []
     for name in names:
         y = np.array([v if isinstance(v := row.get(name), int | float) else math.nan for row in metrics], float)
         finite = np.isfinite(y)
-        if finite.any():
-            lines.append((name, x[finite], scale * y[finite]))
+        if not finite.any():
+            continue
+        each = np.array([_per_seed(row, name, seeds) for row in metrics], float)
+        lines.append(Line(name, x[finite], scale * y[finite], scale * each[finite]))
     return lines
+
+
+def _per_seed(row: dict[str, Any], name: str, seeds: int) -> list[float]:
+    """A number a seed, not-a-number where the row has none (one seed has no ``per_seed``)."""
+    values = row.get("per_seed", {}).get(name)
+    if not isinstance(values, list) or len(values) != seeds:
+        return [math.nan] * seeds
+    return [v if isinstance(v, int | float) else math.nan for v in values]
 
 
 def _name_stages(axes: Axes, boundaries: Sequence[tuple[float, str]]) -> int:
@@ -95,30 +120,14 @@ def _name_stages(axes: Axes, boundaries: Sequence[tuple[float, str]]) -> int:
     return len(ends)
 
 
-def _draw_panel(
-    axes: Axes, title: str, lines: Sequence[tuple[str, np.ndarray, np.ndarray]], edges: Sequence[float]
-) -> None:
+def _draw_panel(axes: Axes, title: str, lines: Sequence[Line], edges: Sequence[float]) -> None:
     free = [c for c in LINE_COLORS if title == "loss" or c not in COLORS.values()]  # groups keep their own colours
     colors = iter(free * len(lines))
-    for name, x, y in lines:
-        group = name.rpartition("/")[2]
-        total = name in ("loss", "accuracy", "learning_rate")
-        color = INK if total else COLORS.get(group) or next(colors)
-        label = {"loss": "total", "accuracy": "training batches"}.get(
-            name, name.removeprefix("loss/").replace("/", " ")
-        )
-        order = 3 if total else 2
-        marker = "o" if len(x) <= 40 else ""
-        for part in np.split(
-            np.arange(len(x)), np.searchsorted(x, edges[1:], side="right")
-        ):  # no line across two stages
-            part_x, part_y = x[part], y[part]
-            if len(part) > SMOOTH_FROM:
-                axes.plot(part_x, part_y, color=color, linewidth=0.6, alpha=0.25)
-                part_x, part_y = _running_mean(part_x, part_y)
-            axes.plot(part_x, part_y, color=color, label=label, zorder=order, marker=marker, markersize=4)
-            label = "_again"  # matplotlib leaves a name with an underscore out of the legend
-    values = np.concatenate([y for _, _, y in lines])
+    for line in lines:
+        group = line.name.rpartition("/")[2]
+        color = INK if line.name in TOTALS else COLORS.get(group) or next(colors)
+        _draw_line(axes, line, color, edges)
+    values = np.concatenate([line.y for line in lines])
     if title == "loss" and values.min() > 0 and values.max() > 30 * values.min():
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0) if values.max() < 1e3 * values.min() else (1.0,)))
@@ -134,8 +143,28 @@ def _draw_panel(
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
 
 
-def _running_mean(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _draw_line(axes: Axes, line: Line, color: str, edges: Sequence[float]) -> None:
+    """One curve and its seeds' band, stage by stage; many points are drawn as a running mean."""
+    label = {"loss": "total", "accuracy": "training batches"}.get(
+        line.name, line.name.removeprefix("loss/").replace("/", " ")
+    )
+    order = 3 if line.name in TOTALS else 2
+    marker = "o" if len(line.x) <= 40 else ""
+    banded = np.isfinite(line.each).all(1)
+    # no line across two stages
+    for part in np.split(np.arange(len(line.x)), np.searchsorted(line.x, edges[1:], side="right")):
+        x, y, each = line.x[part], line.y[part], line.each[part]
+        if len(part) > SMOOTH_FROM:
+            if not banded.any():
+                axes.plot(x, y, color=color, linewidth=0.6, alpha=0.25)
+            x, y, each = _running_mean(x), _running_mean(y), np.apply_along_axis(_running_mean, 0, each)
+        axes.plot(x, y, color=color, label=label, zorder=order, marker=marker, markersize=4)
+        if banded[part].any():
+            axes.fill_between(x, each.min(1), each.max(1), color=color, alpha=0.2, linewidth=0, zorder=order - 1)
+        label = "_again"  # matplotlib leaves a name with an underscore out of the legend
+
+
+def _running_mean(values: np.ndarray) -> np.ndarray:
     """Mean over a hundredth of the points; the first and last windows are whole, so the ends are as steady."""
-    window = max(3, len(y) // 100)
-    weights = np.ones(window) / window
-    return np.convolve(x, weights, "valid"), np.convolve(y, weights, "valid")
+    window = max(3, len(values) // 100)
+    return np.convolve(values, np.ones(window) / window, "valid")

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from ltjax.class_counts import frequency_order
 from ltjax.report.curves import training_curves
-from ltjax.report.run import Run, class_labels, group_sizes
+from ltjax.report.run import Run, class_labels, group_sizes, several_seeds
 from ltjax.report.style import (
     COLORS,
     MARKERS,
@@ -35,7 +35,7 @@ def draw(run: Run) -> dict[str, bytes]:
     """The pictures for which the run left numbers: name -> PNG."""
     pictures: dict[str, bytes | None] = {}
     with matplotlib.rc_context(STYLE):
-        pictures["training"] = training_curves(run.metrics)
+        pictures["training"] = training_curves(run.metrics, len(run.results["seeds"]))
         pictures["accuracy_per_class"] = accuracy_per_class(run.results)
         if run.confusion is not None:
             pictures["confusion"] = confusion_matrix(run.results, run.confusion)
@@ -45,17 +45,22 @@ def draw(run: Run) -> dict[str, bytes]:
 
 
 def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
-    """Accuracy of each class against its number of training images, groups shaded; None if no class was tested."""
+    """Accuracy of each class against its number of training images, groups shaded; None if no class was tested.
+
+    Over several seeds the points are means, and bars reach one sample deviation up and down.
+    """
     order = frequency_order(results["class_counts"])
     counts = np.maximum(np.asarray(results["class_counts"], float)[order], 0.5)  # 0 has no place on a log axis
     values = np.array([math.nan if a is None else 100 * a for a in results["per_class"]], float)[order]
     if not np.isfinite(values).any():
         return None
+    deviations = _class_deviations(results)[order]
     spans = group_spans(group_sizes(results))
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
     ties = "; equal counts drawn side by side" if len(counts) > len(np.unique(counts)) <= FEW_COUNTS else ""
-    axes.set(xscale="log", xlabel=f"training images of the class (log scale{ties})", ylabel="accuracy of the class (%)")
+    axes.set(xscale="log", xlabel=f"training images of the class (log scale{ties})")
+    axes.set_ylabel(f"accuracy of the class (%{_of_seeds(results, 'mean ± deviation of')})")
     x = _spread_ties(counts)
     margin = math.exp(0.05 + 0.06 * math.log(x.max() / x.min()))
     left, right = x.min() / margin, x.max() * margin
@@ -71,11 +76,16 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
             x[a:b], values[a:b], size, COLORS[group], marker=MARKERS[group], zorder=3, linewidths=0,
             alpha=0.85 if len(counts) <= 200 else 0.45,
         )  # fmt: skip
+        if several_seeds(results):
+            axes.errorbar(
+                x[a:b], values[a:b], deviations[a:b], fmt="none", ecolor=COLORS[group], zorder=2.5,
+                elinewidth=1.2 if len(counts) <= 200 else 0.5, alpha=0.45,
+            )  # fmt: skip
         legend[group] = f"{group} ({_classes(b - a)})"
         if np.isfinite(values[a:b]).any():
             mean = np.nanmean(values[a:b])
             axes.plot([low, high], [mean, mean], color=COLORS[group], linewidth=1.6, alpha=0.7, zorder=2)
-            legend[group] += f": {mean:.1f} %"
+            legend[group] += f": {mean:.1f}{_group_deviation(results, group)} %"
     axes.set(xlim=(left, right), ylim=(-4, 104))
     _count_ticks(axes, counts)
     axes.set_title(f"Accuracy of each class and mean of each group ({results['split']} images)")
@@ -83,8 +93,26 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
     if len(counts) <= FEW_CLASSES:
         shown = np.flatnonzero(np.isfinite(values))
         labels = class_labels(results)
-        place_labels(axes, x[shown], values[shown], [labels[order[i]] for i in shown])
+        place_labels(axes, x[shown], values[shown], [labels[order[i]] for i in shown], deviations[shown])
     return png(figure)
+
+
+def _class_deviations(results: dict[str, Any]) -> np.ndarray:
+    """float [C]: sample deviation over the seeds in percent; 0 for one seed and where there is none."""
+    none: list[float | None] = [None] * len(results["class_counts"])
+    return np.array([100 * (d or 0.0) for d in results.get("std", {}).get("per_class", none)])
+
+
+def _group_deviation(results: dict[str, Any], group: str) -> str:
+    if not several_seeds(results):
+        return ""
+    deviation = (results["std"]["shots"].get(results["convention"]) or {}).get(group)
+    return "" if deviation is None else f" ± {100 * deviation:.1f}"
+
+
+def _of_seeds(results: dict[str, Any], how: str) -> str:
+    """What several seeds became, for a title or an axis."""
+    return f"; {how} {len(results['seeds'])} seeds" if several_seeds(results) else ""
 
 
 def confusion_matrix(results: dict[str, Any], confusion: np.ndarray) -> bytes:
@@ -124,7 +152,7 @@ def confusion_matrix(results: dict[str, Any], confusion: np.ndarray) -> bytes:
         legend[group] = f"{group} ({_classes(b - a)})"
     axes.set(xlim=(0, classes), ylim=(classes, 0))
     axes.tick_params(length=0, pad=10)
-    axes.set_title(f"Confusion matrix ({results['split']} images)")
+    axes.set_title(f"Confusion matrix ({results['split']} images{_of_seeds(results, 'sum of')})")
     group_legend(axes, legend, markers=False)
     return png(figure)
 
@@ -166,7 +194,8 @@ def weight_norms(results: dict[str, Any], norms: np.ndarray) -> bytes | None:
             mean = np.nanmean(values[a:b])
             axes.plot([a + 0.5, b + 0.5], [mean, mean], color=COLORS[group], linewidth=1.6, alpha=0.7, zorder=2)
             legend[group] += f": {mean:.3g}"
-    axes.set(xlim=(0.5, len(values) + 0.5), xlabel="class, most frequent first", ylabel="norm of the weights")
+    axes.set(xlim=(0.5, len(values) + 0.5), xlabel="class, most frequent first")
+    axes.set_ylabel(f"norm of the weights{_of_seeds(results, 'mean of')}")
     axes.margins(y=0.12)
     if len(values) <= FEW_CLASSES:
         labels = class_labels(results)

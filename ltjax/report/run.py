@@ -18,7 +18,8 @@ class Run:
     """The texts and arrays of one workdir.
 
     results: results.json. metrics: one dict a logged step. config: config.json or None.
-    confusion: int [C, C] (rows are the true class) or None. weight_norms: float [C] or None.
+    confusion: int [C, C] (rows are the true class), summed over the seeds, or None.
+    weight_norms: float [C], mean over the seeds, or None.
     unreadable: how many lines of metrics.jsonl are no JSON object (a killed process can leave half a line).
     """
 
@@ -33,8 +34,12 @@ class Run:
 def read_run(workdir: epath.PathLike) -> Run:
     """Reads results.json, metrics.jsonl, config.json and evaluation.npz of a workdir (a ``gs://`` path too).
 
+    With several seeds (S) the arrays of evaluation.npz have a leading seed axis: confusion [S, C, C], weight_norms
+    [S, C]. They are summed and averaged here, so that half a GB a seed (8,142 classes) is not carried further.
+
     Raises:
-      InputError: if there is no readable results.json, or the confusion matrix has another number of classes.
+      InputError: if there is no readable results.json, if its seeds and their numbers do not fit together, or if an
+        array has another number of classes or seeds.
     """
     root = epath.Path(workdir)
     results_file = root / "results.json"
@@ -52,14 +57,49 @@ def read_run(workdir: epath.PathLike) -> Run:
         with np.load(io.BytesIO(arrays_file.read_bytes())) as file:
             arrays = {name: file[name] for name in file.files}
     confusion, norms = arrays.get("confusion"), arrays.get("weight_norms")
-    classes = len(results["class_counts"])
-    for name, array in (("confusion", confusion), ("weight_norms", norms)):
-        if array is not None and set(array.shape) != {classes}:
-            raise InputError(
-                f"{arrays_file}: {name} has shape {array.shape}, but results.json has {classes} classes; "
-                "evaluate the run again"
-            )
+    _check_seeds(results, results_file)
+    if confusion is not None:
+        _check_shape("confusion", confusion, 2, results, arrays_file)
+        confusion = confusion.sum(0) if several_seeds(results) else confusion
+    if norms is not None:
+        _check_shape("weight_norms", norms, 1, results, arrays_file)
+        norms = norms.mean(0) if several_seeds(results) else norms
     return Run(results, metrics, config, confusion, norms, unreadable)
+
+
+def several_seeds(results: dict[str, Any]) -> bool:
+    """Whether the numbers are means over seeds, with their deviations in ``std`` and each seed's in ``per_seed``.
+
+    Example:
+      >>> several_seeds({"seeds": [0]}), several_seeds({"seeds": [0, 1], "std": {}, "per_seed": []})
+      (False, True)
+    """
+    return "std" in results
+
+
+def _check_seeds(results: dict[str, Any], path: epath.Path) -> None:
+    """``std`` and ``per_seed`` stand in results.json exactly when it has several seeds, with a number for each."""
+    seeds, classes = results["seeds"], len(results["class_counts"])
+    listed = [one["seed"] for one in results.get("per_seed", [])]
+    lengths = {len(one["per_class"]) for one in [results, results.get("std", results), *results.get("per_seed", [])]}
+    wrong = ""
+    if several_seeds(results) != (len(seeds) > 1):
+        wrong = f"has {len(seeds)} seed(s) {'with' if several_seeds(results) else 'without'} deviations ('std')"
+    elif listed != (seeds if len(seeds) > 1 else []):
+        wrong = f"has the seeds {seeds}, but 'per_seed' has {listed}"
+    elif lengths != {classes}:
+        wrong = f"has {classes} classes, but 'per_class' has {', '.join(map(str, sorted(lengths - {classes})))} numbers"
+    if wrong:
+        raise InputError(f"{path}: {wrong}; evaluate the run again")
+
+
+def _check_shape(name: str, array: np.ndarray, axes: int, results: dict[str, Any], path: epath.Path) -> None:
+    """[C] * axes for one seed, [S] + [C] * axes for several."""
+    classes, seeds = len(results["class_counts"]), len(results["seeds"])
+    several = several_seeds(results)
+    if array.shape != ((seeds,) if several else ()) + (classes,) * axes:
+        has = f"{seeds} seeds and {classes} classes" if several else f"{classes} classes"
+        raise InputError(f"{path}: {name} has shape {array.shape}, but results.json has {has}; evaluate the run again")
 
 
 def _read_lines(path: epath.Path) -> tuple[list[dict[str, Any]], int]:

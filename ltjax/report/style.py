@@ -114,10 +114,11 @@ def _places() -> list[tuple[float, float, str, str]]:
 PLACES = _places()
 
 
-def place_labels(axes: Axes, x: np.ndarray, y: np.ndarray, labels: Sequence[str]) -> None:
-    """Writes each label beside its point, on the first side where it covers no point, line or other label.
+def place_labels(axes: Axes, x: np.ndarray, y: np.ndarray, labels: Sequence[str], reach: np.ndarray) -> None:
+    """Writes each label beside its point, on the first side where it covers no point, line, bar or other label.
 
-    The axes must have their final limits and lines. A label without a free side goes above its point.
+    ``reach`` float [n]: how far each point's bar goes up and down, 0 for none. The axes must have their final limits
+    and lines. A label without a free side goes above its point.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -125,13 +126,15 @@ def place_labels(axes: Axes, x: np.ndarray, y: np.ndarray, labels: Sequence[str]
     points = axes.transData.transform(np.column_stack([x, y]))
     radius = 5 * figure.dpi / 72
     taken = [(px - radius, py - radius, px + radius, py + radius) for px, py in points]
+    low, high = (axes.transData.transform(np.column_stack([x, y + sign * reach]))[:, 1] for sign in (-1, 1))
+    bars = [(px - 1, a, px + 1, b) for (px, _), a, b in zip(points, low, high, strict=True) if b > a]
     for line in axes.lines:  # horizontal and vertical ones here, so their extents are what they cover
         box = line.get_window_extent()
         taken.append((box.x0 - 1, box.y0 - 1, box.x1 + 1, box.y1 + 1))
     frame = axes.get_window_extent()
     for i, label in enumerate(labels):
         text = axes.annotate(label, (x[i], y[i]), xytext=(0, 0), textcoords="offset points", fontsize=9.5, zorder=5)
-        others = taken[:i] + taken[i + 1 :]
+        others = taken[:i] + taken[i + 1 :] + bars  # its own point is in no way: the places begin outside it
         for place in [*PLACES, PLACES[0]]:
             text.set(position=place[:2], horizontalalignment=place[2], verticalalignment=place[3])
             box = text.get_window_extent()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ltjax.class_counts import frequency_order
-from ltjax.report.run import GROUPS, Run, class_labels, group_sizes
+from ltjax.report.run import GROUPS, Run, class_labels, group_sizes, several_seeds
 
 CONVENTIONS = {
     "strict": "many: more than 100 training images, few: fewer than 20",
@@ -22,20 +22,24 @@ CAPTIONS = {
 DASH = "-"
 
 
-def percent(fraction: float | None) -> str:
+def percent(fraction: float | None, deviation: float | None = None) -> str:
     """A fraction as percent with one decimal; a dash for None or not-a-number (an empty group).
 
     Example:
-      >>> percent(0.4231), percent(None)
-      ('42.3', '-')
+      >>> percent(0.4231), percent(None), percent(0.4231, 0.0068)
+      ('42.3', '-', '42.3 ± 0.7')
     """
-    return DASH if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.1f}"
+    if fraction is None or not math.isfinite(fraction):
+        return DASH
+    spread = "" if deviation is None or not math.isfinite(deviation) else f" ± {100 * deviation:.1f}"
+    return f"{100 * fraction:.1f}{spread}"
 
 
 def format_table(results: dict[str, Any]) -> str:
     """Plain text for the terminal: accuracy of all, mean class, many, medium, few, and the sizes of the groups.
 
-    ``results`` is what results.json holds; the groups are those of its ``convention``.
+    ``results`` is what results.json holds; the groups are those of its ``convention``. Over several seeds every number
+    is mean ± sample standard deviation, and each seed's accuracies follow in a table of their own.
 
     Example:
       >>> shots = {"strict": {"classes": [1, 1, 0]}}
@@ -49,14 +53,38 @@ def format_table(results: dict[str, Any]) -> str:
       groups: strict (many: more than 100 training images, few: fewer than 20)
     """
     accuracy, convention = results["accuracy"], results["convention"]
+    deviation = _deviations(results)["accuracy"]
     total = str(len(results["class_counts"]))
-    keys = ("all", "mean_class", *GROUPS)
     rows = [
-        ["", *(key.replace("_", " ") for key in keys)],
-        ["accuracy %", *(percent(accuracy.get(key)) for key in keys)],
+        ["", *_SEED_HEADER],
+        ["accuracy %", *(percent(accuracy.get(key), deviation.get(key)) for key in _SEED_KEYS)],
         ["classes", total, total, *map(str, group_sizes(results))],
     ]
-    return "\n".join([_headline(results), *_aligned(rows), f"groups: {convention} ({_explain(convention)})"])
+    lines = [_headline(results), *_aligned(rows)]
+    if several_seeds(results):
+        lines += [_explain_seeds(results), *_aligned([["seed", *_SEED_HEADER], *_seed_rows(results)])]
+    return "\n".join([*lines, f"groups: {convention} ({_explain(convention)})"])
+
+
+_SEED_KEYS = ("all", "mean_class", *GROUPS)
+_SEED_HEADER = [key.replace("_", " ") for key in _SEED_KEYS]
+
+
+def _seed_rows(results: dict[str, Any]) -> list[list[str]]:
+    """One row a seed: its number, and its accuracies in the order of the header."""
+    return [
+        [str(one["seed"]), *(percent(one["accuracy"].get(key)) for key in _SEED_KEYS)] for one in results["per_seed"]
+    ]
+
+
+def _explain_seeds(results: dict[str, Any]) -> str:
+    return f"mean ± sample standard deviation (divisor n - 1) over n = {len(results['seeds'])} seeds"
+
+
+def _deviations(results: dict[str, Any]) -> dict[str, Any]:
+    """``std`` of results.json; empty of the same form for one seed."""
+    without = {"accuracy": {}, "shots": {}, "per_class": [None] * len(results["class_counts"])}
+    return without | results.get("std", {})
 
 
 def format_report(run: Run, pictures: Sequence[str]) -> str:
@@ -78,7 +106,9 @@ def format_report(run: Run, pictures: Sequence[str]) -> str:
 
 def _headline(results: dict[str, Any]) -> str:
     rule = results.get("epoch_rule", "last")
-    return f"{results['method']} on {results['dataset']}, {results['split']} split, {rule} epoch ({results['epochs']})"
+    seeds = f", {len(results['seeds'])} seeds" if several_seeds(results) else ""
+    run = f"{results['method']} on {results['dataset']}, {results['split']} split"
+    return f"{run}, {rule} epoch ({results['epochs']}){seeds}"
 
 
 def _explain(convention: str) -> str:
@@ -96,7 +126,7 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _markdown_table(header: list[str], rows: list[list[str]], numbers: bool = True) -> str:
+def markdown_table(header: list[str], rows: list[list[str]], numbers: bool = True) -> str:
     """The first column to the left, the others to the right if they are ``numbers``."""
     lines = [header, ["---", *["---:" if numbers else "---"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
@@ -107,19 +137,35 @@ def _folded(summary: str, content: str) -> str:
 
 
 def _accuracy_section(results: dict[str, Any]) -> str:
-    accuracy = results["accuracy"]
+    accuracy, deviations = results["accuracy"], _deviations(results)
     keys = ("all", "mean_class", "worst_class", "harmonic_mean")
     header = ["accuracy (%)", *(key.replace("_", " ") for key in keys)]
-    overall = _markdown_table(header, [["all classes", *(percent(accuracy.get(key)) for key in keys)]])
+    cells = [percent(accuracy.get(key), deviations["accuracy"].get(key)) for key in keys]
+    overall = markdown_table(header, [["all classes", *cells]])
     rows = []
     for convention, shots in results["shots"].items():
         if not shots:
             continue
-        cells = [f"{percent(shots.get(g))} ({n})" for g, n in zip(GROUPS, shots["classes"], strict=True)]
+        spread = deviations["shots"].get(convention) or {}
+        groups = zip(GROUPS, shots["classes"], strict=True)
+        cells = [f"{percent(shots.get(g), spread.get(g))} ({n})" for g, n in groups]
         mark = " *" if convention == results["convention"] else ""
         rows.append([f"{convention}{mark} ({_explain(convention)})", *cells])
-    groups = _markdown_table(["accuracy (%) and number of classes", *GROUPS], rows)
-    return f"{overall}\n\n{groups}\n\n\\* the groups of this run's config. A dash is a group without classes."
+    table = markdown_table(["accuracy (%) and number of classes", *GROUPS], rows)
+    text = f"{overall}\n\n{table}\n\n\\* the groups of this run's config. A dash is a group without classes."
+    return f"{text}\n\n{_seeds_section(results)}" if several_seeds(results) else text
+
+
+def _seeds_section(results: dict[str, Any]) -> str:
+    """What the ± means, and each seed alone."""
+    header = ["seed: accuracy (%)", *_SEED_HEADER, "mean training loss of the last epoch"]
+    losses = [one.get("train_loss_last_epoch") for one in results["per_seed"]]
+    rows = [
+        [*cells, DASH if loss is None else f"{loss:.4g}"]
+        for cells, loss in zip(_seed_rows(results), losses, strict=True)
+    ]
+    explained = _explain_seeds(results)
+    return f"## Each seed\n\nAbove: {explained}. The groups are those of the config.\n\n{markdown_table(header, rows)}"
 
 
 def _conditions_section(run: Run) -> str:
@@ -138,16 +184,27 @@ def _conditions_section(run: Run) -> str:
         ["epochs", f"{results['epochs']} ({results['step']:,} steps); the {results['epoch_rule']} epoch is reported"],
         ["seeds", ", ".join(map(str, results["seeds"]))],
         ["hardware", _flat(results["hardware"])],
-        ["wall time", duration(results["wall_time_s"])],
+        ["wall time", duration(results["wall_time_s"]) + (", all seeds together" if several_seeds(results) else "")],
         ["resumes", _resumes(resumes)],
     ]
     if results.get("train_loss_last_epoch") is not None:
-        rows.insert(4, ["mean training loss of the last epoch", f"{results['train_loss_last_epoch']:.4g}"])
+        spread = results.get("std", {}).get("train_loss_last_epoch")
+        loss = f"{results['train_loss_last_epoch']:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
+        rows.insert(4, ["mean training loss of the last epoch", loss])
+    if results.get("step_ms") is not None:
+        rows.append(["time per step", _step_time(results)])
     if results.get("versions"):
         rows.append(["versions", _flat(results["versions"])])
     if run.unreadable:
         rows.append(["metrics.jsonl", f"{run.unreadable} unreadable line(s) left out of the curves"])
-    return f"## What the numbers depend on\n\n{_markdown_table(['', ''], rows, numbers=False)}"
+    return f"## What the numbers depend on\n\n{markdown_table(['', ''], rows, numbers=False)}"
+
+
+def _step_time(results: dict[str, Any]) -> str:
+    host = results.get("host_ms_per_step")
+    waits = f", of it {host:.3g} ms on the host" if host is not None else ""
+    place = "; training images on the device" if results.get("data_on_device") else ""
+    return f"{results['step_ms']:.3g} ms{waits}{place}"
 
 
 def _resumes(resumes: list[dict[str, Any]]) -> str:
@@ -172,11 +229,12 @@ def duration(seconds: float) -> str:
 
 
 def _classes_section(results: dict[str, Any]) -> str:
-    labels, counts, accuracies = class_labels(results), results["class_counts"], results["per_class"]
+    labels, counts = class_labels(results), results["class_counts"]
+    accuracies, deviations = results["per_class"], _deviations(results)["per_class"]
     group = [name for name, size in zip(GROUPS, group_sizes(results), strict=True) for _ in range(size)]
     rows = [
-        [f"{labels[c]} ({g})", f"{counts[c]:,}", percent(accuracies[c])]
+        [f"{labels[c]} ({g})", f"{counts[c]:,}", percent(accuracies[c], deviations[c])]
         for c, g in zip(frequency_order(counts), group, strict=True)
     ]
     header = ["class (group)", "training images", "accuracy (%)"]
-    return _folded("Accuracy of every class, most frequent first", _markdown_table(header, rows))
+    return _folded("Accuracy of every class, most frequent first", markdown_table(header, rows))

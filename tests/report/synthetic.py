@@ -48,6 +48,45 @@ def results_of(counts, *, names=None, per_class=None, **changes):
     return results | ({"class_names": list(names)} if names else {}) | changes
 
 
+def results_of_seeds(counts, seeds, **changes):
+    """Means, sample deviations and every seed's numbers, as a run of several seeds writes them."""
+    first = results_of(counts, **changes)
+    runs, random = [], np.random.default_rng(3)
+    for _ in range(seeds):
+        noisy = [None if a is None else float(np.clip(a + random.normal(0, 0.03), 0, 1)) for a in first["per_class"]]
+        loss = 0.0423 + random.normal(0, 0.004)
+        runs.append(results_of(counts, per_class=noisy, train_loss_last_epoch=loss, **changes))
+    keys = ("accuracy", "shots", "per_class", "train_loss_last_epoch")
+    mean = {key: over_seeds([run[key] for run in runs], np.mean) for key in keys}
+    for convention, shots in mean["shots"].items():
+        shots["classes"] = first["shots"][convention]["classes"]
+    deviation = {key: over_seeds([run[key] for run in runs], lambda values: np.std(values, ddof=1)) for key in keys}
+    numbers = [5 + i for i in range(seeds)]
+    each = [{"seed": n} | {key: run[key] for key in keys} for n, run in zip(numbers, runs, strict=True)]
+    return first | mean | {"seeds": numbers, "std": deviation, "per_seed": each}
+
+
+def over_seeds(values, reduce):
+    """The same form with every number replaced by what `reduce` makes of the seeds' numbers; None stays None."""
+    if isinstance(values[0], dict):
+        return {key: over_seeds([v[key] for v in values], reduce) for key in values[0] if key != "classes"}
+    if isinstance(values[0], list):
+        return [over_seeds(list(column), reduce) for column in zip(*values, strict=True)]
+    return None if values[0] is None else float(reduce(values))
+
+
+def metrics_of_seeds(seeds, epochs, rows_per_epoch, **options):
+    """Each row holds the means, and the seeds' own numbers under ``per_seed``."""
+    runs = [metrics_of(epochs, rows_per_epoch, seed=seed, **options) for seed in range(seeds)]
+    rows = []
+    for same in zip(*runs, strict=True):
+        names = [name for name in same[0] if name not in ("step", "epoch", "stage", "learning_rate")]
+        level = np.linspace(0.97, 1.03, seeds)  # the seeds differ from step to step, and as a whole
+        each = {name: [float(row[name] * f) for row, f in zip(same, level, strict=True)] for name in names}
+        rows.append(same[0] | {name: float(np.mean(v)) for name, v in each.items()} | {"per_seed": each})
+    return rows
+
+
 def metrics_of(epochs, rows_per_epoch, *, stages=("train",), tests=True, seed=0):
     random, rows, step = np.random.default_rng(seed), [], 0
     for stage in stages:

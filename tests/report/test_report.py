@@ -14,8 +14,20 @@ from ltjax.errors import InputError
 from ltjax.report import format_table, write_report
 from ltjax.report.curves import epochs_of
 from ltjax.report.pictures import confusion_shares
+from ltjax.report.run import read_run
 from ltjax.report.style import STYLE, new_figure, place_labels
-from tests.report.synthetic import CIFAR10, confusion_of, counts_of, metrics_of, norms_of, results_of, write_run
+from ltjax.report.text import percent
+from tests.report.synthetic import (
+    CIFAR10,
+    confusion_of,
+    counts_of,
+    metrics_of,
+    metrics_of_seeds,
+    norms_of,
+    results_of,
+    results_of_seeds,
+    write_run,
+)
 
 PICTURES = {"training.png", "accuracy_per_class.png", "confusion.png", "weight_norms.png"}
 
@@ -26,6 +38,13 @@ def written(folder):
 
 def full_run(folder, results, **changes):
     files = {"metrics": metrics_of(3, 2), "confusion": confusion_of(results), "weight_norms": norms_of(results)}
+    return write_run(folder, results, **(files | changes))
+
+
+def full_run_of_seeds(folder, results, **changes):
+    each = [results | {"per_class": one["per_class"]} for one in results["per_seed"]]
+    files = {"metrics": metrics_of_seeds(len(each), 3, 2), "confusion": np.stack([confusion_of(one) for one in each])}
+    files |= {"weight_norms": np.stack([norms_of(one, seed) for seed, one in enumerate(each)])}
     return write_run(folder, results, **(files | changes))
 
 
@@ -53,6 +72,98 @@ def test_an_empty_group_is_a_dash_in_table_and_report(tmp_path):
     assert table[2].split()[-1] == "-" and table[3].split() == ["classes", "10", "10", "8", "2", "0"]
     assert len({len(line) for line in table[1:4]}) == 1
     assert "- (0)" in write_report(full_run(tmp_path, results)).read_text()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seeds", [2, 8])
+def test_several_seeds_are_means_deviations_and_a_row_for_each(tmp_path, seeds):
+    results = results_of_seeds(counts_of(10, 500, 100), seeds, names=CIFAR10)
+    text = write_report(full_run_of_seeds(tmp_path, results)).read_text()
+    assert written(tmp_path) == PICTURES | {"report.md"}
+    table = format_table(results)
+    for where in (text, table):
+        assert f"over n = {seeds} seeds" in where and "sample standard deviation (divisor n - 1)" in where
+        for key in ("all", "mean_class", "many", "few"):
+            assert percent(results["accuracy"][key], results["std"]["accuracy"][key]) in where
+        for one in results["per_seed"]:
+            row = [str(one["seed"]), *(percent(one["accuracy"][k]) for k in ("all", "mean_class", "many"))]
+            assert any(line.replace("|", " ").split()[:4] == row for line in where.splitlines()), row
+    worst = min(range(10), key=results["per_class"].__getitem__)
+    assert percent(results["per_class"][worst], results["std"]["per_class"][worst]) in text
+    assert "±" in next(line for line in text.splitlines() if line.startswith("| mean training loss"))
+
+
+def test_the_table_of_several_seeds_reads_so():
+    shots = {"strict": {"classes": [1, 1, 0]}}
+    accuracy = {"all": 0.8, "mean_class": 0.75, "many": 0.9, "medium": 0.6, "few": None}
+    results = {"method": "ce", "dataset": "mnist5k", "split": "test", "epochs": 30, "convention": "strict"}
+    results |= {"shots": shots, "accuracy": accuracy, "class_counts": [200, 50], "seeds": [3, 4]}
+    results |= {"std": {"accuracy": {"all": 0.0141, "mean_class": 0.02, "many": 0.0, "medium": 0.1, "few": None}}}
+    results |= {"per_seed": [{"seed": 3, "accuracy": accuracy | {"all": 0.79}}, {"seed": 4, "accuracy": accuracy}]}
+    assert format_table(results).splitlines() == [
+        "ce on mnist5k, test split, last epoch (30), 2 seeds",
+        "                   all  mean class        many       medium  few",
+        "accuracy %  80.0 ± 1.4  75.0 ± 2.0  90.0 ± 0.0  60.0 ± 10.0    -",
+        "classes              2           2           1            1    0",
+        "mean ± sample standard deviation (divisor n - 1) over n = 2 seeds",
+        "seed   all  mean class  many  medium  few",
+        "3     79.0        75.0  90.0    60.0    -",
+        "4     80.0        75.0  90.0    60.0    -",
+        "groups: strict (many: more than 100 training images, few: fewer than 20)",
+    ]
+
+
+def test_the_arrays_of_several_seeds_are_summed_and_averaged(tmp_path):
+    results = results_of_seeds([30, 5], 3)
+    confusion, norms = np.arange(12).reshape(3, 2, 2), np.arange(6.0).reshape(3, 2)
+    run = read_run(write_run(tmp_path, results, confusion=confusion, weight_norms=norms))
+    np.testing.assert_array_equal(run.confusion, [[12, 15], [18, 21]])
+    np.testing.assert_array_equal(run.weight_norms, [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seeds": [5]}, r"1 seed\(s\) with deviations"),
+        ({"seeds": [5, 6]}, r"seeds \[5, 6\], but 'per_seed' has \[5, 6, 7\]"),
+        ({"per_class": [0.5] * 9}, "10 classes, but 'per_class' has 9 numbers"),
+        ({"std": {"per_class": []}}, "'per_class' has 0 numbers"),
+    ],
+)
+def test_seeds_that_do_not_fit_together_are_named_in_one_line(tmp_path, changes, words):
+    results = results_of_seeds(counts_of(10, 400, 40), 3) | changes
+    with pytest.raises(InputError, match=words) as caught:
+        read_run(write_run(tmp_path, results))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("confusion", (10, 10)), ("confusion", (2, 10, 10)), ("weight_norms", (10, 3))]
+)
+def test_arrays_without_the_seed_axis_are_refused(tmp_path, name, shape):
+    results = results_of_seeds(counts_of(10, 400, 40), 3)
+    with pytest.raises(InputError, match=rf"{name} has shape .*, but results.json has 3 seeds and 10 classes"):
+        read_run(write_run(tmp_path, results, **{name: np.zeros(shape, np.int64)}))
+
+
+def test_labels_stay_off_the_bars_of_other_points():
+    axes = new_figure(6, 4).subplots()
+    x, y, reach = np.array([1.0, 1.1]), np.array([50.0, 30.0]), np.array([0.0, 40.0])
+    axes.errorbar(x, y, reach, fmt="none")
+    axes.set(xlim=(0, 2), ylim=(-20, 100))
+    place_labels(axes, x, y, ["airplane", "truck"], reach)
+    bar = axes.transData.transform([[1.1, -10], [1.1, 70]])
+    for text in axes.texts[:1]:
+        box = text.get_window_extent()
+        assert not (box.x0 < bar[0, 0] < box.x1 and box.y0 < bar[1, 1] and bar[0, 1] < box.y1)
+
+
+def test_the_time_of_a_step_is_reported(tmp_path):
+    changes = {"step_ms": 4.213, "host_ms_per_step": 0.0912, "data_on_device": True}
+    text = write_report(write_run(tmp_path, results_of([30, 5]) | changes)).read_text()
+    assert "| time per step | 4.21 ms, of it 0.0912 ms on the host; training images on the device |" in text
+    changes |= {"host_ms_per_step": None, "data_on_device": False}
+    assert "| 4.21 ms |" in write_report(write_run(tmp_path, results_of([30, 5]) | changes)).read_text()
 
 
 def test_missing_files_leave_pictures_out_and_old_ones_are_removed(tmp_path):
@@ -157,7 +268,7 @@ def test_labels_cover_neither_each_other_nor_a_point():
         x, y = np.linspace(1.0, 1.2, 10), np.array([50, 51, 49, 50, 52, 50, 48, 50, 51, 50.0])
         axes.scatter(x, y)
         axes.set(xlim=(0, 3), ylim=(0, 100))
-        place_labels(axes, x, y, CIFAR10)
+        place_labels(axes, x, y, CIFAR10, np.zeros(10))
         boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
         points = axes.transData.transform(np.column_stack([x, y]))
     assert len(boxes) == 10

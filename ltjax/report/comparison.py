@@ -1,0 +1,56 @@
+"""Several runs side by side: one Markdown table, a row each, with what every number depends on."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ltjax.report.run import GROUPS
+from ltjax.report.text import DASH, markdown_table, percent
+
+COLUMNS = (*GROUPS, "all")
+HEADER = ["method", *COLUMNS, "seeds", "paper", "parameters", "wall time (s)", "hardware", "data"]
+
+
+class Entry(NamedTuple):
+    """A row: results.json of a finished run, or None and in ``state`` why there is none; the paper's accuracy (%)."""
+
+    label: str
+    results: dict[str, Any] | None
+    state: str
+    published: float | None
+
+
+def format_comparison(entries: Sequence[Entry]) -> str:
+    """Accuracy (%) by group and over all classes, mean ± sample deviation; below it the groups of the first result.
+
+    Example:
+      >>> print(format_comparison([Entry("ce", None, "not run yet", 38.32)]).splitlines()[-1])
+      | ce | not run yet |  |  |  |  | 38.3 |  |  |  |  |
+    """
+    table = markdown_table(HEADER, [_row(entry) for entry in entries])
+    done = [entry.results for entry in entries if entry.results is not None]
+    return f"{table}\n\n{_explain(done[0])}" if done else table
+
+
+def _row(entry: Entry) -> list[str]:
+    published = DASH if entry.published is None else f"{entry.published:.1f}"
+    results = entry.results
+    if results is None:
+        return [entry.label, entry.state, "", "", "", "", published, "", "", "", ""]
+    deviations = results.get("std", {}).get("accuracy", {})
+    return [
+        entry.label,
+        *(percent(results["accuracy"].get(key), deviations.get(key)) for key in COLUMNS),
+        str(len(results["seeds"])),
+        published,
+        f"{results['parameter_count']:,}",
+        f"{results['wall_time_s']:,.1f}",
+        str(results["hardware"]),
+        f"`{results['train_index_sha256'][:12]}`",
+    ]
+
+
+def _explain(results: dict[str, Any]) -> str:
+    convention = results["convention"]
+    sizes = " / ".join(str(n) for n in results["shots"][convention]["classes"])
+    images, split = f"{results['train_size']:,} training images", results["split"]
+    return f"{images}; `{convention}` groups of {sizes} classes; accuracy on the {split} split."

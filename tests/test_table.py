@@ -1,0 +1,219 @@
+"""The table's command: what it runs in which order, what it skips, how it stops, and the text that it leaves."""
+
+import json
+import os
+import pathlib
+import signal
+
+import pytest
+
+from ltjax import config as configs
+from ltjax import presets, table
+from ltjax.errors import InputError
+from ltjax.training.workdir import to_json
+
+ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = {
+    "method": "reslt", "dataset": "cifar100", "split": "test", "epochs": 200, "epoch_rule": "last",
+    "seeds": [0, 1, 2], "parameter_count": 470_388, "train_size": 10_847, "wall_time_s": 1234.56,
+    "hardware": "1 x NVIDIA H200 (x86_64, 1 process(es))", "train_index_sha256": "0123456789abcdef" * 4,
+    "convention": "index", "shots": {"index": {"classes": [35, 35, 30]}},
+    "accuracy": {"all": 0.4521, "many": 0.6212, "medium": 0.4333, "few": None},
+    "std": {"accuracy": {"all": 0.0042, "many": 0.011, "medium": 0.0, "few": None}},
+}  # fmt: skip
+FOUR = ("cifar100_if100_reslt", "cifar100_if100_ce", "cifar100_if50_reslt", "cifar100_if50_ce")
+
+
+class Runner:
+    """Instead of training: writes what a run leaves, or does what `outcomes` says for the cell."""
+
+    def __init__(self):
+        self.calls, self.outcomes, self.arguments = [], {}, []
+
+    def __call__(self, argv):
+        config, workdir = configs.parse(argv)
+        folder = pathlib.Path(workdir)
+        print("the run's own table")
+        self.calls.append(folder.name)
+        self.arguments.append(list(argv))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(to_json(config))
+        outcome = self.outcomes.get(folder.name, 0)
+        if callable(outcome):
+            outcome = outcome()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if outcome == 0:
+            (folder / "results.json").write_text(json.dumps(RESULTS))
+            (folder / "report").mkdir(exist_ok=True)
+            (folder / "report" / "report.md").write_text("")
+        return outcome
+
+
+@pytest.fixture
+def runner(monkeypatch):
+    base = presets.base
+
+    def with_seeds(method):
+        config = base(method)
+        if "num_seeds" not in config:
+            config.num_seeds = 1
+        return config
+
+    monkeypatch.setattr(presets, "base", with_seeds)
+    monkeypatch.setattr(table, "train_and_report", stub := Runner())
+    return stub
+
+
+def make(root, *arguments):
+    return table.main([f"--root={root}", *arguments])
+
+
+def test_cells_run_in_order_and_finished_ones_are_skipped(tmp_path, runner, capsys):
+    assert make(tmp_path, "--only=if50,cifar100_if100", "--num-seeds=8", "--config.data.dir=D") == 0
+    assert runner.calls == [*FOUR, "cifar10_if50_reslt", "cifar10_if50_ce"]
+    assert runner.arguments[0] == [
+        "--config=configs/cifar100_reslt.py:imbalance=100", f"--workdir={tmp_path}/cifar100_if100_reslt",
+        "--config.num_seeds=8", "--config.data.dir=D",
+    ]  # fmt: skip
+    out = capsys.readouterr().out
+    assert out == (tmp_path / "table.md").read_text() and out.count("45.2 ± 0.4") == 6
+    runner.calls.clear()
+    assert make(tmp_path, "--only", "cifar100_ce", "cifar10_if100_ce", "--num-seeds=8", "--config.data.dir=E") == 0
+    assert runner.calls == ["cifar100_if10_ce", "cifar10_if100_ce"]
+    captured = capsys.readouterr()
+    assert "cifar100_if100_ce: finished, skipped" in captured.err and captured.out.count("45.2 ± 0.4") == 8
+
+
+def test_every_cell_has_its_turn_and_a_config_file(tmp_path, runner):
+    assert make(tmp_path, "--short") == 0
+    assert len(runner.calls) == len(set(runner.calls)) == 12 and tuple(runner.calls[:4]) == FOUR
+    assert runner.arguments[3][0] == "--config=configs/cifar100_ce.py:short,imbalance=50"
+    assert "not run yet" not in (tmp_path / "table.md").read_text()
+    assert all(len(row.cifar100) == len(row.cifar10) == len(table.IMBALANCE) for row in table.TABLES["cifar"].values())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (143, 143),  # training saved and ended by itself
+        (130, 130),
+        (KeyboardInterrupt(), 130),  # outside of training
+        (lambda: os.kill(os.getpid(), signal.SIGTERM) or 0, 143),
+    ],
+)
+def test_told_to_stop_it_prints_the_table_so_far_and_goes_on_the_next_time(tmp_path, runner, capsys, outcome, status):
+    runner.outcomes["cifar100_if100_ce"] = outcome
+    before = signal.getsignal(signal.SIGTERM)
+    assert make(tmp_path) == status
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert runner.calls == list(FOUR[:2])
+    out = capsys.readouterr().out
+    assert out == (tmp_path / "table.md").read_text()
+    assert "| reslt | 62.1 ± 1.1 |" in out and "| ce | begun, not finished |" in out and "| not run yet |" in out
+    runner.outcomes.clear()
+    assert make(tmp_path, "--only=cifar100") == 0
+    assert runner.calls[2:4] == ["cifar100_if100_ce", "cifar100_if50_reslt"]
+
+
+def test_a_run_killed_before_its_report_is_not_skipped(tmp_path, runner):
+    assert make(tmp_path, "--only=cifar100_if100_ce") == 0
+    (tmp_path / "cifar100_if100_ce" / "report" / "report.md").unlink()
+    assert make(tmp_path, "--only=cifar100_if100_ce") == 0
+    assert runner.calls == ["cifar100_if100_ce"] * 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [
+        (InputError("config.data.dir: no\ndata"), 0, 1),
+        (InputError("config.data.dir: no\ndata"), RuntimeError("out of memory"), 1),
+        (FloatingPointError("no\ndata"), FloatingPointError("no"), 1),
+        (InputError("config.data.dir: no\ndata"), InputError("config.data.dir: no data"), 2),
+    ],
+)
+def test_a_cell_that_fails_is_named_and_the_others_go_on(tmp_path, runner, capsys, first, second, status):
+    runner.outcomes |= {"cifar100_if100_reslt": first, "cifar100_if100_ce": second}
+    assert make(tmp_path, "--only=cifar100_if100") == status
+    assert runner.calls == list(FOUR[:2])
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == (2 if second else 1)
+    assert errors[0].startswith("error: cifar100_if100_reslt: ") and "no data" in errors[0]
+    assert not second or errors[1].startswith("error: cifar100_if100_ce: ")
+
+
+def test_a_finished_cell_of_other_settings_is_refused_by_name(tmp_path, runner, capsys, monkeypatch):
+    assert make(tmp_path, "--only=cifar100_if100") == 0
+    capsys.readouterr()
+    from ltjax.main import run
+
+    monkeypatch.setattr(table, "train_and_report", run)  # the refusal is the main job's own
+    assert make(tmp_path, "--only=cifar100_if100_ce", "--num-seeds=8") == 2
+    captured = capsys.readouterr()
+    error = next(line for line in captured.err.splitlines() if line.startswith("error: "))
+    assert error.startswith("error: cifar100_if100_ce: ") and "config.num_seeds is 3 there and 8 here" in error
+    assert captured.out.count("| holds another config |") == 2 and "45.2" not in captured.out
+
+
+def test_the_table_reads_so(tmp_path, runner, capsys):
+    assert make(tmp_path, "--only=cifar100_if100_reslt", "--config.data.dir=D", "--config.seed=4") == 0
+    section = capsys.readouterr().out.partition("\n\n## cifar100, imbalance 50")[0]
+    assert section == "\n".join(
+        [
+            "# cifar",
+            "",
+            "Accuracy in % of the last epoch, mean ± sample standard deviation over the seeds. "
+            "Schedules of the config files. Settings: `--config.seed=4`.",
+            "",
+            "## cifar100, imbalance 100",
+            "",
+            "| method | many | medium | few | all | seeds | paper | parameters | wall time (s) | hardware | data |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+            "| reslt | 62.1 ± 1.1 | 43.3 ± 0.0 | - | 45.2 ± 0.4 | 3 | 45.3 | 470,388 | 1,234.6 "
+            "| 1 x NVIDIA H200 (x86_64, 1 process(es)) | `0123456789ab` |",
+            "| ce | not run yet |  |  |  |  | 38.3 |  |  |  |  |",
+            "",
+            "10,847 training images; `index` groups of 35 / 35 / 30 classes; accuracy on the test split.",
+        ]
+    )
+
+
+def test_the_list_names_states_and_commands_and_runs_nothing(tmp_path, runner, capsys):
+    root = tmp_path / "a table"
+    assert make(root, "--list", "--only=ce", "--config.optimizer.schedule.milestones=(1,2)") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12 and not runner.calls and not root.exists()
+    assert lines[0] == "cifar100_if100_ce: not run yet"
+    assert lines[1] == (
+        f"    python -m ltjax.main --config=configs/cifar100_ce.py:imbalance=100 '--workdir={root}/cifar100_if100_ce' "
+        "--config.num_seeds=3 '--config.optimizer.schedule.milestones=(1,2)'"
+    )
+
+
+MISTAKES = {
+    "cell": (
+        ["--only=cifar100_if100_reslr"],
+        ["cifar100_if100_reslr", "did you mean 'cifar100_if100_reslt'", "--list"],
+    ),
+    "table": (["--table=cifr"], ["--table", "did you mean 'cifar'"]),
+    "stray word": (["reslt"], ["unexpected argument 'reslt'"]),
+    "flag": (["--num-seed=3"], ["unexpected argument '--num-seed=3'"]),
+    "seeds": (["--num-seeds=0"], ["--num-seeds", "0", ">= 1"]),
+    "seeds as a setting": (["--config.num_seeds=3"], ["config.num_seeds", "--num-seeds"]),
+    "imbalance as a setting": (["--config.data.imbalance=3"], ["config.data.imbalance", "--only"]),
+}
+
+
+@pytest.mark.parametrize("arguments, words", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line_and_runs_nothing(tmp_path, runner, capsys, arguments, words):
+    assert make(tmp_path, *arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and captured.out == "" and not runner.calls
+    for word in words:
+        assert word in captured.err, captured.err
+
+
+def test_several_processes_are_refused(tmp_path, runner, capsys, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    assert make(tmp_path) == 2 and not runner.calls
+    assert "one process" in capsys.readouterr().err
