@@ -1,4 +1,4 @@
-"""The one train step: (state, constants, batch) -> (state, metrics). Pure, jitted, donated, sharded over the mesh."""
+"""The one train step: (state, constants, batch) -> (state, metrics). Pure; ``programs.py`` compiles it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,10 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
 
 from ltjax.methods.stage import Apply, Batch, Context, Stage, Tree
-from ltjax.training import mesh as meshes
 from ltjax.training.schedules import make_schedule
 from ltjax.training.state import TrainState, make_optimizer, merge, rate_factors, select
 
@@ -73,14 +71,3 @@ def make_train_step(stage: Stage, steps_per_epoch: int) -> TrainStep:
         return new, metrics
 
     return train_step
-
-
-def compile_train_step(stage: Stage, steps_per_epoch: int, mesh: Mesh) -> TrainStep:
-    """The same, jitted: the state is donated and on every device, batches are split over the devices."""
-    everywhere, over_devices = meshes.replicated(mesh), meshes.split(mesh)
-    return jax.jit(
-        make_train_step(stage, steps_per_epoch),
-        donate_argnums=0,
-        in_shardings=(everywhere, everywhere, over_devices),
-        out_shardings=(everywhere, everywhere),
-    )

@@ -8,8 +8,9 @@ import pytest
 from ltjax.errors import InputError
 from ltjax.methods.stage import Outcome, Term
 from ltjax.training import mesh as meshes
+from ltjax.training.programs import streamed_step
 from ltjax.training.state import create_state, rate_factors, select
-from ltjax.training.step import compile_train_step, make_apply, make_train_step
+from ltjax.training.step import make_apply, make_train_step
 from tests.training import toy
 
 
@@ -124,7 +125,7 @@ def test_the_context_counts_steps_epochs_and_progress(batch):
 def test_the_compiled_step_donates_its_state(batch):
     stage = toy.stage(toy.config())
     mesh = meshes.data_mesh()
-    step = compile_train_step(stage, 5, mesh)
+    step = streamed_step(stage, steps_per_epoch=5, mesh=mesh)
     state = meshes.put_replicated(started(stage), mesh)
     new, _ = step(state, {}, meshes.put_split(batch, mesh))
     assert jax.tree.leaves(state.params)[0].is_deleted()
