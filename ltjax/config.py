@@ -172,5 +172,7 @@ def check(config: Any) -> None:
             raise InputError(f"config.{key}: nan is no number")
         if key in RULES and value is not None and not RULES[key][0](value):
             raise InputError(f"config.{key}: impossible value {value!r}; allowed: {RULES[key][1]}")
+    if config.steps_per_call > 1 and config.data.on_device == "no":
+        raise InputError("config.steps_per_call: several steps a call need the data on the device, not on_device=no")
     if config.seed + config.num_seeds > 2**32:
         raise InputError(f"config.num_seeds: the last seed {config.seed + config.num_seeds - 1} is not below 2**32")

@@ -97,6 +97,16 @@ MISTAKES = {
     "impossible": ([MNIST, "--config.epochs=-1", "--workdir=w"], ["config.epochs", "-1", ">= 1"]),
     "nan": ([MNIST, "--config.optimizer.learning_rate=nan", "--workdir=w"], ["config.optimizer.learning_rate", "nan"]),
     "imbalance": ([MNIST, "--config.data.imbalance=0.5", "--workdir=w"], ["config.data.imbalance", "0.5", ">= 1"]),
+    "seeds": ([MNIST, "--config.num_seeds=0", "--workdir=w"], ["config.num_seeds", ">= 1"]),
+    "seeds beyond 32 bits": (
+        [MNIST, "--config.seed=4294967295", "--config.num_seeds=2", "--workdir=w"],
+        ["config.num_seeds", "4294967296 is not below 2**32"],
+    ),
+    "steps a call without the data": (
+        [MNIST, "--config.steps_per_call=9", "--config.data.on_device=no", "--workdir=w"],
+        ["config.steps_per_call", "on_device=no"],
+    ),
+    "where the data lies": ([MNIST, "--config.data.on_device=maybe", "--workdir=w"], ["maybe", "auto, yes, no"]),
     "dtype": ([MNIST, "--config.dtype=float8", "--workdir=w"], ["config.dtype", "float8", "bfloat16"]),
     "unknown flag": ([MNIST, "--wokdir=w"], ["--wokdir", "did you mean 'workdir'"]),
     "stray word": ([MNIST, "--workdir=w", "config.epochs=3"], ["unexpected argument 'config.epochs=3'"]),
