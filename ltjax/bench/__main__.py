@@ -1,9 +1,13 @@
-"""``python -m ltjax.bench losses [options]``: runs the benchmark of that name."""
+"""``python -m ltjax.bench NAME [options]``: runs the benchmark of that name."""
 
 import importlib
 import sys
 
-BENCHMARKS = ("losses",)
+from ltjax.main import guarded
+from ltjax.training import devices
+
+BENCHMARKS = ("losses", "step", "infer")
+WHOLE_NETWORKS = ("step", "infer")  # compiled as the commands that train and evaluate compile them
 
 
 def main(arguments: list[str]) -> int:
@@ -12,7 +16,14 @@ def main(arguments: list[str]) -> int:
         given = f"unknown benchmark '{arguments[0]}'" if arguments else "name a benchmark"
         print(f"python -m ltjax.bench: {given}; allowed: {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
-    importlib.import_module(f"ltjax.bench.{arguments[0]}").main(arguments[1:])
+    name, *options = arguments
+    return guarded(lambda: run(name, options))
+
+
+def run(name: str, options: list[str]) -> int:
+    if name in WHOLE_NETWORKS:
+        devices.prepare_cpu()  # before the benchmark imports jax
+    importlib.import_module(f"ltjax.bench.{name}").main(options)
     return 0
 
 

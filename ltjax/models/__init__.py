@@ -8,11 +8,19 @@ import flax.linen as nn
 from ltjax.models.heads import LinearHead, ResLTHead
 from ltjax.models.network import Network, Outputs
 from ltjax.models.norm import BatchNorm
+from ltjax.models.resnet import ResNet
 from ltjax.models.resnet_cifar import ResNetCifar
 
-# name in a config -> constructor; every one takes dtype and param_dtype, this family also width
+# name in a config -> constructor; every one takes dtype and param_dtype, the CIFAR family also width
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
-    f"resnet{depth}": functools.partial(ResNetCifar, depth=depth) for depth in (8, 14, 20, 32, 44, 56)
+    # images of about 32 pixels
+    **{f"resnet{depth}": functools.partial(ResNetCifar, depth=depth) for depth in (8, 14, 20, 32, 44, 56)},
+    # images of about 224 pixels
+    **{f"resnet{depth}": functools.partial(ResNet, depth=depth) for depth in (10, 18, 34, 50, 101, 152)},
+    **{
+        f"resnext{depth}_32x4d": functools.partial(ResNet, depth=depth, groups=32, group_width=4)
+        for depth in (50, 101, 152)
+    },
 }
 
-__all__ = ["BACKBONES", "BatchNorm", "LinearHead", "Network", "Outputs", "ResLTHead", "ResNetCifar"]
+__all__ = ["BACKBONES", "BatchNorm", "LinearHead", "Network", "Outputs", "ResLTHead", "ResNet", "ResNetCifar"]

@@ -1,4 +1,4 @@
-"""Weights in PyTorch's layout (a state_dict of a CIFAR ResNet as numpy arrays) as variables of a Network."""
+"""Weights in PyTorch's layout (a state_dict of a ResNet as numpy arrays) as variables of a Network."""
 
 import re
 from collections.abc import Mapping
@@ -14,15 +14,20 @@ NORM_LEAVES = {
     "running_mean": ("batch_stats", "mean"),
     "running_var": ("batch_stats", "var"),
 }
-NAME = re.compile(r"(?:layer(?P<stage>\d+)\.(?P<block>\d+)\.)?(?P<kind>conv|bn)(?P<number>\d)\.(?P<leaf>\w+)")
+LAYER = r"(?:layer(?P<stage>\d+)\.(?P<block>\d+)\.)?(?:(?P<kind>conv|bn)(?P<number>\d))\.(?P<leaf>\w+)"
+SHORTCUT = r"layer(?P<stage>\d+)\.(?P<block>\d+)\.downsample\.(?P<part>[01])\.(?P<leaf>\w+)"
+BRANCH = r"BN(?P<branch>[HMT])\.(?P<leaf>\w+)"
+
+Place = tuple[tuple[str, ...], np.ndarray]  # the path of one array in the Flax variables, the array in Flax's layout
 
 
 def import_resnet_cifar(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """State_dict of a CIFAR ResNet with a linear layer -> {"params", "batch_stats"} of ``Network(_, LinearHead)``.
+    """State_dict of a CIFAR ResNet -> {"params", "batch_stats"} of ``Network(_, LinearHead or ResLTHead of form bn)``.
 
     Names are those of the public implementations: ``conv1.weight``, ``bn1.running_mean``, ``layer3.4.conv2.weight``,
-    ``linear.bias`` (or ``fc.bias``); a leading ``module.`` and ``num_batches_tracked`` are ignored. Convolutions come
-    as [out, in, h, w] and leave as [h, w, in, out], linear weights as [C, d] and leave as [d, C]; dtypes stay.
+    ``linear.bias`` (or ``fc.bias``), and ``BNH.weight``, ``BNM...``, ``BNT...`` for the branches of ResLT; a leading
+    ``module.`` and ``num_batches_tracked`` are ignored. Convolutions come as [out, in, h, w] and leave as
+    [h, w, in, out], linear weights as [C, d] and leave as [d, C]; dtypes stay.
 
     Raises:
       InputError: on a name that this family does not have.
@@ -31,11 +36,34 @@ def import_resnet_cifar(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
       >>> import_resnet_cifar({"linear.weight": np.zeros([10, 64])})["params"]["head"]["classifier"]["kernel"].shape
       (64, 10)
     """
+    return _variables(state_dict, "CIFAR ResNet with parameter-free shortcuts", shortcuts=False)
+
+
+def import_resnet(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """State_dict of an ImageNet ResNet or ResNeXt -> {"params", "batch_stats"} of ``Network(ResNet(...), LinearHead)``.
+
+    As ``import_resnet_cifar``, with projections ``layer2.0.downsample.0.weight``, ``layer2.0.downsample.1.bias``.
+
+    Raises:
+      InputError: on a name that this family does not have.
+
+    Example:
+      >>> variables = import_resnet({"layer1.0.downsample.0.weight": np.zeros([256, 64, 1, 1])})
+      >>> variables["params"]["backbone"]["stage1_block0"]["shortcut_conv"]["kernel"].shape
+      (1, 1, 64, 256)
+    """
+    return _variables(state_dict, "ResNet or ResNeXt", shortcuts=True)
+
+
+def _variables(state_dict: Mapping[str, np.ndarray], family: str, shortcuts: bool) -> dict[str, Any]:
     variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
     for name, value in state_dict.items():
         if name.endswith("num_batches_tracked"):
             continue
-        path, array = _translate(name.removeprefix("module."), np.asarray(value))
+        found = _translate(name.removeprefix("module."), np.asarray(value), shortcuts)
+        if found is None:
+            raise InputError(f"state_dict: '{name}' is no array of a {family}")
+        path, array = found
         node = variables
         for key in path[:-1]:
             node = node.setdefault(key, {})
@@ -43,20 +71,35 @@ def import_resnet_cifar(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return variables
 
 
-def _translate(name: str, value: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """The path of one array in the Flax variables, and the array in Flax's layout."""
+def _translate(name: str, value: np.ndarray, shortcuts: bool) -> Place | None:
+    """Where this array goes; None where it is no part of such a network."""
     if name in ("linear.weight", "fc.weight"):
         return ("params", "head", "classifier", "kernel"), value.T
     if name in ("linear.bias", "fc.bias"):
         return ("params", "head", "classifier", "bias"), value
-    match = NAME.fullmatch(name)
-    if match:
+    if match := re.fullmatch(BRANCH, name):
+        return _norm(("head", f"norm{'HMT'.index(match['branch'])}"), match["leaf"], value)
+    if shortcuts and (match := re.fullmatch(SHORTCUT, name)):
+        block = ("backbone", f"stage{match['stage']}_block{match['block']}")
+        if match["part"] == "0":
+            return _conv((*block, "shortcut_conv"), match["leaf"], value)
+        return _norm((*block, "shortcut_norm"), match["leaf"], value)
+    if match := re.fullmatch(LAYER, name):
         in_block = match["stage"] is not None
         where = ("backbone", f"stage{match['stage']}_block{match['block']}") if in_block else ("backbone",)
         number = match["number"] if in_block else ""
-        if match["kind"] == "conv" and match["leaf"] == "weight":
-            return ("params", *where, f"conv{number}", "kernel"), value.transpose(2, 3, 1, 0)
-        if match["kind"] == "bn" and match["leaf"] in NORM_LEAVES:
-            collection, leaf = NORM_LEAVES[match["leaf"]]
-            return (collection, *where, f"norm{number}", leaf), value
-    raise InputError(f"state_dict: '{name}' is no array of a CIFAR ResNet with parameter-free shortcuts")
+        if match["kind"] == "conv":
+            return _conv((*where, f"conv{number}"), match["leaf"], value)
+        return _norm((*where, f"norm{number}"), match["leaf"], value)
+    return None
+
+
+def _conv(where: tuple[str, ...], leaf: str, value: np.ndarray) -> Place | None:
+    return (("params", *where, "kernel"), value.transpose(2, 3, 1, 0)) if leaf == "weight" else None
+
+
+def _norm(where: tuple[str, ...], leaf: str, value: np.ndarray) -> Place | None:
+    if leaf not in NORM_LEAVES:
+        return None
+    collection, name = NORM_LEAVES[leaf]
+    return (collection, *where, name), value

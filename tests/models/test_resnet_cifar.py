@@ -108,11 +108,11 @@ def test_parameter_counts_are_the_published_ones(head, num_classes, count):
 
 
 def test_every_backbone_has_the_number_of_layers_in_its_name():
-    for name, build in BACKBONES.items():
-        init = functools.partial(build().init, train=False)
+    for depth in (8, 14, 20, 32, 44, 56):
+        init = functools.partial(BACKBONES[f"resnet{depth}"]().init, train=False)
         shapes = jax.eval_shape(init, jax.random.key(0), jnp.zeros([1, 8, 8, 3]))
         kernels = [p for p in jax.tree.leaves(shapes["params"]) if len(p.shape) == 4]
-        assert len(kernels) == int(name.removeprefix("resnet")) - 1  # the linear layer is the remaining one
+        assert len(kernels) == depth - 1  # the linear layer is the remaining one
 
 
 def test_initial_values_have_the_published_distributions():

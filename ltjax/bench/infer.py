@@ -1,0 +1,151 @@
+"""Evaluation beside PyTorch: milliseconds per batch of 64, images per second, FLOPs and parameters.
+
+    python -m ltjax.bench infer --networks resnet32 resnet10 resnet50 resnext50_32x4d --size 224 --batch 64
+
+The forward pass from uint8 images on the device to logits, batch norm with its stored statistics; PyTorch runs eagerly
+in channels_last and ``inference_mode``. Networks of the CIFAR family always take 32 pixels. GFLOPs are XLA's count for
+one image, which is 2 for a multiply-add (papers often count 1) and leaves out products with padding. Before anything
+is timed both compute the float32 logits of the same weights and must agree.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax.bench import measure, peer
+from ltjax.bench.step import MEAN, STD, default_size
+from ltjax.errors import choose
+from ltjax.methods.common import evaluate_network
+from ltjax.models import BACKBONES, LinearHead, Network
+from ltjax.training.state import parameter_count
+
+NETWORKS = ("resnet32", "resnet10", "resnet50", "resnext50_32x4d")
+LOGITS_TOLERANCE = 1e-4  # of the largest logit, in float32
+BATCH_OF_THE_PAPERS = 64
+
+
+class Ours:
+    """One evaluation pass a call; returns the logits when they are there."""
+
+    def __init__(self, name: str, variables: Any, images: np.ndarray, classes: int, dtype: str) -> None:
+        network = make_network(name, classes, dtype)
+        self.images, self.variables = jax.device_put((images, variables), jax.devices()[0])
+        lowered = jax.jit(lambda v, x: evaluate_network(network, v, x).logits).lower(self.variables, self.images)
+        self.run = lowered.compile()
+        counted: Any = self.run.cost_analysis() or {}
+        self.flops = float(counted.get("flops", 0.0)) / len(images)
+        self.parameters = parameter_count(variables["params"])
+
+    def __call__(self) -> jax.Array:
+        return jax.block_until_ready(self.run(self.variables, self.images))
+
+
+def make_network(name: str, classes: int, dtype: str) -> Network:
+    types = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.float64 if dtype == "float64" else jnp.float32}
+    return Network(BACKBONES[name](**types), LinearHead(classes, **types), MEAN, STD, types["dtype"])
+
+
+def fresh_variables(name: str, classes: int) -> Any:
+    """Random weights of our own, where there is no peer to take them from."""
+    init = functools.partial(make_network(name, classes, "float32").init, train=False)
+    return jax.jit(init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3), np.uint8))
+
+
+def make_sides(name: str, images: np.ndarray, classes: int, dtype: str, platform: str) -> dict[str, Any]:
+    """name -> a pass: ours, and PyTorch where it can run beside us, with the same weights and statistics."""
+    if peer.unavailable(platform):
+        return {"ltjax": Ours(name, fresh_variables(name, classes), images, classes, dtype)}
+    network = peer.build(name, classes)
+    peer.settle_statistics(network)
+    theirs = peer.Evaluator(network, peer.Images(images, MEAN, STD, platform, dtype))
+    return {"ltjax": Ours(name, peer.variables(network), images, classes, dtype), "torch": theirs}
+
+
+def check(ours: Ours, theirs: peer.Evaluator, tolerance: float) -> float:
+    """The largest difference of the logits relative to the largest logit.
+
+    Raises:
+      Disagreement: if it is above the tolerance.
+    """
+    a, b = np.asarray(ours()), theirs().cpu().numpy()
+    difference = float(np.abs(a - b).max() / np.abs(b).max())
+    if not difference <= tolerance:
+        raise measure.Disagreement(
+            f"check: the logits differ by {difference:.1e} of the largest one (allowed {tolerance:.0e})"
+        )
+    return difference
+
+
+def measure_network(name: str, options: Any, platform: str) -> dict[str, Any]:
+    """One row: the check, then the times."""
+    size = options.size if default_size(name) != 32 else 32
+    images = np.random.default_rng(0).integers(0, 256, (options.batch, size, size, 3)).astype(np.uint8)
+    sides = make_sides(name, images, options.classes, "float32", platform)
+    difference = None
+    if "torch" in sides:
+        with peer.exact(platform):
+            exact = sides if platform == "cpu" else make_sides(name, images, options.classes, "float32", platform)
+            difference = check(exact["ltjax"], exact["torch"], LOGITS_TOLERANCE)
+    if options.dtype != "float32":
+        sides = make_sides(name, images, options.classes, options.dtype, platform)
+    times = measure.interleaved(sides, options.repeats, warmup=2)
+    return {
+        "network": name,
+        "size": size,
+        "parameters": sides["ltjax"].parameters,
+        "gflops": sides["ltjax"].flops / 1e9,
+        "logits_difference": difference,
+        **measure.summary(times, options.batch),
+    }
+
+
+def rows(results: list[dict[str, Any]], batch: int) -> list[list[str]]:
+    """The table's cells; milliseconds are for a batch of 64 whatever batch was measured."""
+    names = list(results[0]["sides"])
+    head = ["", "px", "M params", "GFLOPs", *(f"{name} {unit}" for name in names for unit in ("ms/64", "images/s"))]
+    lines = [[*head, *(["ltjax is", "logits differ"] if len(names) > 1 else [])]]
+    for r in results:
+        cells = [r["network"], str(r["size"]), f"{r['parameters'] / 1e6:.2f}", f"{r['gflops']:.3f}"]
+        for side in r["sides"].values():
+            per_64 = side["median_ms"] * BATCH_OF_THE_PAPERS / batch
+            cells += [f"{per_64:.1f}", f"{side['images_per_second']:.1f}"]
+        if len(names) > 1:
+            cells += [f"{r['speed_relative_to']['torch']:.2f}x as fast", f"{r['logits_difference']:.0e}"]
+        lines.append(cells)
+    return lines
+
+
+def parse(arguments: list[str]) -> Any:
+    parser = measure.Parser("infer", __doc__, repeats=5)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), metavar="NAME")
+    parser.add_argument("--size", type=measure.at_least(8), default=224, help="pixels, for the ImageNet networks")
+    parser.add_argument("--batch", type=measure.at_least(1), default=BATCH_OF_THE_PAPERS)
+    parser.add_argument("--classes", type=measure.at_least(2), default=1000)
+    options = parser.parse_args(arguments)
+    for name in options.networks:
+        choose(BACKBONES, name, "--networks")
+    return options
+
+
+def main(arguments: list[str]) -> None:
+    """Checks, measures, prints, and writes the JSON."""
+    options = parse(arguments)
+    environment = measure.environment()
+    print(measure.describe(environment), flush=True)
+    alone = peer.unavailable(environment["platform"])
+    if alone:
+        print(alone)
+    print(
+        f"evaluation: batch {options.batch}, {options.classes} classes, {options.dtype}; medians of {options.repeats}, "
+        "in turns; a multiply-add counts as 2 FLOPs; logits differ: float32, relative to the largest",
+        flush=True,
+    )
+    results = [measure_network(name, options, environment["platform"]) for name in options.networks]
+    print(measure.table(rows(results, options.batch)), flush=True)
+    named: Mapping[str, Any] = {key: value for key, value in vars(options).items() if key != "json"}
+    record = {"benchmark": "infer", "environment": environment, "options": named, "results": results}
+    measure.write_json(options.json, record)

@@ -1,0 +1,188 @@
+"""What the benchmarks share: options, the machine's description, interleaved timing, tables, JSON."""
+
+import argparse
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from ltjax.errors import InputError
+
+DTYPES = ("float32", "bfloat16")
+
+Times = dict[str, list[float]]  # side -> seconds of each repetition
+
+
+class Disagreement(FloatingPointError):
+    """Two sides of a benchmark do not compute the same thing, so that their times must not be compared."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, with the options that every benchmark has."""
+
+    def __init__(self, name: str, description: str | None, repeats: int) -> None:
+        first_line = (description or "").partition("\n")[0]
+        super().__init__(prog=f"python -m ltjax.bench {name}", description=first_line, allow_abbrev=False)
+        self.add_argument("--repeats", type=at_least(1), default=repeats, help="timed repetitions of each side")
+        self.add_argument("--dtype", choices=DTYPES, default="float32", help="of the computation")
+        self.add_argument("--json", metavar="FILE", type=writable, help="also write the numbers there")
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an option that is an integer of at least ``least``."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"impossible value '{text}'; allowed: an integer >= {least}")
+        return value
+
+    return convert
+
+
+def writable(text: str) -> pathlib.Path:
+    """The type of --json: a missing folder is told before the measurement, not after it."""
+    path = pathlib.Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"cannot write the file '{text}'; name one in a folder that is there")
+    return path
+
+
+def interleaved(sides: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 1) -> Times:
+    """Seconds of each call, taken in turns (a b a b ...): what else the machine does then falls on all sides alike.
+
+    Args:
+      sides: name -> a function without arguments that returns when its result is there.
+      repeats: timed calls of each.
+      warmup: calls of each before that, for compilation and autotuning.
+
+    Returns:
+      name -> ``repeats`` seconds, in order.
+
+    Example:
+      >>> calls = []
+      >>> times = interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, repeats=2, warmup=1)
+      >>> "".join(calls), {name: len(seconds) for name, seconds in times.items()}
+      ('ababab', {'a': 2, 'b': 2})
+    """
+    times: Times = {name: [] for name in sides}
+    for count in range(warmup + repeats):
+        for name, call in sides.items():
+            start = time.perf_counter()
+            call()
+            if count >= warmup:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def median_ratio(times: Times, ours: str, peer: str) -> float:
+    """How many times as fast ours is: the median over repetitions of the peer's time by ours beside it.
+
+    Example:
+      >>> median_ratio({"ours": [1.0, 2.0, 1.0], "peer": [3.0, 4.0, 2.0]}, "ours", "peer")
+      2.0
+    """
+    return statistics.median(p / o for o, p in zip(times[ours], times[peer], strict=True))
+
+
+def summary(times: Times, images: int) -> dict[str, Any]:
+    """The part of the JSON about times: a median for each side, and the first side's speed relative to the others.
+
+    Example:
+      >>> record = summary({"ltjax": [0.5], "torch": [1.0]}, images=8)
+      >>> record["sides"]["ltjax"]["images_per_second"], record["speed_relative_to"]
+      (16.0, {'torch': 2.0})
+    """
+    ours, *peers = times
+    return {
+        "sides": {
+            name: {
+                "median_ms": 1e3 * statistics.median(seconds),
+                "images_per_second": images / statistics.median(seconds),
+                "ms": [1e3 * s for s in seconds],
+            }
+            for name, seconds in times.items()
+        },
+        "speed_relative_to": {peer: median_ratio(times, ours, peer) for peer in peers},
+    }
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell, the first to the left and the others to the right.
+
+    Example:
+      >>> print(table([["", "ms"], ["ltjax", "12.5"]]))
+               ms
+      ltjax  12.5
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for first, *others in rows:
+        cells = [first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+@functools.cache
+def torch_installed() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+def environment() -> dict[str, Any]:
+    """What a time depends on beside the code. Starts JAX."""
+    import jax
+
+    devices = jax.devices()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    record = {
+        "platform": devices[0].platform,
+        "device_kind": devices[0].device_kind,
+        "devices": len(devices),
+        "cores": cores,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,  # of the last minute, before we began
+        "jax": jax.__version__,
+        "jaxlib": importlib.metadata.version("jaxlib"),
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+        "torch": None,
+        "torch_threads": None,
+    }
+    if torch_installed():
+        import torch
+
+        record |= {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
+    return record
+
+
+def describe(environment: Mapping[str, Any]) -> str:
+    """The environment in one line, the first that a benchmark prints.
+
+    Example:
+      >>> describe({"platform": "cpu", "device_kind": "cpu", "devices": 1, "cores": 2, "jax": "0.10.2",
+      ...           "XLA_FLAGS": "", "torch": None, "load": 0.1})
+      'ran on the CPU, no accelerator: 2 cores; jax 0.10.2, XLA_FLAGS=""; torch is not installed'
+    """
+    e = environment
+    where = "the CPU, no accelerator" if e["platform"] == "cpu" else f"{e['devices']} x {e['device_kind']}"
+    torch = f"torch {e['torch']}, {e['torch_threads']} threads" if e["torch"] else "torch is not installed"
+    line = f'ran on {where}: {e["cores"]} cores; jax {e["jax"]}, XLA_FLAGS="{e["XLA_FLAGS"]}"; {torch}'
+    # PyTorch's threads wait for each other and lose far more than half to one other busy program
+    busy = e["load"] > 0.5 * e["cores"]
+    return line + (f"; BUSY (load {e['load']:.1f}): the times say little, repeat on a quiet machine" if busy else "")
+
+
+def write_json(path: pathlib.Path | None, record: Mapping[str, Any]) -> None:
+    """Writes the record, indented; nothing without a path."""
+    if path is not None:
+        path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,163 @@
+"""The ResNets of the ImageNet experiments: a 7x7 stem, four stages, projections where the shape changes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ltjax.errors import InputError
+from ltjax.models.norm import BatchNorm, Dtype, at_least_float32
+
+# depth -> blocks in each stage; from 50 layers on they are bottlenecks
+STAGES = {
+    10: (1, 1, 1, 1),
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+
+# He et al. (2015), the variant that keeps the variance of the gradients: N(0, sqrt(2 / (k * k * out)))
+kaiming_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+class ZeroScaleNorm(BatchNorm):
+    """BatchNorm whose scale starts at 0, so that its block starts as the identity."""
+
+    @nn.nowrap
+    def param(self, name: str, init_fn: Callable[..., Any], *init_args: Any, **kwargs: Any) -> Any:
+        return super().param(name, nn.initializers.zeros_init() if name == "scale" else init_fn, *init_args, **kwargs)
+
+
+class Block(nn.Module):
+    """A residual block: what both kinds share. ``features`` counts channels before the bottleneck's expansion."""
+
+    features: int
+    stride: int
+    groups: int
+    group_width: int
+    zero_init: bool
+    dtype: Dtype
+    param_dtype: Dtype
+
+    def conv(self, name: str, features: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv:
+        return convolution(name, features, kernel, stride, groups, self.dtype, self.param_dtype)
+
+    def norm(self, name: str, last: bool = False) -> BatchNorm:
+        kind = ZeroScaleNorm if last and self.zero_init else BatchNorm
+        return kind(dtype=self.dtype, param_dtype=self.param_dtype, name=name)
+
+    def shortcut(self, x: jax.Array, features: int, train: bool, frozen_norm: bool) -> jax.Array:
+        """x itself, or projected by a 1x1 convolution where the block changes the shape (option B)."""
+        if self.stride == 1 and x.shape[-1] == features:
+            return x
+        x = self.conv("shortcut_conv", features, 1, self.stride)(x)
+        return self.norm("shortcut_norm")(x, train, frozen_norm)
+
+
+class BasicBlock(Block):
+    """Two 3x3 convolutions; ``features`` channels out."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
+        y = self.conv("conv1", self.features, 3, self.stride)(x)
+        y = nn.relu(self.norm("norm1")(y, train, frozen_norm))
+        y = self.norm("norm2", last=True)(self.conv("conv2", self.features, 3)(y), train, frozen_norm)
+        return nn.relu(y + self.shortcut(x, self.features, train, frozen_norm))
+
+
+class Bottleneck(Block):
+    """1x1, 3x3 with the stride and the groups, 1x1; 4 * ``features`` channels out."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
+        inner = self.features * self.group_width // 64 * self.groups
+        y = nn.relu(self.norm("norm1")(self.conv("conv1", inner, 1)(x), train, frozen_norm))
+        y = self.conv("conv2", inner, 3, self.stride, self.groups)(y)
+        y = nn.relu(self.norm("norm2")(y, train, frozen_norm))
+        y = self.norm("norm3", last=True)(self.conv("conv3", 4 * self.features, 1)(y), train, frozen_norm)
+        return nn.relu(y + self.shortcut(x, 4 * self.features, train, frozen_norm))
+
+
+class ResNet(nn.Module):
+    """ResNet (He et al., "Deep residual learning", 2016, table 1) and ResNeXt (Xie et al., 2017) for large images.
+
+    It is the "v1.5" of the public implementations: a bottleneck strides in its 3x3 convolution, not in its first 1x1.
+    ResNeXt-D (32x4d) is ``groups=32, group_width=4``. ResNet-10 has one basic block a stage.
+
+    Input: [B, H, W, channels]; 224 in the papers, any size works.
+    Output: the feature map after the last ReLU, [B, ceil(H/32), ceil(W/32), 512] for 10, 18 and 34 layers and 2048
+    channels from 50 layers on, in ``dtype``.
+    Parameters and batch statistics are float32 (float64 under float64) whatever the compute ``dtype`` is.
+
+    zero_init: the last scale of every block starts at 0 (Goyal et al., 2017, section 5.1).
+    remat: blocks are computed again in the backward pass instead of kept: less memory, about a third more time.
+
+    Raises:
+      InputError: if there is no network of this ``depth``, or basic blocks (below 50 layers) are asked for groups.
+
+    Example:
+      >>> net = ResNet(depth=50)
+      >>> images = jnp.zeros([1, 224, 224, 3])
+      >>> variables = jax.eval_shape(lambda: net.init(jax.random.key(0), images, train=False))
+      >>> sum(p.size for p in jax.tree.leaves(variables["params"]))
+      23508032
+    """
+
+    depth: int
+    groups: int = 1
+    group_width: int = 64
+    zero_init: bool = False
+    remat: bool = False
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
+        block = self._block()
+        stored = at_least_float32(self.dtype) if self.param_dtype is None else self.param_dtype
+        x = convolution("conv", 64, 7, 2, 1, self.dtype, stored)(x.astype(self.dtype))
+        x = nn.relu(BatchNorm(dtype=self.dtype, param_dtype=stored, name="norm")(x, train, frozen_norm))
+        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        options = (self.groups, self.group_width, self.zero_init, self.dtype, stored)
+        for stage, blocks in enumerate(STAGES[self.depth], start=1):
+            for index in range(blocks):
+                stride = 2 if stage > 1 and index == 0 else 1
+                name = f"stage{stage}_block{index}"
+                x = block(64 * 2 ** (stage - 1), stride, *options, name=name)(x, train, frozen_norm)
+        return x
+
+    def _block(self) -> Any:
+        """The class of the blocks, after checking the options."""
+        if self.depth not in STAGES:
+            raise InputError(
+                f"depth of a ResNet: {self.depth} has no table of blocks; take {', '.join(map(str, STAGES))}"
+            )
+        if self.depth < 50 and (self.groups, self.group_width) != (1, 64):
+            raise InputError(
+                f"groups of a ResNet: basic blocks (depth {self.depth}) have none; take depth 50, 101 or 152"
+            )
+        block = BasicBlock if self.depth < 50 else Bottleneck
+        # the two flags (arguments 2 and 3, behind self and x) decide what is traced
+        return nn.remat(block, static_argnums=(2, 3)) if self.remat else block
+
+
+def convolution(
+    name: str, features: int, kernel: int, stride: int, groups: int, dtype: Dtype, param_dtype: Dtype
+) -> nn.Conv:
+    """A bias-free square convolution with (kernel - 1) / 2 pixels of zeros around the map."""
+    return nn.Conv(
+        features,
+        (kernel, kernel),
+        strides=stride,
+        padding=(kernel - 1) // 2,
+        feature_group_count=groups,
+        use_bias=False,
+        dtype=dtype,
+        param_dtype=param_dtype,
+        kernel_init=kaiming_fan_out,
+        name=name,
+    )

@@ -1,0 +1,217 @@
+"""The benchmarks of whole networks: what they report, that both sides compute the same, that the checks can fail."""
+
+import importlib.util
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from ltjax.bench import infer, measure, peer, step
+from ltjax.bench.__main__ import main
+from ltjax.models import BACKBONES
+from ltjax.training import devices
+
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="PyTorch, the peer of the benchmarks, is not installed"
+)
+STEP = "step --network resnet8 --batch 8 --size 8 --repeats 1"
+INFER = "infer --networks resnet8 --batch 8 --repeats 1 --classes 5"
+
+
+@pytest.fixture(autouse=True)
+def keep_the_compiler_flag(monkeypatch):
+    """JAX runs already in this process: a flag set now would only reach the processes of later tests."""
+    monkeypatch.setattr(devices, "prepare_cpu", lambda: None)
+
+
+@pytest.fixture
+def no_torch(monkeypatch):
+    for module in (measure, peer):
+        monkeypatch.setattr(module, "torch_installed", lambda: False)
+
+
+def run(command, path, capsys):
+    """What the command prints, and the JSON it writes."""
+    assert main([*command.split(), "--json", str(path)]) == 0, capsys.readouterr().err
+    return capsys.readouterr().out, json.loads(path.read_text())
+
+
+@needs_torch
+@pytest.mark.parametrize(("method", "classes"), [("ce", 10), ("reslt", 12)])
+def test_step_compares_with_pytorch(method, classes, tmp_path, capsys):
+    printed, record = run(f"{STEP} --method {method} --classes {classes}", tmp_path / "step.json", capsys)
+    assert printed.startswith("ran on the CPU, no accelerator")
+    assert set(record["sides"]) == {"ltjax", "torch"}
+    ours, theirs = record["sides"]["ltjax"], record["sides"]["torch"]
+    assert len(ours["ms"]) == len(theirs["ms"]) == 1
+    assert ours["images_per_second"] == pytest.approx(8e3 / ours["median_ms"])
+    assert record["speed_relative_to"]["torch"] == pytest.approx(theirs["median_ms"] / ours["median_ms"])
+    assert record["options"]["method"] == method and record["environment"]["platform"] == "cpu"
+    assert record["check"]["loss"] < 1e-5 and record["check"]["update"] < 2e-3
+    assert "x as fast" in printed
+
+
+@needs_torch
+def test_infer_compares_with_pytorch(tmp_path, capsys):
+    printed, record = run(INFER, tmp_path / "infer.json", capsys)
+    (row,) = record["results"]
+    assert row["size"] == 32 and row["logits_difference"] < 1e-5
+    convolutions = 2 * 32 * 32 * 9 * (3 * 16 + 2 * 16 * 16)  # stem and first stage; the others are a little less each
+    assert 1 < row["gflops"] * 1e9 / convolutions < 4
+    assert set(row["sides"]) == {"ltjax", "torch"}
+    cells = printed.splitlines()[-1].split()
+    assert cells[:2] == ["resnet8", "32"]
+    assert float(cells[4]) == pytest.approx(8 * row["sides"]["ltjax"]["median_ms"], abs=0.06)
+
+
+@needs_torch
+def test_bfloat16_is_measured_in_bfloat16_and_checked_in_float32(tmp_path, capsys):
+    _, record = run(f"{INFER} --dtype bfloat16", tmp_path / "infer.json", capsys)
+    assert record["results"][0]["logits_difference"] < 1e-5
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    sides = infer.make_sides("resnet8", images, 5, "bfloat16", "cpu")
+    seen = []
+    sides["torch"].network.layer2.register_forward_hook(lambda module, inputs, output: seen.append(str(output.dtype)))
+    sides["torch"]()
+    assert seen == ["torch.bfloat16"]
+    assert "bf16" in sides["ltjax"].run.as_text()
+
+
+def test_without_pytorch_ours_runs_alone_and_says_so(no_torch, tmp_path, capsys):
+    printed, record = run(f"{STEP} --classes 10", tmp_path / "step.json", capsys)
+    assert "not installed: ours alone" in printed
+    assert list(record["sides"]) == ["ltjax"] and record["check"] is None and record["speed_relative_to"] == {}
+    printed, record = run(INFER, tmp_path / "infer.json", capsys)
+    assert "not installed: ours alone" in printed
+    assert list(record["results"][0]["sides"]) == ["ltjax"] and record["results"][0]["logits_difference"] is None
+
+
+@needs_torch
+@pytest.mark.parametrize("method", ["ce", "reslt"])
+def test_one_step_agrees_in_float64_and_a_perturbed_weight_does_not(method):
+    with jax.enable_x64(True):
+        problem = step.make_problem("resnet8", method, 6, 10, 8, "float64")
+        sides = step.make_sides(problem, "cpu", compiled=False)
+        record = step.check(sides, 1e-9, 1e-9)
+        arrays = 7 * (1 + 4) + 2 + (3 * 4 if method == "reslt" else 0)  # convolutions with norms, linear, branches
+        assert record["update_worst"] and len(jax.tree.leaves(sides["ltjax"].variables())) == arrays
+        # from the second step on momentum and nesterov count as well
+        step.check(sides, 1e-9, 1e-8)
+        weight = sides["torch"].network.layer1[0].conv1.weight.data
+        weight[0, 0, 0, 0] += 1e-3
+        with pytest.raises(measure.Disagreement, match="do not make the same step"):
+            step.check(sides, 1e-9, 1e-9)
+
+
+class Recorded:
+    """A side whose one step has been made: its loss, and the variables after it."""
+
+    def __init__(self, side):
+        self.loss, self.after = side(), side.variables()
+
+    def __call__(self):
+        return self.loss
+
+    def variables(self):
+        return self.after
+
+
+@needs_torch
+def test_the_check_of_the_step_sees_another_optimiser_on_any_peer():
+    problem = step.make_problem("resnet8", "ce", 8, 10, 8, "float32")
+    sides = step.make_sides(problem, "cpu", compiled=False)
+    ours = Recorded(sides["ltjax"])
+    rate = step.first_rate(problem)
+    for change in ({"weight_decay": 0.05}, {"nesterov": True}, {"lr": 1.1 * rate}, {}):
+        same, other = (step.make_peer(problem, "cpu") for _ in range(2))
+        other.sgd.param_groups[0].update(change)
+        sides = {"ltjax": ours, "torch": same, "torch.compile": other}
+        if change:
+            with pytest.raises(measure.Disagreement, match="changes differ"):
+                step.check(sides, step.LOSS_TOLERANCE, step.UPDATE_TOLERANCE)
+        else:
+            step.check(sides, step.LOSS_TOLERANCE, step.UPDATE_TOLERANCE)
+
+
+@needs_torch
+def test_the_check_of_inference_sees_a_perturbed_weight_and_a_perturbed_statistic():
+    sides = infer.make_sides(
+        "resnet8", step.make_problem("resnet8", "ce", 4, 10, 8, "float32").images, 5, "float32", "cpu"
+    )
+    assert infer.check(sides["ltjax"], sides["torch"], 1e-5) < 1e-5
+    for changed in (sides["torch"].network.layer2[0].conv2.weight.data, sides["torch"].network.bn1.running_var):
+        kept = changed.clone()
+        changed[(0,) * changed.ndim] += 0.5
+        with pytest.raises(measure.Disagreement, match="the logits differ"):
+            infer.check(sides["ltjax"], sides["torch"], infer.LOGITS_TOLERANCE)
+        changed.copy_(kept)
+    infer.check(sides["ltjax"], sides["torch"], 1e-5)
+
+
+@needs_torch
+def test_a_failed_check_ends_the_command_with_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(infer, "LOGITS_TOLERANCE", 0.0)
+    assert main(INFER.split()) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: check:") and error.count("\n") == 1
+
+
+@needs_torch
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_every_backbone_has_a_peer_with_the_same_arrays(name):
+    import torch
+
+    with torch.device("meta"):
+        network = peer.build(name, 7)
+    theirs = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    numbers = [value for key, value in theirs.items() if not key.endswith("num_batches_tracked")]
+    shapes = jax.eval_shape(
+        lambda: infer.make_network(name, 7, "float32").init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.uint8))
+    )
+    assert sorted(map(np.prod, numbers)) == sorted(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+@needs_torch
+def test_the_peers_of_the_imagenet_networks_compute_the_same():
+    for name in ("resnet10", "resnext50_32x4d"):
+        images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.uint8)
+        sides = infer.make_sides(name, images, 5, "float32", "cpu")
+        assert infer.check(sides["ltjax"], sides["torch"], infer.LOGITS_TOLERANCE) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("step --repeats 0", ["--repeats", "'0'", ">= 1"]),
+        ("step --batch many", ["--batch", "'many'"]),
+        ("step --network resnet31", ["--network", "resnet31", "resnet32"]),
+        ("step --method cee", ["--method", "cee"]),
+        ("step --dtype float16", ["--dtype", "float16"]),
+        ("step --json /no/such/folder/x.json", ["--json", "/no/such/folder"]),
+        ("step --batch 100000", ["--batch", "100000"]),
+        ("step --compile", ["--compile", "GPU"]),
+        ("infer --networks resnet32 resnet51", ["--networks", "resnet51"]),
+        ("infer --size", ["--size"]),
+    ],
+)
+def test_bad_options_are_one_line_and_status_2(command, words, capsys):
+    assert main(command.split()) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and all(word in error for word in words), error
+
+
+def test_sides_take_turns_and_ratios_are_of_neighbours():
+    calls = []
+    sides = {name: lambda name=name: calls.append(name) for name in ("a", "b", "c")}
+    times = measure.interleaved(sides, repeats=3, warmup=2)
+    assert calls == ["a", "b", "c"] * 5
+    assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3, "c": 3}
+    # the machine is ten times slower in the second turn: pairs do not see it
+    assert measure.median_ratio({"a": [1.0, 10.0], "b": [2.0, 20.0]}, "a", "b") == 2
+
+
+def test_the_first_line_tells_a_busy_machine():
+    quiet = {**measure.environment(), "load": 0.0}
+    assert "BUSY" not in measure.describe(quiet)
+    assert "BUSY (load 9.0)" in measure.describe({**quiet, "load": 9.0, "cores": 2})
