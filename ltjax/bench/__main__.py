@@ -6,8 +6,8 @@ import sys
 from ltjax.main import guarded
 from ltjax.training import devices
 
-BENCHMARKS = ("losses", "step", "infer")
-WHOLE_NETWORKS = ("step", "infer")  # compiled as the commands that train and evaluate compile them
+BENCHMARKS = ("losses", "step", "scan", "seeds", "infer")
+WHOLE_NETWORKS = ("step", "scan", "seeds", "infer")  # compiled as the commands that train and evaluate compile them
 
 
 def main(arguments: list[str]) -> int:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax.bench import measure, peer
-from ltjax.bench.step import MEAN, STD, default_size
+from ltjax.bench.problems import MEAN, STD, default_size
 from ltjax.errors import choose
 from ltjax.methods.common import evaluate_network
 from ltjax.models import BACKBONES, LinearHead, Network

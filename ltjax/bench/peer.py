@@ -185,8 +185,7 @@ class Images:
         self.stored = torch.float64 if dtype == "float64" else torch.float32
         self.dtype = dtype
         torch.backends.cudnn.benchmark = True
-        batch = torch.from_numpy(images.transpose(0, 3, 1, 2)).to(self.device)
-        self.batch = batch.contiguous(memory_format=torch.channels_last)
+        self.batch = self.put(torch.from_numpy(images.transpose(0, 3, 1, 2)))
         self.mean, self.std = (
             torch.tensor(v, dtype=self.stored, device=self.device).view(1, -1, 1, 1) for v in (mean, std)
         )
@@ -196,6 +195,12 @@ class Images:
         import torch
 
         return network.to(self.device, self.stored, memory_format=torch.channels_last)
+
+    def put(self, batch: Any) -> Any:
+        """A batch [B, channels, H, W] on the device, in channels_last."""
+        import torch
+
+        return batch.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
 
     def normalised(self) -> Any:
         return (self.batch.to(self.stored) / 255 - self.mean) / self.std
@@ -242,13 +247,23 @@ class Trainer:
         )
 
     def __call__(self) -> float:
+        loss = self.advance()
+        self.images.wait()
+        return float(loss)
+
+    def feed(self, images: Any, labels: Any) -> None:
+        """Takes another batch: uint8 [B, channels, H, W] and int64 [B], of the host."""
+        self.images.batch = self.images.put(images)
+        self.labels = labels.to(self.images.device, non_blocking=True)
+
+    def advance(self) -> Any:
+        """One step on the batch; the loss, which a GPU may still be computing."""
         self.sgd.zero_grad()
         with self.images.autocast():
             loss = self.loss(self.forward(self.images.normalised()), self.labels)
         loss.backward()
         self.sgd.step()
-        self.images.wait()
-        return float(loss.detach())
+        return loss.detach()
 
     def variables(self) -> dict[str, Any]:
         return variables(self.network)

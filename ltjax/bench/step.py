@@ -7,139 +7,54 @@ same network, loss and optimiser, run eagerly in channels_last (on a GPU with ``
 ``torch.compile``). Before anything is timed both make one float32 step from the same weights, and must agree.
 """
 
-import functools
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
-from jax.sharding import Mesh
 
-from ltjax import presets
 from ltjax.bench import measure, peer
-from ltjax.data import Data, Source
-from ltjax.data.longtail import long_tailed_counts
-from ltjax.data.sources import fingerprint
-from ltjax.errors import InputError, choose
-from ltjax.methods import METHODS
-from ltjax.methods.reslt import groups
-from ltjax.methods.stage import Stage, Start
-from ltjax.models import BACKBONES, ResNetCifar
+from ltjax.bench.problems import (
+    Problem,
+    add_options,
+    chosen,
+    fresh_variables,
+    make_peer,
+    one_device,
+    start,
+    steps_per_epoch,
+)
+from ltjax.errors import InputError
 from ltjax.training import mesh as meshes
-from ltjax.training.schedules import make_schedule
-from ltjax.training.state import create_state, parameter_count, variables_of
-from ltjax.training.step import compile_train_step
+from ltjax.training.programs import streamed_step
+from ltjax.training.state import parameter_count, variables_of
 
-PEER_METHODS = ("ce", "reslt")  # those whose loss stands in peer.py
-MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-IMBALANCE = 100.0
 LOSS_TOLERANCE = 1e-4  # relative
 # Of a parameter's or statistic's largest change: float32 sums in another order differ by some 1e-4 of it, while a
 # forgotten weight decay, momentum flag or normalisation changes whole parameters.
 UPDATE_TOLERANCE = 2e-2
 
 
-class Problem(NamedTuple):
-    """What both sides compute: a method's stage on synthetic data, and one batch of it."""
-
-    network: str
-    stage: Stage
-    config: Any
-    data: Data
-    images: np.ndarray  # uint8 [B, H, W, 3]
-    labels: np.ndarray  # int32 [B]
-
-
-def default_size(network: str) -> int:
-    """The image size of the papers: 32 for the CIFAR family, 224 for the others."""
-    backbone = choose(BACKBONES, network, "--network")
-    return 32 if isinstance(backbone(), ResNetCifar) else 224
-
-
-def make_problem(network: str, method: str, batch: int, classes: int, size: int, dtype: str) -> Problem:
-    """The stage of ``method`` with the CIFAR recipe, and a random batch with labels as often as the classes are."""
-    choose(BACKBONES, network, "--network")
-    config = presets.cifar("cifar10" if classes == 10 else "cifar100", method)
-    config.model.backbone, config.batch_size, config.dtype = network, batch, dtype
-    if method == "reslt" and classes not in (10, 100):
-        config.reslt.boundaries = ()  # the authors' positions are for their numbers of classes
-    presets.resolve(config)
-    data = synthetic(classes, size)
-    if len(data.train) < batch:
-        raise InputError(f"--batch: {batch} is more than the {len(data.train)} images of an epoch; take less")
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (batch, *data.image_shape)).astype(np.uint8)
-    (stage,) = choose(METHODS, method, "--method")(config, data)
-    return Problem(network, stage, config, data, images, rng.choice(data.train.labels, batch))
-
-
-def synthetic(classes: int, size: int) -> Data:
-    """Long-tailed labels as in CIFAR-LT, and no images."""
-    counts = long_tailed_counts(50_000 / classes, classes, min(IMBALANCE, 50_000 / classes))
-    labels = np.repeat(np.arange(classes, dtype=np.int32), counts)
-
-    def no_image(record: int) -> np.ndarray:
-        raise InputError(f"record {record}: the benchmarks' data set has labels and no images")
-
-    source = Source(labels, np.arange(len(labels)), no_image)
-    shape = (size, size, 3)
-    return Data("synthetic", source, source, "test", classes, counts, shape, MEAN, STD, None, fingerprint(source))
-
-
-def fresh_variables(problem: Problem) -> Any:
-    """Random weights of our own, where there is no peer to take them from."""
-    init = functools.partial(problem.stage.network.init, train=False)
-    return jax.jit(init)(jax.random.key(0), jnp.zeros((1, *problem.data.image_shape), np.uint8))
-
-
 class Ours:
     """One training step a call, from ``variables`` on; returns the loss when all is done."""
 
     def __init__(self, problem: Problem, variables: Any) -> None:
-        mesh = Mesh(np.asarray(jax.devices()[:1]), (meshes.AXIS,))
+        mesh = one_device()
         streams = {
             "image": {"image": problem.images, "label": problem.labels, "index": np.zeros_like(problem.labels)},
         }
-        start = Start({"params": variables["params"], "batch_stats": variables["batch_stats"]})
-        state = create_state(problem.stage, start, 0)
-        self.state = meshes.put_replicated(jax.tree.map(np.array, state), mesh)
+        self.state = meshes.put_replicated(start(problem, variables, seed=0), mesh)
         self.batch = meshes.put_split(streams, mesh)
-        self.step = compile_train_step(problem.stage, steps_per_epoch(problem), mesh)
+        self.step = streamed_step(problem.stage, steps_per_epoch=steps_per_epoch(problem), mesh=mesh)
 
     def __call__(self) -> float:
         self.state, metrics = self.step(self.state, {}, self.batch)
         jax.block_until_ready((self.state, metrics))
-        return float(metrics["loss"])
+        return float(metrics["loss"][0])
 
     def variables(self) -> Any:
         return jax.tree.map(np.array, variables_of(self.state))  # a copy: the next step donates the state
-
-
-def steps_per_epoch(problem: Problem) -> int:
-    return len(problem.data.train) // len(problem.labels)
-
-
-def first_rate(problem: Problem) -> float:
-    """The learning rate of the first epoch; the peer keeps it, for the time of a step does not depend on it."""
-    stage = problem.stage
-    return float(make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(problem))(jnp.zeros((), jnp.int32)))
-
-
-def make_peer(problem: Problem, platform: str, compiled: bool = False) -> peer.Trainer:
-    """PyTorch's side, with its own random weights (the same in every call)."""
-    method, data = problem.config.method, problem.data
-    choose(dict.fromkeys(PEER_METHODS), method, "--method")
-    network = peer.build(problem.network, data.num_classes, reslt=method == "reslt")
-    loss: Callable[[Any, Any], Any] = peer.cross_entropy
-    if method == "reslt":
-        settings = problem.config.reslt
-        loss = peer.reslt_loss(settings.alpha, groups(settings, data.class_counts))
-    images = peer.Images(problem.images, data.mean, data.std, platform, problem.config.dtype)
-    return peer.Trainer(
-        network, images, problem.labels, loss, problem.config.optimizer, first_rate(problem), compiled=compiled
-    )
 
 
 def check(sides: Mapping[str, Any], loss_tolerance: float, update_tolerance: float) -> dict[str, Any]:
@@ -215,15 +130,9 @@ def report(options: Any, times: measure.Times, parameters: int) -> dict[str, Any
 
 def parse(arguments: list[str]) -> Any:
     parser = measure.Parser("step", __doc__, repeats=20)
-    parser.add_argument("--network", default="resnet32", help="a backbone, such as resnet32 or resnet50")
-    parser.add_argument("--method", choices=PEER_METHODS, default="ce")
-    parser.add_argument("--batch", type=measure.at_least(2), default=128)
-    parser.add_argument("--classes", type=measure.at_least(3), default=100)
-    parser.add_argument("--size", type=measure.at_least(8), help="pixels; default 32, or 224 for ImageNet networks")
+    add_options(parser)
     parser.add_argument("--compile", action="store_true", help="also torch.compile (GPU only)")
-    options = parser.parse_args(arguments)
-    options.size = options.size or default_size(options.network)
-    return options
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str]) -> None:
@@ -236,8 +145,7 @@ def main(arguments: list[str]) -> None:
     print(measure.describe(environment), flush=True)
 
     def sides_in(dtype: str) -> dict[str, Any]:
-        shape = (options.network, options.method, options.batch, options.classes, options.size)
-        return make_sides(make_problem(*shape, dtype), platform, options.compile)
+        return make_sides(chosen(options, dtype), platform, options.compile)
 
     sides = sides_in("float32")
     agreement = compare(sides, platform)

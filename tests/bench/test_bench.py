@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from ltjax.bench import infer, measure, peer, step
+from ltjax.bench import infer, measure, peer, problems, scan, seeds, step
 from ltjax.bench.__main__ import main
 from ltjax.models import BACKBONES
 from ltjax.training import devices
@@ -16,6 +16,8 @@ needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="PyTorch, the peer of the benchmarks, is not installed"
 )
 STEP = "step --network resnet8 --batch 8 --size 8 --repeats 1"
+SCAN = "scan --network resnet8 --batch 8 --size 8 --repeats 1 --steps 2"
+SEEDS = "seeds --network resnet8 --batch 8 --size 8 --repeats 1 --steps 2 --classes 10 --by vmap"
 INFER = "infer --networks resnet8 --batch 8 --repeats 1 --classes 5"
 
 
@@ -91,7 +93,7 @@ def test_without_pytorch_ours_runs_alone_and_says_so(no_torch, tmp_path, capsys)
 @pytest.mark.parametrize("method", ["ce", "reslt"])
 def test_one_step_agrees_in_float64_and_a_perturbed_weight_does_not(method):
     with jax.enable_x64(True):
-        problem = step.make_problem("resnet8", method, 6, 10, 8, "float64")
+        problem = problems.make_problem("resnet8", method, 6, 10, 8, "float64")
         sides = step.make_sides(problem, "cpu", compiled=False)
         record = step.check(sides, 1e-9, 1e-9)
         arrays = 7 * (1 + 4) + 2 + (3 * 4 if method == "reslt" else 0)  # convolutions with norms, linear, branches
@@ -119,12 +121,12 @@ class Recorded:
 
 @needs_torch
 def test_the_check_of_the_step_sees_another_optimiser_on_any_peer():
-    problem = step.make_problem("resnet8", "ce", 8, 10, 8, "float32")
+    problem = problems.make_problem("resnet8", "ce", 8, 10, 8, "float32")
     sides = step.make_sides(problem, "cpu", compiled=False)
     ours = Recorded(sides["ltjax"])
-    rate = step.first_rate(problem)
+    rate = problems.first_rate(problem)
     for change in ({"weight_decay": 0.05}, {"nesterov": True}, {"lr": 1.1 * rate}, {}):
-        same, other = (step.make_peer(problem, "cpu") for _ in range(2))
+        same, other = (problems.make_peer(problem, "cpu") for _ in range(2))
         other.sgd.param_groups[0].update(change)
         sides = {"ltjax": ours, "torch": same, "torch.compile": other}
         if change:
@@ -137,7 +139,7 @@ def test_the_check_of_the_step_sees_another_optimiser_on_any_peer():
 @needs_torch
 def test_the_check_of_inference_sees_a_perturbed_weight_and_a_perturbed_statistic():
     sides = infer.make_sides(
-        "resnet8", step.make_problem("resnet8", "ce", 4, 10, 8, "float32").images, 5, "float32", "cpu"
+        "resnet8", problems.make_problem("resnet8", "ce", 4, 10, 8, "float32").images, 5, "float32", "cpu"
     )
     assert infer.check(sides["ltjax"], sides["torch"], 1e-5) < 1e-5
     for changed in (sides["torch"].network.layer2[0].conv2.weight.data, sides["torch"].network.bn1.running_var):
@@ -215,3 +217,59 @@ def test_the_first_line_tells_a_busy_machine():
     quiet = {**measure.environment(), "load": 0.0}
     assert "BUSY" not in measure.describe(quiet)
     assert "BUSY (load 9.0)" in measure.describe({**quiet, "load": 9.0, "cores": 2})
+
+
+@needs_torch
+@pytest.mark.parametrize(("method", "classes"), [("ce", 10), ("reslt", 12)])
+def test_scan_trains_on_the_same_crops_as_pytorchs_loader(method, classes, tmp_path, capsys):
+    options = f"--method {method} --classes {classes} --lengths 1 2"
+    printed, record = run(f"{SCAN} {options}", tmp_path / "scan.json", capsys)
+    assert set(record["sides"]) == {"ltjax, 1 a call", "ltjax, 2 a call", "torch, 0 workers"}
+    assert record["check"] < 1e-4 and "3 float32 steps" in printed
+    side = record["sides"]["ltjax, 2 a call"]
+    assert record["ms_per_step"]["ltjax, 2 a call"] == pytest.approx(side["median_ms"] / 2)
+    assert side["images_per_second"] == pytest.approx(16e3 / side["median_ms"])
+
+
+@needs_torch
+def test_in_float64_the_whole_loops_agree_and_other_crops_do_not():
+    with jax.enable_x64(True):
+        problem = problems.make_problem("resnet8", "ce", 6, 10, 8, "float64")
+        images = scan.random_images(problem)
+        theirs = scan.make_peer(problem, images, 4, "cpu", workers=0)
+        variables = theirs.trainer.variables()
+        ours = scan.OnDevice(problem, images, [variables], steps=4, length=2)
+        assert scan.check(ours, theirs, 1e-9) < 1e-9
+        theirs.loader.dataset.draws["flip"] = 1 - theirs.loader.dataset.draws["flip"]
+        with pytest.raises(measure.Disagreement, match="do not make the same steps"):
+            scan.check(ours, theirs, 1e-9)
+
+
+def test_scan_without_pytorch_and_with_a_profile(no_torch, tmp_path, capsys):
+    profile = tmp_path / "profile"
+    printed, record = run(f"{SCAN} --classes 10 --profile {profile}", tmp_path / "scan.json", capsys)
+    assert "ours alone" in printed and record["check"] is None and list(record["sides"]) == ["ltjax, 1 a call"]
+    assert list(profile.rglob("*.xplane.pb"))
+
+
+def test_seeds_are_measured_in_one_program_and_are_their_single_runs(no_torch, tmp_path, capsys):
+    _, record = run(SEEDS, tmp_path / "seeds.json", capsys)
+    assert list(record["sides"]) == ["1 seed", "2 seeds, vmap"]
+    assert record["check"]["vmap"] < 1e-4
+    relative = record["relative"]["2 seeds, vmap"]
+    assert relative["seeds"] == 2 and relative["seeds_per_second_over_torch"] is None
+    assert relative["of_one_seed"] == pytest.approx(
+        record["sides"]["2 seeds, vmap"]["median_ms"] / record["sides"]["1 seed"]["median_ms"]
+    )
+
+
+def test_seeds_that_are_one_are_noticed(monkeypatch):
+    problem = problems.make_problem("resnet8", "ce", 8, 10, 8, "float32")
+    monkeypatch.setattr(seeds, "OnDevice", lambda *_, **__: lambda: np.ones((3, 2)) if len(_[2]) == 2 else np.ones(3))
+    with pytest.raises(measure.Disagreement, match=r"seed 0 in one program \(vmap\)"):
+        seeds.check(problem, scan.random_images(problem), "vmap", 1e-3)
+
+
+def test_lengths_that_do_not_divide_the_steps_are_refused(capsys):
+    assert main(["scan", "--steps", "3", "--lengths", "2"]) == 2
+    assert "--lengths: 2 does not divide the 3 steps" in capsys.readouterr().err

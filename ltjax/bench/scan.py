@@ -1,0 +1,194 @@
+"""Whole training with the data on the device, beside PyTorch's loop over a DataLoader.
+
+    python -m ltjax.bench scan --network resnet32 --method ce --batch 128 --lengths 1 84
+
+Ours is the program that ``ltjax.main`` runs: drawing, augmentation and ``length`` training steps in one call. PyTorch's
+side trains the same network on the same records with the same crops, drawn beforehand and cut image by image in the
+loader's workers; its batches are normalised on the device. First both make the same steps from the same weights, and
+must agree. Times are of ``--steps`` steps, loading included.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from ltjax.bench import measure, peer, problems
+from ltjax.bench.peer_loop import Crops, Loop
+from ltjax.data.random import name_id
+from ltjax.data.resident import Resident
+from ltjax.data.transforms import TRANSFORMS
+from ltjax.methods.stage import Tree
+from ltjax.training import mesh as meshes
+from ltjax.training.programs import resident_program
+from ltjax.training.seeds import stack_seeds
+from ltjax.training.state import parameter_count
+
+AUGMENT = TRANSFORMS["pad_crop_flip"]
+CHECKED_STEPS = 3
+# Relative, of a loss after up to three float32 steps from the same weights: rounding errors grow with every step.
+LOSS_TOLERANCE = 1e-3
+
+
+class OnDevice:
+    """``steps`` training steps a call with the data on the device; returns the losses [steps] or [steps, seeds]."""
+
+    def __init__(
+        self,
+        problem: problems.Problem,
+        images: np.ndarray,
+        variables: Sequence[Tree],
+        *,
+        steps: int,
+        length: int,
+        how: str = "unroll",
+        unroll: int = 1,
+    ) -> None:
+        """images: uint8 [N, H, W, 3] of all records; variables: where each seed 0, 1, ... starts; how: over_seeds'."""
+        mesh = problems.one_device()
+        labels = problem.data.train.labels
+        tables = {name: s.tables(labels, problem.data.num_classes) for name, s in problem.stage.streams.items()}
+        states = [problems.start(problem, own, seed) for seed, own in enumerate(variables)]
+        self.calls, self.length = steps // length, length
+        self.state = meshes.put_replicated(stack_seeds(states, "state"), mesh)
+        self.tables = meshes.put_replicated(stack_seeds([tables] * len(states), "tables"), mesh)
+        self.resident = Resident(*meshes.put_replicated((images, labels), mesh))
+        self.program = resident_program(
+            problem.stage,
+            stage_index=0,
+            steps_per_epoch=problems.steps_per_epoch(problem),
+            batch_size=len(problem.labels),
+            transform=AUGMENT,
+            mesh=mesh,
+            axis=(len(states), how),
+            unroll=unroll,
+        )
+
+    def __call__(self) -> np.ndarray:
+        losses = []
+        for _ in range(self.calls):
+            self.state, metrics = self.program(self.state, {}, self.tables, self.resident, self.length)
+            losses.append(metrics["loss"])
+        jax.block_until_ready(self.state)
+        return np.concatenate(jax.device_get(losses))
+
+
+def random_images(problem: problems.Problem) -> np.ndarray:
+    """uint8 [N, H, W, 3]"""
+    shape = (len(problem.data.train), *problem.data.image_shape)
+    return np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+
+
+def crops(problem: problems.Problem, images: np.ndarray, steps: int) -> Crops:
+    """What seed 0 sees in its first steps, as a PyTorch data set."""
+    ((name, sampler),) = problem.stage.streams.items()
+    labels = problem.data.train.labels
+    position = (0, name_id(name), 0, np.arange(steps * len(problem.labels)))
+    records = sampler.draw(sampler.tables(labels, problem.data.num_classes), *position)
+    return Crops(images, labels, records, AUGMENT.draw(*position), pad=4)
+
+
+def make_peer(problem: problems.Problem, images: np.ndarray, steps: int, platform: str, workers: int) -> Loop:
+    trainer = problems.make_peer(problem, platform)
+    return Loop(trainer, crops(problem, images, steps), len(problem.labels), workers)
+
+
+def check(ours: OnDevice, theirs: Loop, tolerance: float) -> float:
+    """The largest relative difference of the losses of the same steps from the same weights.
+
+    Raises:
+      Disagreement: if it is above ``tolerance``.
+    """
+    a, b = ours(), np.asarray(theirs())
+    difference = float(np.max(np.abs(a - b) / np.abs(b)))
+    if not difference <= tolerance:
+        raise measure.Disagreement(
+            f"check: the two sides do not make the same steps: losses {np.round(a, 5).tolist()} and "
+            f"{np.round(b, 5).tolist()} (relative difference {difference:.1e}, allowed {tolerance:.0e})"
+        )
+    return difference
+
+
+def parse(arguments: list[str], platform: str) -> Any:
+    cpu = platform == "cpu"
+    parser = measure.Parser("scan", __doc__, repeats=3 if cpu else 5)
+    problems.add_options(parser)
+    parser.add_argument("--steps", type=measure.at_least(1), default=6 if cpu else 84, help="of one timed call")
+    parser.add_argument("--lengths", type=measure.at_least(1), nargs="+", default=[1] if cpu else [1, 84],
+                        help="steps of one program")  # fmt: skip
+    parser.add_argument("--unroll", type=measure.at_least(1), default=1, help="of the scan over steps")
+    parser.add_argument("--workers", type=int, default=0 if cpu else 8, help="of PyTorch's loader")
+    parser.add_argument("--profile", metavar="DIR", help="also write a profile of ours for TensorBoard or Perfetto")
+    options = parser.parse_args(arguments)
+    for length in options.lengths:
+        if options.steps % length:
+            parser.error(f"--lengths: {length} does not divide the {options.steps} steps")
+    return options
+
+
+def main(arguments: list[str]) -> None:
+    """Checks, measures, prints, and writes the JSON."""
+    environment = measure.environment()
+    platform = environment["platform"]
+    options = parse(arguments, platform)
+    print(measure.describe(environment), flush=True)
+    agreement = compare(options, platform)
+    problem = problems.chosen(options, options.dtype)
+    images, why = random_images(problem), peer.unavailable(platform)
+    theirs = None if why else make_peer(problem, images, options.steps, platform, options.workers)
+    variables = problems.fresh_variables(problem) if theirs is None else theirs.trainer.variables()
+    sides: dict[str, Any] = {
+        f"ltjax, {length} a call": OnDevice(
+            problem, images, [variables], steps=options.steps, length=length, unroll=options.unroll
+        )
+        for length in options.lengths
+    }
+    if theirs is not None:
+        sides[f"torch, {options.workers} workers"] = theirs
+    times = measure.interleaved(sides, options.repeats, warmup=1)
+    if options.profile:
+        with jax.profiler.trace(options.profile):
+            next(iter(sides.values()))()
+    record = report(options, times, parameter_count(variables["params"]))
+    named = {key: value for key, value in vars(options).items() if key != "json"}
+    about = {"benchmark": "scan", "environment": environment, "options": named, "check": agreement}
+    measure.write_json(options.json, about | record)
+
+
+def compare(options: Any, platform: str) -> float | None:
+    """The check in float32; says what it found. None without a peer."""
+    if why := peer.unavailable(platform):
+        print(why, flush=True)
+        return None
+    problem = problems.chosen(options, "float32")
+    images, steps = random_images(problem), min(CHECKED_STEPS, problems.steps_per_epoch(problem))
+    theirs = make_peer(problem, images, steps, platform, 0)
+    ours = OnDevice(problem, images, [theirs.trainer.variables()], steps=steps, length=1)
+    with peer.exact(platform):
+        difference = check(ours, theirs, LOSS_TOLERANCE)
+    print(
+        f"check, {steps} float32 steps from the same weights on the same crops: losses differ by {difference:.1e} "
+        "relative",
+        flush=True,
+    )
+    return difference
+
+
+def report(options: Any, times: Mapping[str, list[float]], parameters: int) -> dict[str, Any]:
+    """Prints the table; returns the part of the JSON about times."""
+    images = options.batch * options.steps
+    record = measure.summary(dict(times), images)
+    first, *_ = times
+    rows = [["", "ms a step", "images/s", f"{first} is"]]
+    for name, side in record["sides"].items():
+        ratio = record["speed_relative_to"].get(name)
+        speed = "" if ratio is None else f"{ratio:.2f}x as fast"
+        rows.append([name, f"{side['median_ms'] / options.steps:.2f}", f"{side['images_per_second']:.0f}", speed])
+    print(
+        f"training, {options.steps} steps: {options.network} ({parameters:,} parameters), {options.method}, batch "
+        f"{options.batch}, {options.size} px, {options.classes} classes, {options.dtype}; medians of "
+        f"{options.repeats}, in turns"
+    )
+    print(measure.table(rows), flush=True)
+    return record | {"ms_per_step": {n: s["median_ms"] / options.steps for n, s in record["sides"].items()}}
