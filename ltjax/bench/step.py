@@ -31,9 +31,10 @@ from ltjax.training.programs import streamed_step
 from ltjax.training.state import parameter_count, variables_of
 
 LOSS_TOLERANCE = 1e-4  # relative
-# Of a parameter's or statistic's largest change: float32 sums in another order differ by some 1e-4 of it, while a
-# forgotten weight decay, momentum flag or normalisation changes whole parameters.
-UPDATE_TOLERANCE = 2e-2
+# Of the norm of an array's change. ResNet-32, batch 128: the two sides agree to 6e-12 in float64, and differ in float32
+# by 1.6e-2, for a sum of another order turns ReLUs. A forgotten weight decay, nesterov flag or normalisation is more;
+# what is less (a learning rate off by 5 %) only the float64 test of the suite would see.
+UPDATE_TOLERANCE = 5e-2
 
 
 class Ours:
@@ -61,15 +62,16 @@ def check(sides: Mapping[str, Any], loss_tolerance: float, update_tolerance: flo
     """One step of each side from where it stands, which must be the same place; the first is compared with the others.
 
     Returns:
-      The loss's relative difference and the largest relative difference of a change: over all parameters and batch
-      statistics, ``max |ours - theirs| / max |theirs - before|``; and in which array it is. The worst of all peers.
+      loss: the relative difference. update: the largest ``|ours - theirs| / |theirs - before|`` over the arrays
+      (parameters and batch statistics) in the Euclidean norm, update_worst: in which; element: the same in the largest
+      single element, which is reported but not limited. The worst of all peers.
 
     Raises:
       Disagreement: if either is above its tolerance.
     """
     ours, *peers = sides.values()
     a, after = ours(), ours.variables()
-    worst: dict[str, Any] = {"loss": 0.0, "update": 0.0, "update_worst": ""}
+    worst: dict[str, Any] = {"loss": 0.0, "update": 0.0, "update_worst": "", "element": 0.0}
     for theirs in peers:
         before, b = theirs.variables(), theirs()
         record = {"loss": abs(a - b) / abs(b)} | update_difference(before, after, theirs.variables())
@@ -79,26 +81,27 @@ def check(sides: Mapping[str, Any], loss_tolerance: float, update_tolerance: flo
                 f"{record['loss']:.1e}, allowed {loss_tolerance:.0e}); changes differ by {record['update']:.1e} of the "
                 f"change in {record['update_worst']} (allowed {update_tolerance:.0e})"
             )
-        worst["loss"] = max(worst["loss"], record["loss"])
+        worst |= {key: max(worst[key], record[key]) for key in ("loss", "element")}
         if record["update"] >= worst["update"]:
             worst |= {key: record[key] for key in ("update", "update_worst")}
     return worst
 
 
 def update_difference(before: Any, ours: Any, theirs: Any) -> dict[str, Any]:
-    """The largest difference of an array's change relative to that change; NaN counts as the largest."""
+    """The largest difference of an array's change relative to that change, as ``check`` has it; inf for NaN."""
     flat = [traverse_util.flatten_dict(tree, sep="/") for tree in (before, ours, theirs)]
     if not flat[0].keys() == flat[1].keys() == flat[2].keys():
         raise measure.Disagreement(f"check: the sides have other arrays: {sorted(flat[1].keys() ^ flat[2].keys())}")
 
-    def relative(path: str) -> float:
-        start, a, b = (np.asarray(tree[path], np.float64) for tree in flat)
-        value = np.abs(a - b).max() / max(np.abs(b - start).max(), np.finfo(np.float64).tiny)
+    def relative(path: str, norm: float) -> float:
+        start, a, b = (np.asarray(tree[path], np.float64).ravel() for tree in flat)
+        value = np.linalg.norm(a - b, norm) / max(np.linalg.norm(b - start, norm), np.finfo(np.float64).tiny)
         return float(value) if np.isfinite(value) else np.inf
 
-    differences = {path: relative(path) for path in flat[0]}
+    differences = {path: relative(path, 2) for path in flat[0]}
     worst = max(differences, key=lambda path: differences[path])
-    return {"update": differences[worst], "update_worst": worst}
+    element = max(relative(path, np.inf) for path in flat[0])
+    return {"update": differences[worst], "update_worst": worst, "element": element}
 
 
 def make_sides(problem: Problem, platform: str, compiled: bool) -> dict[str, Any]:
@@ -168,7 +171,8 @@ def compare(sides: Mapping[str, Any], platform: str) -> dict[str, Any] | None:
         record = check(sides, LOSS_TOLERANCE, UPDATE_TOLERANCE)
     print(
         f"check, one float32 step from the same weights: the loss differs by {record['loss']:.1e} relative, changes by "
-        f"at most {record['update']:.1e} of the change ({record['update_worst']})",
+        f"at most {record['update']:.1e} of their norm ({record['update_worst']}), single elements by "
+        f"{record['element']:.1e} of the largest",
         flush=True,
     )
     return record
