@@ -178,7 +178,7 @@ def describe(environment: Mapping[str, Any]) -> str:
     torch = f"torch {e['torch']}, {e['torch_threads']} threads" if e["torch"] else "torch is not installed"
     line = f'ran on {where}: {e["cores"]} cores; jax {e["jax"]}, XLA_FLAGS="{e["XLA_FLAGS"]}"; {torch}'
     # PyTorch's threads wait for each other and lose far more than half to one other busy program
-    busy = e["load"] > 0.5 * e["cores"]
+    busy = e["load"] > e["cores"]  # the mean of a minute: one more benchmark just before is no more than that
     return line + (f"; BUSY (load {e['load']:.1f}): the times say little, repeat on a quiet machine" if busy else "")
 
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.errors import InputError
+from ltjax.models.conv import Conv
 from ltjax.models.norm import BatchNorm, Dtype, at_least_float32
 from ltjax.models.resnet_cifar import kaiming_normal
 
@@ -112,7 +113,7 @@ class ResLTHead(nn.Module):
 
     def _conv_branches(self, x: jax.Array, stored: Dtype, train: bool, frozen_norm: bool) -> jax.Array:
         size = x.shape[-1]
-        conv = nn.Conv(
+        conv = Conv(
             self.branches * size,
             (1, 1),
             use_bias=False,

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.errors import InputError
+from ltjax.models.conv import Conv
 from ltjax.models.norm import BatchNorm, Dtype, at_least_float32
 
 # depth -> blocks in each stage; from 50 layers on they are bottlenecks
@@ -43,7 +44,7 @@ class Block(nn.Module):
     dtype: Dtype
     param_dtype: Dtype
 
-    def conv(self, name: str, features: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv:
+    def conv(self, name: str, features: int, kernel: int, stride: int = 1, groups: int = 1) -> Conv:
         return convolution(name, features, kernel, stride, groups, self.dtype, self.param_dtype)
 
     def norm(self, name: str, last: bool = False) -> BatchNorm:
@@ -147,9 +148,9 @@ class ResNet(nn.Module):
 
 def convolution(
     name: str, features: int, kernel: int, stride: int, groups: int, dtype: Dtype, param_dtype: Dtype
-) -> nn.Conv:
+) -> Conv:
     """A bias-free square convolution with (kernel - 1) / 2 pixels of zeros around the map."""
-    return nn.Conv(
+    return Conv(
         features,
         (kernel, kernel),
         strides=stride,

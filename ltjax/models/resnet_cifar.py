@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.errors import InputError
+from ltjax.models.conv import Conv
 from ltjax.models.norm import BatchNorm, Dtype, at_least_float32
 
 # He et al. (2015): a normal distribution that keeps the variance through ReLU; not truncated, unlike nn's he_normal
@@ -68,10 +69,10 @@ class ResNetCifar(nn.Module):
         return x
 
 
-def conv3x3(module: BasicBlock | ResNetCifar, name: str, features: int, stride: int = 1) -> nn.Conv:
+def conv3x3(module: BasicBlock | ResNetCifar, name: str, features: int, stride: int = 1) -> Conv:
     """A bias-free 3x3 convolution with one pixel of zeros around the map, in the dtypes of ``module``."""
     stored = at_least_float32(module.dtype) if module.param_dtype is None else module.param_dtype
-    return nn.Conv(
+    return Conv(
         features,
         (3, 3),
         strides=stride,

@@ -1,4 +1,4 @@
-"""The CPU's compiler flag: only where XLA knows it, never over the user's own, never on import."""
+"""The CPU's compiler flags: only where XLA knows them, never over the user's own, never on import."""
 
 import subprocess
 import sys
@@ -7,7 +7,8 @@ import pytest
 
 from ltjax.training import devices
 
-FLAG = f"{devices.CPU_FLAG}=dot,reduce"
+FLAGS = [f"{name}={value}" for name, value in devices.CPU_FLAGS.items()]
+FLAG = " ".join(FLAGS)
 
 
 @pytest.fixture
@@ -48,8 +49,8 @@ def test_elsewhere_nothing_is_set(set_up, machine):
 
 
 def test_the_users_own_value_stays(set_up):
-    own = f"{devices.CPU_FLAG}=dot"
-    assert set_up(XLA_FLAGS=own) == own
+    for i, name in enumerate(devices.CPU_FLAGS):
+        assert set_up(XLA_FLAGS=f"{name}=own") == f"{name}=own {FLAGS[1 - i]}"
 
 
 def test_importing_sets_nothing():
