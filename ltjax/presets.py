@@ -39,8 +39,8 @@ def base(method: str) -> ConfigDict:
                 "validation_fraction": 0.0,  # > 0: hold out this part of train, evaluate on it and not on test
                 "sampler": "instance_balanced",  # or class_balanced
                 "augment": "none",
-                "workers": 0,  # data processes; 0 = a thread of this process
-                "on_device": "auto",  # yes: all images lie on the device as uint8; auto: when they fit; no
+                "workers": 0,  # data processes, of all seeds together; 0 = a thread of this process
+                "on_device": "auto",  # yes: all images lie on the device as uint8; auto: if in memory and they fit; no
             },
             "model": {"backbone": "resnet32"},
             "optimizer": {  # SGD

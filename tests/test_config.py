@@ -130,7 +130,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(arguments, words):
     [
         ("method=reslr", ["config.method", "'reslr'", "did you mean 'reslt'", "ce"]),
         ("data.name=mnist5", ["config.data.name", "did you mean 'mnist5k'"]),
-        ("model.backbone=resnet33", ["config.model.backbone", "did you mean 'resnet32'"]),
+        ("model.backbone=resnet33", ["config.model.backbone", "did you mean 'resnet3"]),
         ("data.augment=flipp", ["config.data.augment"]),
         ("data.sampler=class_balance", ["config.data.sampler", "did you mean 'class_balanced'"]),
         ("optimizer.schedule.name=cosin", ["config.optimizer.schedule.name", "did you mean 'cosine'"]),

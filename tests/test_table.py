@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from ltjax import config as configs
-from ltjax import presets, table
+from ltjax import table
 from ltjax.errors import InputError
 from ltjax.training.workdir import to_json
 
@@ -52,15 +52,6 @@ class Runner:
 
 @pytest.fixture
 def runner(monkeypatch):
-    base = presets.base
-
-    def with_seeds(method):
-        config = base(method)
-        if "num_seeds" not in config:
-            config.num_seeds = 1
-        return config
-
-    monkeypatch.setattr(presets, "base", with_seeds)
     monkeypatch.setattr(table, "train_and_report", stub := Runner())
     return stub
 

@@ -129,9 +129,12 @@ def exact(platform: str) -> Iterator[None]:
         yield
         return
     import jax
-    import torch
 
-    settings: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    settings: tuple[Any, ...] = ()
+    if torch_installed():
+        import torch
+
+        settings = (torch.backends.cudnn, torch.backends.cuda.matmul)
     before = [s.allow_tf32 for s in settings]
     try:
         for s in settings:

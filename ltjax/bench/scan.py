@@ -115,7 +115,7 @@ def parse(arguments: list[str], platform: str) -> Any:
     parser = measure.Parser("scan", __doc__, repeats=3 if cpu else 5)
     problems.add_options(parser)
     parser.add_argument("--steps", type=measure.at_least(1), default=6 if cpu else 84, help="of one timed call")
-    parser.add_argument("--lengths", type=measure.at_least(1), nargs="+", default=[1] if cpu else [1, 84],
+    parser.add_argument("--lengths", type=measure.at_least(1), nargs="+", default=[1] if cpu else [84, 1],
                         help="steps of one program")  # fmt: skip
     parser.add_argument("--unroll", type=measure.at_least(1), default=1, help="of the scan over steps")
     parser.add_argument("--workers", type=int, default=0 if cpu else 8, help="of PyTorch's loader")
@@ -149,7 +149,7 @@ def main(arguments: list[str]) -> None:
     times = measure.interleaved(sides, options.repeats, warmup=1)
     if options.profile:
         with jax.profiler.trace(options.profile):
-            next(iter(sides.values()))()
+            sides[f"ltjax, {max(options.lengths)} a call"]()
     record = report(options, times, parameter_count(variables["params"]))
     named = {key: value for key, value in vars(options).items() if key != "json"}
     about = {"benchmark": "scan", "environment": environment, "options": named, "check": agreement}
@@ -179,11 +179,12 @@ def report(options: Any, times: Mapping[str, list[float]], parameters: int) -> d
     """Prints the table; returns the part of the JSON about times."""
     images = options.batch * options.steps
     record = measure.summary(dict(times), images)
-    first, *_ = times
-    rows = [["", "ms a step", "images/s", f"{first} is"]]
+    torch = next((name for name in times if name.startswith("torch")), None)
+    rows = [["", "ms a step", "images/s", "of torch's speed" if torch else ""]]
+    over_torch = {}
     for name, side in record["sides"].items():
-        ratio = record["speed_relative_to"].get(name)
-        speed = "" if ratio is None else f"{ratio:.2f}x as fast"
+        over_torch[name] = measure.median_ratio(dict(times), name, torch) if torch else None
+        speed = "" if over_torch[name] is None else f"{over_torch[name]:.2f}x"
         rows.append([name, f"{side['median_ms'] / options.steps:.2f}", f"{side['images_per_second']:.0f}", speed])
     print(
         f"training, {options.steps} steps: {options.network} ({parameters:,} parameters), {options.method}, batch "
@@ -191,4 +192,5 @@ def report(options: Any, times: Mapping[str, list[float]], parameters: int) -> d
         f"{options.repeats}, in turns"
     )
     print(measure.table(rows), flush=True)
-    return record | {"ms_per_step": {n: s["median_ms"] / options.steps for n, s in record["sides"].items()}}
+    milliseconds = {name: side["median_ms"] / options.steps for name, side in record["sides"].items()}
+    return record | {"ms_per_step": milliseconds, "speed_over_torch": over_torch}

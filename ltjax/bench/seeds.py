@@ -4,7 +4,7 @@
 
 Each side is ``--steps`` training steps of all its seeds with the data on the device (``python -m ltjax.bench scan`` has
 one seed's time beside PyTorch's whole loop). PyTorch's time for n seeds is n times the step of ``python -m ltjax.bench
-step``. First every seed of a joint program has to have the losses of its own single run.
+step``. First one seed has to have PyTorch's losses, and every seed of a joint program those of its own single run.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ltjax.bench import measure, peer, problems
+from ltjax.bench import measure, peer, problems, scan
 from ltjax.bench.scan import CHECKED_STEPS, OnDevice, random_images
 
 LOSS_TOLERANCE = 1e-3  # relative, float32, after up to three steps
@@ -66,8 +66,10 @@ def main(arguments: list[str]) -> None:
     platform = environment["platform"]
     options = parse(arguments, platform)
     print(measure.describe(environment), flush=True)
+    against_torch = scan.compare(options, platform)
     plain = problems.chosen(options, "float32")
-    images, agreement = random_images(plain), {}
+    images: Any = random_images(plain)
+    agreement: dict[str, float] = {}
     for how in options.by:
         with peer.exact(platform):
             agreement[how] = check(plain, images, how, LOSS_TOLERANCE)
@@ -87,7 +89,8 @@ def main(arguments: list[str]) -> None:
     times = measure.interleaved(sides, options.repeats, warmup=1)
     record = report(options, times)
     named = {key: value for key, value in vars(options).items() if key != "json"}
-    about = {"benchmark": "seeds", "environment": environment, "options": named, "check": agreement}
+    checks = agreement | {"torch": against_torch}
+    about = {"benchmark": "seeds", "environment": environment, "options": named, "check": checks}
     measure.write_json(options.json, about | record)
 
 

@@ -33,9 +33,12 @@ def read_config(workdir: str, key: str = "--run") -> Any:
     if not path.exists():
         raise InputError(f"{key}={workdir}: has no config.json, so it is no run's workdir")
     try:
-        return config_dict.ConfigDict(json.loads(path.read_text()))
+        config = config_dict.ConfigDict(json.loads(path.read_text()))
     except ValueError:
         raise InputError(f"{path}: is no JSON; the run cannot be read") from None
+    if "num_seeds" not in config:
+        raise InputError(f"{path}: was written by an earlier ltjax, whose runs this one does not open; train it again")
+    return config
 
 
 def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run") -> Finished:

@@ -89,11 +89,11 @@ class MetricsLog:
     def _read(self, through: int) -> None:
         """Fetches what the steps up to `through` gave. Raises FloatingPointError if a loss among it is not finite."""
         due = [metrics for step, metrics in self.unread if step <= through]
-        self.unread = self.unread[len(due) :]
+        self.unread, known = self.unread[len(due) :], len(self.pending)
         for metrics in jax.device_get(due):
             values = {name: np.asarray(value, np.float64).tolist() for name, value in metrics.items()}
             self.pending += [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-        for step, row in enumerate(self.pending, self.written + 1):
+        for step, row in enumerate(self.pending[known:], self.written + known + 1):
             bad = np.flatnonzero(~np.isfinite(np.ravel(row["loss"])))
             if bad.size:
                 whose = f" (seed {', '.join(str(self.seeds[i]) for i in bad)})" if len(self.seeds) > 1 else ""
@@ -104,13 +104,22 @@ class MetricsLog:
     def write(self, through: int, extra: dict[str, Any] | None = None) -> Record | None:
         """Writes the lines that end at or before step `through`, and returns the last of them.
 
-        `extra` (name -> number, or one a seed) goes into the line of `through` itself. What remains is `pending`.
+        `extra` (name -> number, or one a seed) goes into the line of `through` itself. Without a line that ends there
+        nothing is fetched from the device.
         """
+        if not any(self.where.end_at(step) for step in range(self.written + 1, through + 1)):
+            return None
         self._read(through)
         record = None
         for step in range(self.written + 1, self.written + len(self.pending) + 1):
             if self.where.end_at(step):
                 record = self._line(step, extra if step == through else None)
+        return record
+
+    def settle(self, through: int) -> Record | None:
+        """The same; and all other values up to step `through` are `pending` afterwards."""
+        record = self.write(through)
+        self._read(through)
         return record
 
     def _line(self, step: int, extra: dict[str, Any] | None) -> Record:

@@ -109,7 +109,7 @@ def _train_stage(
         return current
 
     def meta(step: int) -> dict[str, Any]:
-        progress.show(log.write(offset + step))  # a step with a bad loss must never become the last good one
+        progress.show(log.settle(offset + step))  # a step with a bad loss must never become the last good one
         return {
             "fingerprint": run.fingerprint,
             "pending": list(log.pending),  # its own: it is written while steps are added
@@ -119,17 +119,26 @@ def _train_stage(
     compiled: set[int] = set()
     with contextlib.closing(_program(run, stage, current, per_epoch, steps)) as program:
         for begin, end in calls(first, steps, per_epoch, program.length):
-            with progress.host(offset + end, end - begin, compiles=end - begin not in compiled):
-                state, metrics = program.advance(state, end - begin)
-                log.add(offset + end, metrics)
-            compiled.add(end - begin)
+            if end - begin not in compiled:
+                compiled.add(end - begin)
+                jax.block_until_ready(state)
+                with progress.compiling(offset + end):
+                    state, metrics = jax.block_until_ready(program.advance(state, end - begin))
+            else:
+                with progress.host(end - begin):
+                    state, metrics = program.advance(state, end - begin)
+            log.add(offset + end, metrics)
             if end < steps and _due(config.evaluation.every_epochs, end, per_epoch):
-                progress.show(log.write(offset + end, _test(run, evaluator, state)))
+                jax.block_until_ready(state)
+                with progress.clock.paused():
+                    progress.show(log.write(offset + end, _test(run, evaluator, state)))
             else:  # the lines before, while the device is busy with this call
                 progress.show(log.write(offset + begin))
             if end < steps and _passed(config.checkpoint.every_steps, begin, end):
-                saved.save(end, state, meta(end))
-                log.sync()
+                jax.block_until_ready(state)
+                with progress.clock.paused():
+                    saved.save(end, state, meta(end))
+                    log.sync()
             if end % per_epoch == 0 or _passed(AGREE_EVERY, begin, end) or jax.process_count() == 1:
                 _stop_if_told(run, saved, end, state, meta)
     saved.save(steps, state, meta(steps))

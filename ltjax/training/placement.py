@@ -4,6 +4,8 @@ import os
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from ltjax.data import Data
 from ltjax.data.resident import Resident, image_bytes, lies_in_memory, read_all
@@ -21,9 +23,14 @@ class Placed(NamedTuple):
 
 
 def device_memory() -> int:
-    """Bytes of the first device; of the machine where the device is a CPU."""
+    """Bytes of a device, of a CPU its part of the machine's; the least of all processes'."""
     stats = jax.local_devices()[0].memory_stats() or {}
-    return int(stats.get("bytes_limit") or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    shared = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // jax.local_device_count()
+    own = np.int64(stats.get("bytes_limit") or shared)
+    if jax.process_count() == 1:
+        return int(own)
+    megabytes = multihost_utils.process_allgather(np.int32(own // 2**20))  # all have to decide alike
+    return int(np.min(megabytes)) * 2**20
 
 
 def decide(setting: str, data: Data, memory: int) -> tuple[bool, str]:
@@ -54,6 +61,6 @@ def place(config: Any, data: Data, mesh: Any) -> tuple[Placed | None, str]:
     """The images on every device, or None where the host makes the batches; and the line for the log."""
     on_device, why = decide(config.data.on_device, data, device_memory())
     if not on_device:
-        return None, why
+        return None, why + (f"; steps_per_call={config.steps_per_call} is 1" if config.steps_per_call > 1 else "")
     placed = Placed(*(Resident(*meshes.put_replicated(read_all(s), mesh)) for s in (data.train, data.test)))
     return placed, why

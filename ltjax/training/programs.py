@@ -175,7 +175,7 @@ def from_host(
             stop=span[1],
             transform=TRANSFORMS[config.data.augment],
             shard=(jax.process_index(), jax.process_count()),
-            workers=config.data.workers,
+            workers=-(-config.data.workers // axis[0]),  # those of the config, shared between the seeds
         )
         for seed, own in zip(seeds_of(config), split_seeds(tables, axis[0]), strict=True)
     ]

@@ -12,7 +12,7 @@ from ltjax.training.logging import Record
 
 
 class Clock:
-    """Time for a step: of the host alone (making or asking for batches, starting programs), and in all.
+    """Training time for a step: of the host alone (making or asking for batches, starting programs), and in all.
 
     With all data on the device the host only starts programs, ahead of the device; its time is then hidden.
     """
@@ -22,21 +22,27 @@ class Clock:
         self.began: float | None = None
 
     def start(self) -> None:
-        """Steps begin to count: a program has been compiled."""
         self.began = time.perf_counter()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Around what is no training: compilation, evaluation, checkpoints. The device must be idle."""
+        self.stop()
+        yield
+        self.start()
 
     def add(self, steps: int, seconds: float) -> None:
         self.steps += steps
         self.busy += seconds
 
     def stop(self) -> None:
-        """A stage ends, or a program has to be compiled."""
+        """A stage ends, or a pause begins."""
         if self.began is not None:
             self.whole += time.perf_counter() - self.began
         self.began = None
 
     def total(self) -> dict[str, float | None]:
-        """{"host_ms_per_step", "step_ms"} over the steps so far, those that compile left out; None without any."""
+        """{"host_ms_per_step", "step_ms"} over the steps so far; None before there is one that did not compile."""
         if not self.steps:
             return {"host_ms_per_step": None, "step_ms": None}
         running = 0.0 if self.began is None else time.perf_counter() - self.began
@@ -58,17 +64,18 @@ class Progress:
         self.clock = Clock()
 
     @contextlib.contextmanager
-    def host(self, end: int, count: int, compiles: bool) -> Iterator[None]:
-        """Around what the host does for ``count`` steps up to ``end``; a call that compiles is not counted."""
+    def host(self, count: int) -> Iterator[None]:
+        """Around what the host does for ``count`` steps."""
         began = time.perf_counter()
-        if compiles:
-            self.clock.stop()
         yield
-        if compiles:
-            self.clock.start()
-            self.began = self.began or (end, time.monotonic())
-        else:
-            self.clock.add(count, time.perf_counter() - began)
+        self.clock.add(count, time.perf_counter() - began)
+
+    @contextlib.contextmanager
+    def compiling(self, end: int) -> Iterator[None]:
+        """Around a call up to step ``end`` that compiles, from an idle device to an idle device: it is not counted."""
+        with self.clock.paused():
+            yield
+        self.began = self.began or (end, time.monotonic())
 
     def show(self, record: Record | None) -> None:
         if self.quiet or record is None:
@@ -76,7 +83,8 @@ class Progress:
         step, rate, left = record["step"], "", ""
         if self.began and step > self.began[0]:
             per_step = (time.monotonic() - self.began[1]) / (step - self.began[0])
-            rate = f"  {self.images / per_step:,.0f} images/s, host {self.clock.total()['host_ms_per_step']} ms a step"
+            host = self.clock.total()["host_ms_per_step"]
+            rate = f"  {self.images / per_step:,.0f} images/s" + ("" if host is None else f", host {host} ms a step")
             left = f"  {duration((self.total - step) * per_step)} left"
         loss = f"  loss {record['loss']:.4f}" if "loss" in record else ""
         tests = "".join(f"  {k} {100 * v:.1f}%" for k, v in record.items() if k.endswith("/all"))

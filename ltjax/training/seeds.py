@@ -11,7 +11,8 @@ from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
 
 # How a function is laid over the seeds where the config says "auto". vmap turns convolutions into grouped ones: on a
-# CPU they are far slower than the same convolutions one after the other (`python -m ltjax.bench seeds` measures both).
+# CPU they are slower than the same convolutions one after the other (`python -m ltjax.bench seeds` measures both). On
+# GPU and TPU nothing was measured yet: grouped gradients are a known slow case of CUDA's libraries, not of a TPU.
 AUTO = {"cpu": "unroll", "gpu": "unroll", "tpu": "vmap"}
 
 

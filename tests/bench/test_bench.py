@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 
 import jax
 import numpy as np
@@ -273,3 +274,9 @@ def test_seeds_that_are_one_are_noticed(monkeypatch):
 def test_lengths_that_do_not_divide_the_steps_are_refused(capsys):
     assert main(["scan", "--steps", "3", "--lengths", "2"]) == 2
     assert "--lengths: 2 does not divide the 3 steps" in capsys.readouterr().err
+
+
+def test_the_checks_need_no_pytorch_on_a_gpu(no_torch, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with peer.exact("gpu"):
+        assert jax.config.jax_default_matmul_precision == "highest"

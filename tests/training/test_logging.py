@@ -56,7 +56,8 @@ def test_a_line_has_the_means_since_the_last_one_and_the_last_learning_rate(fold
     log = MetricsLog(folder)
     log.rewind(0, [], where(every=3, per_epoch=6))
     given(log, 1, 4.0, 2.0, 3.0)
-    assert log.write(2) is None and len(log.pending) == 2
+    assert log.write(2) is None and log.pending == [] and len(log.unread) == 3
+    assert log.settle(2) is None and len(log.pending) == 2
     record = log.write(3, {"test/all": 0.25})
     log.close()
     expected = {"step": 3, "epoch": 0.5, "stage": "train", "loss": 3.0, "learning_rate": 3.0, "test/all": 0.25}
@@ -74,12 +75,12 @@ def test_many_steps_in_one_call_make_the_same_lines_as_one_by_one(tmp_path):
     for step in range(25):
         given(logs[0], 11 + step, losses[step])
         logs[0].write(10 + step)
-    logs[0].write(35)
+    logs[0].settle(35)
     for begin, end in ((0, 10), (10, 20), (20, 25)):
         rates = np.arange(11 + begin, 11 + end, dtype=np.float32)
         logs[1].add(10 + end, {"learning_rate": rates, "loss": losses[begin:end]})
         logs[1].write(10 + begin)
-    logs[1].write(35)
+    logs[1].settle(35)
     assert logs[0].lines == logs[1].lines
     assert [json.loads(line)["step"] for line in logs[0].lines] == [14, 18, 20, 22, 26, 30, 34]
     assert logs[0].pending == logs[1].pending == [{"learning_rate": 35.0, "loss": float(losses[24])}]
@@ -96,7 +97,7 @@ def test_several_seeds_are_a_mean_and_each_ones_own(tmp_path):
     assert log.amend({"test/few": [0.0, 1.0]})["per_seed"] == record["per_seed"] | {"test/few": [0.0, 1.0]}
     log.add(3, {"loss": np.array([[1.0, np.inf]]), "learning_rate": np.full((1, 2), 0.5)})
     with pytest.raises(FloatingPointError, match=r"not finite at step 3 \(seed 6\)"):
-        log.write(3)
+        log.settle(3)
 
 
 def test_rewinding_cuts_off_later_lines_and_amending_adds_to_the_last(folder):
@@ -135,7 +136,7 @@ def test_a_loss_that_is_not_finite_names_its_step(tmp_path):
     log.rewind(5, [], where())
     given(log, 6, 1.0, float("nan"), 1.0)
     with pytest.raises(FloatingPointError, match="not finite at step 7; try a smaller"):
-        log.write(8)
+        log.settle(8)
 
 
 def test_texts_are_replaced_whole(folder):
@@ -154,9 +155,11 @@ def test_progress_is_a_live_line_on_a_terminal_and_plain_lines_elsewhere():
     record = {"step": 20, "epoch": 0.5, "loss": 1.25, "test/all": 0.5}
     for stream, live in ((Terminal(), True), (io.StringIO(), False)):
         progress = Progress(40, 64, stream)
-        with progress.host(10, 1, compiles=True):
+        with progress.compiling(10):
             pass
-        with progress.host(11, 1, compiles=False):
+        progress.show(record)
+        assert "host" not in stream.getvalue()
+        with progress.host(1):
             pass
         progress.show(record)
         progress.show(record)
@@ -173,5 +176,5 @@ def test_progress_is_a_live_line_on_a_terminal_and_plain_lines_elsewhere():
             "left",
         ):
             assert word in text
-        assert text.count("\n") == (1 if live else 2)
+        assert text.count("\n") == (1 if live else 3)
         assert ("\r" in text) == live

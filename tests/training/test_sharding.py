@@ -1,6 +1,6 @@
 """The same config on one device, on eight forced devices and in two processes: the same losses.
 
-The images lie on the devices; those of the two processes are read by each host, its own share.
+The images lie on the devices; in two processes also: each host reads and makes its own share.
 """
 
 import json
@@ -66,13 +66,14 @@ def test_two_seeds_on_eight_devices_in_float32_start_like_one_on_one_device(tmp_
     assert abs(eight[0, 1] / one[0] - 1) > 1e-3
 
 
-def test_two_processes_are_one_device_and_the_first_writes_the_texts(one_device, tmp_path):
+@pytest.mark.parametrize("on_device", ["yes", "no"])
+def test_two_processes_are_one_device_and_the_first_writes_the_texts(one_device, tmp_path, on_device):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     processes = [
         subprocess.Popen(
-            command(tmp_path / "run", "--config.dtype=float64", "--config.data.on_device=no"),
+            command(tmp_path / "run", "--config.dtype=float64", f"--config.data.on_device={on_device}"),
             cwd=ROOT,
             env=environment(
                 2,
