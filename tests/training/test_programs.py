@@ -121,7 +121,6 @@ def seeds_config(method, **changes):
     [
         ("reslt", {"data__on_device": "yes", "seeds_by": "unroll"}),
         ("reslt", {"data__on_device": "yes", "seeds_by": "vmap", "steps_per_call": 2}),
-        ("three", {"data__on_device": "yes", "seeds_by": "vmap"}),
         ("three", {"data__on_device": "no", "seeds_by": "unroll"}),
     ],
 )
