@@ -14,7 +14,7 @@ KNOWN = ((0, 10, 0), (0, 10, 99))
 
 
 def prepare_cpu() -> None:
-    """Sets the flags, where the devices will be CPUs: twice as fast in training a ResNet-32."""
+    """Sets the flags, where the devices will be CPUs: 1.4x and again 1.3x in training a ResNet-32."""
     platforms, own = os.environ.get("JAX_PLATFORMS", ""), os.environ.get("XLA_FLAGS", "")
     if platforms not in ("", "cpu") or _has_accelerator():
         return

@@ -1,7 +1,5 @@
 """The data on the device, many steps a call, several seeds: the same records, pixels, losses and files as without."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +22,7 @@ from ltjax.training.programs import call_length, calls, resident_program
 from ltjax.training.seeds import over_seeds, stack_seeds
 from ltjax.training.state import create_state
 from tests.training import toy
-from tests.training.test_loop import stop_at
+from tests.training.test_loop import lines, stop_at
 
 
 @pytest.fixture(autouse=True)
@@ -32,10 +30,6 @@ def toys(monkeypatch):
     monkeypatch.setattr(loop, "build", toy.build)
     monkeypatch.setitem(loop.METHODS, "three", toy.three_stages)
     monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
-
-
-def lines(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
 def losses(workdir):
