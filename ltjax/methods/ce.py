@@ -4,7 +4,7 @@ from typing import Any
 
 from ltjax.data import Data
 from ltjax.losses import cross_entropy
-from ltjax.methods.common import build_network, classify, configured_sampler, dtypes, evaluate_network, fresh
+from ltjax.methods.common import build_network, classify, configured_sampler, dtypes, fresh, predicts, rates
 from ltjax.methods.stage import Stage
 from ltjax.models import LinearHead
 
@@ -20,7 +20,8 @@ def cross_entropy_method(config: Any, data: Data) -> list[Stage]:
             optimizer=config.optimizer,
             streams={"image": configured_sampler(config)},
             init=fresh(network, data),
-            objective=classify("image", cross_entropy),
-            predict=lambda variables, images: evaluate_network(network, variables, images).logits,
+            objective=classify("image", cross_entropy, config=config),
+            predict=predicts(network),
+            rates=rates(config),
         )
     ]

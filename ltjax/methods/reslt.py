@@ -14,9 +14,18 @@ import numpy as np
 
 from ltjax.class_counts import branch_masks
 from ltjax.data import Data
-from ltjax.errors import InputError
 from ltjax.losses import reslt_terms
-from ltjax.methods.common import accuracy, build_network, configured_sampler, dtypes, evaluate_network, fresh
+from ltjax.methods.common import (
+    Rules,
+    accuracy,
+    build_network,
+    checked,
+    configured_sampler,
+    dtypes,
+    evaluate_network,
+    fresh,
+    rates,
+)
 from ltjax.methods.stage import Outcome, Stage, Term
 from ltjax.models import ResLTHead
 
@@ -26,7 +35,7 @@ FORMS = ("bn", "conv")
 
 def reslt(config: Any, data: Data) -> list[Stage]:
     """One stage; groups, alpha and the head's form are config.reslt."""
-    settings = checked(config, data)
+    settings = checked(config, "reslt", lambda settings: rules(settings, data.num_classes))
     masks = groups(settings, data.class_counts)
     head = ResLTHead(data.num_classes, branches=len(masks), form=settings.head, **dtypes(config))
     network = build_network(config, data, head)
@@ -55,6 +64,7 @@ def reslt(config: Any, data: Data) -> list[Stage]:
             streams={"image": configured_sampler(config)},
             init=fresh(network, data),
             objective=objective,
+            rates=rates(config),
             predict=lambda variables, images: jnp.sum(evaluate_network(network, variables, images).logits, 0),
         )
     ]
@@ -74,32 +84,23 @@ def groups(settings: Any, class_counts: np.ndarray) -> np.ndarray:
     return branch_masks(class_counts, num_groups=settings.groups, boundaries=boundaries)
 
 
-def checked(config: Any, data: Data) -> Any:
-    """config.reslt, or one line that says what is wrong in it."""
-    if "reslt" not in config:
-        raise InputError(
-            "config.reslt is missing: config.method=reslt needs its settings; start from a configs/*_reslt.py"
-        )
-    settings = config.reslt
-    rules = {
+def rules(settings: Any, num_classes: int) -> Rules:
+    boundaries = list(settings.boundaries)
+    return {
         "alpha": (0 <= settings.alpha <= 1, "a number in [0, 1]"),
-        "groups": (2 <= settings.groups <= min(5, data.num_classes), "2 to 5, and at most the number of classes"),
+        "groups": (2 <= settings.groups <= min(5, num_classes), "2 to 5, and at most the number of classes"),
         "head": (settings.head in FORMS, f"one of {', '.join(FORMS)}"),
         "divisor": (settings.divisor in DIVISORS, f"one of {', '.join(DIVISORS)}"),
         "probability_epsilon": (0 <= settings.probability_epsilon < 1, "a number in [0, 1)"),
         "fusion_epsilon": (0 <= settings.fusion_epsilon < 1, "a number in [0, 1)"),
         "boundaries": (
-            not settings.boundaries
+            not boundaries
             or (
-                len(settings.boundaries) == settings.groups - 1
-                and list(settings.boundaries) == sorted(set(settings.boundaries))
-                and settings.boundaries[0] >= 1
-                and settings.boundaries[-1] < data.num_classes
+                len(boundaries) == settings.groups - 1
+                and boundaries == sorted(set(boundaries))
+                and boundaries[0] >= 1
+                and boundaries[-1] < num_classes
             ),
-            f"() or config.reslt.groups - 1 = {settings.groups - 1} rising positions in [1, {data.num_classes})",
+            f"() or config.reslt.groups - 1 = {settings.groups - 1} rising positions in [1, {num_classes})",
         ),
     }
-    for key, (possible, allowed) in rules.items():
-        if not possible:
-            raise InputError(f"config.reslt.{key}: impossible value {settings[key]!r}; allowed: {allowed}")
-    return settings

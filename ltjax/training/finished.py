@@ -36,7 +36,7 @@ def read_config(workdir: str, key: str = "--run") -> Any:
         config = config_dict.ConfigDict(json.loads(path.read_text()))
     except ValueError:
         raise InputError(f"{path}: is no JSON; the run cannot be read") from None
-    if "num_seeds" not in config:
+    if "init_from" not in config:
         raise InputError(f"{path}: was written by an earlier ltjax, whose runs this one does not open; train it again")
     return config
 

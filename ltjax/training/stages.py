@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from ltjax.data import Data
+from ltjax.data import Data, Source
 from ltjax.methods.stage import Previous, Stage, Start, Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.checkpoint import Checkpoints, abstract
@@ -135,9 +135,9 @@ def _features(run: Run, index: int) -> Any:
     """The loop's one service to a stage's init: features by the network of the stage before (or its own)."""
     network = run.stages[max(index - 1, 0)].network
 
-    def features(variables: Tree, records: np.ndarray) -> np.ndarray:
+    def features(variables: Tree, records: np.ndarray, source: Source = run.data.train) -> np.ndarray:
         size = run.config.evaluation.batch_size
-        return extract_features(network, variables, run.data.train, np.asarray(records), size, run.mesh)
+        return extract_features(network, variables, source, np.asarray(records), size, run.mesh)
 
     return features
 
