@@ -37,7 +37,7 @@ def base(method: str) -> ConfigDict:
                 "profile": "exp",  # exp or step
                 "selection_seed": 0,  # which images the long-tailed set keeps
                 "validation_fraction": 0.0,  # > 0: hold out this part of train, evaluate on it and not on test
-                "sampler": "instance_balanced",  # or class_balanced
+                "sampler": "instance_balanced",  # how training images are drawn: a name of ltjax.data.sampling.SAMPLERS
                 "augment": "none",
                 "workers": 0,  # data processes, of all seeds together; 0 = a thread of this process
                 "on_device": "auto",  # yes: all images lie on the device as uint8; auto: if in memory and they fit; no

@@ -33,7 +33,9 @@ def evaluate_network(network: models.Network, variables: Tree, images: jax.Array
 
 
 def configured_sampler(config: Any) -> Sampler:
-    return choose(SAMPLERS, config.data.sampler, "config.data.sampler")()
+    """The sampler that config.data.sampler names, for config.epochs and config.batch_size."""
+    make = choose(SAMPLERS, config.data.sampler, "config.data.sampler")
+    return make(epochs=config.epochs, batch_size=config.batch_size)
 
 
 def fresh(network: Any, data: Data) -> Callable[[jax.Array, Previous | None, Features], Start]:
