@@ -3,10 +3,13 @@
 Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018, section 2; one share a batch, as in their code.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from ltjax.methods.stage import Term
 
 
 class Mixed(NamedTuple):
@@ -57,3 +60,19 @@ def _share(key: jax.Array, alpha: float) -> jax.Array:
     if alpha == 1:  # Beta(1, 1) is uniform, without the rejection loops of a gamma variate
         return jax.random.uniform(key)
     return jax.random.beta(key, alpha, alpha)
+
+
+def blend(terms_a: Mapping[str, Term], terms_b: Mapping[str, Term], lam: jax.Array) -> dict[str, Term]:
+    """The objective's terms for a mixed batch: those for the labels a in the share ``lam``, those for b in the rest.
+
+    Each term is reduced by its own weights first, so that a term over few of the labels stays a mean over these.
+
+    Example:
+      >>> ones, fives = Term(jnp.ones(3)), Term(jnp.full(3, 5.0), jnp.array([1.0, 0.0, 0.0]))
+      >>> float(blend({"x": ones}, {"x": fives}, jnp.float32(0.75))["x"].mean())
+      2.0
+    """
+    return {
+        name: Term(lam * term.mean() + (1 - lam) * terms_b[name].mean(), None, term.scale)
+        for name, term in terms_a.items()
+    }
