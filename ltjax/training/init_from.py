@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from etils import epath
 from flax import traverse_util
 
 from ltjax.data import Data
@@ -26,13 +27,16 @@ def check_source(config: Any) -> None:
     )
 
 
-def from_run(config: Any, data: Data, stage: Stage) -> Previous:
+def open_source(config: Any, data: Data, stage: Stage, workdir: epath.Path) -> Previous | None:
     """The end of the run config.init_from, as what stood before the stage ``stage``, whose network it must fit.
 
+    None without that setting, and when the workdir's first stage has it already: the other run may be gone by then.
+
     Raises:
-      InputError: no finished run, other training images, other seeds or another network.
+      InputError: other training images, other seeds or another network.
     """
-    check_source(config)
+    if not config.init_from or (workdir / "checkpoints" / stage.name / "0").exists():
+        return None
     where = f"config.init_from={config.init_from}"
     source = open_finished(config.init_from, {"data.dir": config.data.dir}, "config.init_from")
     if source.data.fingerprint != data.fingerprint:

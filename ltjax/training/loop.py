@@ -11,7 +11,7 @@ from ltjax.methods.stage import Previous, Stage, Tree
 from ltjax.training.checkpoint import Checkpoints, checkpoints
 from ltjax.training.evaluation import Evaluator, Summary
 from ltjax.training.gradients import frequent_classes, make_distortion
-from ltjax.training.init_from import check_source, from_run
+from ltjax.training.init_from import check_source, open_source
 from ltjax.training.interrupt import Interrupt, Interrupted
 from ltjax.training.logging import Lines, MetricsLog, Record, write_atomically
 from ltjax.training.placement import place
@@ -46,6 +46,7 @@ def train(config: Any, workdir: str) -> Record:
         return finished
     check_source(config)
     data, stages, mesh, fingerprint = prepare(config)
+    source = open_source(config, data, stages[0], folder)
     if jax.process_index() == 0:
         write_atomically(folder / "config.json", to_json(config))
     total = sum(stage_steps(stage, config, data) for stage in stages)
@@ -54,7 +55,7 @@ def train(config: Any, workdir: str) -> Record:
         progress = Progress(total, config.batch_size * config.num_seeds)
         placed, why = place(config, data, mesh)
         progress.say(why)
-        run = Run(config, data, stages, folder, mesh, fingerprint, log, progress, interrupt, began, placed)
+        run = Run(config, data, stages, folder, mesh, fingerprint, log, progress, interrupt, began, placed, source)
         try:
             return _run_stages(run)
         finally:
@@ -64,7 +65,7 @@ def train(config: Any, workdir: str) -> Record:
 
 def _run_stages(run: Run) -> Record:
     """Every stage in turn: a finished one is only read, the current one goes on, the others start."""
-    previous, offset, before = _before_first(run), 0, 0.0
+    previous, offset, before = run.source, 0, 0.0
     evaluators = [make_evaluator(run.config, run.data, stage, run.mesh) for stage in run.stages]
     for index, stage in enumerate(run.stages):
         with checkpoints(checkpoint_folder(run, stage), run.config.checkpoint.keep) as saved:
@@ -79,14 +80,6 @@ def _run_stages(run: Run) -> Record:
         offset += stage_steps(stage, run.config, run.data)
     assert previous is not None
     return _finish(run, previous.variables, evaluators[-1], offset, before)
-
-
-def _before_first(run: Run) -> Previous | None:
-    """What stands before the first stage: nothing, or the end of the run config.init_from, read once."""
-    first = run.stages[0]
-    if not run.config.init_from or (checkpoint_folder(run, first) / "0").exists():
-        return None
-    return from_run(run.config, run.data, first)
 
 
 def _train_stage(

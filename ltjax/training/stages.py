@@ -37,6 +37,7 @@ class Run(NamedTuple):
     interrupt: Interrupt
     began: float  # time.monotonic() at the start of this process
     placed: Placed | None  # the images on the device
+    source: Previous | None = None  # the end of the run config.init_from, until the first stage has it
 
 
 class Current(NamedTuple):

@@ -105,4 +105,3 @@ def test_a_run_logs_it_every_so_many_steps_and_trains_the_same(on_device, tmp_pa
     lines = [json.loads(line) for line in (tmp_path / "seen" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "gradient/norm" in line] == [4, 6, 10]  # of steps 3, 6, 9 of 10
     assert all(-1 <= line["gradient/cosine_rare"] <= 1 for line in lines if "gradient/cosine_rare" in line)
-
