@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ltjax.data import Data
+from ltjax.methods.bbn import bbn
+from ltjax.methods.causal_norm import causal_norm
 from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.focal import class_balanced_focal, focal
 from ltjax.methods.logit_adjustment import balanced_softmax, logit_adjustment
 from ltjax.methods.reslt import reslt
 from ltjax.methods.reweighting import class_balanced_ce, cost_sensitive, deferred_resampling, deferred_reweighting
+from ltjax.methods.ride import ride
 from ltjax.methods.stage import Stage
 
 METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
@@ -20,6 +23,9 @@ METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
     "cost_sensitive": cost_sensitive,
     "ce_drw": deferred_reweighting,
     "ce_drs": deferred_resampling,
+    "bbn": bbn,
+    "causal_norm": causal_norm,
+    "ride": ride,
     "balanced_softmax": balanced_softmax,
     "logit_adjustment": logit_adjustment,
 }
