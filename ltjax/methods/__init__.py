@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ltjax.data import Data
+from ltjax.methods.asynchronous import asynchronous
 from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.focal import class_balanced_focal, focal
 from ltjax.methods.ldam import ldam, ldam_drw
@@ -25,4 +26,5 @@ METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
     "ce_drs": deferred_resampling,
     "balanced_softmax": balanced_softmax,
     "logit_adjustment": logit_adjustment,
+    "asynchronous": asynchronous,
 }
