@@ -5,7 +5,12 @@ from typing import Any
 
 from ltjax.data import Data
 from ltjax.methods.ce import cross_entropy_method
+from ltjax.methods.decoupling import decoupling
 from ltjax.methods.reslt import reslt
 from ltjax.methods.stage import Stage
 
-METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {"ce": cross_entropy_method, "reslt": reslt}
+METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
+    "ce": cross_entropy_method,
+    "decoupling": decoupling,
+    "reslt": reslt,
+}

@@ -8,6 +8,7 @@ import flax.linen as nn
 from ltjax.models.heads import LinearHead, ResLTHead
 from ltjax.models.network import Network, Outputs
 from ltjax.models.norm import BatchNorm
+from ltjax.models.rebalanced_heads import MeanHead, TauHead
 from ltjax.models.resnet import ResNet
 from ltjax.models.resnet_cifar import ResNetCifar
 
@@ -23,4 +24,15 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     },
 }
 
-__all__ = ["BACKBONES", "BatchNorm", "LinearHead", "Network", "Outputs", "ResLTHead", "ResNet", "ResNetCifar"]
+__all__ = [
+    "BACKBONES",
+    "BatchNorm",
+    "LinearHead",
+    "MeanHead",
+    "Network",
+    "Outputs",
+    "ResLTHead",
+    "ResNet",
+    "ResNetCifar",
+    "TauHead",
+]

@@ -130,7 +130,7 @@ class ResLTHead(nn.Module):
         return jnp.moveaxis(x.reshape(-1, self.branches, size), 1, 0)
 
 
-def rescaled_logits(features: jax.Array, kernel: jax.Array, gamma: float) -> jax.Array:
+def rescaled_logits(features: jax.Array, kernel: jax.Array, gamma: float | jax.Array) -> jax.Array:
     """features [..., d] times the columns of kernel [d, C], each divided by its norm to the power gamma; no bias.
 
     Example:
