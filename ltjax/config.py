@@ -39,6 +39,7 @@ RULES: dict[str, Rule] = {
     "data.source": _one_of("auto", "npz", "python", "tfds"),
     "data.selection_seed": (lambda v: 0 <= v < 2**32, "an integer in [0, 2**32)"),
     "data.validation_fraction": _fraction,
+    "data.validation_use": _one_of("evaluate", "choose"),
     "data.workers": _at_least_0,
     "data.on_device": _one_of("auto", "yes", "no"),
     "optimizer.learning_rate": (lambda v: 0 < v < math.inf, "a finite number > 0"),
