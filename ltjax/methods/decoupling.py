@@ -12,29 +12,38 @@ from ltjax.data import Data
 from ltjax.errors import did_you_mean
 from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.common import Rules, checked
-from ltjax.methods.second_stages import SECOND_STAGES
+from ltjax.methods.second_stages import PARTS, SECOND_STAGES, part
 from ltjax.methods.stage import Stage
 
-NO_SECOND_STAGE = "joint"
+ONE_STAGE = "joint"  # representation and classifier trained jointly, and that is all
 
 
 def decoupling(config: Any, data: Data) -> list[Stage]:
     """Representation first, classifier second; config.decoupling says which classifier."""
     settings = checked(config, "decoupling", rules)
-    first = dataclasses.replace(cross_entropy_method(config, data)[0], name="representation")
-    if settings.second_stage == NO_SECOND_STAGE:
+    (joint,) = cross_entropy_method(config, data)
+    trainable = part(settings.representation, joint.network, data)
+    first = dataclasses.replace(joint, name="representation", trainable=trainable)
+    if settings.second_stage == ONE_STAGE:
         return [first]
     return [first, SECOND_STAGES[settings.second_stage](config, data)]
 
 
 def rules(settings: Any) -> Rules:
-    stages = (*SECOND_STAGES, NO_SECOND_STAGE)
+    retrains = settings.second_stage == "crt"
     return {
-        "second_stage": _one_of(settings.second_stage, stages),
-        "tau_from": _one_of(settings.tau_from, ("train", "value")),
+        "second_stage": _one_of(settings.second_stage, (*SECOND_STAGES, ONE_STAGE)),
+        "representation": _one_of(settings.representation, PARTS[1:]),
+        "norm": _one_of(settings.norm, ("auto", "frozen", "batch")),
+        "images_per_class": (settings.images_per_class >= 1, "an integer >= 1"),
+        "retrain": _one_of(settings.retrain, PARTS if retrains else PARTS[:1]),
+        "tau_from": _one_of(settings.tau_from, ("auto", "train", "validation", "learned", "value")),
         "tau": (0 <= settings.tau < float("inf"), "a finite number >= 0"),
         "ncm_features": _one_of(settings.ncm_features, ("raw", "l2", "centered_l2")),
         "ncm_metric": _one_of(settings.ncm_metric, ("cosine", "euclidean", "dot")),
+        "mlp_layers": (2 <= settings.mlp_layers <= 9, "2 to 9; the paper has 2 and 3"),
+        "mlp_hidden": (settings.mlp_hidden >= 1, "an integer >= 1"),
+        "cosine_scale": (0 < settings.cosine_scale < float("inf"), "a finite number > 0"),
     }
 
 
