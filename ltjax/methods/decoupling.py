@@ -30,13 +30,13 @@ def decoupling(config: Any, data: Data) -> list[Stage]:
 
 
 def rules(settings: Any) -> Rules:
-    retrains = settings.second_stage == "crt"
+    parts = PARTS if settings.second_stage == "crt" else PARTS[:1]  # all others leave the representation as it is
     return {
         "second_stage": _one_of(settings.second_stage, (*SECOND_STAGES, ONE_STAGE)),
         "representation": _one_of(settings.representation, PARTS[1:]),
         "norm": _one_of(settings.norm, ("auto", "frozen", "batch")),
         "images_per_class": (settings.images_per_class >= 1, "an integer >= 1"),
-        "retrain": _one_of(settings.retrain, PARTS if retrains else PARTS[:1]),
+        "retrain": _one_of(settings.retrain, parts),
         "tau_from": _one_of(settings.tau_from, ("auto", "train", "validation", "learned", "value")),
         "tau": (0 <= settings.tau < float("inf"), "a finite number >= 0"),
         "ncm_features": _one_of(settings.ncm_features, ("raw", "l2", "centered_l2")),

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 
 from ltjax.classifiers import class_means, ncm_transform
 from ltjax.data import Data, Source
@@ -54,7 +53,7 @@ def cosine(config: Any, data: Data) -> Stage:
 
 
 def tau_normalized(config: Any, data: Data) -> Stage:
-    """Eq. 3: every class's weights divided by their norm to the power tau, which is chosen on a grid, given or trained."""
+    """Eq. 3: every class's weights divided by their norm to the power tau: chosen on a grid, given, or trained."""
     settings = config.decoupling
     network = build_network(config, data, TauHead(data.num_classes, **dtypes(config)))
     said = {"report": lambda variables: {"tau": float(variables["params"]["head"]["tau"])}}
@@ -183,12 +182,16 @@ def part(name: str, network: Any, data: Data) -> tuple[str, ...]:
     if name in ("classifier", "all"):
         return ("head",) if name == "classifier" else ()
     shapes = jax.eval_shape(initialise(network, data), jax.random.key(0))
-    blocks = [
-        (int(match[1]), int(match[2]), f"backbone/{match[0]}")
-        for path in traverse_util.flatten_dict(shapes["params"]["backbone"])
-        if (match := re.fullmatch(r"stage(\d+)_block(\d+)", path[0]))
-    ]
+    blocks = {
+        (int(match[1]), int(match[2])): f"backbone/{match[0]}"
+        for child in shapes["params"]["backbone"]
+        if (match := re.fullmatch(r"stage(\d+)_block(\d+)", child))
+    }
     if not blocks:
-        raise InputError(f"config.decoupling: this backbone has no residual blocks, so no {name}; take classifier or all")
+        raise InputError(
+            f"config.decoupling: '{name}' is a part of ResNets, and this backbone has no residual blocks; take "
+            "classifier or all"
+        )
     last = max(blocks)
-    return ("head", *sorted({block[2] for block in blocks if block == last or name == "last_stage" and block[0] == last[0]}))
+    parts = [path for at, path in blocks.items() if at == last or (name == "last_stage" and at[0] == last[0])]
+    return ("head", *parts)
