@@ -9,6 +9,7 @@ from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.focal import class_balanced_focal, focal
 from ltjax.methods.ldam import ldam, ldam_drw
 from ltjax.methods.logit_adjustment import balanced_softmax, logit_adjustment
+from ltjax.methods.decoupling import decoupling
 from ltjax.methods.reslt import reslt
 from ltjax.methods.reweighting import class_balanced_ce, cost_sensitive, deferred_resampling, deferred_reweighting
 from ltjax.methods.stage import Stage
@@ -27,4 +28,6 @@ METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
     "balanced_softmax": balanced_softmax,
     "logit_adjustment": logit_adjustment,
     "asynchronous": asynchronous,
+    "decoupling": decoupling,
+    "reslt": reslt,
 }
