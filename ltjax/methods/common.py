@@ -62,7 +62,9 @@ def predicts(network: Any) -> Predict:
 
 
 def configured_sampler(config: Any) -> Sampler:
-    return choose(SAMPLERS, config.data.sampler, "config.data.sampler")()
+    """The sampler that config.data.sampler names, for config.epochs and config.batch_size."""
+    make = choose(SAMPLERS, config.data.sampler, "config.data.sampler")
+    return make(epochs=config.epochs, batch_size=config.batch_size)
 
 
 def rates(config: Any) -> dict[str, float]:

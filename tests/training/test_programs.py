@@ -47,7 +47,7 @@ def arrays(workdir, stage, step):
 def test_the_device_draws_the_hosts_records_and_pixels(name, transform):
     images = np.random.RandomState(0).randint(0, 256, (23, 8, 8, 3)).astype(np.uint8)
     source = array_source(images, np.arange(23) % 4, np.arange(23))
-    sampler = SAMPLERS[name]()
+    sampler = SAMPLERS[name](epochs=5, batch_size=4)
     samplers = {"image": sampler, "other": sampler}
     tables = {stream: sampler.tables(source.labels, 4) for stream in samplers}
     host = train_batches(
