@@ -38,6 +38,7 @@ class Context(NamedTuple):
     key: jax.Array  # a fresh random key for this step
     frozen: Tree  # what `init` gave to stand still: a teacher, class means
     extras: dict[str, Tree]  # running things that are no parameters (EMA, means)
+    learning_rate: jax.Array | float = 0.0  # of this step, before the factors of Stage.rates
 
 
 class Outcome(NamedTuple):
