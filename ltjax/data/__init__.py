@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ltjax.data.cifar import cifar10, cifar100
+from ltjax.data.holdout import hold_out
 from ltjax.data.mnist import mnist5k
 from ltjax.data.sources import Data, Source
 from ltjax.data.transforms import TRANSFORMS
 from ltjax.errors import choose
 
-__all__ = ["DATASETS", "Data", "Source", "build"]
+__all__ = ["DATASETS", "Data", "Source", "build", "hold_out"]
 
 DATASETS: dict[str, Callable[[Any], Data]] = {"mnist5k": mnist5k, "cifar10": cifar10, "cifar100": cifar100}
 

@@ -5,7 +5,21 @@ from typing import Any
 
 from ltjax.data import Data
 from ltjax.methods.ce import cross_entropy_method
+from ltjax.methods.focal import class_balanced_focal, focal
+from ltjax.methods.logit_adjustment import balanced_softmax, logit_adjustment
 from ltjax.methods.reslt import reslt
+from ltjax.methods.reweighting import class_balanced_ce, cost_sensitive, deferred_resampling, deferred_reweighting
 from ltjax.methods.stage import Stage
 
-METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {"ce": cross_entropy_method, "reslt": reslt}
+METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
+    "ce": cross_entropy_method,
+    "reslt": reslt,
+    "focal": focal,
+    "cb_ce": class_balanced_ce,
+    "cb_focal": class_balanced_focal,
+    "cost_sensitive": cost_sensitive,
+    "ce_drw": deferred_reweighting,
+    "ce_drs": deferred_resampling,
+    "balanced_softmax": balanced_softmax,
+    "logit_adjustment": logit_adjustment,
+}

@@ -31,7 +31,7 @@ def records(sampler, tables, epoch, offset, seed=0, stream=IMAGE):
 @pytest.mark.parametrize("size", SIZES)
 def test_jit_draws_the_records_of_the_host(name, size):
     labels = long_tailed_labels(size, min(size, 100))
-    sampler = SAMPLERS[name]()
+    sampler = SAMPLERS[name](epochs=5, batch_size=8)
     tables = sampler.tables(labels, min(size, 100))
     traced = jax.jit(lambda tables, seed, epoch, offset: sampler.draw(tables, seed, IMAGE, epoch, offset, DEVICE))
     starts = [0, max(size - 64, 0), 2 * size, 5 * size + 3]  # inside an epoch, over its end, in later laps
@@ -46,7 +46,7 @@ def test_jit_draws_the_records_of_the_host(name, size):
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_records_are_the_same_with_64_bit_types(name):
-    sampler = SAMPLERS[name]()
+    sampler = SAMPLERS[name](epochs=5, batch_size=8)
     tables = sampler.tables(long_tailed_labels(1000, 10), 10)
     with jax.enable_x64(True):
         traced = jax.jit(lambda tables, epoch, offset: sampler.draw(tables, 1, IMAGE, epoch, offset, DEVICE))
@@ -57,7 +57,7 @@ def test_records_are_the_same_with_64_bit_types(name):
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_tables_may_differ_under_vmap(name):
     """Many seeds in one program: tables, seeds and records have a leading axis."""
-    sampler = SAMPLERS[name]()
+    sampler = SAMPLERS[name](epochs=5, batch_size=8)
     sets = [sampler.tables(long_tailed_labels(size, 10), 10) for size in (300, 300, 300)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *sets)
     draw = jax.jit(jax.vmap(lambda tables, seed: sampler.draw(tables, seed, IMAGE, 3, jnp.arange(64), DEVICE)))
@@ -67,7 +67,7 @@ def test_tables_may_differ_under_vmap(name):
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_a_record_depends_on_its_position_alone(name):
-    sampler = SAMPLERS[name]()
+    sampler = SAMPLERS[name](epochs=5, batch_size=8)
     tables = sampler.tables(long_tailed_labels(1000, 10), 10)
     whole = records(sampler, tables, 4, np.arange(1000))
     for offset in (0, 17, 999):
@@ -79,7 +79,7 @@ def test_a_record_depends_on_its_position_alone(name):
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_seeds_streams_and_epochs_differ(name):
-    sampler = SAMPLERS[name]()
+    sampler = SAMPLERS[name](epochs=5, batch_size=8)
     tables = sampler.tables(long_tailed_labels(12406, 10), 10)
     offset = np.arange(1000)
     drawn = [
@@ -192,11 +192,11 @@ GOLDEN = {
 def test_golden_order(name):
     """The first 16 records of a set like CIFAR-10-LT. A change here silently changes every run that resumes."""
     labels = np.repeat(np.arange(10), [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50])
-    sampler = SAMPLERS[name]()
+    sampler = SAMPLERS[name](epochs=5, batch_size=8)
     drawn = records(sampler, sampler.tables(labels, 10), 3, np.arange(16), seed=42)
     assert " ".join(map(str, drawn)) == GOLDEN[name]
 
 
 def test_every_sampler_has_a_golden_order_and_its_own_name():
     assert set(GOLDEN) == set(SAMPLERS)
-    assert all(make().name == name for name, make in SAMPLERS.items())
+    assert all(make(epochs=5, batch_size=8).name == name for name, make in SAMPLERS.items())
