@@ -7,6 +7,7 @@ from ltjax.data import Data
 from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.focal import class_balanced_focal, focal
 from ltjax.methods.logit_adjustment import balanced_softmax, logit_adjustment
+from ltjax.methods.metric_learning import lifted, proxy, range_method, triplet
 from ltjax.methods.reslt import reslt
 from ltjax.methods.reweighting import class_balanced_ce, cost_sensitive, deferred_resampling, deferred_reweighting
 from ltjax.methods.stage import Stage
@@ -22,4 +23,8 @@ METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
     "ce_drs": deferred_resampling,
     "balanced_softmax": balanced_softmax,
     "logit_adjustment": logit_adjustment,
+    "lifted": lifted,
+    "range": range_method,
+    "triplet": triplet,
+    "proxy": proxy,
 }

@@ -177,9 +177,8 @@ def _seeds_section(results: dict[str, Any]) -> str:
 def _views_section(results: dict[str, Any]) -> str:
     """Accuracy by group of every view (one branch alone, another fusion), below that of the result itself."""
     keys = ("all", *GROUPS)
-    deviations = results.get("std", {})
-    rows = [("the result", results["accuracy"], deviations.get("accuracy", {}))]
-    rows += [(name, view, deviations.get("views", {}).get(name, {})) for name, view in results["views"].items()]
+    rows = [("the result", results["accuracy"], _deviations(results)["accuracy"])]
+    rows += [(name, view["accuracy"], view.get("std", {})) for name, view in results["views"].items()]
     table = [[name, *(percent(own.get(key), spread.get(key)) for key in keys)] for name, own, spread in rows]
     return f"## Other readings of the network\n\n{markdown_table(['accuracy (%)', *keys], table)}"
 

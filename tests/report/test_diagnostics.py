@@ -103,7 +103,7 @@ def text_of(folder, results):
 
 
 def views_of(results, names):
-    return {name: dict(results["accuracy"]) | {"all": 0.1 * (i + 1)} for i, name in enumerate(names)}
+    return {name: {"accuracy": results["accuracy"] | {"all": 0.1 * (i + 1)}} for i, name in enumerate(names)}
 
 
 def table_under(text, header):
@@ -131,7 +131,7 @@ def test_views_are_a_table_below_the_result(tmp_path):
 def test_views_of_several_seeds_have_deviations(tmp_path):
     results = results_of_seeds(COUNTS, 2)
     results["views"] = views_of(results, ["first branch"])
-    results["std"]["views"] = {"first branch": {"all": 0.012, "many": math.nan}}
+    results["views"]["first branch"]["std"] = {"all": 0.012, "many": math.nan, "few": None}
     text = text_of(tmp_path, results)
     branch = table_under(text, "## Other readings of the network")[2]
     assert "10.0 ± 1.2" in branch and branch.count("±") == 1
