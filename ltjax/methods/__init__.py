@@ -10,6 +10,7 @@ from ltjax.methods.focal import class_balanced_focal, focal
 from ltjax.methods.ldam import ldam, ldam_drw
 from ltjax.methods.logit_adjustment import balanced_softmax, logit_adjustment
 from ltjax.methods.decoupling import decoupling
+from ltjax.methods.metric_learning import lifted, proxy, range_method, triplet
 from ltjax.methods.reslt import reslt
 from ltjax.methods.reweighting import class_balanced_ce, cost_sensitive, deferred_resampling, deferred_reweighting
 from ltjax.methods.stage import Stage
@@ -30,4 +31,8 @@ METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
     "asynchronous": asynchronous,
     "decoupling": decoupling,
     "reslt": reslt,
+    "lifted": lifted,
+    "range": range_method,
+    "triplet": triplet,
+    "proxy": proxy,
 }
