@@ -77,9 +77,9 @@ def configured_sampler(config: Any) -> Sampler:
     return make(epochs=config.epochs, batch_size=config.batch_size)
 
 
-def rates(config: Any) -> dict[str, float]:
+def rates(config: Any, optimizer: str = "optimizer") -> dict[str, float]:
     """The learning rates by parameter group, for Stage.rates."""
-    factor = config.optimizer.backbone_rate
+    factor = config[optimizer].backbone_rate
     return {} if factor == 1 else {"backbone": factor}
 
 

@@ -31,7 +31,7 @@ def class_balanced_focal(config: Any, data: Data) -> list[Stage]:
     """
     settings = checked(config, "baseline", lambda own: gamma_rule(own) | beta_rule(own))
     start = -math.log(max(data.num_classes - 1, 1))
-    head = LinearHead(data.num_classes, **dtypes(config))
+    head = LinearHead(data.num_classes, bias_init_value=start, **dtypes(config))
     weights = jnp.asarray(effective_number_weights(data.class_counts, settings.beta))
 
     def loss(logits, labels):

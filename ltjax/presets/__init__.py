@@ -14,6 +14,8 @@ from ml_collections.config_dict import ConfigDict
 
 from ltjax.errors import InputError, choose, did_you_mean
 from ltjax.presets import baselines, reslt
+from ltjax.presets import asynchronous, reslt
+from ltjax.presets import decoupling, reslt
 from ltjax.presets.datasets import DATASETS
 from ltjax.presets.family import Family, setting
 from ltjax.presets.settings import base
@@ -25,6 +27,9 @@ FAMILIES: dict[str, Family] = {
     "ce": Family(),
     "reslt": reslt.FAMILY,
     "baselines": baselines.FAMILY,
+    "asynchronous": asynchronous.FAMILY,
+    "decoupling": decoupling.FAMILY,
+    "reslt": reslt.FAMILY,
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from ml_collections.config_dict import ConfigDict
 
+from ltjax.presets import baselines_metric
 from ltjax.presets.family import Family
 
 # Without a name behind the colon: the strongest one-stage baseline of the CIFAR tables.
@@ -34,6 +35,10 @@ BASELINES: dict[str, Callable[[ConfigDict, str], None]] = {
     "ce_drs": plain(deferred_part=DEFERRED_PART),
     "balanced_softmax": plain(),
     "logit_adjustment": plain(tau=1.0),
+    "lifted": baselines_metric.lifted,
+    "range": baselines_metric.range,
+    "triplet": baselines_metric.triplet,
+    "proxy": baselines_metric.proxy,
 }
 
 

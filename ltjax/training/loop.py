@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ from ltjax.training.results import (
     evaluation_arrays,
     make_evaluator,
     results_over_seeds,
+    stage_reports,
     summarize_seeds,
     write_results,
 )
@@ -170,7 +172,10 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
     counters = evaluator(variables, run.data.test, run.placed and run.placed.test)
     summaries, arrays = summarize_seeds(config, run.data, counters), evaluation_arrays(counters, variables["params"])
     views = _views(run, variables)
-    run.progress.show(run.log.amend(_tests(run, summaries)))
+    reports = stage_reports(config, run.stages[-1], variables)
+    run.progress.show(run.log.amend(_tests(run, summaries) | _by_name("report", reports)))
+    for name in reports[0]:
+        run.progress.say(f"{name}: {', '.join(f'{one[name]:.4g}' for one in reports)}")
     record = describe(config, run.data, variables["params"]) | {
         "epochs": sum(stage.epochs for stage in run.stages),
         "step": step,
@@ -178,7 +183,7 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
         "wall_time_s": round(before + time.monotonic() - run.began, 1),
         "data_on_device": run.placed is not None,
         **run.progress.clock.total(),
-        **results_over_seeds(config, summaries, _last_epoch_loss(run)),
+        **results_over_seeds(config, summaries, _last_epoch_loss(run), reports),
         **({"views": views} if views else {}),
     }
     if jax.process_index() == 0:
@@ -207,9 +212,13 @@ def _test(run: Run, evaluator: Evaluator, state: TrainState) -> Record:
 
 
 def _tests(run: Run, summaries: list[Summary]) -> Record:
-    each = [summary.accuracy for summary in summaries]
+    return _by_name(run.data.split, [summary.accuracy for summary in summaries])
+
+
+def _by_name(prefix: str, each: Sequence[Record]) -> Record:
+    """{"prefix/name": number}; with several seeds a list of numbers for each name. What does not exist is left out."""
     return {
-        f"{run.data.split}/{name}": [one[name] for one in each] if len(each) > 1 else value
+        f"{prefix}/{name}": [one[name] for one in each] if len(each) > 1 else value
         for name, value in each[0].items()
         if value is not None
     }
