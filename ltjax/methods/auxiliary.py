@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 
 from ltjax.class_counts import frequency_order
 from ltjax.data import Data
