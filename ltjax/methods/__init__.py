@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ltjax.data import Data
+from ltjax.methods.bbn import bbn
+from ltjax.methods.causal_norm import causal_norm
 from ltjax.methods.asynchronous import asynchronous
 from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.decoupling import decoupling
@@ -14,6 +16,7 @@ from ltjax.methods.metric_learning import lifted, proxy, range_method, triplet
 from ltjax.methods.mixup import mixup
 from ltjax.methods.reslt import reslt
 from ltjax.methods.reweighting import class_balanced_ce, cost_sensitive, deferred_resampling, deferred_reweighting
+from ltjax.methods.ride import ride
 from ltjax.methods.stage import Stage
 
 METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
@@ -32,6 +35,9 @@ METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
     "ce_drw": deferred_reweighting,
     "ce_drs": deferred_resampling,
     "mixup": mixup,
+    "bbn": bbn,
+    "causal_norm": causal_norm,
+    "ride": ride,
     "balanced_softmax": balanced_softmax,
     "logit_adjustment": logit_adjustment,
     "lifted": lifted,
