@@ -13,7 +13,7 @@ from collections.abc import Callable
 from ml_collections.config_dict import ConfigDict
 
 from ltjax.errors import InputError, choose, did_you_mean
-from ltjax.presets import reslt
+from ltjax.presets import auxiliary, reslt
 from ltjax.presets.datasets import DATASETS
 from ltjax.presets.family import Family, setting
 from ltjax.presets.settings import base
@@ -21,7 +21,11 @@ from ltjax.presets.settings import base
 __all__ = ["DATASETS", "FAMILIES", "base", "build", "resolve"]
 
 # the second word of a config file's name -> what it adds
-FAMILIES: dict[str, Family] = {"ce": Family(), "reslt": reslt.FAMILY}
+FAMILIES: dict[str, Family] = {
+    "ce": Family(),
+    "auxiliary": auxiliary.FAMILY,
+    "reslt": reslt.FAMILY,
+}
 
 
 def build(dataset: str, family: str, arg: str | None = None) -> ConfigDict:
