@@ -39,11 +39,13 @@ RULES: dict[str, Rule] = {
     "data.source": _one_of("auto", "npz", "python", "tfds"),
     "data.selection_seed": (lambda v: 0 <= v < 2**32, "an integer in [0, 2**32)"),
     "data.validation_fraction": _fraction,
+    "data.validation_use": _one_of("evaluate", "choose"),
     "data.workers": _at_least_0,
     "data.on_device": _one_of("auto", "yes", "no"),
     "optimizer.learning_rate": (lambda v: 0 < v < math.inf, "a finite number > 0"),
     "optimizer.momentum": _fraction,
     "optimizer.weight_decay": _not_negative,
+    "optimizer.backbone_rate": _not_negative,
     "optimizer.schedule.unit": _one_of("epoch", "step"),
     "optimizer.schedule.warmup_epochs": _at_least_0,
     "optimizer.schedule.warmup_start": (lambda v: 0 <= v <= 1, "a number in [0, 1]"),
@@ -56,7 +58,10 @@ RULES: dict[str, Rule] = {
     "log_every_steps": _at_least_1,
     "checkpoint.every_steps": _at_least_1,
     "checkpoint.keep": _at_least_1,
+    "second_stage_epochs": _at_least_1,
+    "second_stage_optimizer.schedule.name": _one_of("step", "cosine", "constant"),
 }
+RULES |= {f"second_stage_{key}": rule for key, rule in RULES.items() if key.startswith("optimizer.")}
 
 
 def find(path: str) -> str:

@@ -5,12 +5,38 @@ from typing import Any
 
 from ltjax.data import Data
 from ltjax.methods.auxiliary import auxiliary
+from ltjax.methods.asynchronous import asynchronous
 from ltjax.methods.ce import cross_entropy_method
+from ltjax.methods.focal import class_balanced_focal, focal
+from ltjax.methods.ldam import ldam, ldam_drw
+from ltjax.methods.logit_adjustment import balanced_softmax, logit_adjustment
+from ltjax.methods.decoupling import decoupling
+from ltjax.methods.metric_learning import lifted, proxy, range_method, triplet
 from ltjax.methods.reslt import reslt
+from ltjax.methods.reweighting import class_balanced_ce, cost_sensitive, deferred_resampling, deferred_reweighting
 from ltjax.methods.stage import Stage
 
 METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
     "auxiliary": auxiliary,
     "ce": cross_entropy_method,
     "reslt": reslt,
+    "ce": cross_entropy_method,
+    "reslt": reslt,
+    "focal": focal,
+    "cb_ce": class_balanced_ce,
+    "cb_focal": class_balanced_focal,
+    "cost_sensitive": cost_sensitive,
+    "ldam": ldam,
+    "ldam_drw": ldam_drw,
+    "ce_drw": deferred_reweighting,
+    "ce_drs": deferred_resampling,
+    "balanced_softmax": balanced_softmax,
+    "logit_adjustment": logit_adjustment,
+    "asynchronous": asynchronous,
+    "decoupling": decoupling,
+    "reslt": reslt,
+    "lifted": lifted,
+    "range": range_method,
+    "triplet": triplet,
+    "proxy": proxy,
 }

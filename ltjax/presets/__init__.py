@@ -14,6 +14,9 @@ from ml_collections.config_dict import ConfigDict
 
 from ltjax.errors import InputError, choose, did_you_mean
 from ltjax.presets import auxiliary, reslt
+from ltjax.presets import baselines, reslt
+from ltjax.presets import asynchronous, reslt
+from ltjax.presets import decoupling, reslt
 from ltjax.presets.datasets import DATASETS
 from ltjax.presets.family import Family, setting
 from ltjax.presets.settings import base
@@ -24,6 +27,10 @@ __all__ = ["DATASETS", "FAMILIES", "base", "build", "resolve"]
 FAMILIES: dict[str, Family] = {
     "ce": Family(),
     "auxiliary": auxiliary.FAMILY,
+    "reslt": reslt.FAMILY,
+    "baselines": baselines.FAMILY,
+    "asynchronous": asynchronous.FAMILY,
+    "decoupling": decoupling.FAMILY,
     "reslt": reslt.FAMILY,
 }
 
@@ -39,7 +46,7 @@ def build(dataset: str, family: str, arg: str | None = None) -> ConfigDict:
       50.0
     """
     config = base(family)
-    config.family = family
+    config.update(family=family, recipe=dataset)
     choose(DATASETS, dataset, "data set")(config)
     chosen = choose(FAMILIES, family, "family")
     chosen.configure(config, dataset)
