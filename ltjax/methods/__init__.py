@@ -6,6 +6,7 @@ from typing import Any
 from ltjax.data import Data
 from ltjax.methods.bbn import bbn
 from ltjax.methods.causal_norm import causal_norm
+from ltjax.methods.auxiliary import auxiliary
 from ltjax.methods.asynchronous import asynchronous
 from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.decoupling import decoupling
@@ -20,6 +21,9 @@ from ltjax.methods.ride import ride
 from ltjax.methods.stage import Stage
 
 METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
+    "auxiliary": auxiliary,
+    "ce": cross_entropy_method,
+    "reslt": reslt,
     "ce": cross_entropy_method,
     # the four papers
     "reslt": reslt,
