@@ -13,11 +13,7 @@ from collections.abc import Callable
 from ml_collections.config_dict import ConfigDict
 
 from ltjax.errors import InputError, choose, did_you_mean
-from ltjax.presets import asynchronous, baselines, decoupling, reslt
-from ltjax.presets import auxiliary, reslt
-from ltjax.presets import baselines, reslt
-from ltjax.presets import asynchronous, reslt
-from ltjax.presets import decoupling, reslt
+from ltjax.presets import asynchronous, auxiliary, baselines, decoupling, reslt
 from ltjax.presets.datasets import DATASETS
 from ltjax.presets.family import Family, setting
 from ltjax.presets.settings import base
@@ -27,10 +23,10 @@ __all__ = ["DATASETS", "FAMILIES", "base", "build", "resolve"]
 # the second word of a config file's name -> what it adds
 FAMILIES: dict[str, Family] = {
     "ce": Family(),
-    "auxiliary": auxiliary.FAMILY,
     "reslt": reslt.FAMILY,
     "decoupling": decoupling.FAMILY,
     "asynchronous": asynchronous.FAMILY,
+    "auxiliary": auxiliary.FAMILY,
     "baselines": baselines.FAMILY,
 }
 
