@@ -96,7 +96,7 @@ def parse(argv: Sequence[str]) -> tuple[Any, str]:
     except (AttributeError, KeyError):  # how config_flags reports a key that the config does not have
         raise InputError(_unknown_key(arguments)) from None
     except flags.Error as error:
-        raise InputError(_bad_flag(error, arguments)) from None
+        raise _of_the_file(error) or InputError(_bad_flag(error, arguments)) from None
     if len(rest) > 1:
         raise InputError(f"unexpected argument '{rest[1]}'; settings are written --config.KEY=VALUE")
     config: Any = values["config"].value
@@ -152,6 +152,13 @@ def _unknown_key(arguments: Sequence[str]) -> str:
             allowed = ", ".join(f"config.{k}" for k in siblings)
             return f"config.{key}: unknown key{hint}; allowed: {allowed}"
     return f"unknown key among {', '.join(_overrides(arguments))}"
+
+
+def _of_the_file(error: BaseException | None) -> InputError | None:
+    """The config file's own complaint, which absl wraps into one of its own with a traceback as text."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _bad_flag(error: Exception, arguments: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from ml_collections.config_dict import ConfigDict
 
 from ltjax.errors import InputError, choose, did_you_mean
+from ltjax.presets import asynchronous, baselines, decoupling, reslt
 from ltjax.presets import auxiliary, reslt
 from ltjax.presets import baselines, reslt
 from ltjax.presets import asynchronous, reslt
@@ -28,10 +29,9 @@ FAMILIES: dict[str, Family] = {
     "ce": Family(),
     "auxiliary": auxiliary.FAMILY,
     "reslt": reslt.FAMILY,
-    "baselines": baselines.FAMILY,
-    "asynchronous": asynchronous.FAMILY,
     "decoupling": decoupling.FAMILY,
-    "reslt": reslt.FAMILY,
+    "asynchronous": asynchronous.FAMILY,
+    "baselines": baselines.FAMILY,
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections.config_dict import ConfigDict
 
-from ltjax.presets import baselines_metric
+from ltjax.presets import baselines_metric as metric
 from ltjax.presets.family import Family
 
 # Without a name behind the colon: the strongest one-stage baseline of the CIFAR tables.
@@ -33,12 +33,13 @@ BASELINES: dict[str, Callable[[ConfigDict, str], None]] = {
     "ldam_drw": plain(max_margin=0.5, scale=30.0, beta=BETA, deferred_part=DEFERRED_PART),
     "ce_drw": plain(beta=BETA, deferred_part=DEFERRED_PART),
     "ce_drs": plain(deferred_part=DEFERRED_PART),
+    "mixup": plain(alpha=1.0),  # the shares are uniform
     "balanced_softmax": plain(),
     "logit_adjustment": plain(tau=1.0),
-    "lifted": baselines_metric.lifted,
-    "range": baselines_metric.range,
-    "triplet": baselines_metric.triplet,
-    "proxy": baselines_metric.proxy,
+    "lifted": metric.lifted,
+    "range": metric.range,
+    "triplet": metric.triplet,
+    "proxy": metric.proxy,
 }
 
 
