@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ltjax.data import Data
+from ltjax.methods.asynchronous import asynchronous
+from ltjax.methods.auxiliary import auxiliary
 from ltjax.methods.bbn import bbn
 from ltjax.methods.causal_norm import causal_norm
-from ltjax.methods.auxiliary import auxiliary
-from ltjax.methods.asynchronous import asynchronous
 from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.decoupling import decoupling
 from ltjax.methods.focal import class_balanced_focal, focal
@@ -21,14 +21,12 @@ from ltjax.methods.ride import ride
 from ltjax.methods.stage import Stage
 
 METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
-    "auxiliary": auxiliary,
-    "ce": cross_entropy_method,
-    "reslt": reslt,
     "ce": cross_entropy_method,
     # the four papers
     "reslt": reslt,
     "decoupling": decoupling,
     "asynchronous": asynchronous,
+    "auxiliary": auxiliary,
     # the baselines of their tables
     "focal": focal,
     "cb_ce": class_balanced_ce,

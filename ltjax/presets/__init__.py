@@ -13,11 +13,7 @@ from collections.abc import Callable
 from ml_collections.config_dict import ConfigDict
 
 from ltjax.errors import InputError, choose, did_you_mean
-from ltjax.presets import asynchronous, baselines, decoupling, reslt
-from ltjax.presets import auxiliary, reslt
-from ltjax.presets import baselines, reslt
-from ltjax.presets import asynchronous, reslt
-from ltjax.presets import decoupling, reslt
+from ltjax.presets import asynchronous, auxiliary, baselines, decoupling, reslt
 from ltjax.presets.datasets import DATASETS
 from ltjax.presets.family import Family, setting
 from ltjax.presets.settings import base
