@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ltjax.data.cifar import cifar10, cifar100
+from ltjax.data.holdout import hold_out
 from ltjax.data.mnist import mnist5k
 from ltjax.data.sources import Data, Source
 from ltjax.data.transforms import TRANSFORMS
 from ltjax.errors import choose
 
-__all__ = ["DATASETS", "Data", "Source", "build"]
+__all__ = ["DATASETS", "Data", "Source", "build", "hold_out"]
 
 DATASETS: dict[str, Callable[[Any], Data]] = {"mnist5k": mnist5k, "cifar10": cifar10, "cifar100": cifar100}
 
@@ -19,7 +20,8 @@ def build(settings: Any) -> Data:
 
     Args:
       settings: an object with the attributes ``name``, ``dir``, ``source`` (``auto``, ``npz``, ``python``, ``tfds``),
-        ``imbalance``, ``profile`` (``exp``, ``step``), ``selection_seed``, ``validation_fraction``, ``augment``.
+        ``imbalance``, ``profile`` (``exp``, ``step``), ``selection_seed``, ``validation_fraction``, ``augment``,
+        and perhaps ``validation_use`` (``evaluate``, ``choose``).
 
     Raises:
       InputError: one line that names the setting or the file and says what to do.

@@ -1,12 +1,12 @@
 """How a balanced training set is made long-tailed, exactly as the public LDAM-DRW code makes CIFAR-LT."""
 
 import math
-import zlib
 from typing import Any
 
 import numpy as np
 
 from ltjax.data.balanced import BalancedSet, Card
+from ltjax.data.holdout import check_seed, hold_out
 from ltjax.data.sources import Data, array_source, fingerprint, is_number
 from ltjax.errors import InputError, choose
 
@@ -22,6 +22,7 @@ def _step(largest: float, ratio: float, num_classes: int) -> list[int]:
     return [int(largest)] * head + [int(largest * ratio)] * (num_classes - head)
 
 
+USES = {"evaluate": True, "choose": False}  # whether the images set aside take the place of the test images
 PROFILES = {"exp": _exponential, "step": _step}
 
 
@@ -92,49 +93,12 @@ def select(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
     return np.concatenate(kept)
 
 
-def hold_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Which images of a long-tailed training set are set aside to make choices on: max(1, round(fraction * n)) a class.
-
-    A class is never emptied: one that has a single image keeps it for training.
-
-    Args:
-      labels: integer [N].
-      fraction: in [0, 1).
-      seed: 0 .. 2^32 - 1.
-
-    Returns:
-      bool [N], True for the images set aside.
-
-    Raises:
-      InputError: if the fraction is outside [0, 1).
-
-    Example:
-      >>> hold_out(np.array([0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2]), fraction=0.25, seed=0).astype(int)
-      array([1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0])
-    """
-    if not is_number(fraction) or not 0 <= fraction < 1:
-        raise InputError(f"config.data.validation_fraction: {fraction!r} is not possible; 0 or more and below 1")
-    aside = np.zeros(len(labels), dtype=bool)
-    if fraction == 0:
-        return aside
-    check_seed(seed)
-    # Another generator than the selection's, so that the hold-out does not follow its shuffle.
-    generator = np.random.RandomState([seed, zlib.crc32(b"validation")])
-    for label in np.unique(labels):
-        positions = np.flatnonzero(labels == label)
-        count = min(max(1, round(fraction * len(positions))), len(positions) - 1)
-        aside[generator.permutation(positions)[:count]] = True
-    return aside
-
-
-def check_seed(seed: Any) -> None:
-    """Raises InputError unless the selection seed is an integer 0 .. 2^32 - 1."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise InputError(f"config.data.selection_seed: {seed!r} is not possible; an integer from 0 to {2**32 - 1}")
-
-
 def make_long_tailed(card: Card, balanced: BalancedSet, settings: Any) -> Data:
-    """The long-tailed data set that ``settings`` (imbalance, profile, selection_seed, validation_fraction) asks for."""
+    """The long-tailed data set that ``settings`` asks for.
+
+    Of ``settings``: imbalance, profile, selection_seed, validation_fraction, and validation_use, which may be missing:
+    "evaluate" has the images set aside take the place of the test images, "choose" keeps both.
+    """
     largest = card.train_size / card.num_classes
     counts = long_tailed_counts(largest, card.num_classes, settings.imbalance, settings.profile)
     kept = select(balanced.labels, counts, settings.selection_seed)
@@ -146,13 +110,15 @@ def make_long_tailed(card: Card, balanced: BalancedSet, settings: Any) -> Data:
             f"(it holds {int(balanced.available.sum())} of {len(balanced.labels)}); change one of these settings "
             "(config.data) or use a file with all images"
         )
-    aside = hold_out(balanced.labels[kept], settings.validation_fraction, settings.selection_seed)
     images, labels, index = balanced.images(kept), balanced.labels[kept], balanced.index[kept]
-    train = array_source(images[~aside], labels[~aside], index[~aside])
-    if aside.any():
-        test, split = array_source(images[aside], labels[aside], index[aside]), "validation"
+    stay, aside = hold_out(labels, card.num_classes, settings.validation_fraction, settings.selection_seed)
+    train = array_source(images[stay], labels[stay], index[stay])
+    held = array_source(images[aside], labels[aside], index[aside]) if aside.size else None
+    use = getattr(settings, "validation_use", "evaluate")
+    if choose(USES, use, "config.data.validation_use") and held is not None:
+        test, split, validation = held, "validation", None
     else:
-        test, split = balanced.test(), "test"
+        test, split, validation = balanced.test(), "test", held
     return Data(
         name=card.name,
         train=train,
@@ -165,4 +131,5 @@ def make_long_tailed(card: Card, balanced: BalancedSet, settings: Any) -> Data:
         std=card.std,
         class_names=card.class_names,
         fingerprint=fingerprint(train),
+        validation=validation,
     )

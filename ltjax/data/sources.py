@@ -85,6 +85,8 @@ class Data:
       mean, std: per channel, for images scaled to 0 .. 1.
       class_names: C names, or None.
       fingerprint: ``fingerprint(train)``.
+      validation: images to make choices on beside ``test``: the data set's official validation images, or training
+        images set aside (``validation_use="choose"``); None where there are none.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Data:
     std: tuple[float, ...]
     class_names: tuple[str, ...] | None
     fingerprint: str
+    validation: Source | None = None
 
 
 def array_source(images: np.ndarray, labels: Any, index: Any) -> Source:

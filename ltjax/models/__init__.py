@@ -6,6 +6,7 @@ from collections.abc import Callable
 import flax.linen as nn
 
 from ltjax.models.bbn import BBNNetwork, LargeTwoBranchBackbone, TwoBranchBackbone
+from ltjax.models.causal_norm import CausalNormNetwork
 from ltjax.models.cosine_heads import CausalNormHead, CosineHead, MeanHead
 from ltjax.models.experts import ExpertBackbone, ExpertsHead, LargeExpertBackbone
 from ltjax.models.heads import AuxiliaryHead, LinearHead, LWSHead, MLPHead, ProxyHead, TauHead
@@ -22,8 +23,8 @@ from ltjax.models.resnet_cifar import ResNetCifar
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     # images of about 32 pixels
     **{f"resnet{depth}": functools.partial(ResNetCifar, depth=depth) for depth in (8, 14, 20, 32, 44, 56)},
-    "ride_resnet32": functools.partial(ExpertBackbone, depth=32),
-    "bbn_resnet32": functools.partial(TwoBranchBackbone, depth=32),
+    **{f"ride_resnet{depth}": functools.partial(ExpertBackbone, depth=depth) for depth in (8, 32)},
+    **{f"bbn_resnet{depth}": functools.partial(TwoBranchBackbone, depth=depth) for depth in (8, 32)},
     # images of about 224 pixels
     **{f"resnet{depth}": functools.partial(ResNet, depth=depth) for depth in (10, 18, 34, 50, 101, 152)},
     **{
@@ -41,6 +42,7 @@ __all__ = [
     "BBNNetwork",
     "BatchNorm",
     "CausalNormHead",
+    "CausalNormNetwork",
     "ConvTopHead",
     "CosineHead",
     "ExpertBackbone",

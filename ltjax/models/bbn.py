@@ -7,9 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.errors import InputError
-from ltjax.models.heads import LinearHead
-from ltjax.models.network import normalised
-from ltjax.models.norm import Dtype
+from ltjax.models.network import Network, normalised
 from ltjax.models.outputs import Outputs, pool
 from ltjax.models.resnet import STAGES, ResNet
 from ltjax.models.resnet_cifar import ResNetCifar
@@ -74,67 +72,40 @@ class LargeTwoBranchBackbone(ResNet):
         return jnp.concatenate([block(x, train, frozen_norm) for block in last], -1)
 
 
-class BBNNetwork(nn.Module):
-    """Both branches, joined by one linear classifier on their features: images as of ``Network`` -> ``Outputs``.
+class BBNNetwork(Network):
+    """A ``Network`` of a two-branch backbone and a linear head, which can be asked for one branch alone.
 
-    branch None: logits [B, C] of the features [B, 2d] of both branches, as ``Network`` of a two-branch backbone and a
-      ``LinearHead`` with the same variables.
-    branch "conventional" or "rebalancing": features [B, d] of that branch, logits None. The batch statistics of the
-      other branch stand still.
-    mixed [B, 2d]: logits of these features; the images are not looked at and may be None.
-
-    large: the two-branch form of the ImageNet ResNet of this ``depth``; else of the CIFAR ResNet.
-
-    Variables: {"params": {"backbone": ..., "head": {"classifier": {"kernel" [2d, C], "bias" [C]}}},
-      "batch_stats": {"backbone": ...}}.
+    branch None: as ``Network``: logits [B, C] of the features [B, 2d] of both branches.
+    branch "conventional" or "rebalancing": features [B, d] of that branch and its share of the logits, made by its part
+      of the kernel and half of the bias; the two shares sum to the logits. The batch statistics of the other branch
+      stand still.
 
     Raises:
       InputError: if ``branch`` is unknown, and as ``Network`` does.
 
     Example:
-      >>> net = BBNNetwork(10, mean=(0.13,), std=(0.31,), depth=8)
+      >>> from ltjax.models.heads import LinearHead
+      >>> net = BBNNetwork(TwoBranchBackbone(depth=8), LinearHead(10), mean=(0.13,), std=(0.31,))
       >>> images = jnp.zeros([2, 28, 28, 1], jnp.uint8)
       >>> outputs, variables = jax.eval_shape(lambda: net.init_with_output(jax.random.key(0), images))
       >>> outputs.logits.shape, outputs.features.shape, sorted(variables["params"])
       ((2, 10), (2, 128), ['backbone', 'head'])
     """
 
-    num_classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    depth: int = 32
-    width: int = 1
-    large: bool = False
-    zero_init: bool = False
-    remat: bool = False
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype | None = None
+    def __call__(self, images: jax.Array, train: bool = False, frozen_norm: bool = False, **options: Any) -> Outputs:
+        branch = options.pop("branch", None)
+        pixels = normalised(images, self.mean, self.std, self.dtype)
+        features = pool(self.backbone(pixels, train, frozen_norm, branch=branch))
 
-    def setup(self) -> None:
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        settings = {"depth": self.depth, "zero_init": self.zero_init, "remat": self.remat, **types}
-        if self.large and self.width != 1:
-            raise InputError(f"width of BBN: {self.width} is for the CIFAR ResNets; take 1 with the ImageNet ResNets")
-        self.backbone = (
-            LargeTwoBranchBackbone(**settings) if self.large else TwoBranchBackbone(width=self.width, **settings)
-        )
-        self.head = LinearHead(self.num_classes, **types)
+        def classified(features: jax.Array) -> jax.Array:
+            return self.head(features[:, None, None, :], train, frozen_norm, **options)
 
-    def __call__(
-        self,
-        images: Any,
-        train: bool = False,
-        frozen_norm: bool = False,
-        branch: str | None = None,
-        mixed: jax.Array | None = None,
-    ) -> Outputs:
-        if mixed is not None:
-            return Outputs(self.head(mixed[:, None, None, :], train, frozen_norm), mixed)
-        feature_map = self.backbone(
-            normalised(images, self.mean, self.std, self.dtype), train, frozen_norm, branch=branch
-        )
-        logits = None if branch is not None else self.head(feature_map, train, frozen_norm)
-        return Outputs(logits, pool(feature_map))
+        if branch is None:
+            return Outputs(classified(features), features)
+        nothing = jnp.zeros_like(features)
+        halves = [features if name == branch else nothing for name in BRANCHES]
+        bias = classified(jnp.zeros_like(features, shape=(1, 2 * features.shape[-1])))
+        return Outputs(classified(jnp.concatenate(halves, -1)) - bias / 2, features)
 
 
 def asked(branch: str | None) -> tuple[str, ...]:

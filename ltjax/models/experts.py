@@ -114,7 +114,7 @@ class ExpertsHead(nn.Module):
     Parameters: ``expert0/classifier/...``, ``expert1/classifier/...``, ...
 
     head: "cosine", ``scale`` times the cosine with a kernel of unit columns at the start, as the authors have it;
-      "linear"; or "reslt", a ``ResLTHead`` with the ``branches``, ``form`` and ``gamma`` given, logits [E, K, B, C].
+      "linear"; or "reslt", a ``ResLTHead`` of the settings of that name, logits [E, K, B, C].
 
     Raises:
       InputError: if ``head`` is none of them, or the map has another number of experts.
@@ -133,6 +133,7 @@ class ExpertsHead(nn.Module):
     scale: float = 30.0
     branches: int = 3
     form: str = "bn"
+    conv_before_pool_in_training: bool = True
     gamma: float | None = None
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
@@ -158,7 +159,8 @@ class ExpertsHead(nn.Module):
         if self.head == "linear":
             return LinearHead(self.num_classes, **types, name=name)
         if self.head == "reslt":
-            return ResLTHead(self.num_classes, self.branches, self.form, gamma=self.gamma, **types, name=name)
+            conv_first = self.conv_before_pool_in_training
+            return ResLTHead(self.num_classes, self.branches, self.form, conv_first, self.gamma, **types, name=name)
         raise InputError(f"head of the experts: unknown value '{self.head}'; allowed: {', '.join(HEADS)}")
 
 

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from ltjax.data.longtail import hold_out, long_tailed_counts, select
+from ltjax.data import hold_out
+from ltjax.data.longtail import long_tailed_counts, select
 from ltjax.errors import InputError
 from tests.shared import shared_path
 
@@ -81,26 +82,37 @@ def test_a_class_with_too_few_images_is_named():
 
 @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.99])
 def test_hold_out_takes_its_share_and_empties_no_class(fraction):
-    counts = np.array([100, 40, 10, 3, 2, 1])
-    labels = np.repeat(np.arange(6), counts)
-    aside = np.bincount(labels[hold_out(labels, fraction, 0)], minlength=6)
-    expected = [min(max(1, round(fraction * n)), n - 1) for n in counts]
-    assert aside.tolist() == expected
-    assert aside[-1] == 0
+    counts = np.array([100, 40, 0, 10, 3, 2, 1])
+    labels = np.repeat(np.arange(7), counts)
+    kept, held = hold_out(labels, 7, fraction, 0)
+    np.testing.assert_array_equal(np.sort(np.concatenate([kept, held])), np.arange(len(labels)))
+    assert (np.diff(kept) > 0).all() and (np.diff(held) > 0).all()
+    expected = [min(max(1, round(fraction * n)), n - 1) if n else 0 for n in counts]
+    assert np.bincount(labels[held], minlength=7).tolist() == expected
+    assert ((np.bincount(labels[kept], minlength=7) > 0) == (counts > 0)).all()
 
 
 def test_hold_out_is_seeded_and_scattered():
     labels = np.repeat(np.arange(5), 100)
-    first, again, other = hold_out(labels, 0.2, 0), hold_out(labels, 0.2, 0), hold_out(labels, 0.2, 1)
+    first, again, other = (hold_out(labels, 5, 0.2, seed)[1] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
+    assert set(first) != set(other)
     for label in range(5):
-        positions = np.flatnonzero(first[labels == label])
+        positions = first[labels[first] == label]
         assert positions.max() - positions.min() > 50  # not a block
-    assert not hold_out(labels, 0, 0).any()
+    kept, held = hold_out(labels, 5, 0, 0)
+    assert kept.tolist() == list(range(500)) and held.size == 0
+
+
+def test_hold_out_never_changes():
+    """A change here silently changes every choice that was made on held-out images."""
+    held = hold_out(np.repeat(np.arange(4), [40, 20, 10, 2]), 4, 0.2, 7)[1]
+    assert held.tolist() == [8, 15, 16, 19, 24, 27, 32, 36, 42, 44, 50, 57, 60, 67, 71]
 
 
 @pytest.mark.parametrize("fraction", [1, 1.5, -0.1, float("nan"), "0.1", None, True])
 def test_impossible_fraction_names_the_setting(fraction):
     with pytest.raises(InputError, match=r"^config\.data\.validation_fraction: "):
-        hold_out(np.array([0, 1]), fraction, 0)
+        hold_out(np.array([0, 1]), 2, fraction, 0)
+    with pytest.raises(InputError, match=r"^config\.decoupling\.fraction: "):
+        hold_out(np.array([0, 1]), 2, fraction, 0, key="config.decoupling.fraction")
