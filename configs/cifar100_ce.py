@@ -12,4 +12,4 @@ from ltjax import presets
 
 
 def get_config(arg=None):
-    return presets.cifar("cifar100", "ce", arg)
+    return presets.build("cifar100", "ce", arg)

@@ -9,4 +9,4 @@ from ltjax import presets
 
 
 def get_config(arg=None):
-    return presets.cifar("cifar10", "ce", arg)
+    return presets.build("cifar10", "ce", arg)

@@ -10,4 +10,4 @@ from ltjax import presets
 
 
 def get_config(arg=None):
-    return presets.mnist5k("ce", arg)
+    return presets.build("mnist5k", "ce", arg)

@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(argv: Sequence[str]) -> int:
     if {"--help", "-h"} & set(argv):
-        print((__doc__ or "") + "\nEvery setting with its meaning and default: ltjax/presets.py.")
+        print((__doc__ or "") + "\nEvery setting with its meaning and default: ltjax/presets/settings.py.")
         return 0
     from ltjax.config import parse
 

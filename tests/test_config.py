@@ -27,7 +27,7 @@ def test_every_config_file_builds_with_and_without_an_argument(path):
     spec.loader.exec_module(module)
     config = module.get_config()
     assert module.get_config(None) == config
-    assert f"{config.data.name}_{config.method}" == path.stem
+    assert path.stem.endswith(f"_{config.family}")
     assert f"--config=configs/{path.name}" in module.__doc__
     configs.check(parse(f"--config=configs/{path.name}:imbalance=50"))
 

@@ -48,7 +48,7 @@ def default_size(network: str) -> int:
 def make_problem(network: str, method: str, batch: int, classes: int, size: int, dtype: str) -> Problem:
     """The stage of ``method`` with the CIFAR recipe, and a random batch with labels as often as the classes are."""
     choose(BACKBONES, network, "--network")
-    config = presets.cifar("cifar10" if classes == 10 else "cifar100", method)
+    config = presets.build("cifar10" if classes == 10 else "cifar100", method)
     config.model.backbone, config.batch_size, config.dtype = network, batch, dtype
     if method == "reslt" and classes not in (10, 100):
         config.reslt.boundaries = ()  # the authors' positions are for their numbers of classes

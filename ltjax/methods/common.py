@@ -1,24 +1,58 @@
 """What most methods share: the network of a config, a fresh start, plain classification."""
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+from flax import traverse_util
 
 from ltjax import models
 from ltjax.data import Data
 from ltjax.data.sampling import SAMPLERS, Sampler
-from ltjax.errors import choose
-from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Start, Term, Tree
+from ltjax.errors import InputError, choose
+from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree
+
+Predict = Callable[[Tree, jax.Array], jax.Array]
+Rules = dict[str, tuple[bool, str]]  # setting -> (whether its value is possible, what is allowed)
 
 
-def build_network(config: Any, data: Data, head: Any) -> models.Network:
-    """The config's backbone with this head."""
-    backbone = choose(models.BACKBONES, config.model.backbone, "config.model.backbone")
+def build_network(config: Any, data: Data, head: Any, **backbone_fields: Any) -> models.Network:
+    """The config's backbone with this head; ``backbone_fields`` such as final_relu=False are the method's wish."""
     types = dtypes(config)
-    return models.Network(backbone=backbone(**types), head=head, mean=data.mean, std=data.std, dtype=types["dtype"])
+    return models.Network(
+        backbone=build_backbone(config, **backbone_fields), head=head, mean=data.mean, std=data.std,
+        dtype=types["dtype"],
+    )  # fmt: skip
+
+
+def build_backbone(config: Any, **fields: Any) -> Any:
+    """config.model as a module. What is not asked for keeps the backbone's own default.
+
+    Raises:
+      InputError: for an unknown backbone, or a setting that this one does not have.
+    """
+    make = choose(models.BACKBONES, config.model.backbone, "config.model.backbone")
+    neutral = {"width": 1, "zero_init": False, "remat": False}
+    asked = {name: config.model[name] for name, value in neutral.items() if config.model[name] != value}
+    kind: Any = make.func if isinstance(make, functools.partial) else make
+    known = {field.name for field in dataclasses.fields(kind)}
+    for name in asked | fields:
+        if name not in known:
+            raise InputError(f"config.model.{name}: the backbone '{config.model.backbone}' has no such setting")
+    return make(**asked, **fields, **dtypes(config))
+
+
+def check_backbone(config: Any, kind: str) -> None:
+    """Raises InputError unless config.model.backbone is one of the networks whose names begin with ``kind``."""
+    if not config.model.backbone.startswith(kind):
+        fitting = ", ".join(name for name in models.BACKBONES if name.startswith(kind))
+        raise InputError(
+            f"config.model.backbone: '{config.model.backbone}' does not fit here; config.method={config.method} with "
+            f"these settings takes one of {fitting}"
+        )
 
 
 def dtypes(config: Any) -> dict[str, Any]:
@@ -27,9 +61,14 @@ def dtypes(config: Any) -> dict[str, Any]:
     return {"dtype": jnp.dtype(config.dtype), "param_dtype": parameters}
 
 
-def evaluate_network(network: models.Network, variables: Tree, images: jax.Array) -> models.Outputs:
+def evaluate_network(network: models.Network, variables: Tree, images: jax.Array, **options: Any) -> models.Outputs:
     """The network in evaluation mode: what a stage's predict is made of."""
-    return cast(models.Outputs, network.apply(variables, images, train=False))
+    return cast(models.Outputs, network.apply(variables, images, train=False, **options))
+
+
+def predicts(network: Any) -> Predict:
+    """The network's logits as they are: the usual `predict` of a stage."""
+    return lambda variables, images: evaluate_network(network, variables, images).logits
 
 
 def configured_sampler(config: Any) -> Sampler:
@@ -38,29 +77,137 @@ def configured_sampler(config: Any) -> Sampler:
     return make(epochs=config.epochs, batch_size=config.batch_size)
 
 
+def rates(config: Any, optimizer: str = "optimizer") -> dict[str, float]:
+    """The learning rates by parameter group, for Stage.rates."""
+    factor = config[optimizer].backbone_rate
+    return {} if factor == 1 else {"backbone": factor}
+
+
+def checked(config: Any, block: str, rules: Callable[[Any], Rules]) -> Any:
+    """The method's own settings, config.<block>, or one line that says what is wrong in them.
+
+    Raises:
+      InputError: if the block is missing or one of its values impossible.
+    """
+    if block not in config:
+        raise InputError(
+            f"config.{block} is missing: config.method={config.method} needs its settings; start from a config file "
+            "that has them"
+        )
+    settings = config[block]
+    for key, (possible, allowed) in rules(settings).items():
+        if not possible:
+            raise InputError(f"config.{block}.{key}: impossible value {settings[key]!r}; allowed: {allowed}")
+    return settings
+
+
 def fresh(network: Any, data: Data) -> Callable[[jax.Array, Previous | None, Features], Start]:
     """A stage that starts from random parameters."""
-    make = jax.jit(functools.partial(network.init, train=False))  # layer by layer it is a hundred small programs
+    make = initialise(network, data)
 
     def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
         del previous, features
-        return Start(make(key, jnp.zeros((1, *data.image_shape), jnp.uint8)))
+        return Start(make(key))
 
     return init
+
+
+def initialise(network: Any, data: Data) -> Callable[[jax.Array], Tree]:
+    """key -> random variables of the network."""
+    make = jax.jit(functools.partial(network.init, train=False))  # layer by layer it is a hundred small programs
+    return lambda key: make(key, jnp.zeros((1, *data.image_shape), jnp.uint8))
+
+
+def carry_over(
+    network: Any, data: Data, reinitialise: Sequence[str] = ()
+) -> Callable[[jax.Array, Previous | None, Features], Start]:
+    """A stage that starts from the variables of the stage before; what lies under ``reinitialise`` starts anew."""
+    make = initialise(network, data)
+
+    def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
+        del features
+        assert previous is not None
+        return Start(grafted(make(key), previous.variables, reinitialise))
+
+    return init
+
+
+def grafted(fresh_variables: Tree, variables: Tree, skip: Sequence[str] = ()) -> Tree:
+    """``fresh_variables`` with every array that ``variables`` has too taken from there.
+
+    Args:
+      fresh_variables: {"params": ..., "batch_stats": ...} of the network that shall start.
+      variables: those of another one, which may have more or fewer arrays.
+      skip: path prefixes ("head", "head/classifier") inside each collection that stay fresh.
+
+    Raises:
+      InputError: for an array of another shape, or if nothing of the backbone fits.
+    """
+    own = traverse_util.flatten_dict(fresh_variables, sep="/")
+    given = traverse_util.flatten_dict(variables, sep="/")
+    stays = [path for path in own if any(_under(path.partition("/")[2], prefix) for prefix in skip)]
+    taken = {path: given[path] for path in own if path in given and path not in stays}
+    for path, array in taken.items():
+        if array.shape != own[path].shape:
+            raise InputError(
+                f"{path}: shape {list(array.shape)} in the run that this one starts from, {list(own[path].shape)} "
+                "here; both need the same backbone and classes"
+            )
+    if not any(path.startswith("params/backbone") for path in taken):
+        raise InputError("the run that this one starts from has another backbone: none of its arrays is used here")
+    return traverse_util.unflatten_dict(own | taken, sep="/")
+
+
+def _under(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix.rstrip("/") + "/")
 
 
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.mean((jnp.argmax(logits, -1) == labels).astype(jnp.float32))
 
 
-def classify(stream: str, loss: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable[..., Outcome]:
-    """One pass over one stream, one loss on its logits."""
+def watched(config: Any, losses: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+    """The mean loss of each class in config.watch_classes among these examples; NaN where the batch has none of it.
+
+    NaNs are left out of the means that are logged.
+    """
+    classes = config.watch_classes
+    return {f"class_loss/{c}": jnp.sum(losses * (labels == c)) / jnp.sum(labels == c) for c in classes}
+
+
+def classify(
+    stream: str,
+    loss: Callable[[jax.Array, jax.Array], jax.Array],
+    *,
+    config: Any = None,
+    weights: Callable[[jax.Array, Context], jax.Array] | None = None,
+) -> Callable[..., Outcome]:
+    """One pass over one stream, one loss on its logits.
+
+    Args:
+      stream: its name.
+      loss: (logits [B, C], labels [B]) -> [B].
+      config: for the classes to watch; None watches none.
+      weights: (labels [B], context) -> [B], the weight of each example in the mean; None = all alike.
+    """
 
     def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
-        del context
         images, labels = batch[stream]["image"], batch[stream]["label"]
         outputs, model_state = apply(params, model_state, images)
-        terms = {"classification": Term(loss(outputs.logits, labels))}
-        return Outcome(terms, model_state, {"accuracy": accuracy(outputs.logits, labels)})
+        losses = loss(outputs.logits, labels)
+        terms = {"classification": Term(losses, None if weights is None else weights(labels, context))}
+        seen = {} if config is None else watched(config, losses, labels)
+        return Outcome(terms, model_state, {"accuracy": accuracy(outputs.logits, labels)} | seen)
 
     return objective
+
+
+def one_stage(config: Any, data: Data, network: Any, objective: Callable[..., Outcome], **fields: Any) -> list[Stage]:
+    """The usual single stage: config's epochs, optimizer, sampler and rates, a fresh start, the logits as they are."""
+    usual: dict[str, Any] = {
+        "streams": {"image": configured_sampler(config)},
+        "init": fresh(network, data),
+        "predict": predicts(network),
+        "rates": rates(config),
+    }
+    return [Stage("train", network, config.epochs, config.optimizer, objective=objective, **(usual | fields))]

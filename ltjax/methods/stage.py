@@ -29,14 +29,16 @@ class Term(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What an objective may look at beside its batch. All of it is traced."""
+    """What an objective may look at beside its batch. Arrays are traced."""
 
     step: jax.Array  # int32, finished steps of this stage
     epoch: jax.Array  # int32, finished epochs of this stage
+    epochs: int  # of this stage; not traced
     progress: jax.Array  # in [0, 1), step / steps of this stage
     key: jax.Array  # a fresh random key for this step
     frozen: Tree  # what `init` gave to stand still: a teacher, class means
     extras: dict[str, Tree]  # running things that are no parameters (EMA, means)
+    learning_rate: jax.Array | float = 0.0  # of this step, before the factors of Stage.rates
 
 
 class Outcome(NamedTuple):
@@ -66,12 +68,26 @@ class Previous(NamedTuple):
 
 
 class Apply(Protocol):
-    """The stage's network, differentiable; batch statistics are used and updated as the stage's `norm` says."""
+    """The stage's network, differentiable; batch statistics are used and updated as the stage's `norm` says.
 
-    def __call__(self, params: Tree, model_state: Tree, images: jax.Array, train: bool = True) -> tuple[Any, Tree]: ...
+    `labels` [B] are the classes of the images: what the gradient diagnostic splits by. Images that are those of a
+    stream have its labels; an objective says them only of images that it put together itself. `options` go to the
+    network. In what it returns every leaf has the images on its last axis but one.
+    """
+
+    def __call__(
+        self,
+        params: Tree,
+        model_state: Tree,
+        images: jax.Array,
+        train: bool = True,
+        labels: jax.Array | None = None,
+        **options: Any,
+    ) -> tuple[Any, Tree]: ...
 
 
-Features = Callable[[Tree, Any], Any]  # (variables, records) -> float [n, d], without augmentation, evaluation mode
+Features = Callable[..., Any]  # (variables, records[, source]) -> float [n, d] by the network of the
+# stage before, without augmentation, evaluation mode; of the training set unless another source is given
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +105,13 @@ class Stage:
       predict: (variables, images uint8 [B, H, W, C]) -> logits [B, C]; all that evaluation ever calls.
       trainable: path prefixes of the parameters that move, such as ("head",); () = all of them.
       rates: path prefix -> factor on the learning rate; the longest prefix that fits counts.
+      undecayed: path prefixes of the parameters that weight decay leaves alone.
       norm: "batch" or "frozen" (stored statistics are used and stand still).
       epoch_size: records in an epoch; None = the training set.
+      views: name -> another reading of the same network, as `predict` (one branch alone, say). Those of the last stage
+        are evaluated after the last epoch and reported beside the result.
+      report: (variables) -> numbers that a reader of the last stage's result wants to know, such as a tau that was
+        chosen; results.json has them under "report".
     """
 
     name: str
@@ -103,5 +124,8 @@ class Stage:
     predict: Callable[[Tree, jax.Array], jax.Array]
     trainable: Sequence[str] = ()
     rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    undecayed: Sequence[str] = ()
     norm: str = "batch"
     epoch_size: int | None = None
+    views: Mapping[str, Callable[[Tree, jax.Array], jax.Array]] = dataclasses.field(default_factory=dict)
+    report: Callable[[Tree], Mapping[str, float]] | None = None

@@ -12,9 +12,9 @@ from ltjax.methods.stage import Stage, Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.checkpoint import abstract, checkpoints
 from ltjax.training.logging import Record
-from ltjax.training.loop import prepare
+from ltjax.training.prepare import prepare, stage_steps
 from ltjax.training.seeds import split_seeds
-from ltjax.training.stages import shape_of_state, stage_steps
+from ltjax.training.stages import shape_of_state
 from ltjax.training.workdir import absolute
 
 
@@ -36,7 +36,7 @@ def read_config(workdir: str, key: str = "--run") -> Any:
         config = config_dict.ConfigDict(json.loads(path.read_text()))
     except ValueError:
         raise InputError(f"{path}: is no JSON; the run cannot be read") from None
-    if "num_seeds" not in config:
+    if "init_from" not in config:
         raise InputError(f"{path}: was written by an earlier ltjax, whose runs this one does not open; train it again")
     return config
 

@@ -129,9 +129,11 @@ class MetricsLog:
         epoch = (step - where.offset) / where.per_epoch
         record: Record = {"step": step, "epoch": round(epoch, 6), "stage": where.stage}
         values: dict[str, Any] = {}
-        for name in sorted(rows[-1], key=lambda name: not name.startswith("loss")):
-            values[name] = np.mean([row[name] for row in rows], 0).tolist()
+        names = dict.fromkeys(name for row in rows for name in row)
+        for name in sorted(names, key=lambda name: not name.startswith("loss")):
+            values[name] = _mean([row.get(name, np.nan) for row in rows])
         values["learning_rate"] = np.ravel(rows[-1]["learning_rate"])[0].item()
+        values = {name: value for name, value in values.items() if value is not None}
         record |= mean_and_each(values | (extra or {}))
         self.lines.append(json.dumps(record))
         if self.writes and self.local:
@@ -190,6 +192,22 @@ class MetricsLog:
             self.events.close()
             if not self.local:
                 shutil.rmtree(self.events.logdir)
+
+
+def _mean(column: list[Any]) -> Any:
+    """The mean of what is there, each seed's where there are several; None where no step had it (NaN: had it not).
+
+    Example:
+      >>> _mean([1.0, float("nan"), 2.0]), _mean([[1.0, 2.0], float("nan")]), _mean([float("nan")])
+      (1.5, [1.0, 2.0], None)
+    """
+    seeds = max(np.size(value) for value in column)
+    values = np.stack([np.broadcast_to(np.asarray(value, np.float64), seeds) for value in column])
+    there = ~np.isnan(values)
+    if not there.any(0).all():
+        return None
+    means = (np.where(there, values, 0).sum(0) / there.sum(0)).tolist()
+    return means if any(np.ndim(value) for value in column) else means[0]
 
 
 def mean_and_each(values: dict[str, Any]) -> Record:

@@ -25,10 +25,17 @@ class TrainState:
     extras: Tree
 
 
-def make_optimizer(settings: Any) -> optax.GradientTransformation:
-    """SGD as the papers' scripts have it, without the learning rate: g + wd p, momentum, nesterov (sgd.npz)."""
+def make_optimizer(settings: Any, undecayed: Sequence[str] = ()) -> optax.GradientTransformation:
+    """SGD as the papers' scripts have it, without the learning rate: g + wd p, momentum, nesterov.
+
+    It takes flat dicts of parameters; those under the prefixes ``undecayed`` have no weight decay.
+    """
+
+    def decays(params: Mapping) -> dict[str, bool]:
+        return {path: not any(_under(path, prefix) for prefix in undecayed) for path in params}
+
     return optax.chain(
-        optax.add_decayed_weights(settings.weight_decay),
+        optax.add_decayed_weights(settings.weight_decay, mask=decays if undecayed else None),
         optax.trace(settings.momentum, nesterov=settings.nesterov),
     )
 
@@ -69,7 +76,7 @@ def create_state(stage: Stage, start: Start, seed: int) -> TrainState:
         seed=jnp.asarray(seed, jnp.uint32),
         params=params,
         model_state=variables,
-        opt_state=make_optimizer(stage.optimizer).init(trainable),
+        opt_state=make_optimizer(stage.optimizer, stage.undecayed).init(trainable),
         extras=dict(start.extras),
     )
 

@@ -18,32 +18,46 @@ TrainStep = Callable[[TrainState, Tree, Batch], tuple[TrainState, dict[str, jax.
 def make_apply(stage: Stage) -> Apply:
     """The stage's network as its objective calls it."""
 
-    def apply(params: Tree, model_state: Tree, images: jax.Array, train: bool = True) -> tuple[Any, Tree]:
+    def apply(
+        params: Tree,
+        model_state: Tree,
+        images: jax.Array,
+        train: bool = True,
+        labels: jax.Array | None = None,
+        **options: Any,
+    ) -> tuple[Any, Tree]:
+        del labels
         variables = {"params": params, **model_state}
+        frozen = stage.norm == "frozen"
         outputs, changed = stage.network.apply(
-            variables, images, train=train, frozen_norm=stage.norm == "frozen", mutable=list(model_state)
+            variables, images, train=train, frozen_norm=frozen, mutable=list(model_state), **options
         )
         return outputs, {**model_state, **changed}
 
     return apply
 
 
+def make_context(stage: Stage, state: TrainState, constants: Tree, steps_per_epoch: int) -> Context:
+    """What the stage's objective sees at this state."""
+    return Context(
+        step=state.step,
+        epoch=state.step // steps_per_epoch,
+        epochs=stage.epochs,
+        progress=state.step / (stage.epochs * steps_per_epoch),
+        key=jax.random.fold_in(jax.random.key(state.seed), state.step),
+        frozen=constants,
+        extras=state.extras,
+        learning_rate=make_schedule(stage.optimizer, stage.epochs, steps_per_epoch)(state.step),
+    )
+
+
 def make_train_step(stage: Stage, steps_per_epoch: int) -> TrainStep:
     """The step as a pure function. `constants` is what the stage's init froze (an argument, never closed over)."""
-    schedule = make_schedule(stage.optimizer, stage.epochs, steps_per_epoch)
-    optimizer = make_optimizer(stage.optimizer)
+    optimizer = make_optimizer(stage.optimizer, stage.undecayed)
     apply = make_apply(stage)
-    steps = stage.epochs * steps_per_epoch
 
     def train_step(state: TrainState, constants: Tree, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        context = Context(
-            step=state.step,
-            epoch=state.step // steps_per_epoch,
-            progress=state.step / steps,
-            key=jax.random.fold_in(jax.random.key(state.seed), state.step),
-            frozen=constants,
-            extras=state.extras,
-        )
+        context = make_context(stage, state, constants, steps_per_epoch)
         trainable, standing = select(state.params, stage.trainable)
 
         def loss_of(moving: Tree) -> tuple[jax.Array, Any]:
@@ -54,7 +68,7 @@ def make_train_step(stage: Stage, steps_per_epoch: int) -> TrainStep:
 
         (loss, (outcome, means)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable)
         updates, opt_state = optimizer.update(gradients, state.opt_state, trainable)
-        rate = schedule(state.step)
+        rate = context.learning_rate
         factors = rate_factors(trainable, stage.rates)
         updates = {path: (-rate * factors[path] * update).astype(update.dtype) for path, update in updates.items()}
         metrics = {"loss": loss, "learning_rate": rate, **outcome.metrics}

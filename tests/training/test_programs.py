@@ -17,7 +17,7 @@ from ltjax.data.transforms import TRANSFORMS
 from ltjax.errors import InputError
 from ltjax.losses import cross_entropy
 from ltjax.methods.stage import Outcome, Term
-from ltjax.training import loop, placement
+from ltjax.training import loop, placement, prepare
 from ltjax.training import mesh as meshes
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.programs import call_length, calls, resident_program
@@ -31,8 +31,8 @@ QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the t
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
-    monkeypatch.setattr(loop, "build", toy.build)
-    monkeypatch.setitem(loop.METHODS, "three", toy.three_stages)
+    monkeypatch.setattr(prepare, "build", toy.build)
+    monkeypatch.setitem(prepare.METHODS, "three", toy.three_stages)
     monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
 
 

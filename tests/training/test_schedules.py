@@ -28,18 +28,18 @@ def per_epoch(config, steps_per_epoch=7):
 @pytest.mark.parametrize("method, curve", [("ce", "ldam_drw_cifar_200"), ("reslt", "reslt_cifar_200")])
 def test_the_published_curves(method, curve):
     published = json.loads(shared_path("reference/lr_schedules.json").read_text())[curve]
-    np.testing.assert_allclose(per_epoch(presets.cifar("cifar100", method)), published, rtol=1e-6)
+    np.testing.assert_allclose(per_epoch(presets.build("cifar100", method)), published, rtol=1e-6)
 
 
 def test_short_is_a_cosine_per_step_from_the_rate_to_zero():
-    config = presets.cifar("cifar100", "ce", "short")
+    config = presets.build("cifar100", "ce", "short")
     schedule = make_schedule(config.optimizer, 10, 84)
     for step in (0, 1, 83, 84, 400, 839):
         assert float(schedule(jnp.int32(step))) == pytest.approx(0.05 * (1 + math.cos(math.pi * step / 840)), abs=1e-7)
 
 
 def test_warm_up_per_step_rises_and_ends_where_the_cosine_begins():
-    config = presets.mnist5k("ce")
+    config = presets.build("mnist5k", "ce")
     schedule = make_schedule(config.optimizer, 40, 10)
     rates = [float(schedule(jnp.int32(step))) for step in range(21)]
     np.testing.assert_allclose(rates[:20], [0.1 * (step + 1) / 20 for step in range(20)], rtol=1e-5)
@@ -48,13 +48,13 @@ def test_warm_up_per_step_rises_and_ends_where_the_cosine_begins():
 
 def test_one_epoch_divides_nothing_by_zero():
     for name in ("step", "cosine", "constant"):
-        config = presets.mnist5k("ce", "epochs=1")
+        config = presets.build("mnist5k", "ce", "epochs=1")
         config.optimizer.schedule.update(name=name, warmup_epochs=1)
         assert np.isfinite(float(make_schedule(config.optimizer, 1, 1)(jnp.int32(0))))
 
 
 def test_a_warm_up_longer_than_the_run_is_refused():
-    config = presets.mnist5k("ce", "epochs=1")
+    config = presets.build("mnist5k", "ce")
     with pytest.raises(InputError, match="warmup_epochs: 2 is more than the 1 epochs"):
         make_schedule(config.optimizer, 1, 10)
 

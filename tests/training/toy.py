@@ -14,6 +14,7 @@ from ltjax.methods.common import classify
 from ltjax.methods.stage import Outcome, Stage, Start, Term
 from ltjax.models import LinearHead, Network
 from ltjax.models.norm import BatchNorm
+from ltjax.presets import reslt
 
 COUNTS = (24, 12, 6)
 
@@ -67,7 +68,7 @@ def config(method="ce", **changes):
     made.optimizer.schedule.name = "constant"
     made.checkpoint.every_steps = 3
     if method == "reslt":
-        made.reslt = presets.reslt("toy")
+        made.reslt = reslt.settings("toy")
         made.reslt.alpha = 0.5
     made.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
     return config_dict.ConfigDict(made)

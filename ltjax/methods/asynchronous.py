@@ -1,0 +1,278 @@
+"""Asynchronous modelling: a dual-phase perspective for long-tailed recognition (anonymous, under review).
+
+Frequent and rare classes are learned one after the other, so that their gradients do not disturb each other (section
+3, algorithm 1):
+
+    phase 1   cross-entropy on the images of the frequent classes alone                          (eq. 1)
+    memory    of each frequent class the images that stand for it best                           (eqs. 2 to 5)
+    phase 2   on memory and rare classes: cross-entropy + margin + lambda * graph matching       (eqs. 6 to 9)
+
+Both phases share one network with a cosine classifier over all classes. "Plain" is that network in a single phase.
+What the paper leaves open is decided in ``ltjax/presets/asynchronous.py``, where every reading is a setting.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax.classifiers import cosine_logits
+from ltjax.data import Data
+from ltjax.data.sampling import SAMPLERS, Sampler, subset_tables, within
+from ltjax.errors import InputError, choose
+from ltjax.losses import cross_entropy, graph_matching_loss, margin_ranking_loss
+from ltjax.methods.common import (
+    Rules,
+    accuracy,
+    build_network,
+    checked,
+    classify,
+    configured_sampler,
+    dtypes,
+    evaluate_network,
+    fresh,
+    initialise,
+    predicts,
+    rates,
+    watched,
+)
+from ltjax.methods.exemplar_memory import attention_entropy, imprinted, memory_bank
+from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree
+from ltjax.models import CosineHead
+
+REDUCTIONS = ("mean", "sum")
+SCOPES = ("exemplars", "all")
+SIMILARITIES = ("cosine", "negative_l2")
+FREQUENT_IMAGES = 20  # many- and medium-shot classes (appendix A)
+
+
+def asynchronous(config: Any, data: Data) -> list[Stage]:
+    """Two phases, or one if config.asynchronous.plain."""
+    settings = checked(config, "asynchronous", lambda settings: rules(settings, data.num_classes))
+    head = CosineHead(data.num_classes, **dtypes(config))
+    network = build_network(config, data, head, final_relu=False)  # signed features, as a cosine needs them
+    if settings.plain:
+        return [plain(config, data, network)]
+    frequent = frequent_classes(settings.split, data.class_counts)
+    return [first_phase(config, data, network, frequent), second_phase(config, data, network, frequent)]
+
+
+def plain(config: Any, data: Data, network: Any) -> Stage:
+    """All classes at once: the paper's "Ours (plain)", the same head and sampling without the phases."""
+    return Stage(
+        "train",
+        network=network,
+        epochs=config.epochs,
+        optimizer=config.optimizer,
+        streams={"image": configured_sampler(config)},
+        init=fresh(network, data),
+        objective=classify("image", cross_entropy, config=config),
+        predict=predicts(network),
+        rates=rates(config),
+    )
+
+
+def first_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) -> Stage:
+    """Eq. 1. The classifier keeps its shape; masking the logits of absent classes is the paper's truncation W_c^1."""
+    records = np.flatnonzero(frequent[data.train.labels])
+    sampler = subset_sampler(config, config.epochs)
+    tables = {"image": subset_tables(sampler, data.train.labels, data.num_classes, records)}
+    make = initialise(network, data)
+
+    def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
+        del previous, features
+        return Start(make(key), tables=tables)
+
+    def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
+        del context
+        images, labels = batch["image"]["image"], batch["image"]["label"]
+        outputs, model_state = apply(params, model_state, images)
+        logits = only(outputs.logits, frequent)
+        losses = cross_entropy(logits, labels)
+        seen = {"accuracy": accuracy(logits, labels)} | watched(config, losses, labels)
+        return Outcome({"classification": Term(losses)}, model_state, seen)
+
+    return Stage(
+        "frequent",
+        network=network,
+        epochs=config.epochs,
+        optimizer=config.optimizer,
+        streams={"image": sampler},
+        init=init,
+        objective=objective,
+        predict=lambda variables, images: only(evaluate_network(network, variables, images).logits, frequent),
+        rates=rates(config),
+        epoch_size=len(records),
+    )
+
+
+def second_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) -> Stage:
+    """Algorithm 1 from line 8 on: memory and rare classes, all weights, against the frozen network of the first phase."""
+    settings, labels = config.asynchronous, data.train.labels
+    epochs = second_epochs(config)
+    sampler = subset_sampler(config, epochs)
+    old, new = np.flatnonzero(frequent[labels]), np.flatnonzero(~frequent[labels])
+    counts = np.bincount(labels, minlength=data.num_classes)
+    images = int(np.minimum(counts, settings.bank_size)[frequent].sum()) + len(new)
+
+    def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
+        del key
+        assert previous is not None
+        teacher = previous.variables
+        picks = memory_bank(features(teacher, old), labels[old], settings.bank_size, settings.similarity)
+        start = imprinted(teacher, features(teacher, new), labels[new], frequent)
+        records = np.concatenate([old[picks], new])
+        assert len(records) == images
+        tables = subset_tables(sampler, labels, data.num_classes, records)
+        return Start(start, frozen={"teacher": teacher}, tables={"image": tables})
+
+    return Stage(
+        "rare",
+        network=network,
+        epochs=epochs,
+        optimizer=config.second_stage_optimizer,
+        streams={"image": sampler},
+        init=init,
+        objective=joint_objective(config, network, frequent),
+        predict=predicts(network),
+        rates=rates(config),
+        epoch_size=settings.epoch_size or images,
+    )
+
+
+def joint_objective(config: Any, network: Any, frequent: np.ndarray) -> Callable[..., Outcome]:
+    """Eq. 9 on one batch; the terms are logged without their weights."""
+    settings = config.asynchronous
+    weight = graph_weight(settings, frequent)
+
+    def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
+        images, labels = batch["image"]["image"], batch["image"]["label"]
+        outputs, model_state = apply(params, model_state, images)
+        teacher = evaluate_network(network, context.frozen["teacher"], images).features
+        teacher = jax.lax.stop_gradient(teacher)
+        losses = cross_entropy(outputs.logits, labels)
+        cosines = cosine_logits(outputs.features, params["head"]["classifier"]["kernel"], 1.0)
+        terms = {
+            "classification": Term(losses),
+            "graph": graph_term(settings, teacher, outputs.features, weight),
+            "margin": margin_term(settings, cosines, labels, frequent),
+        }
+        entropy = attention_entropy(
+            teacher,
+            outputs.features,
+            similarity=settings.similarity,
+            normalize=settings.normalize_features,
+            temperature=settings.temperature,
+        )
+        seen = {"accuracy": accuracy(outputs.logits, labels), "attention_entropy": entropy}
+        return Outcome(terms, model_state, seen | watched(config, losses, labels))
+
+    return objective
+
+
+def graph_term(settings: Any, teacher: jax.Array, features: jax.Array, weight: float) -> Term:
+    """Eqs. 6 to 8 over the nodes of the batch."""
+    distances = graph_matching_loss(
+        teacher,
+        features,
+        similarity=settings.similarity,
+        normalize=settings.normalize_features,
+        temperature=settings.temperature,
+    )
+    return Term(jnp.sum(distances) if settings.node_reduction == "sum" else distances, scale=weight)
+
+
+def margin_term(settings: Any, cosines: jax.Array, labels: jax.Array, frequent: np.ndarray) -> Term:
+    """L_intra (after eq. 9): memory must not be taken over by the rare classes.
+
+    Scope "exemplars" holds the memory's images against the rare classes (what the loss is for, and LUCIR's form);
+    "all" holds every image against every other class (the formula as printed).
+    """
+    memory = settings.margin_scope == "exemplars"
+    others = int(np.sum(~frequent)) if memory else len(frequent) - 1
+    top_k = settings.margin_top_k or others
+    values = margin_ranking_loss(
+        cosines, labels, margin=settings.margin, top_k=top_k, negatives=~frequent if memory else None
+    )
+    if settings.margin_reduction == "mean":
+        values = values / min(top_k, others)
+    weights = jnp.asarray(frequent)[labels].astype(values.dtype) if memory else None
+    return Term(values, weights, settings.margin_weight)
+
+
+def graph_weight(settings: Any, frequent: np.ndarray) -> float:
+    """lambda: config.asynchronous.lambda_value, or lambda_base * sqrt(old classes / new classes) (appendix A).
+
+    Example:
+      >>> import types
+      >>> settings = types.SimpleNamespace(lambda_base=1.0, lambda_value=None)
+      >>> round(graph_weight(settings, np.arange(365) < 294), 2)  # Places-LT; the best lambda of figure 2(b)
+      2.03
+    """
+    if settings.lambda_value is not None:
+        return float(settings.lambda_value)
+    return settings.lambda_base * math.sqrt(np.sum(frequent) / np.sum(~frequent))
+
+
+def frequent_classes(split: int, class_counts: np.ndarray) -> np.ndarray:
+    """bool [C], the classes of the first phase: the ``split`` most frequent; with 0 those of 20 images or more.
+
+    Raises:
+      InputError: if a phase is left without classes.
+
+    Example:
+      >>> frequent_classes(0, np.array([20, 500, 19])).tolist(), frequent_classes(1, np.array([20, 500, 19])).tolist()
+      ([True, True, False], [False, True, False])
+    """
+    counts = np.asarray(class_counts)
+    if split:
+        return np.argsort(np.argsort(-counts, kind="stable")) < split
+    frequent = counts >= FREQUENT_IMAGES
+    if frequent.all() or not frequent.any():
+        which = "every class has" if frequent.all() else "no class has"
+        raise InputError(
+            f"config.asynchronous.split: 0 splits the classes at {FREQUENT_IMAGES} training images, and {which} that "
+            f"many; give the number of classes of the first phase, 1 to {len(counts) - 1}"
+        )
+    return frequent
+
+
+def only(logits: jax.Array, present: np.ndarray) -> jax.Array:
+    """Logits [..., C] of which only the classes ``present`` bool [C] have a part in softmax, argmax and gradient."""
+    return jnp.where(present, logits, jnp.finfo(logits.dtype).min)
+
+
+def subset_sampler(config: Any, epochs: int) -> Sampler:
+    """config.data.sampler over a part of the training set, for a phase of this length."""
+    make = choose(SAMPLERS, config.data.sampler, "config.data.sampler")
+    return within(make(epochs=epochs, batch_size=config.batch_size))
+
+
+def second_epochs(config: Any) -> int:
+    """T of the second phase: that of the first unless config.second_stage_epochs says another."""
+    epochs = config.second_stage_epochs
+    if epochs is not None and epochs < 0:
+        raise InputError(f"config.second_stage_epochs: impossible value {epochs!r}; allowed: 0 or more")
+    return config.epochs if epochs is None else epochs
+
+
+def rules(settings: Any, num_classes: int) -> Rules:
+    number = settings.lambda_value
+    return {
+        "split": (0 <= settings.split < num_classes, f"0 (by count) or 1 to {num_classes - 1} classes"),
+        "bank_size": (settings.bank_size >= 1, "1 or more"),
+        "similarity": (settings.similarity in SIMILARITIES, f"one of {', '.join(SIMILARITIES)}"),
+        "lambda_base": (0 <= settings.lambda_base < math.inf, "a finite number >= 0"),
+        "lambda_value": (number is None or 0 <= number < math.inf, "None (by lambda_base) or a finite number >= 0"),
+        "node_reduction": (settings.node_reduction in REDUCTIONS, f"one of {', '.join(REDUCTIONS)}"),
+        "temperature": (0 < settings.temperature < math.inf, "a finite number > 0"),
+        "margin": (0 <= settings.margin < math.inf, "a finite number >= 0"),
+        "margin_weight": (0 <= settings.margin_weight < math.inf, "a finite number >= 0"),
+        "margin_top_k": (settings.margin_top_k >= 0, "0 (all) or more"),
+        "margin_scope": (settings.margin_scope in SCOPES, f"one of {', '.join(SCOPES)}"),
+        "margin_reduction": (settings.margin_reduction in REDUCTIONS, f"one of {', '.join(REDUCTIONS)}"),
+        "epoch_size": (settings.epoch_size >= 0, "0 (the phase's images) or more"),
+    }

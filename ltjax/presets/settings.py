@@ -1,0 +1,71 @@
+"""Every setting that all methods have, with its neutral value."""
+
+from ml_collections.config_dict import ConfigDict
+
+
+def base(method: str) -> ConfigDict:
+    """Every setting that all methods have. Numbers here are neutral; the data sets' recipes follow below."""
+    return ConfigDict(
+        {
+            "method": method,
+            "family": "",  # the config file's, which fills in what overrides leave open
+            "seed": 0,  # of initialisation, data order and augmentation
+            "num_seeds": 1,  # seed, seed + 1, ... trained in one program; results are their mean and deviation
+            "seeds_by": "auto",  # how: vmap, unroll, or auto, what is faster on this kind of device
+            "steps_per_call": 0,  # training steps of one program with the data on the device; 0 = automatic
+            "epochs": 200,
+            "batch_size": 128,  # over all devices; the last, smaller batch of an epoch is dropped
+            "recipe": "",  # the data set, as the config file's name has it
+            "init_from": "",  # the workdir of a finished run: its last stage takes the place of the first stage
+            "dtype": "float32",  # of the computation: float32, bfloat16 (parameters stay float32) or float64
+            "data": {
+                "name": "",
+                "dir": "",  # where the data lies; "" = $LTJAX_DATA_DIR, or else TFDS's own directory
+                "source": "auto",  # auto, npz, python (the official batches) or tfds
+                "imbalance": 100.0,  # images of the largest class / images of the smallest
+                "profile": "exp",  # exp or step
+                "selection_seed": 0,  # which images the long-tailed set keeps
+                "validation_fraction": 0.0,  # > 0: hold out this part of train ...
+                "validation_use": "evaluate",  # ... evaluate: on it, not on test; choose: a method's choices, then test
+                "sampler": "instance_balanced",  # class_balanced, square_root, progressive, class_cycle or reversed
+                "augment": "none",
+                "workers": 0,  # data processes, of all seeds together; 0 = a thread of this process
+                "on_device": "auto",  # yes: all images lie on the device as uint8; auto: if in memory and they fit; no
+            },
+            "model": {
+                "backbone": "resnet32",
+                "width": 1,  # of the CIFAR ResNets: a factor on all channels
+                "zero_init": False,  # the last batch norm of every block starts with scale 0
+                "remat": False,  # recompute every block in the backward pass: less memory, about a third more time
+                "pretrained": "",  # an .npz of a PyTorch state_dict: where the backbone starts
+            },
+            "optimizer": {  # SGD
+                "learning_rate": 0.1,
+                "momentum": 0.9,
+                "nesterov": False,
+                "weight_decay": 5e-4,  # on every parameter
+                "backbone_rate": 1.0,  # factor on the learning rate of the backbone
+                "schedule": {
+                    "name": "step",  # step, cosine or constant
+                    "unit": "epoch",  # how often the rate changes: epoch or step
+                    "warmup_epochs": 0,
+                    "warmup_start": 0.0,  # the rate rises linearly from this part of it
+                    "milestones": (160, 180),  # step: finished epochs after which the rate is multiplied by ...
+                    "decay": 0.1,  # ... this
+                },
+            },
+            "evaluation": {
+                "batch_size": 500,
+                "every_epochs": 0,  # 0: only after the last epoch, which is the one reported
+                "shots": "strict",  # strict (many > 100, few < 20), inclusive (>= 100, <= 20) or index
+                "index_boundaries": (3, 6),  # index: by frequency, before the first many, from the second few
+            },
+            "gradients": {  # how far the gradients of frequent and of rare classes point apart, logged as gradient/...
+                "every_steps": 0,  # 0: never
+                "frequent_classes": 0,  # how many count as frequent; 0: those with at least 20 images
+            },
+            "watch_classes": (),  # classes whose mean training loss is logged as class_loss/<class>
+            "log_every_steps": 20,
+            "checkpoint": {"every_steps": 200, "keep": 2},
+        }
+    )
