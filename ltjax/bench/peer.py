@@ -40,12 +40,12 @@ def build(name: str, num_classes: int, *, reslt: bool = False, channels: int = 3
 
     torch.manual_seed(seed)
     plan = BACKBONES[name]()
-    if isinstance(plan, ResNetCifar):
+    if type(plan) is ResNetCifar:  # not one with experts or branches
         stem, stages, size = _cifar(plan, channels)
-    elif isinstance(plan, ResNet):
+    elif type(plan) is ResNet:
         stem, stages, size = _imagenet(plan, channels)
     else:
-        raise InputError(f"--network: '{name}' has no counterpart in PyTorch here; allowed: ResNets")
+        raise InputError(f"--network: '{name}' has no counterpart in PyTorch here; allowed: resnet*, resnext*")
 
     class Network(nn.Module):
         def __init__(self) -> None:

@@ -20,7 +20,8 @@ def build(settings: Any) -> Data:
 
     Args:
       settings: an object with the attributes ``name``, ``dir``, ``source`` (``auto``, ``npz``, ``python``, ``tfds``),
-        ``imbalance``, ``profile`` (``exp``, ``step``), ``selection_seed``, ``validation_fraction``, ``augment``.
+        ``imbalance``, ``profile`` (``exp``, ``step``), ``selection_seed``, ``validation_fraction``, ``augment``,
+        and perhaps ``validation_use`` (``evaluate``, ``choose``).
 
     Raises:
       InputError: one line that names the setting or the file and says what to do.

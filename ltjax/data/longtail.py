@@ -22,6 +22,7 @@ def _step(largest: float, ratio: float, num_classes: int) -> list[int]:
     return [int(largest)] * head + [int(largest * ratio)] * (num_classes - head)
 
 
+USES = {"evaluate": True, "choose": False}  # whether the images set aside take the place of the test images
 PROFILES = {"exp": _exponential, "step": _step}
 
 
@@ -93,7 +94,11 @@ def select(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
 
 
 def make_long_tailed(card: Card, balanced: BalancedSet, settings: Any) -> Data:
-    """The long-tailed data set that ``settings`` (imbalance, profile, selection_seed, validation_fraction) asks for."""
+    """The long-tailed data set that ``settings`` asks for.
+
+    Of ``settings``: imbalance, profile, selection_seed, validation_fraction, and validation_use, which may be missing:
+    "evaluate" has the images set aside take the place of the test images, "choose" keeps both.
+    """
     largest = card.train_size / card.num_classes
     counts = long_tailed_counts(largest, card.num_classes, settings.imbalance, settings.profile)
     kept = select(balanced.labels, counts, settings.selection_seed)
@@ -108,10 +113,12 @@ def make_long_tailed(card: Card, balanced: BalancedSet, settings: Any) -> Data:
     images, labels, index = balanced.images(kept), balanced.labels[kept], balanced.index[kept]
     stay, aside = hold_out(labels, card.num_classes, settings.validation_fraction, settings.selection_seed)
     train = array_source(images[stay], labels[stay], index[stay])
-    if aside.size:
-        test, split = array_source(images[aside], labels[aside], index[aside]), "validation"
+    held = array_source(images[aside], labels[aside], index[aside]) if aside.size else None
+    use = getattr(settings, "validation_use", "evaluate")
+    if choose(USES, use, "config.data.validation_use") and held is not None:
+        test, split, validation = held, "validation", None
     else:
-        test, split = balanced.test(), "test"
+        test, split, validation = balanced.test(), "test", held
     return Data(
         name=card.name,
         train=train,
@@ -124,4 +131,5 @@ def make_long_tailed(card: Card, balanced: BalancedSet, settings: Any) -> Data:
         std=card.std,
         class_names=card.class_names,
         fingerprint=fingerprint(train),
+        validation=validation,
     )

@@ -85,8 +85,8 @@ class Data:
       mean, std: per channel, for images scaled to 0 .. 1.
       class_names: C names, or None.
       fingerprint: ``fingerprint(train)``.
-      validation: the data set's official validation images, to make choices on; None for sets that have none
-        (``hold_out`` sets a part of train aside).
+      validation: images to make choices on beside ``test``: the data set's official validation images, or training
+        images set aside (``validation_use="choose"``); None where there are none.
     """
 
     name: str

@@ -44,11 +44,13 @@ def reslt_terms(
     branch_masks: Any,
     probability_epsilon: Any = 0.0,
     fusion_epsilon: Any = 0.0,
+    main_branch: bool = True,
     where: Any = None,
 ) -> ResLTTerms:
     """The per-example terms of the ResLT loss, before any mean: what ``reslt_loss`` and a training loop reduce.
 
-    Args, errors: as for ``reslt_loss``.
+    Args, errors: as for ``reslt_loss``; ``main_branch=False`` allows masks without a row that holds every class, as in
+    the paper's figure 2(b).
 
     Returns:
       ``ResLTTerms``: fusion ``[B]`` = J(sum_k x_k, y); branch ``[K, B]`` = J(x_k, y), 0 where y is no member of
@@ -67,17 +69,17 @@ def reslt_terms(
     if branch_logits.ndim < 2:
         raise ValueError(f"branch_logits: expected shape [K, ..., C], not {list(branch_logits.shape)}")
     labels, where = check_examples(branch_logits.shape[1:], labels, where)
-    masks = _check_masks(branch_masks, branch_logits.shape[0], branch_logits.shape[-1])
+    masks = _check_masks(branch_masks, branch_logits.shape[0], branch_logits.shape[-1], main_branch)
     epsilons = [None if is_zero(e) else e for e in (probability_epsilon, fusion_epsilon)]
     return _reslt_terms(branch_logits, labels, masks, *epsilons, where)
 
 
-def _check_masks(branch_masks: Any, branches: int, num_classes: int) -> Array:
+def _check_masks(branch_masks: Any, branches: int, num_classes: int, main_branch: bool) -> Array:
     if np.shape(branch_masks) != (branches, num_classes):
         raise ValueError(f"branch_masks: expected shape {[branches, num_classes]}, not {list(np.shape(branch_masks))}")
     if not is_traced(branch_masks):
         masks = np.asarray(branch_masks).astype(bool)
-        if not masks[0].all():
+        if main_branch and not masks[0].all():
             raise ValueError(f"branch_masks: row 0 must hold every class; class {np.argmin(masks[0])} is missing")
         return jnp.asarray(masks)
     return branch_masks.astype(bool)

@@ -4,7 +4,7 @@ from typing import Any
 
 from ltjax.data import Data
 from ltjax.losses import cross_entropy
-from ltjax.methods.common import build_network, classify, configured_sampler, dtypes, fresh, predicts, rates
+from ltjax.methods.common import build_network, classify, dtypes, one_stage
 from ltjax.methods.stage import Stage
 from ltjax.models import LinearHead
 
@@ -12,16 +12,4 @@ from ltjax.models import LinearHead
 def cross_entropy_method(config: Any, data: Data) -> list[Stage]:
     """One stage, one linear classifier; the sampler is config.data.sampler."""
     network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
-    return [
-        Stage(
-            "train",
-            network=network,
-            epochs=config.epochs,
-            optimizer=config.optimizer,
-            streams={"image": configured_sampler(config)},
-            init=fresh(network, data),
-            objective=classify("image", cross_entropy, config=config),
-            predict=predicts(network),
-            rates=rates(config),
-        )
-    ]
+    return one_stage(config, data, network, classify("image", cross_entropy, config=config))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import jax
@@ -13,10 +13,10 @@ from ltjax import models
 from ltjax.data import Data
 from ltjax.data.sampling import SAMPLERS, Sampler
 from ltjax.errors import InputError, choose
-from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Start, Term, Tree
+from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree
 
 Predict = Callable[[Tree, jax.Array], jax.Array]
-Rules = Mapping[str, tuple[bool, str]]  # setting -> (whether its value is possible, what is allowed)
+Rules = dict[str, tuple[bool, str]]  # setting -> (whether its value is possible, what is allowed)
 
 
 def build_network(config: Any, data: Data, head: Any, **backbone_fields: Any) -> models.Network:
@@ -45,6 +45,16 @@ def build_backbone(config: Any, **fields: Any) -> Any:
     return make(**asked, **fields, **dtypes(config))
 
 
+def check_backbone(config: Any, kind: str) -> None:
+    """Raises InputError unless config.model.backbone is one of the networks whose names begin with ``kind``."""
+    if not config.model.backbone.startswith(kind):
+        fitting = ", ".join(name for name in models.BACKBONES if name.startswith(kind))
+        raise InputError(
+            f"config.model.backbone: '{config.model.backbone}' does not fit here; config.method={config.method} with "
+            f"these settings takes one of {fitting}"
+        )
+
+
 def dtypes(config: Any) -> dict[str, Any]:
     """As backbones and heads take them: parameters are float32 unless the whole computation is float64."""
     parameters = jnp.float64 if config.dtype == "float64" else jnp.float32
@@ -67,9 +77,9 @@ def configured_sampler(config: Any) -> Sampler:
     return make(epochs=config.epochs, batch_size=config.batch_size)
 
 
-def rates(config: Any) -> dict[str, float]:
+def rates(config: Any, optimizer: str = "optimizer") -> dict[str, float]:
     """The learning rates by parameter group, for Stage.rates."""
-    factor = config.optimizer.backbone_rate
+    factor = config[optimizer].backbone_rate
     return {} if factor == 1 else {"backbone": factor}
 
 
@@ -190,3 +200,14 @@ def classify(
         return Outcome(terms, model_state, {"accuracy": accuracy(outputs.logits, labels)} | seen)
 
     return objective
+
+
+def one_stage(config: Any, data: Data, network: Any, objective: Callable[..., Outcome], **fields: Any) -> list[Stage]:
+    """The usual single stage: config's epochs, optimizer, sampler and rates, a fresh start, the logits as they are."""
+    usual: dict[str, Any] = {
+        "streams": {"image": configured_sampler(config)},
+        "init": fresh(network, data),
+        "predict": predicts(network),
+        "rates": rates(config),
+    }
+    return [Stage("train", network, config.epochs, config.optimizer, objective=objective, **(usual | fields))]

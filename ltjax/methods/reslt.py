@@ -5,77 +5,162 @@ and tail classes, the third only from tail classes; their logits are summed, so 
 that lift the rarer classes (section 3.2). One objective trains the branches (eq. 2) and their sum (eq. 1):
 
     loss = (1 - alpha) * fusion + alpha * branches                                        (eq. 3)
+
+With experts (section 4.3, RIDE's backbones) every expert has branches of its own: the losses are summed over experts
+and the fused logits averaged. ``reslt_variants.py`` has what the paper's ablations change.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ltjax.class_counts import branch_masks
 from ltjax.data import Data
-from ltjax.losses import reslt_terms
+from ltjax.losses import cross_entropy, reslt_terms
 from ltjax.methods.common import (
+    Predict,
     Rules,
     accuracy,
     build_network,
+    check_backbone,
     checked,
-    configured_sampler,
+    classify,
     dtypes,
     evaluate_network,
-    fresh,
-    rates,
+    one_stage,
+    watched,
 )
-from ltjax.methods.stage import Outcome, Stage, Term
-from ltjax.models import ResLTHead
+from ltjax.methods.mixing import blend, mix
+from ltjax.methods.reslt_variants import CONVOLUTIONS, FUSIONS, VARIANTS, Variant
+from ltjax.methods.stage import Outcome, Stage, Term, Tree
+from ltjax.models import ConvTopHead, ExpertsHead, Network, ResLTHead
 
 DIVISORS = ("pooled", "subset_means")
 FORMS = ("bn", "conv")
 
 
 def reslt(config: Any, data: Data) -> list[Stage]:
-    """One stage; groups, alpha and the head's form are config.reslt."""
+    """One stage; groups, alpha, the head's form, experts and variants are config.reslt."""
     settings = checked(config, "reslt", lambda settings: rules(settings, data.num_classes))
-    masks = groups(settings, data.class_counts)
-    head = ResLTHead(data.num_classes, branches=len(masks), form=settings.head, **dtypes(config))
-    network = build_network(config, data, head)
+    if settings.experts:
+        check_backbone(config, "ride_")
+    if settings.variant in CONVOLUTIONS:
+        return convolutions_on_top(config, data)
+    variant = VARIANTS[settings.variant]
+    masks = variant.classes(groups(settings, data.class_counts))
+    network = make_network(config, data, 1 if variant.one_branch else len(masks))
+
+    def branches(logits: jax.Array) -> jax.Array:
+        """[E, K, B, C] of what the head returns; one expert without experts, K times the same without branches."""
+        logits = logits if settings.experts else logits[None]
+        return jnp.repeat(logits, len(masks), axis=1) if variant.one_branch else logits
+
+    def terms_of(logits: jax.Array, labels: jax.Array) -> dict[str, Term]:
+        return branch_and_fusion_terms(logits, labels, masks, variant, settings)
 
     def objective(apply, params, model_state, batch, context):
-        del context
         images, labels = batch["image"]["image"], batch["image"]["label"]
+        if settings.mixup:
+            mixed = mix(context.key, images, labels, settings.mixup)
+            outputs, model_state = apply(params, model_state, mixed.images, labels=mixed.larger)
+            logits = branches(outputs.logits)
+            terms = blend(terms_of(logits, labels), terms_of(logits, mixed.labels_b), mixed.lam)
+            return Outcome(terms, model_state, {"accuracy": accuracy(fused(logits, variant), mixed.larger)})
         outputs, model_state = apply(params, model_state, images)
-        per_image = reslt_terms(
-            outputs.logits,
-            labels,
-            branch_masks=masks,
-            probability_epsilon=settings.probability_epsilon,
-            fusion_epsilon=settings.fusion_epsilon,
-        )
-        terms = {"fusion": Term(per_image.fusion, per_image.fusion_weights, 1 - settings.alpha)}
-        terms |= branch_terms(per_image, settings.divisor, settings.alpha)
-        return Outcome(terms, model_state, {"accuracy": accuracy(jnp.sum(outputs.logits, 0), labels)})
+        logits = branches(outputs.logits)
+        scores = fused(logits, variant)
+        seen = watched(config, cross_entropy(scores, labels), labels) if config.watch_classes else {}
+        return Outcome(terms_of(logits, labels), model_state, {"accuracy": accuracy(scores, labels)} | seen)
 
-    return [
-        Stage(
-            "train",
-            network=network,
-            epochs=config.epochs,
-            optimizer=config.optimizer,
-            streams={"image": configured_sampler(config)},
-            init=fresh(network, data),
-            objective=objective,
-            rates=rates(config),
-            predict=lambda variables, images: jnp.sum(evaluate_network(network, variables, images).logits, 0),
-        )
-    ]
+    def reads(score: Callable[[jax.Array], jax.Array]) -> Predict:
+        """A reading of the network: a function of the branches' logits [E, K, B, C]."""
+
+        def predict(variables: Tree, images: jax.Array) -> jax.Array:
+            return score(branches(evaluate_network(network, variables, images).logits))
+
+        return predict
+
+    return one_stage(
+        config,
+        data,
+        network,
+        objective,
+        predict=reads(lambda logits: fused(logits, variant)),
+        views={name: reads(score) for name, score in readings(settings, variant, len(masks)).items()},
+    )
 
 
-def branch_terms(per_image, divisor: str, alpha: float) -> dict[str, Term]:
-    """Eq. 2: one pooled mean over all that counts (the authors' code), or the sum of each branch's own mean."""
-    values, weights = per_image.branch, per_image.branch_weights
-    if divisor == "pooled":
-        return {"branch": Term(values, weights, alpha)}
-    return {f"branch_{k}": Term(values[k], weights[k], alpha) for k in range(len(values))}
+def make_network(config: Any, data: Data, branches: int) -> Network:
+    """The backbone with one head of so many branches, or RIDE's backbone with such a head for every expert."""
+    settings = config.reslt
+    head_settings = {
+        "branches": branches,
+        "form": settings.head,
+        "conv_before_pool_in_training": settings.conv_before_pool,
+        "gamma": settings.gamma if settings.gamma >= 0 else None,
+    }
+    if settings.experts:
+        head = ExpertsHead(data.num_classes, settings.experts, head="reslt", **head_settings, **dtypes(config))
+        return build_network(config, data, head, experts=settings.experts, reduce=settings.reduce)
+    return build_network(config, data, ResLTHead(data.num_classes, **head_settings, **dtypes(config)))
+
+
+def fused(logits: jax.Array, variant: Variant) -> jax.Array:
+    """[E, K, B, C] -> [B, C]: the branches' sum (or what the variant has in its place), the experts' mean."""
+    return jnp.mean(FUSIONS[variant.fusion](logits), 0)
+
+
+def branch_and_fusion_terms(
+    logits: jax.Array, labels: jax.Array, masks: np.ndarray, variant: Variant, settings: Any
+) -> dict[str, Term]:
+    """Eqs. 1 to 3 of branch logits [E, K, B, C], summed over the experts."""
+    epsilons = {"probability_epsilon": settings.probability_epsilon, "fusion_epsilon": settings.fusion_epsilon}
+
+    def of_expert(logits: jax.Array) -> Any:
+        terms = reslt_terms(logits, labels, branch_masks=masks, main_branch=masks[0].all(), **epsilons)
+        if variant.fusion == "sum":
+            return terms
+        main = reslt_terms(logits[:1], labels, branch_masks=masks[:1], **epsilons)  # no shortcut: nothing is added
+        return terms._replace(fusion=main.fusion)
+
+    each = jax.vmap(of_expert)(logits)
+    alpha = 1.0 if variant.branches_alone else settings.alpha
+    experts = len(logits)  # a Term is a mean, the loss a sum over experts
+    terms = {"fusion": Term(each.fusion, each.fusion_weights, (1 - alpha) * experts)}
+    if settings.divisor == "pooled":  # one mean over all that counts: the authors' code
+        return terms | {"branch": Term(each.branch, each.branch_weights, alpha * experts)}
+    return terms | {  # each branch's own mean, summed: eq. 2 as printed
+        f"branch_{k}": Term(each.branch[:, k], each.branch_weights[:, k], alpha * experts) for k in range(len(masks))
+    }
+
+
+def readings(settings: Any, variant: Variant, branches: int) -> dict[str, Callable[[jax.Array], jax.Array]]:
+    """name -> a score [B, C] of the branches' logits [E, K, B, C]: each branch and each expert alone, other fusions."""
+
+    def branch(k: int) -> Callable[[jax.Array], jax.Array]:
+        return lambda logits: jnp.mean(logits[:, k], 0)
+
+    def expert(e: int) -> Callable[[jax.Array], jax.Array]:
+        return lambda logits: fused(logits[e : e + 1], variant)
+
+    def fusion(name: str) -> Callable[[jax.Array], jax.Array]:
+        return lambda logits: jnp.mean(FUSIONS[name](logits), 0)
+
+    return (
+        {f"branch_{k}": branch(k) for k in range(1 if variant.one_branch else branches)}
+        | {f"expert_{e}": expert(e) for e in range(settings.experts)}
+        | {f"fusion_{name}": fusion(name) for name in variant.other_fusions}
+    )
+
+
+def convolutions_on_top(config: Any, data: Data) -> list[Stage]:
+    """Plain cross-entropy with ResLT's extra convolutions but none of its branches (section 4.2.1, figure 7)."""
+    form = CONVOLUTIONS[config.reslt.variant]
+    head = ConvTopHead(data.num_classes, form=form, branches=config.reslt.groups, **dtypes(config))
+    return one_stage(config, data, build_network(config, data, head), classify("image", cross_entropy, config=config))
 
 
 def groups(settings: Any, class_counts: np.ndarray) -> np.ndarray:
@@ -86,6 +171,8 @@ def groups(settings: Any, class_counts: np.ndarray) -> np.ndarray:
 
 def rules(settings: Any, num_classes: int) -> Rules:
     boundaries = list(settings.boundaries)
+    fitting = len(boundaries) == settings.groups - 1 and boundaries == sorted(set(boundaries))
+    alone = settings.variant in CONVOLUTIONS  # plain cross-entropy, no branches
     return {
         "alpha": (0 <= settings.alpha <= 1, "a number in [0, 1]"),
         "groups": (2 <= settings.groups <= min(5, num_classes), "2 to 5, and at most the number of classes"),
@@ -94,13 +181,17 @@ def rules(settings: Any, num_classes: int) -> Rules:
         "probability_epsilon": (0 <= settings.probability_epsilon < 1, "a number in [0, 1)"),
         "fusion_epsilon": (0 <= settings.fusion_epsilon < 1, "a number in [0, 1)"),
         "boundaries": (
-            not boundaries
-            or (
-                len(boundaries) == settings.groups - 1
-                and boundaries == sorted(set(boundaries))
-                and boundaries[0] >= 1
-                and boundaries[-1] < num_classes
-            ),
+            not boundaries or (fitting and boundaries[0] >= 1 and boundaries[-1] < num_classes),
             f"() or config.reslt.groups - 1 = {settings.groups - 1} rising positions in [1, {num_classes})",
+        ),
+        "gamma": (-1 <= settings.gamma <= 10, "a number in [0, 10], or -1 for W x + b"),
+        "mixup": (
+            0 <= settings.mixup < float("inf") and not (alone and settings.mixup),
+            "0 (none) or more; only 0 here",
+        ),
+        "variant": (settings.variant in {*VARIANTS, *CONVOLUTIONS}, f"one of {', '.join([*VARIANTS, *CONVOLUTIONS])}"),
+        "experts": (
+            0 <= settings.experts <= (0 if alone else 10),
+            "0 (none) to 10; with the variants grouped_conv and separate_conv only 0",
         ),
     }

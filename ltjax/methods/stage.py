@@ -38,6 +38,7 @@ class Context(NamedTuple):
     key: jax.Array  # a fresh random key for this step
     frozen: Tree  # what `init` gave to stand still: a teacher, class means
     extras: dict[str, Tree]  # running things that are no parameters (EMA, means)
+    learning_rate: jax.Array | float = 0.0  # of this step, before the factors of Stage.rates
 
 
 class Outcome(NamedTuple):
@@ -109,6 +110,8 @@ class Stage:
       epoch_size: records in an epoch; None = the training set.
       views: name -> another reading of the same network, as `predict` (one branch alone, say). Those of the last stage
         are evaluated after the last epoch and reported beside the result.
+      report: (variables) -> numbers that a reader of the last stage's result wants to know, such as a tau that was
+        chosen; results.json has them under "report".
     """
 
     name: str
@@ -125,3 +128,4 @@ class Stage:
     norm: str = "batch"
     epoch_size: int | None = None
     views: Mapping[str, Callable[[Tree, jax.Array], jax.Array]] = dataclasses.field(default_factory=dict)
+    report: Callable[[Tree], Mapping[str, float]] | None = None

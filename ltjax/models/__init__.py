@@ -1,26 +1,65 @@
-"""Networks (Flax Linen): a table of backbones by name, heads, and the network that joins them."""
+"""Networks (Flax Linen): a table of backbones by name, heads, and the networks that join them."""
 
 import functools
 from collections.abc import Callable
 
 import flax.linen as nn
 
-from ltjax.models.heads import LinearHead, ResLTHead
-from ltjax.models.network import Network, Outputs
+from ltjax.models.bbn import BBNNetwork, LargeTwoBranchBackbone, TwoBranchBackbone
+from ltjax.models.causal_norm import CausalNormNetwork
+from ltjax.models.cosine_heads import CausalNormHead, CosineHead, MeanHead
+from ltjax.models.experts import ExpertBackbone, ExpertsHead, LargeExpertBackbone
+from ltjax.models.heads import AuxiliaryHead, LinearHead, LWSHead, MLPHead, ProxyHead, TauHead
+from ltjax.models.memory_head import MemoryHead
+from ltjax.models.network import Network
 from ltjax.models.norm import BatchNorm
+from ltjax.models.outputs import Outputs
+from ltjax.models.reslt_heads import ConvTopHead, ResLTHead
 from ltjax.models.resnet import ResNet
 from ltjax.models.resnet_cifar import ResNetCifar
 
-# name in a config -> constructor; every one takes dtype and param_dtype, the CIFAR family also width
+# name in a config -> constructor; every one takes dtype, param_dtype, final_relu, zero_init and remat, the CIFAR family
+# also width, the experts also experts and reduce
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     # images of about 32 pixels
     **{f"resnet{depth}": functools.partial(ResNetCifar, depth=depth) for depth in (8, 14, 20, 32, 44, 56)},
+    **{f"ride_resnet{depth}": functools.partial(ExpertBackbone, depth=depth) for depth in (8, 32)},
+    **{f"bbn_resnet{depth}": functools.partial(TwoBranchBackbone, depth=depth) for depth in (8, 32)},
     # images of about 224 pixels
     **{f"resnet{depth}": functools.partial(ResNet, depth=depth) for depth in (10, 18, 34, 50, 101, 152)},
     **{
         f"resnext{depth}_32x4d": functools.partial(ResNet, depth=depth, groups=32, group_width=4)
         for depth in (50, 101, 152)
     },
+    "ride_resnet50": functools.partial(LargeExpertBackbone, depth=50),
+    "ride_resnext50_32x4d": functools.partial(LargeExpertBackbone, depth=50, groups=32, group_width=4),
+    "bbn_resnet50": functools.partial(LargeTwoBranchBackbone, depth=50),
 }
 
-__all__ = ["BACKBONES", "BatchNorm", "LinearHead", "Network", "Outputs", "ResLTHead", "ResNet", "ResNetCifar"]
+__all__ = [
+    "BACKBONES",
+    "AuxiliaryHead",
+    "BBNNetwork",
+    "BatchNorm",
+    "CausalNormHead",
+    "CausalNormNetwork",
+    "ConvTopHead",
+    "CosineHead",
+    "ExpertBackbone",
+    "ExpertsHead",
+    "LWSHead",
+    "LargeExpertBackbone",
+    "LargeTwoBranchBackbone",
+    "LinearHead",
+    "MLPHead",
+    "MeanHead",
+    "MemoryHead",
+    "Network",
+    "Outputs",
+    "ProxyHead",
+    "ResLTHead",
+    "ResNet",
+    "ResNetCifar",
+    "TauHead",
+    "TwoBranchBackbone",
+]

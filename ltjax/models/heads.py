@@ -1,52 +1,87 @@
-"""Heads: from the backbone's feature map to logits. The last layer of each is a Dense named ``classifier``."""
+"""Linear heads: from the backbone's feature map to logits. The last layer of each is named ``classifier``."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ltjax.errors import InputError
-from ltjax.models.conv import Conv
-from ltjax.models.norm import BatchNorm, Dtype, at_least_float32
-from ltjax.models.resnet_cifar import kaiming_normal
-
-
-def pool(feature_map: jax.Array) -> jax.Array:
-    """Global average pooling [..., h, w, d] -> [..., d] in at least float32.
-
-    Example:
-      >>> pool(jnp.ones([2, 4, 4, 3], jnp.bfloat16)).dtype
-      dtype('float32')
-    """
-    return feature_map.astype(at_least_float32(feature_map.dtype)).mean((-3, -2))
-
-
-def bias_within_fan_in(size: int) -> nn.initializers.Initializer:
-    """Uniform between -1/sqrt(size) and 1/sqrt(size): the bias of a linear layer with ``size`` inputs."""
-
-    def init(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -(size**-0.5), size**-0.5)
-
-    return init
-
-
-def _classifier(features: jax.Array, num_classes: int, param_dtype: Dtype) -> nn.Dense:
-    """The Dense of every head: at least float32 and full precision, for a rank of near ties is decided here."""
-    return nn.Dense(
-        num_classes,
-        dtype=at_least_float32(features.dtype),
-        param_dtype=param_dtype,
-        precision=jax.lax.Precision.HIGHEST,
-        kernel_init=kaiming_normal,
-        bias_init=bias_within_fan_in(features.shape[-1]),
-        name="classifier",
-    )
+from ltjax.models.layers import Weights, bias_within_fan_in, kaiming_normal, linear, rescaled_logits, unit
+from ltjax.models.norm import Dtype, stored_dtype
+from ltjax.models.outputs import Outputs, pool
 
 
 class LinearHead(nn.Module):
     """Global average pooling and one linear layer: feature map [B, h, w, d] -> logits [B, C], at least float32.
 
+    bias: false leaves it out.
+    bias_init_value: a constant to start the bias with: -log(C - 1) for sigmoid losses, so that every class starts with
+      probability 1/C (Cui et al., Class-Balanced Loss, 2019, section 5.1). None: uniform within 1/sqrt(d).
+    features: the size of a linear layer ``fc`` with ReLU between pooling and classifier (512 in OLTR). The head then
+      returns ``Outputs`` whose features are what comes after it, [B, features].
+
+    Raises:
+      InputError: if there is a ``bias_init_value`` but no bias.
+
     Example:
       >>> LinearHead(10).init_with_output(jax.random.key(0), jnp.zeros([2, 8, 8, 64]), train=False)[0].shape
+      (2, 10)
+    """
+
+    num_classes: int
+    bias: bool = True
+    bias_init_value: float | None = None
+    features: int | None = None
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype | None = None
+
+    @nn.compact
+    def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array | Outputs:
+        if self.bias_init_value is not None and not self.bias:
+            raise InputError("bias_init_value of the linear head: there is no bias to start; set bias=True or drop it")
+        stored = stored_dtype(self)
+        features = pool(feature_map)
+        if self.features is not None:
+            features = nn.relu(linear("fc", features, self.features, stored)(features))
+        start = None if self.bias_init_value is None else nn.initializers.constant(self.bias_init_value)
+        classifier = linear("classifier", features, self.num_classes, stored, bias_init=start, use_bias=self.bias)
+        logits = classifier(features)
+        return logits if self.features is None else Outputs(logits, features)
+
+
+class MLPHead(nn.Module):
+    """Pooling, hidden layers ``fc1``, ``fc2``, ... with ReLU, classifier (Kang et al., 2020, appendix B.6).
+
+    [B, h, w, d] -> ``Outputs``: logits [B, C], features [B, hidden[-1]].
+
+    Example:
+      >>> head = MLPHead(10, hidden=(512, 256))
+      >>> outputs, _ = head.init_with_output(jax.random.key(0), jnp.zeros([2, 8, 8, 64]), train=False)
+      >>> outputs.logits.shape, outputs.features.shape
+      ((2, 10), (2, 256))
+    """
+
+    num_classes: int
+    hidden: tuple[int, ...] = (2048,)
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype | None = None
+
+    @nn.compact
+    def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> Outputs:
+        stored = stored_dtype(self)
+        features = pool(feature_map)
+        for number, size in enumerate(self.hidden, start=1):
+            features = nn.relu(linear(f"fc{number}", features, size, stored)(features))
+        return Outputs(linear("classifier", features, self.num_classes, stored)(features), features)
+
+
+class LWSHead(nn.Module):
+    """Learnable weight scaling ``(x W + b) * scale`` (Kang et al., 2020, section 4.2): [B, h, w, d] -> [B, C].
+
+    Parameters: ``classifier`` as of ``LinearHead``, and ``scale`` [C], ones at first; it alone is to be trained.
+
+    Example:
+      >>> head = LWSHead(10)
+      >>> head.init_with_output(jax.random.key(0), jnp.zeros([2, 8, 8, 64]), train=False)[0].shape
       (2, 10)
     """
 
@@ -56,87 +91,124 @@ class LinearHead(nn.Module):
 
     @nn.compact
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
-        stored = at_least_float32(self.dtype) if self.param_dtype is None else self.param_dtype
+        stored = stored_dtype(self)
         features = pool(feature_map)
-        return _classifier(features, self.num_classes, stored)(features)
+        scale = self.param("scale", nn.initializers.ones_init(), (self.num_classes,), stored)
+        return linear("classifier", features, self.num_classes, stored)(features) * scale
 
 
-class ResLTHead(nn.Module):
-    """The residual branches of ResLT (Cui et al., 2022, section 3.2): [B, h, w, d] -> [K, B, C], at least float32.
+class TauHead(nn.Module):
+    """The tau-normalised classifier ``x W / |w|^tau`` (Kang et al., 2020, eq. 3): [B, h, w, d] -> [B, C].
 
-    Branch 0 sees all classes, branch 1 medium and tail, ... (the loss decides); the fused score is the sum over K.
-    The linear layer is one, shared by the branches.
-
-    form "bn" (the authors' CIFAR network): K parallel BatchNorms of the map, pooling, linear layer.
-    form "conv" (their ImageNet-LT network): one dense bias-free 1x1 convolution d -> K*d, BatchNorm, ReLU, pooling,
-      split in K blocks of d. With ``conv_before_pool_in_training`` false it pools first; in evaluation (``train``
-      false) it always does, as the authors' code does and the paper does not say.
-    gamma: if a number, evaluation divides row c of the linear layer by ||w_c||^gamma and drops the bias (the authors'
-      code; not in the paper). None evaluates W x + b.
-
-    Raises:
-      InputError: if ``form`` is neither, or ``branches`` is below 1.
+    Parameters: ``classifier`` as of ``LinearHead``, so that its variables fit, though the bias is not used; and the
+    scalar ``tau``, given (a search over a grid) or trained (appendix B.5).
 
     Example:
-      >>> ResLTHead(10).init_with_output(jax.random.key(0), jnp.zeros([2, 8, 8, 64]), train=False)[0].shape
-      (3, 2, 10)
+      >>> _, variables = TauHead(10).init_with_output(jax.random.key(0), jnp.zeros([2, 8, 8, 64]), train=False)
+      >>> sorted(variables["params"]), sorted(variables["params"]["classifier"])
+      (['classifier', 'tau'], ['bias', 'kernel'])
     """
 
     num_classes: int
-    branches: int = 3
-    form: str = "bn"
-    conv_before_pool_in_training: bool = True
-    gamma: float | None = None
+    tau: float = 1.0
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
 
     @nn.compact
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
-        if self.branches < 1:
-            raise InputError(f"branches of the ResLT head: {self.branches} is below 1; the paper has 3")
-        stored = at_least_float32(self.dtype) if self.param_dtype is None else self.param_dtype
-        if self.form == "bn":
-            features = self._norm_branches(feature_map, stored, train, frozen_norm)
-        elif self.form == "conv":
-            features = self._conv_branches(feature_map, stored, train, frozen_norm)
-        else:
-            raise InputError(f"form of the ResLT head: unknown value '{self.form}'; allowed: bn, conv")
-        classifier = _classifier(features, self.num_classes, stored)
-        logits = classifier(features)
-        if self.gamma is None or train:
-            return logits
-        return rescaled_logits(features, classifier.variables["params"]["kernel"], self.gamma)
-
-    def _norm_branches(self, x: jax.Array, stored: Dtype, train: bool, frozen_norm: bool) -> jax.Array:
-        norms = [BatchNorm(dtype=self.dtype, param_dtype=stored, name=f"norm{k}") for k in range(self.branches)]
-        return jnp.stack([pool(norm(x, train, frozen_norm)) for norm in norms])
-
-    def _conv_branches(self, x: jax.Array, stored: Dtype, train: bool, frozen_norm: bool) -> jax.Array:
-        size = x.shape[-1]
-        conv = Conv(
-            self.branches * size,
-            (1, 1),
-            use_bias=False,
-            dtype=self.dtype,
-            param_dtype=stored,
-            kernel_init=kaiming_normal,
-            name="conv",
-        )
-        norm = BatchNorm(dtype=self.dtype, param_dtype=stored, name="norm")
-        pool_first = not (train and self.conv_before_pool_in_training)
-        if pool_first:
-            x = pool(x)[:, None, None, :]
-        x = pool(nn.relu(norm(conv(x), train, frozen_norm)))
-        return jnp.moveaxis(x.reshape(-1, self.branches, size), 1, 0)
+        stored = stored_dtype(self)
+        features = pool(feature_map)
+        weights = Weights(self.num_classes, kaiming_normal, bias=True, param_dtype=stored, name="classifier")
+        kernel, _ = weights(features.shape[-1])
+        exponent = self.param("tau", nn.initializers.constant(self.tau), (), stored)
+        return rescaled_logits(features, kernel, exponent)
 
 
-def rescaled_logits(features: jax.Array, kernel: jax.Array, gamma: float) -> jax.Array:
-    """features [..., d] times the columns of kernel [d, C], each divided by its norm to the power gamma; no bias.
+class AuxiliaryHead(nn.Module):
+    """Classifiers of balanced and of random batches and of rotations on one layer (CBS+RRS+SS, figure 1).
+
+    Pooling, a linear layer ``fc`` with ReLU (d -> ``features``; 0: none), then up to three linear layers:
+    ``classifier`` ("primary", class-balanced batches), ``auxiliary`` (uniform batches), ``rotation`` (four angles).
+    [B, h, w, d] -> ``Outputs``: logits {part: [B, C] or [B, 4]}, features [B, features].
+
+    rotation: false leaves the third one out everywhere.
+    parts (option of the call): which to compute; the parameters of the others need not be there.
+
+    Raises:
+      InputError: if ``parts`` names an unknown one.
 
     Example:
-      >>> rescaled_logits(jnp.ones([1, 1]), jnp.array([[4.0, -9.0]]), gamma=0.5).round(4).tolist()
-      [[2.0, -3.0]]
+      >>> outputs, variables = AuxiliaryHead(10).init_with_output(jax.random.key(0), jnp.zeros([2, 8, 8, 64]), False)
+      >>> {part: logits.shape for part, logits in outputs.logits.items()}
+      {'primary': (2, 10), 'auxiliary': (2, 10), 'rotation': (2, 4)}
     """
-    norms = jnp.maximum(jnp.linalg.norm(kernel, axis=0), jnp.finfo(kernel.dtype).tiny)  # a zero column stays zero
-    columns = kernel / norms**gamma
-    return jnp.matmul(features, columns, precision=jax.lax.Precision.HIGHEST)
+
+    num_classes: int
+    features: int = 512
+    rotation: bool = True
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        feature_map: jax.Array,
+        train: bool,
+        frozen_norm: bool = False,
+        parts: tuple[str, ...] = ("primary", "auxiliary", "rotation"),
+    ) -> Outputs:
+        layers = {"primary": ("classifier", self.num_classes), "auxiliary": ("auxiliary", self.num_classes)}
+        layers |= {"rotation": ("rotation", 4)}
+        if unknown := [part for part in parts if part not in layers]:
+            raise InputError(f"parts of the auxiliary head: unknown {unknown[0]!r}; allowed: {', '.join(layers)}")
+        stored = stored_dtype(self)
+        features = pool(feature_map)
+        if self.features > 0:
+            features = nn.relu(linear("fc", features, self.features, stored)(features))
+        logits = {}
+        for part in parts:
+            if part != "rotation" or self.rotation:
+                name, size = layers[part]
+                logits[part] = linear(name, features, size, stored)(features)
+        return Outputs(logits, features)
+
+
+class ProxyHead(nn.Module):
+    """A linear head that also holds one proxy a class for losses on the features (Movshovitz-Attias et al., 2017).
+
+    [B, h, w, d] -> ``Outputs``: logits {"classifier": [B, C], "proxies": [C, d]}, features [B, d]. The proxies start
+    with random directions and length 1.
+
+    Example:
+      >>> outputs, _ = ProxyHead(10).init_with_output(jax.random.key(0), jnp.zeros([2, 8, 8, 64]), train=False)
+      >>> outputs.logits["classifier"].shape, outputs.logits["proxies"].shape
+      ((2, 10), (10, 64))
+    """
+
+    num_classes: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype | None = None
+
+    @nn.compact
+    def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> Outputs:
+        stored = stored_dtype(self)
+        features = pool(feature_map)
+        proxies = self.param("proxies", _directions, (self.num_classes, features.shape[-1]), stored)
+        logits = linear("classifier", features, self.num_classes, stored)(features)
+        return Outputs({"classifier": logits, "proxies": proxies}, features)
+
+
+def _directions(key: jax.Array, shape: tuple[int, ...], dtype: Dtype) -> jax.Array:
+    return unit(jax.random.normal(key, shape, dtype))
+
+
+__all__ = [
+    "AuxiliaryHead",
+    "LWSHead",
+    "LinearHead",
+    "MLPHead",
+    "ProxyHead",
+    "TauHead",
+    "bias_within_fan_in",
+    "pool",
+]

@@ -1,21 +1,14 @@
 """The whole network: images as they are stored, backbone, head."""
 
-from typing import NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ltjax.errors import InputError
-from ltjax.models.heads import pool
 from ltjax.models.norm import Dtype, at_least_float32
-
-
-class Outputs(NamedTuple):
-    """What a network returns: logits [B, C] (branch logits [K, B, C] of ResLT) and pooled features [B, d]."""
-
-    logits: jax.Array
-    features: jax.Array
+from ltjax.models.outputs import Outputs, pool
 
 
 class Network(nn.Module):
@@ -23,6 +16,8 @@ class Network(nn.Module):
 
     images: [B, H, W, channels]. uint8 is scaled to 0..1 and normalised with ``mean`` and ``std`` (units of 0..1, one
       number a channel); float images count as normalised.
+    options: whatever the head takes beside the feature map, train and frozen_norm (``parts``, ``centroids``, ...).
+    A head that returns an array is paired with the pooled feature map; one that returns ``Outputs`` made its own.
     Variables: {"params": {"backbone": ..., "head": {..., "classifier": {"kernel" [d, C], "bias" [C]}}},
       "batch_stats": {"backbone": ..., "head": ... where it has any}}.
 
@@ -45,20 +40,31 @@ class Network(nn.Module):
     std: tuple[float, ...]
     dtype: Dtype = jnp.float32
 
-    def __call__(self, images: jax.Array, train: bool = False, frozen_norm: bool = False) -> Outputs:
-        feature_map = self.backbone(self._normalised(images), train, frozen_norm)
-        return Outputs(self.head(feature_map, train, frozen_norm), pool(feature_map))
+    def __call__(self, images: jax.Array, train: bool = False, frozen_norm: bool = False, **options: Any) -> Outputs:
+        feature_map = self.backbone(normalised(images, self.mean, self.std, self.dtype), train, frozen_norm)
+        made = self.head(feature_map, train, frozen_norm, **options)
+        return made if isinstance(made, Outputs) else Outputs(made, pool(feature_map))
 
-    def _normalised(self, images: jax.Array) -> jax.Array:
-        if jnp.issubdtype(images.dtype, jnp.floating):
-            return images.astype(self.dtype)
-        if images.dtype != jnp.uint8:
-            raise InputError(f"images: dtype {images.dtype} is neither uint8 (0..255) nor float (normalised); convert")
-        if not images.shape[-1] == len(self.mean) == len(self.std):
-            raise InputError(
-                f"images: {images.shape[-1]} channels, but mean has {len(self.mean)} and std {len(self.std)} values; "
-                "give one of each per channel"
-            )
-        exact = at_least_float32(self.dtype)
-        mean, std = jnp.asarray(self.mean, exact), jnp.asarray(self.std, exact)
-        return ((images.astype(exact) / 255 - mean) / std).astype(self.dtype)
+
+def normalised(images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...], dtype: Dtype) -> jax.Array:
+    """uint8 images [B, H, W, channels] in units of ``std`` around ``mean``; float images only change their dtype.
+
+    Raises:
+      InputError: if images are neither uint8 nor float, or their channels are not those of ``mean`` and ``std``.
+
+    Example:
+      >>> normalised(jnp.full([1, 1, 1, 1], 255, jnp.uint8), (0.5,), (0.25,), "float32").item()
+      2.0
+    """
+    if jnp.issubdtype(images.dtype, jnp.floating):
+        return images.astype(dtype)
+    if images.dtype != jnp.uint8:
+        raise InputError(f"images: dtype {images.dtype} is neither uint8 (0..255) nor float (normalised); convert")
+    if not images.shape[-1] == len(mean) == len(std):
+        raise InputError(
+            f"images: {images.shape[-1]} channels, but mean has {len(mean)} and std {len(std)} values; "
+            "give one of each per channel"
+        )
+    exact = at_least_float32(dtype)
+    shift, unit = jnp.asarray(mean, exact), jnp.asarray(std, exact)
+    return ((images.astype(exact) / 255 - shift) / unit).astype(dtype)

@@ -1,5 +1,6 @@
 """Batch normalisation with an unbiased running variance and a mode that leaves the statistics alone."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -17,6 +18,16 @@ def at_least_float32(dtype: Dtype) -> Dtype:
       dtype('float32')
     """
     return jnp.promote_types(dtype, jnp.float32)
+
+
+def stored_dtype(module: Any) -> Dtype:
+    """The dtype of a module's parameters: its ``param_dtype``, or what its ``dtype`` asks for where that is None.
+
+    Example:
+      >>> stored_dtype(BatchNorm(dtype=jnp.bfloat16)), stored_dtype(BatchNorm(param_dtype=jnp.bfloat16)).__name__
+      (dtype('float32'), 'bfloat16')
+    """
+    return at_least_float32(module.dtype) if module.param_dtype is None else module.param_dtype
 
 
 class BatchNorm(nn.Module):
@@ -48,7 +59,7 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
         size = x.shape[-1]
-        stored = at_least_float32(self.dtype) if self.param_dtype is None else self.param_dtype
+        stored = stored_dtype(self)
         scale = self.param("scale", nn.initializers.ones_init(), (size,), stored)
         bias = self.param("bias", nn.initializers.zeros_init(), (size,), stored)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (size,), at_least_float32(stored))
@@ -67,6 +78,14 @@ class BatchNorm(nn.Module):
             mean, var = running_mean.value, running_var.value
         y = (x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias
         return y.astype(self.dtype)
+
+
+class ZeroScaleNorm(BatchNorm):
+    """BatchNorm whose scale starts at 0, so that its block starts as the identity."""
+
+    @nn.nowrap
+    def param(self, name: str, init_fn: Callable[..., Any], *init_args: Any, **kwargs: Any) -> Any:
+        return super().param(name, nn.initializers.zeros_init() if name == "scale" else init_fn, *init_args, **kwargs)
 
 
 def batch_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,15 +1,12 @@
 """The ResNets of the ImageNet experiments: a 7x7 stem, four stages, projections where the shape changes."""
 
-from collections.abc import Callable
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ltjax.errors import InputError
 from ltjax.models.conv import Conv
-from ltjax.models.norm import BatchNorm, Dtype, at_least_float32
+from ltjax.models.norm import BatchNorm, Dtype, ZeroScaleNorm, stored_dtype
 
 # depth -> blocks in each stage; from 50 layers on they are bottlenecks
 STAGES = {
@@ -25,14 +22,6 @@ STAGES = {
 kaiming_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
-class ZeroScaleNorm(BatchNorm):
-    """BatchNorm whose scale starts at 0, so that its block starts as the identity."""
-
-    @nn.nowrap
-    def param(self, name: str, init_fn: Callable[..., Any], *init_args: Any, **kwargs: Any) -> Any:
-        return super().param(name, nn.initializers.zeros_init() if name == "scale" else init_fn, *init_args, **kwargs)
-
-
 class Block(nn.Module):
     """A residual block: what both kinds share. ``features`` counts channels before the bottleneck's expansion."""
 
@@ -43,6 +32,7 @@ class Block(nn.Module):
     zero_init: bool
     dtype: Dtype
     param_dtype: Dtype
+    final_relu: bool = True
 
     def conv(self, name: str, features: int, kernel: int, stride: int = 1, groups: int = 1) -> Conv:
         return convolution(name, features, kernel, stride, groups, self.dtype, self.param_dtype)
@@ -58,6 +48,9 @@ class Block(nn.Module):
         x = self.conv("shortcut_conv", features, 1, self.stride)(x)
         return self.norm("shortcut_norm")(x, train, frozen_norm)
 
+    def joined(self, y: jax.Array, shortcut: jax.Array) -> jax.Array:
+        return nn.relu(y + shortcut) if self.final_relu else y + shortcut
+
 
 class BasicBlock(Block):
     """Two 3x3 convolutions; ``features`` channels out."""
@@ -67,7 +60,7 @@ class BasicBlock(Block):
         y = self.conv("conv1", self.features, 3, self.stride)(x)
         y = nn.relu(self.norm("norm1")(y, train, frozen_norm))
         y = self.norm("norm2", last=True)(self.conv("conv2", self.features, 3)(y), train, frozen_norm)
-        return nn.relu(y + self.shortcut(x, self.features, train, frozen_norm))
+        return self.joined(y, self.shortcut(x, self.features, train, frozen_norm))
 
 
 class Bottleneck(Block):
@@ -80,7 +73,7 @@ class Bottleneck(Block):
         y = self.conv("conv2", inner, 3, self.stride, self.groups)(y)
         y = nn.relu(self.norm("norm2")(y, train, frozen_norm))
         y = self.norm("norm3", last=True)(self.conv("conv3", 4 * self.features, 1)(y), train, frozen_norm)
-        return nn.relu(y + self.shortcut(x, 4 * self.features, train, frozen_norm))
+        return self.joined(y, self.shortcut(x, 4 * self.features, train, frozen_norm))
 
 
 class ResNet(nn.Module):
@@ -94,6 +87,7 @@ class ResNet(nn.Module):
     channels from 50 layers on, in ``dtype``.
     Parameters and batch statistics are float32 (float64 under float64) whatever the compute ``dtype`` is.
 
+    final_relu: false leaves out the ReLU after the last block alone: signed features for a cosine classifier.
     zero_init: the last scale of every block starts at 0 (Goyal et al., 2017, section 5.1).
     remat: blocks are computed again in the backward pass instead of kept: less memory, about a third more time.
 
@@ -111,6 +105,7 @@ class ResNet(nn.Module):
     depth: int
     groups: int = 1
     group_width: int = 64
+    final_relu: bool = True
     zero_init: bool = False
     remat: bool = False
     dtype: Dtype = jnp.float32
@@ -118,21 +113,13 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
-        block = self._block()
-        stored = at_least_float32(self.dtype) if self.param_dtype is None else self.param_dtype
-        x = convolution("conv", 64, 7, 2, 1, self.dtype, stored)(x.astype(self.dtype))
-        x = nn.relu(BatchNorm(dtype=self.dtype, param_dtype=stored, name="norm")(x, train, frozen_norm))
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-        options = (self.groups, self.group_width, self.zero_init, self.dtype, stored)
-        for stage, blocks in enumerate(STAGES[self.depth], start=1):
-            for index in range(blocks):
-                stride = 2 if stage > 1 and index == 0 else 1
-                name = f"stage{stage}_block{index}"
-                x = block(64 * 2 ** (stage - 1), stride, *options, name=name)(x, train, frozen_norm)
+        x = self.stem(x, train, frozen_norm)
+        for number, features in enumerate((64, 128, 256, 512), start=1):
+            x = self.stage(x, number, features, train, frozen_norm, last=number == 4)
         return x
 
-    def _block(self) -> Any:
-        """The class of the blocks, after checking the options."""
+    def stem(self, x: jax.Array, train: bool, frozen_norm: bool) -> jax.Array:
+        """Convolution, norm, ReLU and pooling before the stages, after checking the options."""
         if self.depth not in STAGES:
             raise InputError(
                 f"depth of a ResNet: {self.depth} has no table of blocks; take {', '.join(map(str, STAGES))}"
@@ -141,9 +128,35 @@ class ResNet(nn.Module):
             raise InputError(
                 f"groups of a ResNet: basic blocks (depth {self.depth}) have none; take depth 50, 101 or 152"
             )
-        block = BasicBlock if self.depth < 50 else Bottleneck
+        stored = stored_dtype(self)
+        x = convolution("conv", 64, 7, 2, 1, self.dtype, stored)(x.astype(self.dtype))
+        x = nn.relu(BatchNorm(dtype=self.dtype, param_dtype=stored, name="norm")(x, train, frozen_norm))
+        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+    def stage(
+        self,
+        x: jax.Array,
+        number: int,
+        features: int,
+        train: bool,
+        frozen_norm: bool,
+        blocks: int | None = None,
+        last: bool = False,
+    ) -> jax.Array:
+        """Stage ``number`` (1 to 4): ``blocks`` of its blocks (None: all); ``last`` if the network ends with it."""
+        blocks = STAGES[self.depth][number - 1] if blocks is None else blocks
+        for index in range(blocks):
+            stride = 2 if number > 1 and index == 0 else 1
+            block = self.block(f"stage{number}_block{index}", features, stride, last and index == blocks - 1)
+            x = block(x, train, frozen_norm)
+        return x
+
+    def block(self, name: str, features: int, stride: int, last: bool) -> Block:
+        kind = BasicBlock if self.depth < 50 else Bottleneck
         # the two flags (arguments 2 and 3, behind self and x) decide what is traced
-        return nn.remat(block, static_argnums=(2, 3)) if self.remat else block
+        kind = nn.remat(kind, static_argnums=(2, 3)) if self.remat else kind
+        options = (self.groups, self.group_width, self.zero_init, self.dtype, stored_dtype(self))
+        return kind(features, stride, *options, final_relu=self.final_relu or not last, name=name)
 
 
 def convolution(

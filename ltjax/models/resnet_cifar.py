@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from ltjax.errors import InputError
 from ltjax.models.conv import Conv
-from ltjax.models.norm import BatchNorm, Dtype, at_least_float32
+from ltjax.models.norm import BatchNorm, Dtype, ZeroScaleNorm, stored_dtype
 
 # He et al. (2015): a normal distribution that keeps the variance through ReLU; not truncated, unlike nn's he_normal
 kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -19,14 +19,18 @@ class BasicBlock(nn.Module):
     stride: int
     dtype: Dtype
     param_dtype: Dtype
+    zero_init: bool = False
+    final_relu: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
         y = conv3x3(self, "conv1", self.features, self.stride)(x)
         y = BatchNorm(dtype=self.dtype, param_dtype=self.param_dtype, name="norm1")(y, train, frozen_norm)
         y = conv3x3(self, "conv2", self.features)(nn.relu(y))
-        y = BatchNorm(dtype=self.dtype, param_dtype=self.param_dtype, name="norm2")(y, train, frozen_norm)
-        return nn.relu(y + pad_shortcut(x, self.features, self.stride))
+        last_norm = ZeroScaleNorm if self.zero_init else BatchNorm
+        y = last_norm(dtype=self.dtype, param_dtype=self.param_dtype, name="norm2")(y, train, frozen_norm)
+        y = y + pad_shortcut(x, self.features, self.stride)
+        return nn.relu(y) if self.final_relu else y
 
 
 class ResNetCifar(nn.Module):
@@ -35,6 +39,10 @@ class ResNetCifar(nn.Module):
     Input: [B, H, W, channels] of any size (28x28x1 as well as 32x32x3).
     Output: the feature map after the last ReLU, [B, ceil(H/4), ceil(W/4), 64 * width], in ``dtype``.
     Parameters and batch statistics are float32 (float64 under float64) whatever the compute ``dtype`` is.
+
+    final_relu: false leaves out the ReLU after the last block alone: signed features for a cosine classifier.
+    zero_init: the last scale of every block starts at 0 (Goyal et al., 2017, section 5.1).
+    remat: blocks are computed again in the backward pass instead of kept: less memory, about a third more time.
 
     Raises:
       InputError: if ``depth`` is not 6n+2 with n >= 1, or ``width`` is below 1.
@@ -49,29 +57,55 @@ class ResNetCifar(nn.Module):
 
     depth: int
     width: int = 1
+    final_relu: bool = True
+    zero_init: bool = False
+    remat: bool = False
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
+        x = self.stem(x, train, frozen_norm)
+        for number, channels in enumerate((16, 32, 64), start=1):
+            x = self.stage(x, number, channels * self.width, train, frozen_norm, last=number == 3)
+        return x
+
+    def stem(self, x: jax.Array, train: bool, frozen_norm: bool) -> jax.Array:
+        """Convolution, norm and ReLU before the stages, after checking the options."""
         if self.depth < 8 or (self.depth - 2) % 6:
             raise InputError(f"depth of a CIFAR ResNet: {self.depth} is not 6n+2; take 8, 14, 20, 32, 44, 56, ...")
         if self.width < 1:
             raise InputError(f"width of a CIFAR ResNet: {self.width} is below 1; it multiplies 16, 32 and 64 channels")
-        stored = at_least_float32(self.dtype) if self.param_dtype is None else self.param_dtype
         x = conv3x3(self, "conv", 16 * self.width)(x.astype(self.dtype))
-        x = nn.relu(BatchNorm(dtype=self.dtype, param_dtype=stored, name="norm")(x, train, frozen_norm))
-        for stage, channels in enumerate((16, 32, 64), start=1):
-            for block in range((self.depth - 2) // 6):
-                stride = 2 if stage > 1 and block == 0 else 1
-                name = f"stage{stage}_block{block}"
-                x = BasicBlock(channels * self.width, stride, self.dtype, stored, name=name)(x, train, frozen_norm)
+        return nn.relu(BatchNorm(dtype=self.dtype, param_dtype=stored_dtype(self), name="norm")(x, train, frozen_norm))
+
+    def stage(
+        self,
+        x: jax.Array,
+        number: int,
+        channels: int,
+        train: bool,
+        frozen_norm: bool,
+        blocks: int | None = None,
+        last: bool = False,
+    ) -> jax.Array:
+        """Stage ``number`` (1 to 3): ``blocks`` of its blocks (None: all); ``last`` if the network ends with it."""
+        blocks = (self.depth - 2) // 6 if blocks is None else blocks
+        for index in range(blocks):
+            stride = 2 if number > 1 and index == 0 else 1
+            block = self.block(f"stage{number}_block{index}", channels, stride, last and index == blocks - 1)
+            x = block(x, train, frozen_norm)
         return x
+
+    def block(self, name: str, channels: int, stride: int, last: bool) -> BasicBlock:
+        # the two flags (arguments 2 and 3, behind self and x) decide what is traced
+        kind = nn.remat(BasicBlock, static_argnums=(2, 3)) if self.remat else BasicBlock
+        final_relu = self.final_relu or not last
+        return kind(channels, stride, self.dtype, stored_dtype(self), self.zero_init, final_relu, name=name)
 
 
 def conv3x3(module: BasicBlock | ResNetCifar, name: str, features: int, stride: int = 1) -> Conv:
     """A bias-free 3x3 convolution with one pixel of zeros around the map, in the dtypes of ``module``."""
-    stored = at_least_float32(module.dtype) if module.param_dtype is None else module.param_dtype
     return Conv(
         features,
         (3, 3),
@@ -79,7 +113,7 @@ def conv3x3(module: BasicBlock | ResNetCifar, name: str, features: int, stride: 
         padding=1,
         use_bias=False,
         dtype=module.dtype,
-        param_dtype=stored,
+        param_dtype=stored_dtype(module),
         kernel_init=kaiming_normal,
         name=name,
     )

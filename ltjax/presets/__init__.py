@@ -13,7 +13,7 @@ from collections.abc import Callable
 from ml_collections.config_dict import ConfigDict
 
 from ltjax.errors import InputError, choose, did_you_mean
-from ltjax.presets import asynchronous, reslt
+from ltjax.presets import asynchronous, auxiliary, baselines, decoupling, reslt
 from ltjax.presets.datasets import DATASETS
 from ltjax.presets.family import Family, setting
 from ltjax.presets.settings import base
@@ -24,7 +24,10 @@ __all__ = ["DATASETS", "FAMILIES", "base", "build", "resolve"]
 FAMILIES: dict[str, Family] = {
     "ce": Family(),
     "reslt": reslt.FAMILY,
+    "decoupling": decoupling.FAMILY,
     "asynchronous": asynchronous.FAMILY,
+    "auxiliary": auxiliary.FAMILY,
+    "baselines": baselines.FAMILY,
 }
 
 
@@ -39,7 +42,7 @@ def build(dataset: str, family: str, arg: str | None = None) -> ConfigDict:
       50.0
     """
     config = base(family)
-    config.family = family
+    config.update(family=family, recipe=dataset)
     choose(DATASETS, dataset, "data set")(config)
     chosen = choose(FAMILIES, family, "family")
     chosen.configure(config, dataset)

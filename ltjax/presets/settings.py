@@ -15,6 +15,7 @@ def base(method: str) -> ConfigDict:
             "steps_per_call": 0,  # training steps of one program with the data on the device; 0 = automatic
             "epochs": 200,
             "batch_size": 128,  # over all devices; the last, smaller batch of an epoch is dropped
+            "recipe": "",  # the data set, as the config file's name has it
             "init_from": "",  # the workdir of a finished run: its last stage takes the place of the first stage
             "dtype": "float32",  # of the computation: float32, bfloat16 (parameters stay float32) or float64
             "data": {
@@ -24,7 +25,8 @@ def base(method: str) -> ConfigDict:
                 "imbalance": 100.0,  # images of the largest class / images of the smallest
                 "profile": "exp",  # exp or step
                 "selection_seed": 0,  # which images the long-tailed set keeps
-                "validation_fraction": 0.0,  # > 0: hold out this part of train, evaluate on it and not on test
+                "validation_fraction": 0.0,  # > 0: hold out this part of train ...
+                "validation_use": "evaluate",  # ... evaluate: on it, not on test; choose: a method's choices, then test
                 "sampler": "instance_balanced",  # class_balanced, square_root, progressive, class_cycle or reversed
                 "augment": "none",
                 "workers": 0,  # data processes, of all seeds together; 0 = a thread of this process

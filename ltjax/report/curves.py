@@ -1,4 +1,4 @@
-"""Training curves out of metrics.jsonl: losses, accuracy, learning rate over epochs.
+"""Curves out of metrics.jsonl over epochs: losses, accuracy, learning rate, gradients, losses of single classes.
 
 Over several seeds a line is their mean and a band reaches from the lowest to the highest seed: unlike mean ± deviation
 it stays above zero on the log scale of a loss.
@@ -6,7 +6,7 @@ it stays above zero on the log scale of a loss.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,45 +15,136 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ltjax.report.style import COLORS, INK, LINE_COLORS, new_figure, png
 
-TOTALS = ("loss", "accuracy", "learning_rate")  # drawn in ink, over the others
 SMOOTH_FROM = 300  # with more points than this the curve is a running mean (of one seed: over the faint raw values)
+LOG_FROM = 30  # where a panel may be logarithmic, it is so from this ratio of its largest to its smallest value
+TOTALS = {"loss": "total", "accuracy": "training batches", "learning_rate": "learning rate"}  # drawn in ink, on top
+GRADIENTS = {"frequent": COLORS["many"], "rare": COLORS["few"]}
 
 
 class Line(NamedTuple):
     """x, y: float [n], of the rows that hold a finite number. each: float [n, S], every seed's, NaN where unknown."""
 
-    name: str
+    label: str
+    color: str
     x: np.ndarray
     y: np.ndarray
     each: np.ndarray
 
 
+class Panel(NamedTuple):
+    """Lines that share a y axis.
+
+    height: of the panel, against 1 of the lowest. limits: of the y axis, None where the lines decide. log: whether the
+    axis may be logarithmic. legend: whether a single line is named too.
+    """
+
+    title: str
+    lines: list[Line]
+    height: float = 1.0
+    limits: tuple[float | None, float | None] = (None, None)
+    log: bool = False
+    legend: bool = False
+
+
+class Rows:
+    """The logged rows, where each stands in epochs, and the stages' (start, name)."""
+
+    def __init__(self, metrics: Sequence[dict[str, Any]], seeds: int) -> None:
+        self.metrics, self.seeds = metrics, seeds
+        self.x, self.stages = epochs_of(metrics)
+        self.names = list(dict.fromkeys(name for row in metrics for name in row))
+
+    def lines(self, looks: Mapping[str, tuple[str, str]], scale: float = 1) -> list[Line]:
+        """The line of every name, at the rows that hold a finite number for it; ``looks``: name -> (label, colour)."""
+        lines = []
+        for name, (label, color) in looks.items():
+            values = [value if isinstance(value := row.get(name), int | float) else math.nan for row in self.metrics]
+            y = np.array(values, float)
+            finite = np.isfinite(y)
+            if finite.any():
+                each = np.array([_per_seed(row, name, self.seeds) for row in self.metrics], float)
+                lines.append(Line(label, color, self.x[finite], scale * y[finite], scale * each[finite]))
+        return lines
+
+    def starting(self, prefix: str) -> list[str]:
+        return [name for name in self.names if name.startswith(prefix)]
+
+
 def training_curves(metrics: Sequence[dict[str, Any]], seeds: int = 1) -> bytes | None:
-    """Loss and its terms, training and test accuracy, learning rate, one under the other; None if nothing is logged."""
-    x, boundaries = epochs_of(metrics)
-    names = list(dict.fromkeys(name for row in metrics for name in row))
-    accuracies = [n for n in names if n == "accuracy" or re.fullmatch("(test|validation)/(all|many|medium|few)", n)]
+    """Loss, its terms, training and test accuracy, learning rate, one under the other; None if nothing is logged."""
+    rows = Rows(metrics, seeds)
+    accuracies = ["accuracy", *(n for n in rows.names if re.fullmatch("(test|validation)/(all|many|medium|few)", n))]
+    rates = [n for n in rows.names if n.split("/")[0] == "learning_rate"]
+    groups = [color for color in LINE_COLORS if color not in COLORS.values()]  # the groups keep their own colours
+    terms = rows.starting("loss/")
     panels = [
-        ("loss", _lines(metrics, x, seeds, [n for n in names if n == "loss" or n.startswith("loss/")])),
-        ("accuracy (%)", _lines(metrics, x, seeds, accuracies, 100)),
-        ("learning rate", _lines(metrics, x, seeds, [n for n in names if n.split("/")[0] == "learning_rate"])),
+        Panel("loss", rows.lines(_looks(["loss"], LINE_COLORS)), 1.2 if terms else 2, log=True),
+        Panel("terms of the loss", rows.lines(_looks(terms, LINE_COLORS)), 1.6, log=True, legend=True),
+        Panel("accuracy (%)", rows.lines(_looks(accuracies, groups), 100), 1.6, (-2, 102), legend=True),
+        Panel("learning rate", rows.lines(_looks(rates, groups)), limits=(0, None)),
     ]
-    panels = [(title, lines) for title, lines in panels if lines]
+    return draw_column("Training", panels, rows)
+
+
+def gradient_curves(metrics: Sequence[dict[str, Any]], seeds: int = 1) -> bytes | None:
+    """The gradients of frequent and of rare classes against the whole one: cosine above, norm below; None without any.
+
+    What figure 1 of "Asynchronous modeling: a dual-phase perspective for long-tailed recognition" shows.
+    """
+    rows = Rows(metrics, seeds)
+    groups = {name: (f"{name} classes", color) for name, color in GRADIENTS.items()}
+    cosines = rows.lines({f"gradient/cosine_{name}": look for name, look in groups.items()})
+    norms = {f"gradient/norm_{name}": look for name, look in groups.items()} | {"gradient/norm": ("whole", INK)}
+    lowest = min((np.fmin(line.y, np.fmin.reduce(line.each, 1)).min() for line in cosines), default=0.0)
+    panels = [
+        Panel("cosine with the whole", cosines, 1.6, (min(0.0, lowest) - 0.05, 1.05), legend=True),
+        Panel("norm", rows.lines(norms), 1.6, log=True, legend=True),
+    ]
+    return draw_column("Gradients of frequent and of rare classes", panels, rows)
+
+
+def class_loss_curves(metrics: Sequence[dict[str, Any]], labels: Mapping[int, str], seeds: int = 1) -> bytes | None:
+    """The mean training loss of every watched class; None if none was watched.
+
+    What figure 2 of "To balance or not to balance" (Zhang et al.) shows of one head and one tail class. ``labels``:
+    class -> its name in the legend, in the legend's order.
+    """
+    rows = Rows(metrics, seeds)
+    names = {f"class_loss/{c}": label for c, label in labels.items()}
+    watched = [name for name in names if name in rows.names]
+    looks = _looks(watched, LINE_COLORS)
+    lines = rows.lines({name: (names[name], color) for name, (_, color) in looks.items()})
+    return draw_column("Training loss of single classes", [Panel("loss", lines, 2.4, log=True, legend=True)], rows)
+
+
+def _looks(names: Sequence[str], colors: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Label and colour of each name: totals in ink, groups in their own colours, the others in turn."""
+    looks, free = {}, iter(list(colors) * (len(names) + 1))
+    for name in names:
+        color = INK if name in TOTALS else COLORS.get(name.rpartition("/")[2]) or next(free)
+        looks[name] = (TOTALS.get(name, name.removeprefix("loss/").replace("/", " ")), color)
+    return looks
+
+
+def draw_column(title: str, panels: Sequence[Panel], rows: Rows) -> bytes | None:
+    """The panels that have lines, one under the other over the epochs, as a PNG; None if there is none."""
+    panels = [panel for panel in panels if panel.lines]
     if not panels:
         return None
-    heights = [2 if title == "loss" else 1.6 if title == "accuracy (%)" else 1 for title, _ in panels]
+    heights = [panel.height for panel in panels]
     figure = new_figure(8.4, 1.0 + 1.6 * sum(heights))
-    edges = [edge for edge, _ in boundaries]
+    edges = [edge for edge, _ in rows.stages]
     column = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, (title, lines) in zip(column, panels, strict=True):
-        _draw_panel(axes, title, lines, edges)
+    for axes, panel in zip(column, panels, strict=True):
+        _draw_panel(axes, panel, edges)
         for edge in edges[1:]:
             axes.axvline(edge, color="#777777", linewidth=1, linestyle=(0, (4, 3)))
     column[-1].set_xlabel("epoch")
-    end = x.max() or 1.0
+    end = rows.x.max() or 1.0
     column[-1].set_xlim(-0.01 * end, 1.01 * end)
-    levels = _name_stages(column[0], boundaries) if len(boundaries) > 1 else 0
-    title = f"Training: mean of {seeds} seeds, band from the lowest to the highest" if seeds > 1 else "Training"
+    levels = _name_stages(column[0], rows.stages) if len(rows.stages) > 1 else 0
+    if rows.seeds > 1:
+        title += f": mean of {rows.seeds} seeds, band from the lowest to the highest"
     column[0].set_title(title, pad=10 + 14 * levels)
     figure.align_ylabels(column.tolist())
     return png(figure)
@@ -81,21 +172,6 @@ def epochs_of(metrics: Sequence[dict[str, Any]]) -> tuple[np.ndarray, list[tuple
     return x, stages
 
 
-def _lines(
-    metrics: Sequence[dict[str, Any]], x: np.ndarray, seeds: int, names: Sequence[str], scale: float = 1
-) -> list[Line]:
-    """The line of every name, at the rows that hold a finite number for it."""
-    lines = []
-    for name in names:
-        y = np.array([v if isinstance(v := row.get(name), int | float) else math.nan for row in metrics], float)
-        finite = np.isfinite(y)
-        if not finite.any():
-            continue
-        each = np.array([_per_seed(row, name, seeds) for row in metrics], float)
-        lines.append(Line(name, x[finite], scale * y[finite], scale * each[finite]))
-    return lines
-
-
 def _per_seed(row: dict[str, Any], name: str, seeds: int) -> list[float]:
     """A number a seed, not-a-number where the row has none (one seed has no ``per_seed``)."""
     values = row.get("per_seed", {}).get(name)
@@ -120,37 +196,30 @@ def _name_stages(axes: Axes, boundaries: Sequence[tuple[float, str]]) -> int:
     return len(ends)
 
 
-def _draw_panel(axes: Axes, title: str, lines: Sequence[Line], edges: Sequence[float]) -> None:
-    free = [c for c in LINE_COLORS if title == "loss" or c not in COLORS.values()]  # groups keep their own colours
-    colors = iter(free * len(lines))
+def _draw_panel(axes: Axes, panel: Panel, edges: Sequence[float]) -> None:
+    title, lines = panel.title, panel.lines
     for line in lines:
-        group = line.name.rpartition("/")[2]
-        color = INK if line.name in TOTALS else COLORS.get(group) or next(colors)
-        _draw_line(axes, line, color, edges)
+        _draw_line(axes, line, edges)
     values = np.concatenate([line.y for line in lines])
-    if title == "loss" and values.min() > 0 and values.max() > 30 * values.min():
+    if panel.log and values.min() > 0 and values.max() > LOG_FROM * values.min():
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0) if values.max() < 1e3 * values.min() else (1.0,)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-        title = "loss (log scale)"
-    if title == "accuracy (%)":
-        axes.set_ylim(-2, 102)
-    if title == "learning rate":
-        axes.set_ylim(bottom=0)
+        title = f"{title} (log scale)"
+    if panel.limits != (None, None):
+        axes.set_ylim(*panel.limits)
     axes.set_ylabel(title)
-    if len(lines) > 1 or title == "accuracy (%)":
+    if len(lines) > 1 or panel.legend:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
 
 
-def _draw_line(axes: Axes, line: Line, color: str, edges: Sequence[float]) -> None:
+def _draw_line(axes: Axes, line: Line, edges: Sequence[float]) -> None:
     """One curve and its seeds' band, stage by stage; many points are drawn as a running mean."""
-    label = {"loss": "total", "accuracy": "training batches"}.get(
-        line.name, line.name.removeprefix("loss/").replace("/", " ")
-    )
-    order = 3 if line.name in TOTALS else 2
+    label, color = line.label, line.color
+    order = 3 if color == INK else 2
     marker = "o" if len(line.x) <= 40 else ""
-    banded = np.isfinite(line.each).all(1)
+    banded = np.isfinite(line.each).any(1)
     # no line across two stages
     for part in np.split(np.arange(len(line.x)), np.searchsorted(line.x, edges[1:], side="right")):
         x, y, each = line.x[part], line.y[part], line.each[part]
@@ -160,11 +229,18 @@ def _draw_line(axes: Axes, line: Line, color: str, edges: Sequence[float]) -> No
             x, y, each = _running_mean(x), _running_mean(y), np.apply_along_axis(_running_mean, 0, each)
         axes.plot(x, y, color=color, label=label, zorder=order, marker=marker, markersize=4)
         if banded[part].any():
-            axes.fill_between(x, each.min(1), each.max(1), color=color, alpha=0.2, linewidth=0, zorder=order - 1)
+            low, high = np.fmin.reduce(each, 1), np.fmax.reduce(each, 1)  # of the seeds that have a number here
+            axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0, zorder=order - 1)
         label = "_again"  # matplotlib leaves a name with an underscore out of the legend
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Mean over a hundredth of the points; the first and last windows are whole, so the ends are as steady."""
-    window = max(3, len(values) // 100)
-    return np.convolve(values, np.ones(window) / window, "valid")
+    """Mean over the known among a hundredth of the points; the first and last windows are whole, so as steady.
+
+    Example:
+      >>> _running_mean(np.array([0.0, 3.0, 6.0, 3.0])).tolist(), _running_mean(np.array([1.0, math.nan, 3.0])).tolist()
+      ([3.0, 4.0], [2.0])
+    """
+    window, known = np.ones(max(3, len(values) // 100)), np.isfinite(values)
+    total, number = (np.convolve(part, window, "valid") for part in (np.where(known, values, 0.0), known.astype(float)))
+    return np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)

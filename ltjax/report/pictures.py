@@ -10,7 +10,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from ltjax.class_counts import frequency_order
-from ltjax.report.curves import training_curves
+from ltjax.report.curves import class_loss_curves, gradient_curves, training_curves
 from ltjax.report.run import Run, class_labels, group_sizes, several_seeds
 from ltjax.report.style import (
     COLORS,
@@ -34,8 +34,11 @@ MOST_CELLS = 200  # a confusion matrix with more rows than this is drawn in bins
 def draw(run: Run) -> dict[str, bytes]:
     """The pictures for which the run left numbers: name -> PNG."""
     pictures: dict[str, bytes | None] = {}
+    seeds = len(run.results["seeds"])
     with matplotlib.rc_context(STYLE):
-        pictures["training"] = training_curves(run.metrics, len(run.results["seeds"]))
+        pictures["training"] = training_curves(run.metrics, seeds)
+        pictures["gradients"] = gradient_curves(run.metrics, seeds)
+        pictures["class_losses"] = class_loss_curves(run.metrics, _labels_with_counts(run.results), seeds)
         pictures["accuracy_per_class"] = accuracy_per_class(run.results)
         if run.confusion is not None:
             pictures["confusion"] = confusion_matrix(run.results, run.confusion)
@@ -95,6 +98,12 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
         labels = class_labels(results)
         place_labels(axes, x[shown], values[shown], [labels[order[i]] for i in shown], deviations[shown])
     return png(figure)
+
+
+def _labels_with_counts(results: dict[str, Any]) -> dict[int, str]:
+    """class -> its name and number of training images, the most frequent class first."""
+    labels, counts = class_labels(results), results["class_counts"]
+    return {int(c): f"{labels[c]} ({counts[c]:,} images)" for c in frequency_order(counts)}
 
 
 def _class_deviations(results: dict[str, Any]) -> np.ndarray:

@@ -15,10 +15,13 @@ CONVENTIONS = {
 }
 CAPTIONS = {
     "training": "Training curves",
+    "gradients": "Gradients of frequent and of rare classes against the whole gradient",
+    "class_losses": "Training loss of single classes",
     "accuracy_per_class": "Accuracy of each class against its number of training images",
     "confusion": "Confusion matrix, classes sorted by frequency",
     "weight_norms": "Norm of each class's classifier weights, classes sorted by frequency",
 }
+ON_REQUEST = ("gradients", "class_losses")  # a run that was not asked for these numbers misses nothing
 DASH = "-"
 
 
@@ -90,11 +93,14 @@ def _deviations(results: dict[str, Any]) -> dict[str, Any]:
 def format_report(run: Run, pictures: Sequence[str]) -> str:
     """report.md: the numbers, what they depend on, the pictures (names out of CAPTIONS), every class, the settings."""
     results = run.results
-    parts = [f"# {_headline(results)}", _accuracy_section(results), _conditions_section(run)]
+    parts = [f"# {_headline(results)}", _accuracy_section(results)]
+    if results.get("views"):
+        parts.append(_views_section(results))
+    parts.append(_conditions_section(run))
     for name, caption in CAPTIONS.items():
         if name in pictures:
             parts.append(f"## {caption}\n\n![{caption}]({name}.png)")
-    missing = [caption for name, caption in CAPTIONS.items() if name not in pictures]
+    missing = [caption for name, caption in CAPTIONS.items() if name not in (*pictures, *ON_REQUEST)]
     if missing:
         parts.append(f"Not drawn, for the run left no numbers for it: {'; '.join(missing)}.")
     parts.append(_classes_section(results))
@@ -168,6 +174,15 @@ def _seeds_section(results: dict[str, Any]) -> str:
     return f"## Each seed\n\nAbove: {explained}. The groups are those of the config.\n\n{markdown_table(header, rows)}"
 
 
+def _views_section(results: dict[str, Any]) -> str:
+    """Accuracy by group of every view (one branch alone, another fusion), below that of the result itself."""
+    keys = ("all", *GROUPS)
+    rows = [("the result", results["accuracy"], _deviations(results)["accuracy"])]
+    rows += [(name, view["accuracy"], view.get("std", {})) for name, view in results["views"].items()]
+    table = [[name, *(percent(own.get(key), spread.get(key)) for key in keys)] for name, own, spread in rows]
+    return f"## Other readings of the network\n\n{markdown_table(['accuracy (%)', *keys], table)}"
+
+
 def _conditions_section(run: Run) -> str:
     """What a number depends on, one row each; a row is left out when the run did not record it."""
     results, counts = run.results, run.results["class_counts"]
@@ -191,6 +206,8 @@ def _conditions_section(run: Run) -> str:
         spread = results.get("std", {}).get("train_loss_last_epoch")
         loss = f"{results['train_loss_last_epoch']:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
         rows.insert(4, ["mean training loss of the last epoch", loss])
+    if results.get("chosen"):
+        rows.insert(4, ["chosen by the run", _chosen(results)])
     if results.get("step_ms") is not None:
         rows.append(["time per step", _step_time(results)])
     if results.get("versions"):
@@ -198,6 +215,26 @@ def _conditions_section(run: Run) -> str:
     if run.unreadable:
         rows.append(["metrics.jsonl", f"{run.unreadable} unreadable line(s) left out of the curves"])
     return f"## What the numbers depend on\n\n{markdown_table(['', ''], rows, numbers=False)}"
+
+
+def _chosen(results: dict[str, Any]) -> str:
+    """Each setting that the run chose by itself; where the seeds chose for themselves, the choice of every seed."""
+    each = [one["chosen"] for one in results.get("per_seed", []) if one.get("chosen")]
+    own = {name: [one[name] for one in each] or [value] for name, value in results["chosen"].items()}
+    by_seed = ", a value for each seed" if each else ""
+    return "; ".join(f"{name} {', '.join(map(_value, values))}" for name, values in own.items()) + by_seed
+
+
+def _value(value: Any) -> str:
+    """A number with four digits, a list of them between slashes, anything else as it is.
+
+    Example:
+      >>> _value(0.7), _value([0.123456, 2]), _value("cosine")
+      ('0.7', '0.1235/2', 'cosine')
+    """
+    if isinstance(value, list | tuple):
+        return "/".join(map(_value, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _step_time(results: dict[str, Any]) -> str:

@@ -12,9 +12,9 @@ from ltjax.methods.stage import Stage, Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.checkpoint import abstract, checkpoints
 from ltjax.training.logging import Record
-from ltjax.training.loop import prepare
+from ltjax.training.prepare import prepare, stage_steps
 from ltjax.training.seeds import split_seeds
-from ltjax.training.stages import shape_of_state, stage_steps
+from ltjax.training.stages import shape_of_state
 from ltjax.training.workdir import absolute
 
 

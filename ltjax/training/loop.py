@@ -1,39 +1,37 @@
 """One flat loop for every method: stages, steps, logs, checkpoints, evaluation."""
 
 import contextlib
-import json
+import dataclasses
 import time
-import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 
-from ltjax.data import Data, build
-from ltjax.data.transforms import TRANSFORMS
-from ltjax.errors import choose
-from ltjax.methods import METHODS
 from ltjax.methods.stage import Previous, Stage, Tree
-from ltjax.training import mesh as meshes
 from ltjax.training.checkpoint import Checkpoints, checkpoints
 from ltjax.training.evaluation import Evaluator, Summary
+from ltjax.training.gradients import frequent_classes, make_distortion
+from ltjax.training.init_from import check_source, open_source
 from ltjax.training.interrupt import Interrupt, Interrupted
 from ltjax.training.logging import Lines, MetricsLog, Record, write_atomically
 from ltjax.training.placement import place
-from ltjax.training.programs import Program, calls, from_host, on_device
+from ltjax.training.prepare import prepare, stage_steps, steps_per_epoch
+from ltjax.training.programs import Program, at_last, calls, from_host, on_device
 from ltjax.training.progress import Progress
 from ltjax.training.results import (
     describe,
     evaluation_arrays,
     make_evaluator,
     results_over_seeds,
+    stage_reports,
     summarize_seeds,
     write_results,
 )
-from ltjax.training.schedules import make_schedule
 from ltjax.training.seeds import seeds_of
-from ltjax.training.stages import Current, Run, checkpoint_folder, open_stage, resumes, stage_steps, steps_per_epoch
+from ltjax.training.stages import Current, Run, checkpoint_folder, open_stage, resumes
 from ltjax.training.state import TrainState, variables_of
-from ltjax.training.workdir import absolute, identity, open_workdir, to_json
+from ltjax.training.workdir import absolute, open_workdir, to_json
 
 
 def train(config: Any, workdir: str) -> Record:
@@ -48,7 +46,9 @@ def train(config: Any, workdir: str) -> Record:
     finished = open_workdir(folder, config)
     if finished is not None:
         return finished
+    check_source(config)
     data, stages, mesh, fingerprint = prepare(config)
+    source = open_source(config, data, stages[0], folder)
     if jax.process_index() == 0:
         write_atomically(folder / "config.json", to_json(config))
     total = sum(stage_steps(stage, config, data) for stage in stages)
@@ -57,7 +57,7 @@ def train(config: Any, workdir: str) -> Record:
         progress = Progress(total, config.batch_size * config.num_seeds)
         placed, why = place(config, data, mesh)
         progress.say(why)
-        run = Run(config, data, stages, folder, mesh, fingerprint, log, progress, interrupt, began, placed)
+        run = Run(config, data, stages, folder, mesh, fingerprint, log, progress, interrupt, began, placed, source)
         try:
             return _run_stages(run)
         finally:
@@ -65,23 +65,9 @@ def train(config: Any, workdir: str) -> Record:
             run.log.close()
 
 
-def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
-    """The data, the method's stages, the mesh, and the fingerprint of data and config: nothing is written yet."""
-    method = choose(METHODS, config.method, "config.method")
-    choose(TRANSFORMS, config.data.augment, "config.data.augment")
-    data = build(config.data)
-    stages, mesh = method(config, data), meshes.data_mesh()
-    for stage in stages:
-        if stage.epochs:
-            meshes.check_batch(config.batch_size, stage.epoch_size or len(data.train), mesh)
-            make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(stage, config, data))
-    settings = json.dumps(identity(config), sort_keys=True)
-    return data, stages, mesh, f"{data.fingerprint[:32]}-{zlib.crc32(settings.encode()):08x}"
-
-
 def _run_stages(run: Run) -> Record:
     """Every stage in turn: a finished one is only read, the current one goes on, the others start."""
-    previous, offset, before = None, 0, 0.0
+    previous, offset, before = run.source, 0, 0.0
     evaluators = [make_evaluator(run.config, run.data, stage, run.mesh) for stage in run.stages]
     for index, stage in enumerate(run.stages):
         with checkpoints(checkpoint_folder(run, stage), run.config.checkpoint.keep) as saved:
@@ -127,6 +113,8 @@ def _train_stage(
             else:
                 with progress.host(end - begin):
                     state, metrics = program.advance(state, end - begin)
+            if end < steps and program.inspect is not None and _passed(config.gradients.every_steps, begin, end):
+                metrics |= at_last(program.inspect(state, end), end - begin)
             log.add(offset + end, metrics)
             if end < steps and _due(config.evaluation.every_epochs, end, per_epoch):
                 jax.block_until_ready(state)
@@ -153,8 +141,13 @@ def _program(run: Run, stage: Stage, current: Current, per_epoch: int, steps: in
     index = run.stages.index(stage)
     common = (run.config, stage, index, per_epoch, run.mesh, current.constants, current.tables)
     if run.placed is None:
-        return from_host(*common, run.data, (current.step, steps))
-    return on_device(*common, run.placed.train)
+        program = from_host(*common, run.data, (current.step, steps))
+    else:
+        program = on_device(*common, run.placed.train)
+    if not run.config.gradients.every_steps:
+        return program
+    frequent = frequent_classes(run.config.gradients, run.data.class_counts)
+    return dataclasses.replace(program, inspect=program.inspector(make_distortion(stage, per_epoch, frequent)))
 
 
 AGREE_EVERY = 10  # steps between two looks, over all processes, whether one was told to stop
@@ -178,7 +171,11 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
     config = run.config
     counters = evaluator(variables, run.data.test, run.placed and run.placed.test)
     summaries, arrays = summarize_seeds(config, run.data, counters), evaluation_arrays(counters, variables["params"])
-    run.progress.show(run.log.amend(_tests(run, summaries)))
+    views = _views(run, variables)
+    reports = stage_reports(config, run.stages[-1], variables)
+    run.progress.show(run.log.amend(_tests(run, summaries) | _by_name("report", reports)))
+    for name in reports[0]:
+        run.progress.say(f"{name}: {', '.join(f'{one[name]:.4g}' for one in reports)}")
     record = describe(config, run.data, variables["params"]) | {
         "epochs": sum(stage.epochs for stage in run.stages),
         "step": step,
@@ -186,11 +183,26 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
         "wall_time_s": round(before + time.monotonic() - run.began, 1),
         "data_on_device": run.placed is not None,
         **run.progress.clock.total(),
-        **results_over_seeds(config, summaries, _last_epoch_loss(run)),
+        **results_over_seeds(config, summaries, _last_epoch_loss(run), reports),
+        **({"views": views} if views else {}),
     }
     if jax.process_index() == 0:
         write_results(run.workdir, record, arrays)
     return record
+
+
+def _views(run: Run, variables: Tree) -> Record:
+    """{name: {"accuracy": ..., "std": ...}}: the last stage's other readings of its network."""
+    stage, found = run.stages[-1], {}
+    for name, predict in stage.views.items():
+        view = dataclasses.replace(stage, predict=predict)
+        counters = make_evaluator(run.config, run.data, view, run.mesh)(
+            variables, run.data.test, run.placed and run.placed.test
+        )
+        record = results_over_seeds(run.config, summarize_seeds(run.config, run.data, counters), None)
+        std = {"std": record["std"]["accuracy"]} if "std" in record else {}
+        found[name] = {"accuracy": record["accuracy"]} | std
+    return found
 
 
 def _test(run: Run, evaluator: Evaluator, state: TrainState) -> Record:
@@ -200,9 +212,13 @@ def _test(run: Run, evaluator: Evaluator, state: TrainState) -> Record:
 
 
 def _tests(run: Run, summaries: list[Summary]) -> Record:
-    each = [summary.accuracy for summary in summaries]
+    return _by_name(run.data.split, [summary.accuracy for summary in summaries])
+
+
+def _by_name(prefix: str, each: Sequence[Record]) -> Record:
+    """{"prefix/name": number}; with several seeds a list of numbers for each name. What does not exist is left out."""
     return {
-        f"{run.data.split}/{name}": [one[name] for one in each] if len(each) > 1 else value
+        f"{prefix}/{name}": [one[name] for one in each] if len(each) > 1 else value
         for name, value in each[0].items()
         if value is not None
     }

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.data import Data
-from ltjax.data.pipeline import train_batches
+from ltjax.data.pipeline import Batches, train_batches
 from ltjax.data.resident import Resident, train_batch
 from ltjax.data.sampling import Tables
 from ltjax.data.transforms import TRANSFORMS, Transform
@@ -22,6 +22,7 @@ from ltjax.training.state import TrainState
 from ltjax.training.step import make_train_step
 
 Metrics = dict[str, jax.Array]  # name -> [steps] or, with several seeds, [steps, seeds]
+Inspect = Callable[[TrainState, Tree, Batch], dict[str, jax.Array]]
 STAGE_SALT = 0x9E3779B9  # added to the seed once a stage: every stage has another data order
 LONGEST_CALL = 256  # steps of one call on an accelerator: what a signal to stop has to wait for
 
@@ -32,7 +33,22 @@ class Program:
 
     length: int
     advance: Callable[[TrainState, int], tuple[TrainState, Metrics]]
+    # (function of one seed's state, constants and batch) -> (state, step) -> what it gives on the batch of that step
+    inspector: Callable[[Inspect], Callable[[TrainState, int], dict[str, jax.Array]]]
     close: Callable[[], None] = lambda: None
+    inspect: Callable[[TrainState, int], dict[str, jax.Array]] | None = None
+
+
+def at_last(values: Mapping[str, jax.Array], count: int) -> Metrics:
+    """Values of one moment as metrics of ``count`` steps: at the last of them, NaN (not there) at the others.
+
+    Example:
+      >>> at_last({"norm": jnp.float32(2)}, 3)["norm"].tolist()
+      [nan, nan, 2.0]
+    """
+    return {
+        name: jnp.full((count, *value.shape), jnp.nan, value.dtype).at[-1].set(value) for name, value in values.items()
+    }
 
 
 def data_seed(seed: Any, stage_index: int) -> Any:
@@ -89,19 +105,13 @@ def resident_program(
     is donated. ``unroll`` is the scan's.
     """
     step = make_train_step(stage, steps_per_epoch)
-
-    def draw(seed: jax.Array, number: jax.Array, tables: Any, resident: Resident, slots: jax.Array) -> Batch:
-        epoch = (number // steps_per_epoch).astype(jnp.uint32)
-        offset = (number % steps_per_epoch * batch_size).astype(jnp.uint32) + slots
-        return train_batch(resident, stage.streams, tables, transform, seed, epoch, offset)
-
-    each_device_its_share = meshes.by_share(draw, mesh, shared=4)
+    draw = resident_draw(
+        stage, stage_index=stage_index, steps_per_epoch=steps_per_epoch, batch_size=batch_size, transform=transform,
+        mesh=mesh,
+    )  # fmt: skip
 
     def one(state: TrainState, constants: Tree, tables: Any, resident: Resident) -> tuple[TrainState, Metrics]:
-        seed = state.seed + jnp.uint32(data_seed(0, stage_index))
-        slots = jnp.arange(batch_size, dtype=jnp.uint32)
-        batch = each_device_its_share(seed, state.step, tables, resident, slots)
-        return step(state, constants, batch)
+        return step(state, constants, draw(state, tables, resident))
 
     each = over_seeds(one, axis, (0, 0, 0, None))
 
@@ -117,6 +127,25 @@ def resident_program(
     return jax.jit(
         several, static_argnums=4, donate_argnums=0, in_shardings=(everywhere,) * 4, out_shardings=everywhere
     )
+
+
+def resident_draw(
+    stage: Stage, *, stage_index: int, steps_per_epoch: int, batch_size: int, transform: Transform, mesh: Any
+) -> Callable[[TrainState, Any, Resident], Batch]:
+    """(state, tables, resident) -> the batch of the state's step, drawn on the device."""
+
+    def draw(seed: jax.Array, number: jax.Array, tables: Any, resident: Resident, slots: jax.Array) -> Batch:
+        epoch = (number // steps_per_epoch).astype(jnp.uint32)
+        offset = (number % steps_per_epoch * batch_size).astype(jnp.uint32) + slots
+        return train_batch(resident, stage.streams, tables, transform, seed, epoch, offset)
+
+    each_device_its_share = meshes.by_share(draw, mesh, shared=4)
+
+    def of_state(state: TrainState, tables: Any, resident: Resident) -> Batch:
+        seed = state.seed + jnp.uint32(data_seed(0, stage_index))
+        return each_device_its_share(seed, state.step, tables, resident, jnp.arange(batch_size, dtype=jnp.uint32))
+
+    return of_state
 
 
 def streamed_step(
@@ -142,18 +171,27 @@ def on_device(
     config: Any, stage: Stage, index: int, per_epoch: int, mesh: Any, constants: Tree, tables: Tree, resident: Resident
 ) -> Program:
     """The program of a stage whose training images lie on the device."""
-    several = resident_program(
-        stage,
-        stage_index=index,
-        steps_per_epoch=per_epoch,
-        batch_size=config.batch_size,
-        transform=TRANSFORMS[config.data.augment],
-        mesh=mesh,
-        axis=seed_axis(config),
-    )
+    frame = {
+        "stage_index": index,
+        "steps_per_epoch": per_epoch,
+        "batch_size": config.batch_size,
+        "transform": TRANSFORMS[config.data.augment],
+        "mesh": mesh,
+    }
+    several = resident_program(stage, axis=seed_axis(config), **frame)
     placed = meshes.put_replicated(tables, mesh)
     length = call_length(config.steps_per_call, per_epoch, jax.default_backend())
-    return Program(length, lambda state, count: several(state, constants, placed, resident, count))
+
+    def inspector(inspect: Inspect) -> Callable[[TrainState, int], dict[str, jax.Array]]:
+        draw = resident_draw(stage, **frame)
+
+        def one(state: TrainState, constants: Tree, tables: Any, resident: Resident) -> dict[str, jax.Array]:
+            return inspect(state, constants, draw(state, tables, resident))
+
+        each = jax.jit(over_seeds(one, seed_axis(config), (0, 0, 0, None)))
+        return lambda state, step: each(state, constants, placed, resident)
+
+    return Program(length, lambda state, count: several(state, constants, placed, resident, count), inspector)
 
 
 def from_host(
@@ -163,30 +201,49 @@ def from_host(
     """The program of a stage whose batches the host reads and makes, for the steps ``span`` = (first, last)."""
     axis = seed_axis(config)
     step = streamed_step(stage, steps_per_epoch=per_epoch, mesh=mesh, axis=axis)
-    readers = [
-        train_batches(
-            data.train,
-            stage.streams,
-            own,
-            seed=data_seed(seed, index),
-            batch_size=config.batch_size,
-            steps_per_epoch=per_epoch,
-            start=span[0],
-            stop=span[1],
-            transform=TRANSFORMS[config.data.augment],
-            shard=(jax.process_index(), jax.process_count()),
-            workers=-(-config.data.workers // axis[0]),  # those of the config, shared between the seeds
-        )
-        for seed, own in zip(seeds_of(config), split_seeds(tables, axis[0]), strict=True)
-    ]
+
+    def read(start: int, stop: int, workers: int) -> list[Batches]:
+        return [
+            train_batches(
+                data.train,
+                stage.streams,
+                own,
+                seed=data_seed(seed, index),
+                batch_size=config.batch_size,
+                steps_per_epoch=per_epoch,
+                start=start,
+                stop=stop,
+                transform=TRANSFORMS[config.data.augment],
+                shard=(jax.process_index(), jax.process_count()),
+                workers=workers,
+            )
+            for seed, own in zip(seeds_of(config), split_seeds(tables, axis[0]), strict=True)
+        ]
+
+    def placed(readers: list[Batches]) -> Any:
+        batch = stack_seeds([next(reader) for reader in readers], "batch")
+        return meshes.put_split(batch, mesh, leading=axis[0] > 1)
+
+    readers = read(*span, workers=-(-config.data.workers // axis[0]))  # those of the config, shared between the seeds
 
     def advance(state: TrainState, count: int) -> tuple[TrainState, Metrics]:
         assert count == 1
-        batch = stack_seeds([next(reader) for reader in readers], "batch")
-        return step(state, constants, meshes.put_split(batch, mesh, leading=axis[0] > 1))
+        return step(state, constants, placed(readers))
+
+    def inspector(inspect: Inspect) -> Callable[[TrainState, int], dict[str, jax.Array]]:
+        each = jax.jit(over_seeds(inspect, axis, (0, 0, 0)))
+
+        def of_step(state: TrainState, number: int) -> dict[str, jax.Array]:
+            own = read(number, number + 1, workers=0)
+            metrics = each(state, constants, placed(own))
+            for reader in own:
+                reader.close()
+            return metrics
+
+        return of_step
 
     def close() -> None:
         for reader in readers:
             reader.close()
 
-    return Program(1, advance, close)
+    return Program(1, advance, inspector, close)

@@ -81,6 +81,14 @@ def summarize_seeds(config: Any, data: Data, counters: Sequence[Any]) -> list[Su
     return [summarize(one, data, settings.shots, settings.index_boundaries) for one in counters]
 
 
+def stage_reports(config: Any, stage: Stage, variables: Tree) -> list[Record]:
+    """What the stage has to say of its variables, for each seed; nothing, where it says nothing."""
+    if stage.report is None:
+        return [{} for _ in seeds_of(config)]
+    each = split_seeds(jax.device_get(variables), config.num_seeds)
+    return [{name: float(value) for name, value in stage.report(one).items()} for one in each]
+
+
 def evaluation_arrays(counters: Sequence[Any], params: Tree) -> dict[str, np.ndarray]:
     """What evaluation.npz holds; with several seeds all of it has a leading seed axis."""
     each = []
@@ -102,16 +110,21 @@ def summary_record(summary: Summary, convention: str) -> Record:
     }
 
 
-def results_over_seeds(config: Any, summaries: list[Summary], losses: list[float] | None) -> Record:
+def results_over_seeds(
+    config: Any, summaries: list[Summary], losses: list[float] | None, reports: Sequence[Record] = ()
+) -> Record:
     """What results.json says of one seed; of several the means, the sample deviations and each one's own.
 
     Args:
       config: the run's.
       summaries: one a seed.
       losses: mean training loss of the last epoch, one a seed; None when nothing was trained.
+      reports: what the last stage says of itself, one a seed.
     """
     each = [
-        summary_record(summary, config.evaluation.shots) | {"train_loss_last_epoch": losses[s] if losses else None}
+        summary_record(summary, config.evaluation.shots)
+        | {"train_loss_last_epoch": losses[s] if losses else None}
+        | ({"report": reports[s]} if reports and reports[s] else {})
         for s, summary in enumerate(summaries)
     ]
     if len(each) == 1:

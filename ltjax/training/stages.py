@@ -17,6 +17,7 @@ from ltjax.training.evaluation import extract_features
 from ltjax.training.interrupt import Interrupt
 from ltjax.training.logging import MetricsLog, Record, write_atomically
 from ltjax.training.placement import Placed
+from ltjax.training.pretrained import with_pretrained
 from ltjax.training.progress import Progress
 from ltjax.training.seeds import seeds_of, split_seeds, stack_seeds
 from ltjax.training.state import TrainState, create_state
@@ -36,15 +37,7 @@ class Run(NamedTuple):
     interrupt: Interrupt
     began: float  # time.monotonic() at the start of this process
     placed: Placed | None  # the images on the device
-
-
-def steps_per_epoch(stage: Stage, config: Any, data: Data) -> int:
-    """Whole batches in an epoch: the last, smaller one is dropped."""
-    return (stage.epoch_size or len(data.train)) // config.batch_size
-
-
-def stage_steps(stage: Stage, config: Any, data: Data) -> int:
-    return stage.epochs * steps_per_epoch(stage, config, data)
+    source: Previous | None = None  # the end of the run config.init_from, until the first stage has it
 
 
 class Current(NamedTuple):
@@ -96,7 +89,11 @@ def _init_each(run: Run, index: int, previous: Previous | None) -> list[Start]:
         variables, extras = (split_seeds(tree, len(seeds)) for tree in (previous.variables, previous.extras))
         before = [Previous(previous.name, v, e) for v, e in zip(variables, extras, strict=True)]
     features = _features(run, index)
-    return [stage.init(_init_key(seed, stage), one, features) for seed, one in zip(seeds, before, strict=True)]
+    made = [stage.init(_init_key(seed, stage), one, features) for seed, one in zip(seeds, before, strict=True)]
+    pretrained = run.config.model.pretrained
+    if index == 0 and pretrained and not run.config.init_from:
+        made = [start._replace(variables=with_pretrained(start.variables, pretrained)) for start in made]
+    return made
 
 
 def _on_host(run: Run, stage: Stage, made: Start) -> dict[str, Any]:

@@ -47,12 +47,12 @@ def make_context(stage: Stage, state: TrainState, constants: Tree, steps_per_epo
         key=jax.random.fold_in(jax.random.key(state.seed), state.step),
         frozen=constants,
         extras=state.extras,
+        learning_rate=make_schedule(stage.optimizer, stage.epochs, steps_per_epoch)(state.step),
     )
 
 
 def make_train_step(stage: Stage, steps_per_epoch: int) -> TrainStep:
     """The step as a pure function. `constants` is what the stage's init froze (an argument, never closed over)."""
-    schedule = make_schedule(stage.optimizer, stage.epochs, steps_per_epoch)
     optimizer = make_optimizer(stage.optimizer, stage.undecayed)
     apply = make_apply(stage)
 
@@ -68,7 +68,7 @@ def make_train_step(stage: Stage, steps_per_epoch: int) -> TrainStep:
 
         (loss, (outcome, means)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable)
         updates, opt_state = optimizer.update(gradients, state.opt_state, trainable)
-        rate = schedule(state.step)
+        rate = context.learning_rate
         factors = rate_factors(trainable, stage.rates)
         updates = {path: (-rate * factors[path] * update).astype(update.dtype) for path, update in updates.items()}
         metrics = {"loss": loss, "learning_rate": rate, **outcome.metrics}

@@ -24,6 +24,7 @@ def settings():
             "profile": "exp",
             "selection_seed": 0,
             "validation_fraction": 0.0,
+            "validation_use": "evaluate",
             "augment": "pad_crop_flip",
         }
         assert set(changes) <= set(usual)

@@ -131,6 +131,16 @@ class TestValidationSplit:
         with pytest.raises(InputError, match="test_"):
             build(settings(dir=path))
 
+    def test_to_choose_on_it_stands_beside_the_test_images(self, settings, npz):
+        path = npz()
+        changes = {"dir": path, "validation_fraction": 0.25}
+        evaluated, chosen = (build(settings(validation_use=use, **changes)) for use in ("evaluate", "choose"))
+        assert (chosen.split, len(chosen.test)) == ("test", 200) and evaluated.validation is None
+        assert build(settings(dir=path, validation_use="choose")).validation is None
+        np.testing.assert_array_equal(chosen.validation.index, evaluated.test.index)
+        np.testing.assert_array_equal(chosen.validation.read(1), evaluated.test.read(1))
+        assert chosen.fingerprint == evaluated.fingerprint
+
     def test_changes_the_fingerprint(self, settings, npz):
         path = npz()
         prints = {build(settings(dir=path, validation_fraction=f)).fingerprint for f in (0.0, 0.1, 0.2)}
@@ -283,6 +293,7 @@ class TestFinding:
             ("imbalance", 0.5, "config.data.imbalance: 0.5"),
             ("selection_seed", -1, "config.data.selection_seed: -1"),
             ("validation_fraction", 1.0, "config.data.validation_fraction: 1.0"),
+            ("validation_use", "test", "config.data.validation_use: unknown value 'test'; allowed: choose, evaluate"),
         ],
     )
     def test_impossible_settings_are_named(self, settings, npz, key, value, says):

@@ -12,7 +12,7 @@ import pytest
 
 from ltjax import models
 from ltjax.errors import InputError
-from ltjax.training import loop
+from ltjax.training import loop, prepare
 from ltjax.training.checkpoint import abstract, checkpoints
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.stages import shape_of_state
@@ -21,8 +21,8 @@ from tests.training import toy
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
-    monkeypatch.setattr(loop, "build", toy.build)
-    monkeypatch.setitem(loop.METHODS, "three", toy.three_stages)
+    monkeypatch.setattr(prepare, "build", toy.build)
+    monkeypatch.setitem(prepare.METHODS, "three", toy.three_stages)
     monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
 
 
@@ -32,7 +32,7 @@ def lines(workdir):
 
 def final(workdir, config, stage_name, step):
     """The arrays of a checkpoint, by path."""
-    _, stages, _, fingerprint = loop.prepare(config)
+    _, stages, _, fingerprint = prepare.prepare(config)
     stage = next(s for s in stages if s.name == stage_name)
     with checkpoints(workdir / "checkpoints" / stage_name, keep=None) as saved:
         extras = saved.restore_start()["extras"]
@@ -117,7 +117,7 @@ def test_other_data_under_the_same_config_is_refused(tmp_path, monkeypatch):
         loop.train(toy.config(), str(tmp_path))
     import dataclasses
 
-    monkeypatch.setattr(loop, "build", lambda s: dataclasses.replace(toy.build(s), fingerprint="other" * 12))
+    monkeypatch.setattr(prepare, "build", lambda s: dataclasses.replace(toy.build(s), fingerprint="other" * 12))
     with pytest.raises(InputError, match="trained on other data"):
         loop.train(toy.config(), str(tmp_path))
 

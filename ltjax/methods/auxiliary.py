@@ -1,0 +1,264 @@
+"""CBS+RRS+SS: auxiliary learning for long-tailed recognition (Zhang et al., To Balance or not to Balance, 2019).
+
+Class-balanced sampling (CBS) trains the classifier h that is used; regular random sampling (RRS) trains a second one,
+and telling how an image was turned (SS, self-supervision) a third. All share the feature extractor f, which so learns
+from all images while h sees balanced classes only. One step (algorithm 1) with S = config.batch_size:
+
+    balanced = Z images of each of S / Z distinct classes              random = S images
+    turned   = each of these 2S images, turned by 0, 90, 180 or 270 degrees
+    loss     = w1 CE(h(f(balanced))) + w2 CE(h_a(f(random))) + w3 CE(h_s(f(turned)))        (eq. 2)
+
+After training h_a and h_s are thrown away: the last stage has the parameters of a plain network.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax.class_counts import frequency_order
+from ltjax.data import Data
+from ltjax.data.sampling import Sampler, distinct_classes
+from ltjax.losses import cross_entropy, random_rotations, rotate
+from ltjax.methods.common import (
+    Rules,
+    accuracy,
+    build_network,
+    carry_over,
+    checked,
+    classify,
+    configured_sampler,
+    dtypes,
+    evaluate_network,
+    fresh,
+    predicts,
+    rates,
+    watched,
+)
+from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree
+from ltjax.models import AuxiliaryHead, LinearHead, Network
+
+ONLY_IN_TRAINING = ("auxiliary", "rotation")  # h_a and h_s, as the head names them
+TASKS = ("random", "all_four")  # the angle is predicted, of one turned copy of each image or of all four
+AUGMENTATIONS = ("augmentation", "augmentation_all_four")  # the turned copies are classified instead (table 5)
+ROTATIONS = (*TASKS, *AUGMENTATIONS, "none")
+
+
+def auxiliary(config: Any, data: Data) -> list[Stage]:
+    """The variant that config.auxiliary names: the method, or what the paper compares it with."""
+    settings = checked(config, "auxiliary", rules)
+    return VARIANTS[settings.variant](watching(config, data), data)
+
+
+def joint(config: Any, data: Data) -> list[Stage]:
+    """CBS+RRS+SS, and CBS+RRS where the rotation is no task; the stage after it has f and h alone."""
+    settings = config.auxiliary
+    head = AuxiliaryHead(
+        data.num_classes, features=settings.features, rotation=settings.rotation in TASKS, **dtypes(config)
+    )
+    network = build_network(config, data, head)
+
+    def predict(variables: Tree, images: jax.Array) -> jax.Array:
+        return evaluate_network(network, variables, images, parts=("primary",)).logits["primary"]
+
+    train = Stage(
+        "train",
+        network=network,
+        epochs=config.epochs,
+        optimizer=config.optimizer,
+        streams={"balanced": class_balanced_batches(config, data), "random": configured_sampler(config)},
+        init=fresh(network, data),
+        objective=joint_objective(config),
+        predict=predict,
+        rates=rates(config),
+        epoch_size=epoch_size(config, data),
+    )
+    return [train, plain_stage("test", config, data, "random", epochs=0, init=without_auxiliary)]
+
+
+def joint_objective(config: Any) -> Callable[..., Outcome]:
+    """Eq. 2."""
+    rotation = config.auxiliary.rotation
+    balanced_weight, random_weight, rotation_weight = config.auxiliary.weights
+
+    def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
+        images, labels = (jnp.concatenate([batch["balanced"][key], batch["random"][key]]) for key in ("image", "label"))
+        if rotation in AUGMENTATIONS:
+            images = augmented(rotation, context.key, images)
+            labels = copied(labels, images)
+        outputs, model_state = apply(params, model_state, images, labels=labels, parts=("primary", "auxiliary"))
+        size = len(batch["balanced"]["label"])
+        balanced, balanced_labels = (by_stream(x, size)[0] for x in (outputs.logits["primary"], labels))
+        random, random_labels = (by_stream(x, size)[1] for x in (outputs.logits["auxiliary"], labels))
+        balanced_loss, random_loss = cross_entropy(balanced, balanced_labels), cross_entropy(random, random_labels)
+        terms = {
+            "balanced": Term(balanced_loss, scale=balanced_weight),
+            "random": Term(random_loss, scale=random_weight),
+        }
+        metrics = {
+            "accuracy": accuracy(balanced, balanced_labels),
+            "accuracy/random": accuracy(random, random_labels),
+            **watched(config, balanced_loss, balanced_labels),
+            **{f"{name}/random": loss for name, loss in watched(config, random_loss, random_labels).items()},
+        }
+        if rotation in TASKS:
+            turned, angles = turn(rotation, context.key, images)
+            outputs, model_state = apply(
+                params, model_state, turned, labels=copied(labels, turned), parts=("rotation",)
+            )
+            terms["rotation"] = Term(cross_entropy(outputs.logits["rotation"], angles), scale=rotation_weight)
+            metrics["accuracy/rotation"] = accuracy(outputs.logits["rotation"], angles)
+        return Outcome(terms, model_state, metrics)
+
+    return objective
+
+
+def turn(rotation: str, key: jax.Array, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Turned images and their angles: each image by one of its own, or one copy of all images after another."""
+    if not rotation.endswith("all_four"):
+        return random_rotations(key, images)
+    angles = jnp.repeat(jnp.arange(4, dtype=jnp.int32), len(images))
+    return rotate(jnp.tile(images, (4, 1, 1, 1)), angles), angles
+
+
+def augmented(rotation: str, key: jax.Array, images: jax.Array) -> jax.Array:
+    """What the rotation task would have seen beside the images themselves, upright ones only once."""
+    turned, _ = turn(rotation, key, images)
+    return turned if rotation.endswith("all_four") else jnp.concatenate([images, turned])
+
+
+def copied(labels: jax.Array, images: jax.Array) -> jax.Array:
+    """The labels of one copy after another."""
+    return jnp.tile(labels, len(images) // len(labels))
+
+
+def by_stream(values: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+    """(balanced, random) parts of one joint batch [2 size, ...] after another."""
+    rest = values.shape[1:]
+    copies = values.reshape(-1, 2, size, *rest)
+    return copies[:, 0].reshape(-1, *rest), copies[:, 1].reshape(-1, *rest)
+
+
+def without_auxiliary(key: jax.Array, previous: Previous | None, features: Features) -> Start:
+    """f and h as they were trained."""
+    del key, features
+    assert previous is not None
+    params = {**previous.variables["params"]}
+    params["head"] = {name: array for name, array in params["head"].items() if name not in ONLY_IN_TRAINING}
+    return Start({**previous.variables, "params": params})
+
+
+def rrs_only(config: Any, data: Data) -> list[Stage]:
+    """Regular random sampling: conventional training."""
+    return [plain_stage("train", config, data, "random")]
+
+
+def cbs_only(config: Any, data: Data) -> list[Stage]:
+    """Class-balanced sampling from the first step on."""
+    return [plain_stage("train", config, data, "balanced")]
+
+
+def finetuned(config: Any, data: Data) -> list[Stage]:
+    """ftRRS+CBS (table 3): regular random sampling first, then all of the network under class-balanced sampling."""
+    network = plain_network(config, data)
+    anew = ("head/classifier",) if config.auxiliary.finetune_classifier == "new" else ()
+    finetune = plain_stage(
+        "finetune",
+        config,
+        data,
+        "balanced",
+        epochs=config.second_stage_epochs,
+        optimizer=config.second_stage_optimizer,
+        init=carry_over(network, data, reinitialise=anew),
+        rates=rates(config, "second_stage_optimizer"),
+    )
+    return [plain_stage("train", config, data, "random"), finetune]
+
+
+def plain_network(config: Any, data: Data) -> Network:
+    """f and h alone: what all variants are tested with."""
+    head = LinearHead(data.num_classes, features=config.auxiliary.features or None, **dtypes(config))
+    return build_network(config, data, head)
+
+
+def plain_stage(name: str, config: Any, data: Data, stream: str, **fields: Any) -> Stage:
+    """One classifier on one of the two streams."""
+    network = plain_network(config, data)
+    sampler = class_balanced_batches(config, data) if stream == "balanced" else configured_sampler(config)
+    usual: dict[str, Any] = {
+        "epochs": config.epochs,
+        "optimizer": config.optimizer,
+        "init": fresh(network, data),
+        "rates": rates(config),
+    }
+    return Stage(
+        name,
+        network=network,
+        streams={stream: sampler},
+        objective=classify(stream, cross_entropy, config=config),
+        predict=predicts(network),
+        epoch_size=epoch_size(config, data),
+        **(usual | fields),
+    )
+
+
+def class_balanced_batches(config: Any, data: Data) -> Sampler:
+    """Algorithm 1, lines 2 to 7."""
+    present = int(np.count_nonzero(data.class_counts))
+    wanted = config.auxiliary.images_per_class or images_per_class(config.batch_size, present)
+    return distinct_classes(config.batch_size, wanted)
+
+
+def images_per_class(batch_size: int, num_classes: int) -> int:
+    """The paper's Z = 4, or the smallest above it that divides the batch and asks for no more classes than there are.
+
+    Example:
+      >>> images_per_class(128, 1000), images_per_class(128, 10), images_per_class(64, 10)
+      (4, 16, 8)
+    """
+    fits = (z for z in range(4, batch_size) if batch_size % z == 0 and batch_size // z <= num_classes)
+    return next(fits, batch_size)
+
+
+def epoch_size(config: Any, data: Data) -> int:
+    """So that an epoch has ceil(N / S) steps: the random stream has seen every image."""
+    return -(-len(data.train) // config.batch_size) * config.batch_size
+
+
+def watching(config: Any, data: Data) -> Any:
+    """The config, watching the most and the least frequent class (figure 2) if it watches none."""
+    if config.watch_classes:
+        return config
+    order = frequency_order(data.class_counts)
+    config = config.copy_and_resolve_references()
+    config.watch_classes = (int(order[0]), int(order[-1]))
+    return config
+
+
+VARIANTS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
+    "joint": joint,
+    "rrs_only": rrs_only,
+    "cbs_only": cbs_only,
+    "finetuned": finetuned,
+}
+
+
+def rules(settings: Any) -> Rules:
+    weights = tuple(settings.weights)
+    return {
+        "variant": (settings.variant in VARIANTS, f"one of {', '.join(VARIANTS)}"),
+        "weights": (
+            len(weights) == 3 and all(0 <= w < float("inf") for w in weights) and weights[0] > 0,
+            "three numbers >= 0 (balanced, random, rotation), the first above 0: it trains the classifier that is used "
+            "(table 4's 0:1 is the variant rrs_only)",
+        ),
+        "rotation": (settings.rotation in ROTATIONS, f"one of {', '.join(ROTATIONS)}"),
+        "images_per_class": (
+            settings.images_per_class is None or settings.images_per_class >= 1,
+            "an integer >= 1 that divides config.batch_size, or None",
+        ),
+        "features": (settings.features >= 0, "an integer >= 0; 0 is without the shared layer"),
+        "finetune_classifier": (settings.finetune_classifier in ("new", "kept"), "new or kept"),
+    }

@@ -1,0 +1,68 @@
+"""Causal norm: train with normalised heads, and subtract at test what momentum has moved all features along.
+
+Tang et al., "Long-tailed classification by keeping the good and removing the bad momentum causal effect", NeurIPS 2020,
+section 4. Training keeps an average of the features; its direction is the bad part, which the total direct effect
+(TDE) leaves out of the prediction: ``alpha cos(x, c) c / |c|`` less in every head.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ltjax.data import Data
+from ltjax.losses import cross_entropy
+from ltjax.methods.common import (
+    Rules,
+    accuracy,
+    build_backbone,
+    checked,
+    dtypes,
+    one_stage,
+    predicts,
+    watched,
+)
+from ltjax.methods.stage import Context, Outcome, Stage, Term
+from ltjax.models import CausalNormHead, CausalNormNetwork
+
+MOMENTA = ("constant", "learning_rate")
+
+
+def causal_norm(config: Any, data: Data) -> list[Stage]:
+    """One stage; heads, scale, gamma, alpha and the average's momentum are config.baseline."""
+    settings = checked(config, "baseline", rules)
+    types = dtypes(config)
+    head = CausalNormHead(data.num_classes, settings.heads, settings.scale, settings.gamma, **types)
+    network = CausalNormNetwork(
+        backbone=build_backbone(config), head=head, mean=data.mean, std=data.std, alpha=settings.alpha,
+        dtype=types["dtype"],
+    )  # fmt: skip
+
+    def objective(apply, params, model_state, batch, context):
+        images, labels = batch["image"]["image"], batch["image"]["label"]
+        outputs, model_state = apply(params, model_state, images, momentum=mean_momentum(settings, context))
+        losses = cross_entropy(outputs.logits, labels)
+        metrics = {"accuracy": accuracy(outputs.logits, labels)} | watched(config, losses, labels)
+        return Outcome({"classification": Term(losses)}, model_state, metrics)
+
+    views = {"without_tde": predicts(network.clone(alpha=0.0))}
+    return one_stage(config, data, network, objective, views=views)
+
+
+def mean_momentum(settings: Any, context: Context) -> float | jax.Array:
+    """mu of the running mean m <- mu m + mean of the batch: 0.9, or 1 - 0.1 min(50 rate, 1), which remembers longer
+    as the learning rate falls (the authors' code off CIFAR)."""
+    if settings.momentum == "constant":
+        return 0.9
+    return 1 - 0.1 * jnp.minimum(50 * context.learning_rate, 1)
+
+
+def rules(settings: Any) -> Rules:
+    return {
+        "heads": (settings.heads >= 1, "a divisor of the number of features"),
+        "scale": (0 < settings.scale < math.inf, "a finite number > 0"),
+        "gamma": (0 <= settings.gamma < math.inf, "a finite number >= 0"),
+        "alpha": (0 <= settings.alpha < math.inf, "a finite number >= 0"),
+        "momentum": (settings.momentum in MOMENTA, f"one of {', '.join(MOMENTA)}"),
+    }

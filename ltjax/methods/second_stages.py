@@ -1,0 +1,197 @@
+"""Second stages on a representation that stands still (Kang et al., ICLR 2020, section 4)."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax.classifiers import class_means, ncm_transform
+from ltjax.data import Data, Source
+from ltjax.data.sampling import class_cycle
+from ltjax.errors import InputError
+from ltjax.losses import cross_entropy
+from ltjax.methods.common import build_network, carry_over, classify, dtypes, initialise, predicts, rates
+from ltjax.methods.stage import Features, Previous, Stage, Start, Tree
+from ltjax.methods.tau import best_tau, class_averaged_accuracies
+from ltjax.models import CosineHead, LinearHead, LWSHead, MeanHead, MLPHead, TauHead
+
+
+def retrained(config: Any, data: Data) -> Stage:
+    """cRT: a new linear classifier; or more than it, as table 1 compares (config.decoupling.retrain)."""
+    head = LinearHead(data.num_classes, **dtypes(config))
+    network = build_network(config, data, head)
+    return balanced_training("crt", config, data, network, ("head",), part(config.decoupling.retrain, network, data))
+
+
+def learned_scales(config: Any, data: Data) -> Stage:
+    """LWS, eq. 4: a factor on each class's logit, 1 at first, is all that is trained."""
+    network = build_network(config, data, LWSHead(data.num_classes, **dtypes(config)))
+    return balanced_training("lws", config, data, network, (), ("head/scale",))
+
+
+def mlp(config: Any, data: Data) -> Stage:
+    """Appendix B.6: a classifier of two or three layers."""
+    settings = config.decoupling
+    hidden = (settings.mlp_hidden,) * (settings.mlp_layers - 1)
+    network = build_network(config, data, MLPHead(data.num_classes, hidden, **dtypes(config)))
+    return balanced_training("mlp", config, data, network, ("head",), ("head",))
+
+
+def cosine(config: Any, data: Data) -> Stage:
+    """Appendix B.7: a cosine classifier; without the last ReLU it sees features of either sign.
+
+    The representation is the first stage's in both cases: the ReLU is left out behind it, nothing is trained anew.
+    """
+    settings = config.decoupling
+    signed = {} if settings.cosine_relu else {"final_relu": False}
+    head = CosineHead(data.num_classes, scale=settings.cosine_scale, **dtypes(config))
+    network = build_network(config, data, head, **signed)
+    return balanced_training("cosine", config, data, network, ("head",), ("head",))
+
+
+def tau_normalized(config: Any, data: Data) -> Stage:
+    """Eq. 3: every class's weights divided by their norm to the power tau: chosen on a grid, given, or trained."""
+    settings = config.decoupling
+    network = build_network(config, data, TauHead(data.num_classes, **dtypes(config)))
+    said = {"report": lambda variables: {"tau": float(variables["params"]["head"]["tau"])}}
+    if settings.tau_from == "learned":
+        return balanced_training("tau", config, data, network, (), ("head/tau",), **said)
+    start, source = carry_over(network, data), tau_source(settings.tau_from, data)
+
+    def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
+        begun = start(key, previous, features)
+        assert previous is not None
+        if source is None:
+            return Start(with_head(begun.variables, tau=settings.tau))
+        kernel = begun.variables["params"]["head"]["classifier"]["kernel"]
+        seen = features(previous.variables, np.arange(len(source)), source)
+        return Start(with_head(begun.variables, tau=best_tau(class_averaged_accuracies(seen, source.labels, kernel))))
+
+    return closed_form("tau", config, network, init, **said)
+
+
+def nearest_class_mean(config: Any, data: Data) -> Stage:
+    """NCM: the class of the nearest mean feature over all training images, which pass once, without augmentation."""
+    kind, metric = config.decoupling.ncm_features, config.decoupling.ncm_metric
+    network = build_network(config, data, MeanHead(data.num_classes, kind, metric, **dtypes(config)))
+    start = carry_over(network, data)
+
+    def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
+        begun = start(key, previous, features)
+        assert previous is not None
+        seen = features(previous.variables, np.arange(len(data.train)))
+        center = np.mean(seen, 0, dtype=np.float64).astype(seen.dtype)
+        means = class_means(ncm_transform(seen, kind, center), data.train.labels, data.num_classes)
+        return Start(with_head(begun.variables, means=means, center=center))
+
+    return closed_form("ncm", config, network, init)
+
+
+# config.decoupling.second_stage -> what makes it
+SECOND_STAGES: Mapping[str, Callable[[Any, Data], Stage]] = {
+    "crt": retrained,
+    "lws": learned_scales,
+    "tau": tau_normalized,
+    "ncm": nearest_class_mean,
+    "mlp": mlp,
+    "cosine": cosine,
+}
+
+
+def balanced_training(
+    name: str,
+    config: Any,
+    data: Data,
+    network: Any,
+    reinitialise: tuple[str, ...],
+    trainable: tuple[str, ...],
+    **fields: Any,
+) -> Stage:
+    """Cross-entropy on as many images of every class, from the stage before, under the second stage's own schedule."""
+    settings = config.decoupling
+    stands_still = all(prefix.startswith("head") for prefix in trainable) and trainable != ()
+    norm = settings.norm if settings.norm != "auto" else "frozen" if stands_still else "batch"
+    return Stage(
+        name,
+        network=network,
+        epochs=config.second_stage_epochs,
+        optimizer=config.second_stage_optimizer,
+        streams={"image": class_cycle(settings.images_per_class)},
+        init=carry_over(network, data, reinitialise),
+        objective=classify("image", cross_entropy, config=config),
+        predict=predicts(network),
+        trainable=trainable,
+        rates=rates(config, "second_stage_optimizer"),
+        norm=norm,
+        **fields,
+    )
+
+
+def closed_form(name: str, config: Any, network: Any, init: Callable[..., Start], **fields: Any) -> Stage:
+    """A stage that trains nothing: its init is all there is."""
+    return Stage(
+        name,
+        network=network,
+        epochs=0,
+        optimizer=config.optimizer,
+        streams={},
+        init=init,
+        objective=classify("image", cross_entropy),  # never called
+        predict=predicts(network),
+        **fields,
+    )
+
+
+def with_head(variables: Tree, **arrays: Any) -> Tree:
+    """The variables with these parameters of the head replaced."""
+    params = variables["params"]
+    stored = {name: jnp.asarray(array, params["head"][name].dtype) for name, array in arrays.items()}
+    return {**variables, "params": {**params, "head": {**params["head"], **stored}}}
+
+
+def tau_source(tau_from: str, data: Data) -> Source | None:
+    """The images that tau is chosen on; None where it is given.
+
+    Raises:
+      InputError: if they are to be validation images and there are none.
+    """
+    if tau_from == "value":
+        return None
+    if tau_from == "validation" and data.validation is None:
+        raise InputError(
+            f"config.decoupling.tau_from: {data.name} has no validation images here; set "
+            "config.data.validation_use=choose and config.data.validation_fraction=0.2, or take tau_from=train"
+        )
+    return data.train if tau_from == "train" or data.validation is None else data.validation
+
+
+# config.decoupling.retrain and .representation -> which parts of a network are trained
+PARTS = ("classifier", "last_block", "last_stage", "all")
+
+
+def part(name: str, network: Any, data: Data) -> tuple[str, ...]:
+    """The path prefixes of a part of the network, for Stage.trainable: the classifier alone, with the last residual
+    block, with the last stage of residual blocks (layer4 of PyTorch's ResNets), or everything, which is ().
+
+    Raises:
+      InputError: if the backbone has no residual blocks by that name.
+    """
+    if name in ("classifier", "all"):
+        return ("head",) if name == "classifier" else ()
+    shapes = jax.eval_shape(initialise(network, data), jax.random.key(0))
+    blocks = {
+        (int(match[1]), int(match[2])): f"backbone/{match[0]}"
+        for child in shapes["params"]["backbone"]
+        if (match := re.fullmatch(r"stage(\d+)_block(\d+)", child))
+    }
+    if not blocks:
+        raise InputError(
+            f"config.decoupling: '{name}' is a part of ResNets, and this backbone has no residual blocks; take "
+            "classifier or all"
+        )
+    last = max(blocks)
+    parts = [path for at, path in blocks.items() if at == last or (name == "last_stage" and at[0] == last[0])]
+    return ("head", *parts)

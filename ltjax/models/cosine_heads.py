@@ -1,0 +1,160 @@
+"""Heads that compare directions or distances: cosine classifiers, causal norm, class means."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ltjax.errors import InputError
+from ltjax.models.layers import Weights, bias_within_fan_in, cosine, length, product, unit, unit_columns
+from ltjax.models.norm import Dtype, stored_dtype
+from ltjax.models.outputs import Outputs, pool
+
+TRANSFORMS = ("raw", "l2", "centered_l2")
+METRICS = ("cosine", "euclidean", "dot")
+
+
+class CosineHead(nn.Module):
+    """A cosine classifier ``scale * cos(x, w_c)`` without bias: [B, h, w, d] -> ``Outputs``: logits [B, C], features.
+
+    Parameters: ``classifier/kernel`` [d, C] and, with ``learn_scale``, the scalar ``scale``.
+
+    scale: where the learnable scale starts (Hou et al., Learning a Unified Classifier via Rebalancing, 2019, eq. 3), or
+      what it stays at. ``scale=1, learn_scale=False`` gives plain cosines: LDAM's loss scales them itself.
+    normed_init: the kernel starts with columns of length 1 (LDAM), else uniform within 1/sqrt(d).
+    A backbone with ``final_relu=False`` gives it features of either sign.
+
+    Example:
+      >>> head = CosineHead(10, learn_scale=False, normed_init=True)
+      >>> outputs, variables = head.init_with_output(jax.random.key(0), jnp.ones([2, 8, 8, 64]), train=False)
+      >>> bool(jnp.abs(outputs.logits).max() <= 1), jax.tree.map(jnp.shape, variables["params"])
+      (True, {'classifier': {'kernel': (64, 10)}})
+    """
+
+    num_classes: int
+    scale: float = 1.0
+    learn_scale: bool = True
+    normed_init: bool = False
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype | None = None
+
+    @nn.compact
+    def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> Outputs:
+        stored = stored_dtype(self)
+        features = pool(feature_map)
+        kernel_init = unit_columns if self.normed_init else bias_within_fan_in(features.shape[-1])
+        kernel, _ = Weights(self.num_classes, kernel_init, param_dtype=stored, name="classifier")(features.shape[-1])
+        cosines = cosine(features, kernel)
+        if not self.learn_scale:
+            return Outputs(self.scale * cosines, features)
+        return Outputs(self.param("scale", nn.initializers.constant(self.scale), (), stored) * cosines, features)
+
+
+class CausalNormHead(nn.Module):
+    """Multi-head normalised classifier with total direct effect (Tang et al., 2020, section 4): [B, h, w, d] -> [B, C].
+
+    ``scale / H sum_h <x^h / |x^h|, w^h / (|w^h| + gamma)>`` over ``num_heads`` parts of the feature.
+
+    Options of the call, for the test: mean_feature [d] (only its direction counts) and alpha: from ``x^h / |x^h|`` goes
+    ``alpha cos(x^h, c^h) c^h / |c^h|``, the part along the mean feature c that all of the training shared.
+
+    Raises:
+      InputError: if the channels of the map are no multiple of ``num_heads``.
+
+    Example:
+      >>> head = CausalNormHead(10)
+      >>> head.init_with_output(jax.random.key(0), jnp.ones([2, 8, 8, 64]), train=False)[0].shape
+      (2, 10)
+    """
+
+    num_classes: int
+    num_heads: int = 2
+    scale: float = 16.0
+    gamma: float = 1 / 32
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        feature_map: jax.Array,
+        train: bool,
+        frozen_norm: bool = False,
+        mean_feature: jax.Array | None = None,
+        alpha: float | jax.Array = 0.0,
+    ) -> jax.Array:
+        features = pool(feature_map)
+        size = features.shape[-1]
+        if self.num_heads < 1 or size % self.num_heads:
+            raise InputError(f"num_heads of the causal-norm head: {self.num_heads} does not divide {size} features")
+        weights = Weights(self.num_classes, bias_within_fan_in(size), param_dtype=stored_dtype(self), name="classifier")
+        kernel = weights(size)[0].reshape(self.num_heads, -1, self.num_classes)
+        kernel = kernel / (length(kernel, axis=1) + self.gamma)
+        parts = unit(features.reshape(len(features), self.num_heads, -1))
+        if mean_feature is not None:
+            common = unit(mean_feature.reshape(self.num_heads, -1))
+            parts = parts - alpha * jnp.sum(parts * common, -1, keepdims=True) * common
+        products = jnp.einsum("bhd,hdc->bc", parts, kernel, precision=jax.lax.Precision.HIGHEST)
+        return self.scale / self.num_heads * products
+
+
+class MeanHead(nn.Module):
+    """The nearest class mean as a head (Kang et al., 2020, section 4.1): [B, h, w, d] -> scores [B, C].
+
+    Parameters: ``means`` [C, d], the means of the transformed training features, and ``center`` [d], the mean of all
+    raw ones; both zeros until the method puts them in.
+
+    transform: "raw" x, "l2" x / |x|, or "centered_l2" (x - center) / |x - center|, the authors' default.
+    metric: "euclidean", minus the squared distance, the authors' default; "cosine"; or "dot", the product over d.
+
+    Raises:
+      InputError: if ``transform`` or ``metric`` is unknown.
+
+    Example:
+      >>> means = jnp.array([[2.0, 0.0], [0.0, 1.0]])
+      >>> variables = {"params": {"means": means, "center": jnp.zeros(2)}}
+      >>> head = MeanHead(2, transform="raw", metric="euclidean")
+      >>> head.apply(variables, jnp.array([[[[1.0, 0.0]]]]), train=False).tolist()
+      [[-1.0, -2.0]]
+    """
+
+    num_classes: int
+    transform: str = "centered_l2"
+    metric: str = "euclidean"
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype | None = None
+
+    @nn.compact
+    def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
+        if self.transform not in TRANSFORMS:
+            allowed = ", ".join(TRANSFORMS)
+            raise InputError(f"transform of the class means: unknown value '{self.transform}'; allowed: {allowed}")
+        if self.metric not in METRICS:
+            raise InputError(f"metric of the class means: unknown '{self.metric}'; allowed: {', '.join(METRICS)}")
+        stored = stored_dtype(self)
+        features = pool(feature_map)
+        size = features.shape[-1]
+        means = self.param("means", nn.initializers.zeros_init(), (self.num_classes, size), stored)
+        center = self.param("center", nn.initializers.zeros_init(), (size,), stored)
+        if self.transform == "centered_l2":
+            features = features - center
+        if self.transform != "raw":
+            features = unit(features)
+        if self.metric == "cosine":
+            return cosine(features, means.T)
+        if self.metric == "dot":
+            return product(features, means.T) / size
+        return -squared_distances(features, means)
+
+
+def squared_distances(points: jax.Array, centres: jax.Array) -> jax.Array:
+    """|x - c|^2 of points [B, d] and centres [C, d]: [B, C], without an array of B x C x d.
+
+    Example:
+      >>> squared_distances(jnp.array([[1.0, 0.0]]), jnp.array([[2.0, 0.0], [0.0, 1.0]])).tolist()
+      [[1.0, 2.0]]
+    """
+    # distances do not move with the origin; near the centres, less is lost to cancellation
+    origin = jnp.mean(centres, axis=0)
+    points, centres = points - origin, centres - origin
+    squares = jnp.sum(points**2, -1, keepdims=True) + jnp.sum(centres**2, -1)
+    return jnp.maximum(squares - 2 * product(points, centres.T), 0)

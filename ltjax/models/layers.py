@@ -1,0 +1,133 @@
+"""What the heads are made of: linear layers, weights without a layer, unit lengths and exact products."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ltjax.models.conv import Conv
+from ltjax.models.norm import Dtype, at_least_float32
+from ltjax.models.resnet_cifar import kaiming_normal
+
+Initializer = nn.initializers.Initializer
+
+
+def uniform(bound: float) -> Initializer:
+    """Uniform between -bound and bound."""
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def bias_within_fan_in(size: int) -> Initializer:
+    """Uniform between -1/sqrt(size) and 1/sqrt(size): the bias of a linear layer with ``size`` inputs."""
+    return uniform(size**-0.5)
+
+
+def unit_columns(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
+    """A kernel [d, C] whose columns have length 1, their directions from a uniform draw of each number in (-1, 1).
+
+    Example:
+      >>> jnp.linalg.norm(unit_columns(jax.random.key(0), (5, 2)), axis=0).round(3).tolist()
+      [1.0, 1.0]
+    """
+    return unit(uniform(1.0)(key, shape, dtype), axis=0)
+
+
+def linear(
+    name: str,
+    inputs: jax.Array,
+    size: int,
+    param_dtype: Dtype,
+    kernel_init: Initializer = kaiming_normal,
+    bias_init: Initializer | None = None,
+    use_bias: bool = True,
+) -> nn.Dense:
+    """The Dense of every head: at least float32 and full precision, for a rank of near ties is decided here."""
+    return nn.Dense(
+        size,
+        use_bias=use_bias,
+        dtype=at_least_float32(inputs.dtype),
+        param_dtype=param_dtype,
+        precision=jax.lax.Precision.HIGHEST,
+        kernel_init=kernel_init,
+        bias_init=bias_within_fan_in(inputs.shape[-1]) if bias_init is None else bias_init,
+        name=name,
+    )
+
+
+def pointwise(name: str, features: int, groups: int, dtype: Dtype, param_dtype: Dtype) -> Conv:
+    """A bias-free 1x1 convolution."""
+    return Conv(
+        features,
+        (1, 1),
+        feature_group_count=groups,
+        use_bias=False,
+        dtype=dtype,
+        param_dtype=param_dtype,
+        kernel_init=kaiming_normal,
+        name=name,
+    )
+
+
+class Weights(nn.Module):
+    """The arrays of a linear layer, for heads that use them in another way: kernel [d, C], and bias [C] if asked.
+
+    Example:
+      >>> kernel, bias = Weights(10, kaiming_normal).init_with_output(jax.random.key(0), 64)[0]
+      >>> kernel.shape, bias
+      ((64, 10), None)
+    """
+
+    num_classes: int
+    kernel_init: Initializer
+    bias: bool = False
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, size: int) -> tuple[jax.Array, jax.Array | None]:
+        kernel = self.param("kernel", self.kernel_init, (size, self.num_classes), self.param_dtype)
+        if not self.bias:
+            return kernel, None
+        return kernel, self.param("bias", bias_within_fan_in(size), (self.num_classes,), self.param_dtype)
+
+
+def product(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def length(x: jax.Array, axis: int = -1) -> jax.Array:
+    """The L2 norm, its axis kept; 1 for zeros, and finite gradients there.
+
+    Example:
+      >>> length(jnp.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+      [[5.0], [1.0]]
+    """
+    squares = jnp.sum(x**2, axis=axis, keepdims=True)
+    return jnp.sqrt(jnp.where(squares == 0, 1, squares))
+
+
+def unit(x: jax.Array, axis: int = -1) -> jax.Array:
+    """x scaled to length 1 along ``axis``; zeros stay zeros."""
+    return x / length(x, axis)
+
+
+def cosine(features: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Cosine of each feature [..., d] with each column of the kernel [d, C]: [..., C]; 0 where one of them is zero.
+
+    Example:
+      >>> cosine(jnp.array([3.0, 4.0]), jnp.eye(2)).round(3).tolist()
+      [0.6..., 0.8...]
+    """
+    return product(unit(features), unit(kernel, axis=0))
+
+
+def rescaled_logits(features: jax.Array, kernel: jax.Array, gamma: jax.Array | float) -> jax.Array:
+    """features [..., d] times the columns of kernel [d, C], each divided by its length to the power gamma; no bias.
+
+    Example:
+      >>> rescaled_logits(jnp.ones([1, 1]), jnp.array([[4.0, -9.0]]), gamma=0.5).round(4).tolist()
+      [[2.0, -3.0]]
+    """
+    return product(features, kernel / length(kernel, axis=0) ** gamma)

@@ -1,0 +1,74 @@
+"""The memory head of OLTR."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ltjax.models.cosine_heads import squared_distances
+from ltjax.models.layers import Weights, bias_within_fan_in, length, linear, product, unit
+from ltjax.models.norm import Dtype, stored_dtype
+from ltjax.models.outputs import Outputs, pool
+
+
+class MemoryHead(nn.Module):
+    """OLTR's classifier on a memory of class centroids (Liu et al., 2019, section 3.2): [B, h, w, d] -> ``Outputs``.
+
+    The direct feature x borrows from the centroids as much as a selector lets through; what lies far from all of them
+    is scaled down; and a cosine classifier reads the result v:
+
+        m = softmax(hallucinator(x)) centroids,    e = tanh(selector(x))
+        v = 10 / min_c |x - centroid_c| * (x + e * m),    logits = scale * <v / (1 + |v|), w_c / |w_c|>
+
+    centroids (option of the call): [C, d], kept by the method, no parameter here; without them v = x.
+    features: the size of a linear layer ``fc`` with ReLU before all this (512 in OLTR); 0: none.
+    Outputs: logits [B, C], and the direct feature x [B, d] as features.
+    Parameters: ``hallucinator`` d -> C, ``selector`` d -> d, ``classifier/kernel`` [d, C] and ``fc`` if asked.
+
+    Example:
+      >>> outputs, _ = MemoryHead(10, features=32).init_with_output(jax.random.key(0), jnp.ones([2, 8, 8, 64]), False)
+      >>> outputs.logits.shape, outputs.features.shape
+      ((2, 10), (2, 32))
+    """
+
+    num_classes: int
+    features: int = 0
+    scale: float = 16.0
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        feature_map: jax.Array,
+        train: bool,
+        frozen_norm: bool = False,
+        centroids: jax.Array | None = None,
+    ) -> Outputs:
+        stored = stored_dtype(self)
+        direct = pool(feature_map)
+        if self.features > 0:
+            direct = nn.relu(linear("fc", direct, self.features, stored)(direct))
+        size = direct.shape[-1]
+        within = bias_within_fan_in(size)
+        attention = nn.softmax(linear("hallucinator", direct, self.num_classes, stored, within)(direct))
+        selector = jnp.tanh(linear("selector", direct, size, stored, within)(direct))
+        kernel, _ = Weights(self.num_classes, within, param_dtype=stored, name="classifier")(size)
+        embedding = direct
+        if centroids is not None:
+            memory = product(attention, centroids)
+            embedding = reachability(direct, centroids) * (direct + selector * memory)
+        squashed = embedding / (1 + length(embedding))
+        return Outputs(self.scale * product(squashed, unit(kernel, axis=0)), direct)
+
+
+def reachability(direct: jax.Array, centroids: jax.Array) -> jax.Array:
+    """10 over the distance of each feature [B, d] to its nearest centroid [C, d]: [B, 1].
+
+    Example:
+      >>> reachability(jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 0.0], [9.0, 9.0]])).tolist()
+      [[2.0]]
+    """
+    nearest = centroids[jnp.argmin(squared_distances(direct, centroids), -1)]
+    # a feature on its centroid (a class with one image) is as near as anything can be
+    squares = jnp.sum((direct - nearest) ** 2, -1, keepdims=True)
+    return 10 / jnp.sqrt(jnp.maximum(squares, 1e-12))

@@ -1,0 +1,47 @@
+"""From a config to what a run is made of: data, the method's stages, the mesh, and the fingerprint of all."""
+
+import dataclasses
+import json
+import zlib
+from typing import Any
+
+from ltjax.data import Data, build
+from ltjax.data.transforms import TRANSFORMS
+from ltjax.errors import choose
+from ltjax.methods import METHODS
+from ltjax.methods.stage import Features, Previous, Stage, Start
+from ltjax.training import mesh as meshes
+from ltjax.training.schedules import make_schedule
+from ltjax.training.workdir import identity
+
+
+def steps_per_epoch(stage: Stage, config: Any, data: Data) -> int:
+    """Whole batches in an epoch: the last, smaller one is dropped."""
+    return (stage.epoch_size or len(data.train)) // config.batch_size
+
+
+def stage_steps(stage: Stage, config: Any, data: Data) -> int:
+    return stage.epochs * steps_per_epoch(stage, config, data)
+
+
+def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
+    """The data, the method's stages, the mesh, and the fingerprint of data and config: nothing is written yet."""
+    method = choose(METHODS, config.method, "config.method")
+    data = build(config.data)
+    choose(TRANSFORMS, config.data.augment, "config.data.augment")
+    stages, mesh = method(config, data), meshes.data_mesh()
+    if config.init_from:
+        stages[0] = dataclasses.replace(stages[0], epochs=0, init=_taken_over)
+    for stage in stages:
+        if stage.epochs:
+            meshes.check_batch(config.batch_size, stage.epoch_size or len(data.train), mesh)
+            make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(stage, config, data))
+    settings = json.dumps(identity(config), sort_keys=True)
+    return data, stages, mesh, f"{data.fingerprint[:32]}-{zlib.crc32(settings.encode()):08x}"
+
+
+def _taken_over(key: Any, previous: Previous | None, features: Features) -> Start:
+    """The first stage of a run with config.init_from: what the other run ended with, as it is."""
+    del key, features
+    assert previous is not None
+    return Start(previous.variables)

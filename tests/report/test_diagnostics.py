@@ -1,0 +1,163 @@
+"""What only some runs leave: gradients by class group, losses of watched classes, views, settings chosen by the run."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ltjax.report import curves, write_report
+from ltjax.report.curves import class_loss_curves, gradient_curves, training_curves
+from ltjax.report.run import read_run
+from ltjax.report.text import format_report, percent
+from tests.report.synthetic import counts_of, results_of, results_of_seeds, write_run
+
+GRADIENT = {"cosine_frequent": 0.9, "cosine_rare": 0.2, "norm_frequent": 1.0, "norm_rare": 2.0, "norm": 2.5}
+COUNTS = counts_of(10, 500, 100)
+
+
+def rows(count=4, *, gradients=True, watched=(0, 9), stage="train"):
+    """Gradients in every second row, the tail class (9) only in the first."""
+    made = []
+    for i in range(count):
+        row = {"step": i + 1, "epoch": float(i + 1), "stage": stage, "loss": 2.0 / (i + 1)}
+        if gradients and i % 2 == 0:
+            row |= {f"gradient/{name}": value for name, value in GRADIENT.items()}
+        row |= {f"class_loss/{c}": 1.0 + c for c in watched if c == 0 or i == 0}
+        made.append(row)
+    return made
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The panels that would be drawn: title -> {label: (x, y)}."""
+    seen = {}
+
+    def column(title, panels, rows):
+        for panel in panels:
+            if panel.lines:
+                seen[panel.title] = {line.label: (line.x.tolist(), line.y.tolist()) for line in panel.lines}
+        return b"picture" if seen else None
+
+    monkeypatch.setattr(curves, "draw_column", column)
+    return seen
+
+
+def test_gradients_are_two_panels_of_the_steps_that_measured_them(drawn):
+    assert gradient_curves(rows())
+    x = [1.0, 3.0]
+    assert drawn == {
+        "cosine with the whole": {"frequent classes": (x, [0.9, 0.9]), "rare classes": (x, [0.2, 0.2])},
+        "norm": {"frequent classes": (x, [1.0, 1.0]), "rare classes": (x, [2.0, 2.0]), "whole": (x, [2.5, 2.5])},
+    }
+
+
+def test_watched_classes_are_named_with_their_images_most_frequent_first(drawn):
+    labels = {0: "airplane (500 images)", 5: "dog (38 images)", 9: "truck (5 images)"}
+    assert class_loss_curves(rows(watched=(9, 0)), labels)
+    assert list(drawn["loss"]) == ["airplane (500 images)", "truck (5 images)"]
+    assert drawn["loss"]["truck (5 images)"] == ([1.0], [10.0])
+
+
+def test_terms_have_a_panel_of_their_own_for_they_are_logged_without_their_weights(drawn):
+    terms = [{"epoch": 1.0, "loss": 1.5, "loss/classification": 1.0, "loss/proxy": -0.5, "learning_rate": 0.1}]
+    assert training_curves(terms)
+    assert drawn["loss"] == {"total": ([1.0], [1.5])}
+    assert drawn["terms of the loss"] == {"classification": ([1.0], [1.0]), "proxy": ([1.0], [-0.5])}
+    drawn.clear()
+    training_curves([{"epoch": 1.0, "loss": 1.5}])
+    assert list(drawn) == ["loss"]
+
+
+def test_nothing_measured_draws_nothing():
+    assert gradient_curves(rows(gradients=False)) is None
+    assert class_loss_curves(rows(watched=()), {0: "airplane"}) is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_pictures_are_written_when_there_is_something_and_else_not_missed(tmp_path):
+    results = results_of(COUNTS)
+    write_run(tmp_path, results, metrics=rows() + rows(stage="second"))
+    text = write_report(tmp_path).read_text()
+    pictures = {"gradients.png", "class_losses.png"}
+    assert pictures < {path.name for path in (tmp_path / "report").iterdir()}
+    assert all(f"]({name})" in text for name in pictures)
+    write_run(tmp_path, results, metrics=rows(gradients=False, watched=()))
+    text = write_report(tmp_path).read_text()
+    assert not pictures & {path.name for path in (tmp_path / "report").iterdir()}
+    missed = next(line for line in text.splitlines() if line.startswith("Not drawn"))
+    assert "Gradients" not in missed and "single classes" not in missed and "Confusion" in missed
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_band_is_of_the_seeds_that_have_a_number():
+    logged = rows(400)
+    for i, row in enumerate(logged):
+        each = {name: [value, value + 1, None] for name, value in row.items() if name.startswith("gradient/")}
+        row["per_seed"] = each | {"loss": [row["loss"]] * 3, "class_loss/0": [1.0, None if i % 3 else 2.0, None]}
+    assert gradient_curves(logged, 3).startswith(b"\x89PNG")
+    assert class_loss_curves(logged, {0: "a", 9: "b"}, 3).startswith(b"\x89PNG")
+
+
+def text_of(folder, results):
+    return format_report(read_run(write_run(folder, results)), [])
+
+
+def views_of(results, names):
+    return {name: {"accuracy": results["accuracy"] | {"all": 0.1 * (i + 1)}} for i, name in enumerate(names)}
+
+
+def table_under(text, header):
+    return [
+        line
+        for line in text.split(header)[1].split("\n\n")[1].splitlines()
+        if line.startswith("|") and "---" not in line
+    ]
+
+
+def test_views_are_a_table_below_the_result(tmp_path):
+    results = results_of(COUNTS)
+    results["views"] = views_of(results, ["first branch", "sum of two"])
+    table = table_under(text_of(tmp_path, results), "## Other readings of the network")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    shots = [percent(results["accuracy"][group]) for group in ("many", "medium", "few")]
+    assert cells == [
+        ["accuracy (%)", "all", "many", "medium", "few"],
+        ["the result", percent(results["accuracy"]["all"]), *shots],
+        ["first branch", "10.0", *shots],
+        ["sum of two", "20.0", *shots],
+    ]
+
+
+def test_views_of_several_seeds_have_deviations(tmp_path):
+    results = results_of_seeds(COUNTS, 2)
+    results["views"] = views_of(results, ["first branch"])
+    results["views"]["first branch"]["std"] = {"all": 0.012, "many": math.nan, "few": None}
+    text = text_of(tmp_path, results)
+    branch = table_under(text, "## Other readings of the network")[2]
+    assert "10.0 ± 1.2" in branch and branch.count("±") == 1
+
+
+@pytest.mark.parametrize(
+    ("chosen", "each", "line"),
+    [
+        ({"tau": 0.7}, [], "| chosen by the run | tau 0.7 |"),
+        ({"tau": 0.7000001, "metric": "cosine"}, [], "| chosen by the run | tau 0.7; metric cosine |"),
+        ({"tau": 0.65}, [{"tau": 0.6}, {"tau": 0.7}], "| chosen by the run | tau 0.6, 0.7, a value for each seed |"),
+    ],
+)
+def test_what_a_run_chose_is_one_line(tmp_path, chosen, each, line):
+    results = results_of_seeds(COUNTS, 2) if each else results_of(COUNTS)
+    results["chosen"] = chosen
+    for one, own in zip(results.get("per_seed", []), each, strict=True):
+        one["chosen"] = own
+    assert text_of(tmp_path, results).splitlines().count(line) == 1
+
+
+def test_a_run_without_views_and_choices_says_nothing_of_them(tmp_path):
+    text = text_of(tmp_path, results_of(COUNTS))
+    assert "Other readings" not in text and "chosen" not in text
+
+
+def test_long_curves_are_smoothed_over_what_is_known():
+    values = np.array([1.0, math.nan, 3.0, math.nan, math.nan, math.nan, 5.0])
+    np.testing.assert_array_equal(curves._running_mean(values), [2.0, 3.0, 3.0, math.nan, 5.0])

@@ -1,0 +1,107 @@
+"""The gradient diagnostic: the two sides sum to the whole, for one stream, joint batches and whole-batch losses."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltjax import models
+from ltjax.errors import InputError
+from ltjax.losses import cross_entropy, triplet_loss
+from ltjax.methods.stage import Outcome, Term
+from ltjax.training import loop, prepare
+from ltjax.training.gradients import frequent_classes, make_distortion, make_split_gradients
+from ltjax.training.state import create_state, select
+from ltjax.training.step import make_apply, make_context
+from tests.training import toy
+
+FREQUENT = np.array([True, False, False])
+
+
+def joint(apply, params, model_state, batch, context):
+    """Two streams in one pass, a mean and a loss of the whole batch, and a parameter read beside the outputs."""
+    images = jnp.concatenate([batch["image"]["image"], batch["rare"]["image"]])
+    labels = jnp.concatenate([batch["image"]["label"], batch["rare"]["label"]])
+    outputs, model_state = apply(params, model_state, images, labels=labels)
+    terms = {
+        "classification": Term(cross_entropy(outputs.logits, labels)),
+        "triplet": Term(triplet_loss(outputs.features, labels), scale=0.5),
+        "beside": Term(jnp.sum(params["head"]["classifier"]["bias"] ** 2)),
+    }
+    return Outcome(terms, model_state)
+
+
+def setting(dtype="float32", **changes):
+    config = toy.config(dtype=dtype)
+    stage = toy.stage(config, **changes)
+    state = create_state(stage, stage.init(jax.random.key(0), None, None), 0)
+    data = toy.build(None)
+    rows = np.array([0, 30, 40, 7, 25, 1, 38, 3])
+    one = {"image": jnp.stack([data.train.read(i) for i in rows]), "label": jnp.asarray(data.train.labels[rows])}
+    return stage, state, {"image": one, "rare": {name: value[::-1] for name, value in one.items()}}
+
+
+def whole_gradient(stage, state, batch):
+    moving, _ = select(state.params, ())
+    context = make_context(stage, state, {}, 5)
+
+    def loss_of(params):
+        outcome = stage.objective(make_apply(stage), params, state.model_state, batch, context)
+        return sum(term.scale * term.mean() for name, term in outcome.terms.items() if name != "beside")
+
+    return select(jax.grad(loss_of)(state.params), ())[0], moving
+
+
+@pytest.mark.parametrize("changes", [{}, {"objective": joint}], ids=["one stream", "joint"])
+def test_the_two_sides_sum_to_the_whole_and_are_those_of_their_images(changes):
+    with jax.enable_x64(True):
+        stage, state, batch = setting("float64", **changes)
+        frequent, rare = jax.jit(make_split_gradients(stage, 5, FREQUENT))(state, {}, batch)
+        whole, moving = whole_gradient(stage, state, batch)
+        for path in moving:
+            np.testing.assert_allclose(frequent[path] + rare[path], whole[path], rtol=1e-9, atol=1e-12)
+        assert all(np.abs(side["head/classifier/kernel"]).max() > 0 for side in (frequent, rare))
+        metrics = jax.jit(make_distortion(stage, 5, FREQUENT))(state, {}, batch)
+        flat = [np.concatenate([np.ravel(side[path]) for path in moving]) for side in (frequent, whole)]
+        cosine = flat[0] @ flat[1] / np.linalg.norm(flat[0]) / np.linalg.norm(flat[1])
+        np.testing.assert_allclose(metrics["gradient/cosine_frequent"], cosine, rtol=1e-9)
+        np.testing.assert_allclose(metrics["gradient/norm"], np.linalg.norm(flat[1]), rtol=1e-9)
+
+
+def test_without_frequent_images_their_gradient_is_zero_and_the_other_side_is_the_whole():
+    stage, state, batch = setting()
+    batch["image"]["label"] = jnp.ones(8, jnp.int32)
+    metrics = make_distortion(stage, 5, FREQUENT)(state, {}, batch)
+    assert metrics["gradient/norm_frequent"] == 0 and np.isnan(metrics["gradient/cosine_frequent"])
+    np.testing.assert_allclose(metrics["gradient/cosine_rare"], 1, rtol=1e-5)
+
+
+def test_an_objective_that_hides_its_labels_is_named():
+    def hidden(apply, params, model_state, batch, context):
+        outputs, model_state = apply(params, model_state, batch["image"]["image"][::-1])
+        return Outcome({"x": Term(cross_entropy(outputs.logits, batch["image"]["label"][::-1]))}, model_state)
+
+    stage, state, batch = setting(objective=hidden)
+    with pytest.raises(InputError, match=r"config.gradients.*labels"):
+        make_distortion(stage, 5, FREQUENT)(state, {}, batch)
+
+
+def test_a_side_without_classes_is_refused():
+    with pytest.raises(InputError, match=r"frequent_classes: 3 of 3"):
+        frequent_classes(toy.config(gradients__frequent_classes=3).gradients, np.array(toy.COUNTS))
+    assert frequent_classes(toy.config().gradients, np.array(toy.COUNTS)).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("on_device", ["yes", "no"])
+def test_a_run_logs_it_every_so_many_steps_and_trains_the_same(on_device, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "build", toy.build)
+    monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
+    plain = loop.train(toy.config(data__on_device=on_device), str(tmp_path / "plain"))
+    config = toy.config(data__on_device=on_device, gradients__every_steps=3, num_seeds=1)
+    seen = loop.train(config, str(tmp_path / "seen"))
+    assert seen["train_loss_last_epoch"] == plain["train_loss_last_epoch"]
+    lines = [json.loads(line) for line in (tmp_path / "seen" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "gradient/norm" in line] == [4, 6, 10]  # of steps 3, 6, 9 of 10
+    assert all(-1 <= line["gradient/cosine_rare"] <= 1 for line in lines if "gradient/cosine_rare" in line)
