@@ -1,6 +1,8 @@
 """From the command line to a checked config. Every mistake becomes an InputError of one line."""
 
+import contextlib
 import difflib
+import importlib.util
 import math
 import pathlib
 from collections.abc import Callable, Sequence
@@ -96,7 +98,7 @@ def parse(argv: Sequence[str]) -> tuple[Any, str]:
     except (AttributeError, KeyError):  # how config_flags reports a key that the config does not have
         raise InputError(_unknown_key(arguments)) from None
     except flags.Error as error:
-        raise _of_the_file(error) or InputError(_bad_flag(error, arguments)) from None
+        raise InputError(_bad_flag(error, arguments)) from None
     if len(rest) > 1:
         raise InputError(f"unexpected argument '{rest[1]}'; settings are written --config.KEY=VALUE")
     config: Any = values["config"].value
@@ -119,7 +121,9 @@ def _with_found_config(argv: Sequence[str]) -> list[str]:
             word = arguments[i]
         if word.startswith(("--config=", "-config=")):
             path, colon, arg = word.partition("=")[2].partition(":")
-            arguments.insert(0, f"--config={find(path)}{colon}{arg}")
+            found = find(path)
+            _try_config(found, arg if colon else None)
+            arguments.insert(0, f"--config={found}{colon}{arg}")
             del arguments[i + 1]
             return arguments
     raise InputError("--config is missing: a config file such as --config=configs/mnist5k_reslt.py")
@@ -154,11 +158,20 @@ def _unknown_key(arguments: Sequence[str]) -> str:
     return f"unknown key among {', '.join(_overrides(arguments))}"
 
 
-def _of_the_file(error: BaseException | None) -> InputError | None:
-    """The config file's own complaint, which absl wraps into one of its own with a traceback as text."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
-    return error
+def _try_config(path: str, arg: str | None) -> None:
+    """Calls the file's get_config, for an InputError of its own: absl would wrap it with its traceback as text."""
+    spec = importlib.util.spec_from_file_location("config", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with contextlib.suppress(Exception):
+        spec.loader.exec_module(module)
+    if callable(getattr(module, "get_config", None)):
+        try:
+            module.get_config(arg)
+        except InputError:
+            raise
+        except Exception:  # told by what reads the file for the flags
+            return
 
 
 def _bad_flag(error: Exception, arguments: Sequence[str]) -> str:

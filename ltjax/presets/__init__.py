@@ -23,10 +23,10 @@ __all__ = ["DATASETS", "FAMILIES", "base", "build", "resolve"]
 # the second word of a config file's name -> what it adds
 FAMILIES: dict[str, Family] = {
     "ce": Family(),
-    "auxiliary": auxiliary.FAMILY,
     "reslt": reslt.FAMILY,
     "decoupling": decoupling.FAMILY,
     "asynchronous": asynchronous.FAMILY,
+    "auxiliary": auxiliary.FAMILY,
     "baselines": baselines.FAMILY,
 }
 

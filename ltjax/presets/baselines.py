@@ -5,6 +5,7 @@ from typing import Any
 
 from ml_collections.config_dict import ConfigDict
 
+from ltjax.presets import baselines_experts as experts
 from ltjax.presets import baselines_metric as metric
 from ltjax.presets.family import Family
 
@@ -34,6 +35,9 @@ BASELINES: dict[str, Callable[[ConfigDict, str], None]] = {
     "ce_drw": plain(beta=BETA, deferred_part=DEFERRED_PART),
     "ce_drs": plain(deferred_part=DEFERRED_PART),
     "mixup": plain(alpha=1.0),  # the shares are uniform
+    "bbn": experts.bbn,
+    "causal_norm": experts.causal_norm,
+    "ride": experts.ride,
     "balanced_softmax": plain(),
     "logit_adjustment": plain(tau=1.0),
     "lifted": metric.lifted,
@@ -48,7 +52,7 @@ def _named(name: str) -> Callable[[ConfigDict, str], None]:
         if value:
             raise ValueError(f"{name} takes no value")
         config.method = name
-        BASELINES[name](config, config.data.name)
+        BASELINES[name](config, config.recipe)
 
     return apply
 
