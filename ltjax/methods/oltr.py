@@ -29,11 +29,10 @@ from ltjax.methods.common import (
     Rules,
     accuracy,
     build_network,
+    carry_over,
     checked,
     classify,
     dtypes,
-    grafted,
-    initialise,
     one_stage,
     predicts,
     rates,
@@ -77,16 +76,16 @@ def memory(config: Any, data: Data) -> Stage:
 
 def with_class_means(network: Any, data: Data) -> Any:
     """Starts from the stage before: its features' class means as centroids, its classifier as hallucinator."""
-    make = initialise(network, data)
+    start = carry_over(network, data, reinitialise=OF_THE_MEMORY)
 
     def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
+        begun = start(key, previous, features)
         assert previous is not None
-        variables = grafted(make(key), previous.variables, skip=OF_THE_MEMORY)
         seen = features(previous.variables, np.arange(len(data.train)))
         centroids = class_means(seen, data.train.labels, data.num_classes)
         given = {"centroids": centroids, "hallucinator": previous.variables["params"]["head"]["classifier"]}
-        params = variables["params"]
-        return Start({**variables, "params": {**params, "head": {**params["head"], **given}}})
+        params = begun.variables["params"]
+        return Start({**begun.variables, "params": {**params, "head": {**params["head"], **given}}})
 
     return init
 

@@ -24,7 +24,7 @@ class MemoryHead(nn.Module):
       gradient of the logits reaches them, as in the authors' code: a loss of their own moves them.
     features: the size of a linear layer ``fc`` with ReLU before all this (512 in OLTR); 0: none.
     Outputs: logits [B, C], and the direct feature x [B, d] as features.
-    Parameters: ``hallucinator`` d -> C, ``selector`` d -> d, ``classifier/kernel`` [d, C]; if asked ``fc``, ``centroids``.
+    Parameters: ``hallucinator`` d -> C, ``selector`` d -> d, ``classifier/kernel`` [d, C]; ``fc``, ``centroids`` if so.
 
     Example:
       >>> head, feature_map = MemoryHead(10, features=32), jnp.zeros([2, 8, 8, 64])
