@@ -110,7 +110,7 @@ def first_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) -> 
 
 
 def second_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) -> Stage:
-    """Algorithm 1 from line 8 on: memory and rare classes, all weights, against the frozen network of the first phase."""
+    """Algorithm 1 from line 8 on: memory and rare classes, all weights, beside the frozen network of phase 1."""
     settings, labels = config.asynchronous, data.train.labels
     epochs = second_epochs(config)
     sampler = subset_sampler(config, epochs)

@@ -25,7 +25,8 @@ class MemoryHead(nn.Module):
     Parameters: ``hallucinator`` d -> C, ``selector`` d -> d, ``classifier/kernel`` [d, C] and ``fc`` if asked.
 
     Example:
-      >>> outputs, _ = MemoryHead(10, features=32).init_with_output(jax.random.key(0), jnp.ones([2, 8, 8, 64]), False)
+      >>> head, feature_map = MemoryHead(10, features=32), jnp.zeros([2, 8, 8, 64])
+      >>> outputs, _ = jax.eval_shape(lambda: head.init_with_output(jax.random.key(0), feature_map, train=False))
       >>> outputs.logits.shape, outputs.features.shape
       ((2, 10), (2, 32))
     """

@@ -4,7 +4,7 @@ from ml_collections.config_dict import ConfigDict, placeholder
 
 from ltjax.presets.family import Family, setting
 
-# Classes of the first phase where the rule of 20 images finds nothing to split: CIFAR-10 keeps CIFAR-100's share of 70 %
+# Classes of the first phase where the rule of 20 images splits nothing: CIFAR-10 keeps the 70 % of CIFAR-100
 SPLITS = {"cifar10": 7}
 # Draws of an epoch of the second phase: five steps of 64. The 105 images that it has on MNIST-5k would make one
 EPOCH_SIZES = {"mnist5k": 320}
