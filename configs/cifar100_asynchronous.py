@@ -8,7 +8,7 @@ raw features), ":imbalance=50", ":short" (ten epochs a phase).
 
 One GPU. The paper has 44.79 % (plain 42.48 %), at imbalance 200 40.53 % (39.35 %), at 50 49.32 % (47.61 %) (table 3);
 ours is not measured yet. The first phase takes the classes with 20 images or more, 70 at imbalance 100; at imbalance
-10 all have, and ":split" must say how many.
+10 all have, and ":split=60" must say how many.
 """
 
 from ltjax import presets

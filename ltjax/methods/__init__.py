@@ -15,6 +15,7 @@ from ltjax.methods.ldam import ldam, ldam_drw
 from ltjax.methods.logit_adjustment import balanced_softmax, logit_adjustment
 from ltjax.methods.metric_learning import lifted, proxy, range_method, triplet
 from ltjax.methods.mixup import mixup
+from ltjax.methods.oltr import oltr
 from ltjax.methods.reslt import reslt
 from ltjax.methods.reweighting import class_balanced_ce, cost_sensitive, deferred_resampling, deferred_reweighting
 from ltjax.methods.ride import ride
@@ -46,4 +47,5 @@ METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
     "range": range_method,
     "triplet": triplet,
     "proxy": proxy,
+    "oltr": oltr,
 }

@@ -5,8 +5,10 @@ from typing import Any
 
 from ml_collections.config_dict import ConfigDict
 
+from ltjax.errors import InputError
 from ltjax.presets import baselines_experts as experts
 from ltjax.presets import baselines_metric as metric
+from ltjax.presets import oltr
 from ltjax.presets.family import Family
 
 # Without a name behind the colon: the strongest one-stage baseline of the CIFAR tables.
@@ -44,6 +46,7 @@ BASELINES: dict[str, Callable[[ConfigDict, str], None]] = {
     "range": metric.range,
     "triplet": metric.triplet,
     "proxy": metric.proxy,
+    "oltr": oltr.configure_oltr,
 }
 
 
@@ -57,9 +60,21 @@ def _named(name: str) -> Callable[[ConfigDict, str], None]:
     return apply
 
 
+def _on_another(config: ConfigDict, value: str) -> None:
+    """``oltr,on=crt``."""
+    if config.method != "oltr":
+        raise InputError(f"on={value}: an argument of oltr; write ...:oltr,on={value}")
+    oltr.on(config, value)
+
+
 def configure(config: ConfigDict, dataset: str) -> None:
     del dataset
     _named(DEFAULT)(config, "")
 
 
-FAMILY = Family(configure, {name: _named(name) for name in BASELINES})
+def _short(config: ConfigDict) -> None:
+    if config.method == "oltr":
+        oltr.short(config)
+
+
+FAMILY = Family(configure, {**{name: _named(name) for name in BASELINES}, "on": _on_another}, short=_short)

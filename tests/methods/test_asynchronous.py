@@ -24,7 +24,7 @@ from ltjax.methods.stage import Context, Previous
 from ltjax.models.norm import BatchNorm
 from ltjax.presets import asynchronous as preset
 from ltjax.presets import build as preset_of
-from ltjax.training import loop
+from ltjax.training import loop, prepare
 from ltjax.training.checkpoint import checkpoints
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.step import make_apply
@@ -67,12 +67,13 @@ def config(**changes):
     made.second_stage_optimizer = ConfigDict(made.optimizer.to_dict())
     made.watch_classes = (0, 1, 2, 3)
     made.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
+    preset.resolve(made)
     return made
 
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
-    monkeypatch.setattr(loop, "build", data)
+    monkeypatch.setattr(prepare, "build", data)
     monkeypatch.setitem(models.BACKBONES, "toy", Backbone)
 
 
@@ -81,7 +82,7 @@ def run(tmp_path_factory):
     """A finished run: 2 epochs of 6 steps on the 52 frequent images, 2 of 3 steps on 10 exemplars and 14 rare ones."""
     folder = tmp_path_factory.mktemp("asynchronous")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "build", data)
+        patch.setattr(prepare, "build", data)
         patch.setitem(models.BACKBONES, "toy", Backbone)
         results = loop.train(config(), str(folder))
         stages = METHODS["asynchronous"](config(), data())
@@ -452,8 +453,15 @@ def test_the_second_phase_of_another_seed_has_another_memory_of_the_same_shape(r
 
 def test_the_phases_have_the_same_epochs_unless_told():
     assert [stage.epochs for stage in METHODS["asynchronous"](config(epochs=1), data())] == [1, 1]
-    stages = METHODS["asynchronous"](config(second_stage_epochs=0, asynchronous__epoch_size=8), data())
-    assert [(stage.epochs, stage.epoch_size) for stage in stages] == [(2, 52), (0, 8)]
+    stages = METHODS["asynchronous"](config(second_stage_epochs=5, asynchronous__epoch_size=8), data())
+    assert [(stage.epochs, stage.epoch_size) for stage in stages] == [(2, 52), (5, 8)]
+
+
+def test_each_phase_has_its_own_optimizer_and_rates():
+    made = config(second_stage_optimizer__learning_rate=0.5, second_stage_optimizer__backbone_rate=0.1)
+    first, second = METHODS["asynchronous"](made, data())
+    assert (first.optimizer.learning_rate, second.optimizer.learning_rate) == (0.02, 0.5)
+    assert (first.rates, second.rates) == ({}, {"backbone": 0.1})
 
 
 def test_plain_is_one_phase_with_the_same_head_and_sampling():
@@ -495,11 +503,9 @@ def test_an_impossible_setting_is_one_line(key):
     assert "\n" not in str(error.value)
 
 
-def test_epochs_and_batches_that_cannot_be_are_one_line():
-    with pytest.raises(InputError, match=r"config.second_stage_epochs: impossible value -1"):
-        METHODS["asynchronous"](config(second_stage_epochs=-1), data())
+def test_a_batch_larger_than_a_phase_is_one_line():
     with pytest.raises(InputError, match=r"config.batch_size: 32 is larger than an epoch of 24 images"):
-        loop.prepare(config(batch_size=32))
+        prepare.prepare(config(batch_size=32))
 
 
 def test_the_recipes_are_those_of_the_papers_appendix():
@@ -529,6 +535,8 @@ def test_the_arguments_of_the_config_files():
     assert (block.node_reduction, block.normalize_features, block.margin_top_k) == ("sum", False, 0)
     assert (block.margin_scope, block.margin_reduction) == ("all", "sum")
     assert preset_of("cifar100", "asynchronous", "plain").asynchronous.plain
+    with pytest.raises(InputError, match="'3' is no value for 'plain'"):
+        preset_of("cifar100", "asynchronous", "plain=3")
     short = preset_of("cifar100", "asynchronous", "short")
     assert short.second_stage_optimizer.to_dict() == short.optimizer.to_dict()
     assert short.optimizer.schedule.name == "cosine"
