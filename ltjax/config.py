@@ -1,6 +1,8 @@
 """From the command line to a checked config. Every mistake becomes an InputError of one line."""
 
+import contextlib
 import difflib
+import importlib.util
 import math
 import pathlib
 from collections.abc import Callable, Sequence
@@ -119,7 +121,9 @@ def _with_found_config(argv: Sequence[str]) -> list[str]:
             word = arguments[i]
         if word.startswith(("--config=", "-config=")):
             path, colon, arg = word.partition("=")[2].partition(":")
-            arguments.insert(0, f"--config={find(path)}{colon}{arg}")
+            found = find(path)
+            _try_config(found, arg if colon else None)
+            arguments.insert(0, f"--config={found}{colon}{arg}")
             del arguments[i + 1]
             return arguments
     raise InputError("--config is missing: a config file such as --config=configs/mnist5k_reslt.py")
@@ -152,6 +156,22 @@ def _unknown_key(arguments: Sequence[str]) -> str:
             allowed = ", ".join(f"config.{k}" for k in siblings)
             return f"config.{key}: unknown key{hint}; allowed: {allowed}"
     return f"unknown key among {', '.join(_overrides(arguments))}"
+
+
+def _try_config(path: str, arg: str | None) -> None:
+    """Calls the file's get_config, for an InputError of its own: absl would wrap it with its traceback as text."""
+    spec = importlib.util.spec_from_file_location("config", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with contextlib.suppress(Exception):
+        spec.loader.exec_module(module)
+    if callable(getattr(module, "get_config", None)):
+        try:
+            module.get_config(arg)
+        except InputError:
+            raise
+        except Exception:  # told by what reads the file for the flags
+            return
 
 
 def _bad_flag(error: Exception, arguments: Sequence[str]) -> str:

@@ -22,39 +22,31 @@ from typing import Any, NamedTuple, NoReturn
 from ltjax.errors import InputError, choose, did_you_mean
 from ltjax.main import guarded
 from ltjax.main import run as train_and_report
+from ltjax.rows import TABLES, Table, published
 
-RESLT = "Cui et al. (2022), table 5"
-CE = "asynchronous modelling, table 3 (CIFAR-100); Cui et al. (2022), table 1 (CIFAR-10)"
-
-
-class Row(NamedTuple):
-    """What papers report for a method: accuracy (%) at each of IMBALANCE, None where not; and which paper and table."""
-
-    cifar100: tuple[float | None, ...]
-    cifar10: tuple[float | None, ...]
-    source: str
-
-
-IMBALANCE = (100, 50, 10)
-# table -> method -> row, the most wanted first; every row has a cell for each data set and imbalance
-TABLES: dict[str, dict[str, Row]] = {
-    "cifar": {
-        "reslt": Row((45.34, 49.98, 60.79), (80.44, 83.46, 89.06), RESLT),
-        "ce": Row((38.32, 43.85, None), (None, 78.50, None), CE),
-    },
-}
 FINISHED = "finished"
 # What makes a cell the one that its name says, and the flag that chooses it.
-FIXED = {"method": "--only", "data.name": "--only", "data.imbalance": "--only", "num_seeds": "--num-seeds"}
+FIXED = {
+    "method": "--only", "data.name": "--only", "data.imbalance": "--only", "init_from": "--only",
+    "num_seeds": "--num-seeds",
+}  # fmt: skip
 
 
 class Cell(NamedTuple):
-    """One run of the table. published: the paper's accuracy (%) or None."""
+    """One run of the table.
+
+    Attributes:
+      config: "family" or "family:words", as the row has it.
+      published: the paper's accuracy (%) or None.
+      after: the name of the cell that it starts from, or "".
+    """
 
     dataset: str
     imbalance: int
     method: str
+    config: str
     published: float | None
+    after: str = ""
 
     @property
     def name(self) -> str:
@@ -85,23 +77,26 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see python -m ltjax.table --help")
 
 
-def cells(rows: dict[str, Row]) -> list[Cell]:
+def cells(table: Table) -> list[Cell]:
     """Every cell of a table in the order in which it is made.
 
     Example:
       >>> [cell.name for cell in cells(TABLES["cifar"])][:3]
-      ['cifar100_if100_reslt', 'cifar100_if100_ce', 'cifar100_if50_reslt']
+      ['cifar100_if100_ce', 'cifar100_if100_reslt', 'cifar100_if100_ldam_drw']
     """
     return [
-        Cell(dataset, imbalance, method, getattr(row, dataset)[i])
-        for dataset in ("cifar100", "cifar10")
-        for i, imbalance in enumerate(IMBALANCE)
-        for method, row in rows.items()
-    ]
+        Cell(
+            dataset, imbalance, method, row.config, published(row, dataset, i),
+            f"{dataset}_if{imbalance}_{row.after}" if row.after else "",
+        )
+        for dataset, factors in table.sets
+        for i, imbalance in enumerate(factors)
+        for method, row in table.rows.items()
+    ]  # fmt: skip
 
 
 def chosen(table: Sequence[Cell], words: Sequence[str]) -> list[Cell]:
-    """The cells that --only names, in the table's order; all of them without --only.
+    """The cells that --only names and those that they start from, in the table's order; all without --only.
 
     Raises:
       InputError: for a word that is no cell's name nor a part of one.
@@ -112,7 +107,9 @@ def chosen(table: Sequence[Cell], words: Sequence[str]) -> list[Cell]:
             some = ", ".join([table[0].name, *sorted(table[0].names - {table[0].name})])
             hint = did_you_mean(word, sorted(known))
             raise InputError(f"--only: no cell '{word}'{hint}; allowed: such as {some} (--list names every cell)")
-    return [cell for cell in table if not words or cell.names & set(words)]
+    asked = [cell for cell in table if not words or cell.names & set(words)]
+    first = {cell.after for cell in asked}
+    return [cell for cell in table if cell in asked or cell.name in first]
 
 
 def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -143,11 +140,14 @@ def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def arguments(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -> list[str]:
     """What `python -m ltjax.main` is given for this cell."""
-    short = "short," if options.short else ""
+    family, _, words = cell.config.partition(":")
+    argument = ",".join([*words.split(), *(["short"] if options.short else []), f"imbalance={cell.imbalance}"])
+    after = [f"--config.init_from={os.path.join(options.root, cell.after)}"] if cell.after else []
     return [
-        f"--config=configs/{cell.dataset}_{cell.method}.py:{short}imbalance={cell.imbalance}",
+        f"--config=configs/{cell.dataset}_{family}.py:{argument}",
         f"--workdir={os.path.join(options.root, cell.name)}",
         f"--config.num_seeds={options.num_seeds}",
+        *after,
         *settings,
     ]
 
@@ -229,7 +229,7 @@ def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str
     from ltjax.report import Entry, format_comparison
     from ltjax.training.workdir import RUN_ONLY
 
-    rows = TABLES[options.table]
+    contents = TABLES[options.table]
     told = [f"`{s}`" for s in settings if s.removeprefix("--config.").partition("=")[0] not in RUN_ONLY]
     changed = f" Settings: {', '.join(told)}." if told else ""
     schedule = "Ten epochs (`:short`)." if options.short else "Schedules of the config files."
@@ -237,7 +237,7 @@ def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str
         f"# {options.table}",
         f"Accuracy in % of the last epoch, mean ± sample standard deviation over the seeds. {schedule}{changed}",
     ]
-    table = cells(rows)
+    table = cells(contents)
     for dataset, imbalance in dict.fromkeys((cell.dataset, cell.imbalance) for cell in table):
         entries = []
         for cell in table:
@@ -245,8 +245,13 @@ def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str
                 state = look(arguments(cell, options, settings))
                 entries.append(Entry(cell.method, state.results, state.text.partition(":")[0], cell.published))
         parts += [f"## {dataset}, imbalance {imbalance}", format_comparison(entries)]
-    sources = ". ".join(f"{method}: {row.source}" for method, row in rows.items())
-    parts.append(f"Paper: all classes, full schedule. {sources}. Data: SHA-256 of the training index list, 12 digits.")
+    if any(cell.published for cell in table):
+        sources: dict[str, list[str]] = {}
+        for method, row in contents.rows.items():
+            sources.setdefault(row.source, []).append(method)
+        told_of = ". ".join(f"{', '.join(methods)}: {source}" for source, methods in sources.items() if source)
+        parts.append(f"Paper: all classes, full schedule. {told_of}.")
+    parts.append("Data: SHA-256 of the training index list, 12 digits.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -22,7 +22,7 @@ ALLOWED = {
     "config": {"presets", "training"},
     "presets": set(),
 }
-LEAVES = {"main", "evaluate", "predict", "export", "dryrun", "bench", "table"}
+LEAVES = {"main", "evaluate", "predict", "export", "dryrun", "bench", "table", "rows"}
 PUBLIC = {"errors", "class_counts", "losses", "classifiers", "metrics"}
 STACK = {"flax", "optax", "orbax", "grain", "tensorflow_datasets", "tensorflow", "PIL", "ml_collections", "matplotlib"}
 

@@ -10,6 +10,7 @@ import pytest
 from ltjax import config as configs
 from ltjax import table
 from ltjax.errors import InputError
+from ltjax.rows import ROWS, TABLES
 from ltjax.training.workdir import to_json
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -52,6 +53,9 @@ class Runner:
 
 @pytest.fixture
 def runner(monkeypatch):
+    """Two rows of the table, and nothing is trained."""
+    two = {name: ROWS[name] for name in ("reslt", "ce")}
+    monkeypatch.setattr(table, "TABLES", {"cifar": TABLES["cifar"]._replace(rows=two), "mnist5k": TABLES["mnist5k"]})
     monkeypatch.setattr(table, "train_and_report", stub := Runner())
     return stub
 
@@ -81,7 +85,24 @@ def test_every_cell_has_its_turn_and_a_config_file(tmp_path, runner):
     assert len(runner.calls) == len(set(runner.calls)) == 12 and tuple(runner.calls[:4]) == FOUR
     assert runner.arguments[3][0] == "--config=configs/cifar100_ce.py:short,imbalance=50"
     assert "not run yet" not in (tmp_path / "table.md").read_text()
-    assert all(len(row.cifar100) == len(row.cifar10) == len(table.IMBALANCE) for row in table.TABLES["cifar"].values())
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_of_every_table_is_a_config(name, tmp_path):
+    options, _ = table.parse_options([f"--root={tmp_path}", "--short"])
+    made = table.cells(TABLES[name])
+    assert len({cell.name for cell in made}) == len(made)
+    for cell in made if name == "mnist5k" else [cell for cell in made if cell.imbalance == 100]:
+        config, _ = configs.parse(table.arguments(cell, options, []))
+        assert (config.recipe, config.data.imbalance) == (cell.dataset, cell.imbalance)
+        assert not cell.after or config.init_from.endswith(cell.after)
+    assert all(len(row.cifar100) == len(row.cifar10) == 3 for row in TABLES[name].rows.values())
+
+
+def test_a_cell_that_starts_from_another_brings_it_along(tmp_path, runner):
+    assert make(tmp_path, "--table=mnist5k", "--only=tau") == 0
+    assert runner.calls == ["mnist5k_if40_ce", "mnist5k_if40_tau"]
+    assert f"--config.init_from={tmp_path}/mnist5k_if40_ce" in runner.arguments[1]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ltjax.data.random import Ops, below, name_id, permutation_tables, permute, words
+from ltjax.data.random import Ops, RoundKeys, below, name_id, permutation_tables, permute, words
 from ltjax.data.sampler import Framed, Sampler, Tables, class_tables, pair, shuffle_keys
 from ltjax.errors import InputError
 
@@ -20,7 +20,7 @@ def _visit_tables(labels: np.ndarray, num_classes: int) -> dict[str, Any]:
     return tables | sides | {"classes": permutation_tables(len(grids))}
 
 
-def _shuffled_image(tables: Tables, keys: list[Any], chosen: Any, position: Any, ops: Ops) -> Any:
+def _shuffled_image(tables: Tables, keys: RoundKeys, chosen: Any, position: Any, ops: Ops) -> Any:
     """The record at ``position`` (below the size of the class) in the order that ``keys`` give a class's images."""
     grid = {name: tables[name][chosen] for name in ("size", "rows", "columns")}
     return tables["records"][tables["first"][chosen] + permute(grid, keys, position, ops)]

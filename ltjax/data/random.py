@@ -8,7 +8,7 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -139,7 +139,15 @@ def permutation_tables(size: int) -> dict[str, np.ndarray]:
     return {"size": uint32(size), "rows": uint32(rows), "columns": uint32(-(-size // rows))}
 
 
-def permute(tables: Mapping[str, Any], keys: list, position: Any, ops: Ops = HOST) -> Any:
+class RoundKeys(NamedTuple):
+    """The keys of a permutation's rounds, two by two: ``first[i] + shift`` and then ``second[i] + shift``."""
+
+    first: Any  # uint32 [pairs]
+    second: Any  # uint32 [pairs]
+    shift: Any  # uint32, of the shape of the positions or [1]
+
+
+def permute(tables: Mapping[str, Any], keys: RoundKeys, position: Any, ops: Ops = HOST) -> Any:
     """Where a keyed pseudo-random permutation of 0 .. size - 1 sends each position, without ever building it.
 
     A Feistel network on (row, column) of a grid with rows * columns >= size: each round adds a hash of one coordinate
@@ -147,8 +155,8 @@ def permute(tables: Mapping[str, Any], keys: list, position: Any, ops: Ops = HOS
     again until it falls inside ("cycle-walking"), which leaves a permutation of 0 .. size - 1.
 
     Args:
-      tables: of ``permutation_tables``; may be traced.
-      keys: a uint32 array for each round; they broadcast with ``position``.
+      tables: of ``permutation_tables``, or of a permutation for each position; may be traced.
+      keys: one pair for two rounds.
       position: uint32 array, values below size.
       ops: the array namespace.
 
@@ -156,7 +164,7 @@ def permute(tables: Mapping[str, Any], keys: list, position: Any, ops: Ops = HOS
       uint32 array of the shape of ``position``.
 
     Example:
-      >>> keys = [uint32(k) for k in range(8)]
+      >>> keys = RoundKeys(first=uint32([0, 2, 4, 6]), second=uint32([1, 3, 5, 7]), shift=uint32(0))
       >>> permute(permutation_tables(5), keys, uint32(range(5)))
       array([2, 4, 3, 1, 0], dtype=uint32)
 
@@ -166,16 +174,18 @@ def permute(tables: Mapping[str, Any], keys: list, position: Any, ops: Ops = HOS
 
     def encipher(cell):
         row, column = cell // columns, cell % columns
-        for turn, key in enumerate(keys):
-            # Half of the word's range, so that the sum with a coordinate (below 2^16) cannot wrap.
-            if turn % 2 == 0:
-                row = (row + (mix(column + key) >> 1)) % rows
-            else:
-                column = (column + (mix(row + key) >> 1)) % columns
+        for i in range(keys.first.shape[0]):
+            # Half of the word's range, so that the sum with a coordinate (below 2^16) cannot wrap. The key is added in
+            # two steps: XLA would take its own sum out of the loop, and there compute the words anew for every round.
+            row = (row + (mix(column + keys.first[i : i + 1] + keys.shift) >> 1)) % rows
+            column = (column + (mix(row + keys.second[i : i + 1] + keys.shift) >> 1)) % columns
         return row * columns + column
 
-    return ops.while_loop(
-        lambda cell: ops.xp.any(cell >= size),
-        lambda cell: ops.xp.where(cell >= size, encipher(cell), cell),
-        encipher(position),
-    )
+    def walk(state):
+        cell, outside = state
+        cell = ops.xp.where(outside, encipher(cell), cell)
+        return cell, cell >= size
+
+    # One loop with the first encipherment in it: a compiled program holds the rounds once.
+    everywhere = position >= 0  # true: unsigned
+    return ops.while_loop(lambda state: ops.xp.any(state[1]), walk, (position, everywhere))[0]

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ltjax.data.random import HOST, Ops, mix, name_id, uint32, words
+from ltjax.data.random import HOST, Ops, RoundKeys, mix, name_id, uint32, words
 
 SAMPLE = name_id("sample")
 
@@ -59,11 +59,10 @@ class Framed:
         return ops.xp.reshape(records, ops.xp.shape(offset)).astype(ops.xp.int32)
 
 
-def shuffle_keys(seed: Any, stream: Any, epoch: Any, which: Any, ops: Ops, purpose: int = SAMPLE) -> list[Any]:
-    """The round keys of an epoch's permutations; ``which`` (uint32) tells them apart: the lap of a longer epoch, a
-    batch, ``pair(class, lap)``."""
-    pairs = words(seed, stream, purpose, epoch, np.arange(FEISTEL_ROUNDS // 2), ops)
-    return [word[i : i + 1] + which * GOLDEN_RATIO for i in range(FEISTEL_ROUNDS // 2) for word in pairs]
+def shuffle_keys(seed: Any, stream: Any, epoch: Any, which: Any, ops: Ops, purpose: int = SAMPLE) -> RoundKeys:
+    """The keys of an epoch's permutations; ``which`` (uint32) tells them apart: the lap of a longer epoch, a batch,
+    ``pair(class, lap)``."""
+    return RoundKeys(*words(seed, stream, purpose, epoch, np.arange(FEISTEL_ROUNDS // 2), ops), which * GOLDEN_RATIO)
 
 
 def pair(one: Any, two: Any) -> Any:

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from ltjax.data import autoaugment
 from ltjax.data.random import HOST, Ops, below, name_id, uint32, words
 
 TRANSFORM = name_id("transform")
@@ -77,6 +78,15 @@ def _pad_crop(images: Any, draws: dict[str, Any], ops: Ops = HOST, *, pad: int) 
     return xp.take(padded.reshape(-1, channels), pixels.reshape(-1), axis=0).reshape(images.shape)
 
 
+def _draw_autoaugment(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) -> dict[str, Any]:
+    position = (seed, stream, epoch, offset, ops)
+    return autoaugment.draw(*position) | _draw_crop(*position, pad=4, flip=True)
+
+
+def _autoaugment(images: Any, draws: dict[str, Any], ops: Ops = HOST) -> Any:
+    return _pad_crop(autoaugment.apply(images, draws, ops), draws, ops, pad=4)
+
+
 def _pad_crop_transform(name: str, pad: int, flip: bool) -> Transform:
     return Transform(name, functools.partial(_draw_crop, pad=pad, flip=flip), functools.partial(_pad_crop, pad=pad))
 
@@ -85,6 +95,8 @@ TRANSFORMS: dict[str, Transform] = {
     "none": Transform("none", _draw_nothing, _unchanged),
     # The augmentation of every CIFAR-LT paper: He et al., "Deep residual learning", CVPR 2016, section 4.2.
     "pad_crop_flip": _pad_crop_transform("pad_crop_flip", pad=4, flip=True),
+    # The policy, then pad_crop_flip.
+    "autoaugment_flip": Transform("autoaugment_flip", _draw_autoaugment, _autoaugment),
     # For digits and letters, which mean something else in the mirror.
     "pad_crop": _pad_crop_transform("pad_crop", pad=2, flip=False),
 }

@@ -30,11 +30,10 @@ from ltjax.methods.common import (
     build_network,
     checked,
     classify,
-    configured_sampler,
     dtypes,
     evaluate_network,
-    fresh,
     initialise,
+    one_stage,
     predicts,
     rates,
     watched,
@@ -55,24 +54,9 @@ def asynchronous(config: Any, data: Data) -> list[Stage]:
     head = CosineHead(data.num_classes, **dtypes(config))
     network = build_network(config, data, head, final_relu=False)  # signed features, as a cosine needs them
     if settings.plain:
-        return [plain(config, data, network)]
+        return one_stage(config, data, network, classify("image", cross_entropy, config=config))
     frequent = frequent_classes(settings.split, data.class_counts)
     return [first_phase(config, data, network, frequent), second_phase(config, data, network, frequent)]
-
-
-def plain(config: Any, data: Data, network: Any) -> Stage:
-    """All classes at once: the paper's "Ours (plain)", the same head and sampling without the phases."""
-    return Stage(
-        "train",
-        network=network,
-        epochs=config.epochs,
-        optimizer=config.optimizer,
-        streams={"image": configured_sampler(config)},
-        init=fresh(network, data),
-        objective=classify("image", cross_entropy, config=config),
-        predict=predicts(network),
-        rates=rates(config),
-    )
 
 
 def first_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) -> Stage:
@@ -110,9 +94,9 @@ def first_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) -> 
 
 
 def second_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) -> Stage:
-    """Algorithm 1 from line 8 on: memory and rare classes, all weights, against the frozen network of the first phase."""
+    """Algorithm 1 from line 8 on: memory and rare classes, all weights, beside the frozen network of phase 1."""
     settings, labels = config.asynchronous, data.train.labels
-    epochs = second_epochs(config)
+    epochs = config.second_stage_epochs
     sampler = subset_sampler(config, epochs)
     old, new = np.flatnonzero(frequent[labels]), np.flatnonzero(~frequent[labels])
     counts = np.bincount(labels, minlength=data.num_classes)
@@ -138,7 +122,7 @@ def second_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) ->
         init=init,
         objective=joint_objective(config, network, frequent),
         predict=predicts(network),
-        rates=rates(config),
+        rates=rates(config, "second_stage_optimizer"),
         epoch_size=settings.epoch_size or images,
     )
 
@@ -249,14 +233,6 @@ def subset_sampler(config: Any, epochs: int) -> Sampler:
     """config.data.sampler over a part of the training set, for a phase of this length."""
     make = choose(SAMPLERS, config.data.sampler, "config.data.sampler")
     return within(make(epochs=epochs, batch_size=config.batch_size))
-
-
-def second_epochs(config: Any) -> int:
-    """T of the second phase: that of the first unless config.second_stage_epochs says another."""
-    epochs = config.second_stage_epochs
-    if epochs is not None and epochs < 0:
-        raise InputError(f"config.second_stage_epochs: impossible value {epochs!r}; allowed: 0 or more")
-    return config.epochs if epochs is None else epochs
 
 
 def rules(settings: Any, num_classes: int) -> Rules:

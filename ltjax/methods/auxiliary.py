@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 
 from ltjax.class_counts import frequency_order
 from ltjax.data import Data
@@ -137,8 +136,9 @@ def copied(labels: jax.Array, images: jax.Array) -> jax.Array:
 
 def by_stream(values: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
     """(balanced, random) parts of one joint batch [2 size, ...] after another."""
-    copies = values.reshape(-1, 2, size, *values.shape[1:])
-    return tuple(copies[:, stream].reshape(-1, *values.shape[1:]) for stream in (0, 1))
+    rest = values.shape[1:]
+    copies = values.reshape(-1, 2, size, *rest)
+    return copies[:, 0].reshape(-1, *rest), copies[:, 1].reshape(-1, *rest)
 
 
 def without_auxiliary(key: jax.Array, previous: Previous | None, features: Features) -> Start:
@@ -172,6 +172,7 @@ def finetuned(config: Any, data: Data) -> list[Stage]:
         epochs=config.second_stage_epochs,
         optimizer=config.second_stage_optimizer,
         init=carry_over(network, data, reinitialise=anew),
+        rates=rates(config, "second_stage_optimizer"),
     )
     return [plain_stage("train", config, data, "random"), finetune]
 
@@ -250,7 +251,7 @@ def rules(settings: Any) -> Rules:
         "variant": (settings.variant in VARIANTS, f"one of {', '.join(VARIANTS)}"),
         "weights": (
             len(weights) == 3 and all(0 <= w < float("inf") for w in weights) and weights[0] > 0,
-            "three numbers >= 0 (balanced, random, rotation), the first above 0: its classifier is the one that is used "
+            "three numbers >= 0 (balanced, random, rotation), the first above 0: it trains the classifier that is used "
             "(table 4's 0:1 is the variant rrs_only)",
         ),
         "rotation": (settings.rotation in ROTATIONS, f"one of {', '.join(ROTATIONS)}"),

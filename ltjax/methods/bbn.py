@@ -21,13 +21,12 @@ from ltjax.methods.common import (
     Rules,
     accuracy,
     build_backbone,
+    check_backbone,
     checked,
     configured_sampler,
     dtypes,
     evaluate_network,
-    fresh,
-    predicts,
-    rates,
+    one_stage,
 )
 from ltjax.methods.stage import Outcome, Stage, Term
 from ltjax.models import BBNNetwork, LinearHead
@@ -37,8 +36,9 @@ LONGER = {90: 100, 180: 200}  # the authors' T for these numbers of epochs; else
 
 
 def bbn(config: Any, data: Data) -> list[Stage]:
-    """One stage of two streams; T is config.bbn.horizon."""
-    settings = checked(config, "bbn", rules)
+    """One stage of two streams; T is config.baseline.horizon, or by the epochs where that is 0."""
+    settings = checked(config, "baseline", rules)
+    check_backbone(config, "bbn_")
     horizon = settings.horizon or LONGER.get(config.epochs, config.epochs)
     types = dtypes(config)
     network = BBNNetwork(
@@ -64,20 +64,14 @@ def bbn(config: Any, data: Data) -> list[Stage]:
     def branch_alone(name: str) -> Predict:
         return lambda variables, images: evaluate_network(network, variables, images, branch=name).logits
 
-    return [
-        Stage(
-            "train",
-            network=network,
-            epochs=config.epochs,
-            optimizer=config.optimizer,
-            streams={"image": configured_sampler(config), "reversed": reversed_frequency()},
-            init=fresh(network, data),
-            objective=objective,
-            predict=predicts(network),
-            rates=rates(config),
-            views={name: branch_alone(name) for name in (CONVENTIONAL, REBALANCING)},
-        )
-    ]
+    return one_stage(
+        config,
+        data,
+        network,
+        objective,
+        streams={"image": configured_sampler(config), "reversed": reversed_frequency()},
+        views={name: branch_alone(name) for name in (CONVENTIONAL, REBALANCING)},
+    )
 
 
 def conventional_weight(epoch: jax.Array, horizon: int) -> jax.Array:
@@ -91,4 +85,4 @@ def conventional_weight(epoch: jax.Array, horizon: int) -> jax.Array:
 
 
 def rules(settings: Any) -> Rules:
-    return {"horizon": (settings.horizon >= 0, "epochs until the conventional branch would have no weight, or 0")}
+    return {"horizon": (settings.horizon >= 0, "the epochs after which the conventional branch has no weight, or 0")}

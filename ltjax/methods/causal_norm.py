@@ -18,11 +18,9 @@ from ltjax.methods.common import (
     accuracy,
     build_backbone,
     checked,
-    configured_sampler,
     dtypes,
-    fresh,
+    one_stage,
     predicts,
-    rates,
     watched,
 )
 from ltjax.methods.stage import Context, Outcome, Stage, Term
@@ -32,8 +30,8 @@ MOMENTA = ("constant", "learning_rate")
 
 
 def causal_norm(config: Any, data: Data) -> list[Stage]:
-    """One stage; heads, scale, gamma, alpha and the average's momentum are config.causal_norm."""
-    settings = checked(config, "causal_norm", rules)
+    """One stage; heads, scale, gamma, alpha and the average's momentum are config.baseline."""
+    settings = checked(config, "baseline", rules)
     types = dtypes(config)
     head = CausalNormHead(data.num_classes, settings.heads, settings.scale, settings.gamma, **types)
     network = CausalNormNetwork(
@@ -48,20 +46,8 @@ def causal_norm(config: Any, data: Data) -> list[Stage]:
         metrics = {"accuracy": accuracy(outputs.logits, labels)} | watched(config, losses, labels)
         return Outcome({"classification": Term(losses)}, model_state, metrics)
 
-    return [
-        Stage(
-            "train",
-            network=network,
-            epochs=config.epochs,
-            optimizer=config.optimizer,
-            streams={"image": configured_sampler(config)},
-            init=fresh(network, data),
-            objective=objective,
-            predict=predicts(network),
-            rates=rates(config),
-            views={"without_tde": predicts(network.clone(alpha=0.0))},
-        )
-    ]
+    views = {"without_tde": predicts(network.clone(alpha=0.0))}
+    return one_stage(config, data, network, objective, views=views)
 
 
 def mean_momentum(settings: Any, context: Context) -> float | jax.Array:

@@ -45,6 +45,16 @@ def build_backbone(config: Any, **fields: Any) -> Any:
     return make(**asked, **fields, **dtypes(config))
 
 
+def check_backbone(config: Any, kind: str) -> None:
+    """Raises InputError unless config.model.backbone is one of the networks whose names begin with ``kind``."""
+    if not config.model.backbone.startswith(kind):
+        fitting = ", ".join(name for name in models.BACKBONES if name.startswith(kind))
+        raise InputError(
+            f"config.model.backbone: '{config.model.backbone}' does not fit here; config.method={config.method} with "
+            f"these settings takes one of {fitting}"
+        )
+
+
 def dtypes(config: Any) -> dict[str, Any]:
     """As backbones and heads take them: parameters are float32 unless the whole computation is float64."""
     parameters = jnp.float64 if config.dtype == "float64" else jnp.float32

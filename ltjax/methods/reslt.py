@@ -25,14 +25,12 @@ from ltjax.methods.common import (
     Rules,
     accuracy,
     build_network,
+    check_backbone,
     checked,
     classify,
-    configured_sampler,
     dtypes,
     evaluate_network,
-    fresh,
-    predicts,
-    rates,
+    one_stage,
     watched,
 )
 from ltjax.methods.mixing import blend, mix
@@ -46,9 +44,11 @@ FORMS = ("bn", "conv")
 
 def reslt(config: Any, data: Data) -> list[Stage]:
     """One stage; groups, alpha, the head's form, experts and variants are config.reslt."""
-    settings = checked(config, "reslt", lambda settings: rules(settings, data.num_classes, config.model.backbone))
+    settings = checked(config, "reslt", lambda settings: rules(settings, data.num_classes))
+    if settings.experts:
+        check_backbone(config, "ride_")
     if settings.variant in CONVOLUTIONS:
-        return [convolutions_on_top(config, data, settings.variant)]
+        return convolutions_on_top(config, data)
     variant = VARIANTS[settings.variant]
     masks = variant.classes(groups(settings, data.class_counts))
     network = make_network(config, data, 1 if variant.one_branch else len(masks))
@@ -83,20 +83,14 @@ def reslt(config: Any, data: Data) -> list[Stage]:
 
         return predict
 
-    return [
-        Stage(
-            "train",
-            network=network,
-            epochs=config.epochs,
-            optimizer=config.optimizer,
-            streams={"image": configured_sampler(config)},
-            init=fresh(network, data),
-            objective=objective,
-            rates=rates(config),
-            predict=reads(lambda logits: fused(logits, variant)),
-            views={name: reads(score) for name, score in readings(settings, variant, len(masks)).items()},
-        )
-    ]
+    return one_stage(
+        config,
+        data,
+        network,
+        objective,
+        predict=reads(lambda logits: fused(logits, variant)),
+        views={name: reads(score) for name, score in readings(settings, variant, len(masks)).items()},
+    )
 
 
 def make_network(config: Any, data: Data, branches: int) -> Network:
@@ -109,7 +103,7 @@ def make_network(config: Any, data: Data, branches: int) -> Network:
         "gamma": settings.gamma if settings.gamma >= 0 else None,
     }
     if settings.experts:
-        head = ExpertsHead(data.num_classes, settings.experts, head="reslt", settings=head_settings, **dtypes(config))
+        head = ExpertsHead(data.num_classes, settings.experts, head="reslt", **head_settings, **dtypes(config))
         return build_network(config, data, head, experts=settings.experts, reduce=settings.reduce)
     return build_network(config, data, ResLTHead(data.num_classes, **head_settings, **dtypes(config)))
 
@@ -162,21 +156,11 @@ def readings(settings: Any, variant: Variant, branches: int) -> dict[str, Callab
     )
 
 
-def convolutions_on_top(config: Any, data: Data, form: str) -> Stage:
+def convolutions_on_top(config: Any, data: Data) -> list[Stage]:
     """Plain cross-entropy with ResLT's extra convolutions but none of its branches (section 4.2.1, figure 7)."""
-    head = ConvTopHead(data.num_classes, form=CONVOLUTIONS[form], branches=config.reslt.groups, **dtypes(config))
-    network = build_network(config, data, head)
-    return Stage(
-        "train",
-        network=network,
-        epochs=config.epochs,
-        optimizer=config.optimizer,
-        streams={"image": configured_sampler(config)},
-        init=fresh(network, data),
-        objective=classify("image", cross_entropy, config=config),
-        predict=predicts(network),
-        rates=rates(config),
-    )
+    form = CONVOLUTIONS[config.reslt.variant]
+    head = ConvTopHead(data.num_classes, form=form, branches=config.reslt.groups, **dtypes(config))
+    return one_stage(config, data, build_network(config, data, head), classify("image", cross_entropy, config=config))
 
 
 def groups(settings: Any, class_counts: np.ndarray) -> np.ndarray:
@@ -185,10 +169,10 @@ def groups(settings: Any, class_counts: np.ndarray) -> np.ndarray:
     return branch_masks(class_counts, num_groups=settings.groups, boundaries=boundaries)
 
 
-def rules(settings: Any, num_classes: int, backbone: str) -> Rules:
+def rules(settings: Any, num_classes: int) -> Rules:
     boundaries = list(settings.boundaries)
     fitting = len(boundaries) == settings.groups - 1 and boundaries == sorted(set(boundaries))
-    alone = settings.variant in CONVOLUTIONS
+    alone = settings.variant in CONVOLUTIONS  # plain cross-entropy, no branches
     return {
         "alpha": (0 <= settings.alpha <= 1, "a number in [0, 1]"),
         "groups": (2 <= settings.groups <= min(5, num_classes), "2 to 5, and at most the number of classes"),
@@ -201,10 +185,13 @@ def rules(settings: Any, num_classes: int, backbone: str) -> Rules:
             f"() or config.reslt.groups - 1 = {settings.groups - 1} rising positions in [1, {num_classes})",
         ),
         "gamma": (-1 <= settings.gamma <= 10, "a number in [0, 10], or -1 for W x + b"),
-        "mixup": (0 <= settings.mixup < float("inf") and not (alone and settings.mixup), "0, or above 0 with branches"),
+        "mixup": (
+            0 <= settings.mixup < float("inf") and not (alone and settings.mixup),
+            "0 (none) or more; only 0 here",
+        ),
         "variant": (settings.variant in {*VARIANTS, *CONVOLUTIONS}, f"one of {', '.join([*VARIANTS, *CONVOLUTIONS])}"),
         "experts": (
-            settings.experts == 0 if alone or not backbone.startswith("ride_") else 1 <= settings.experts <= 10,
-            "1 to 10 with a RIDE backbone (config.model.backbone=ride_...), 0 with any other and with the convolutions",
+            0 <= settings.experts <= (0 if alone else 10),
+            "0 (none) to 10; with the variants grouped_conv and separate_conv only 0",
         ),
     }

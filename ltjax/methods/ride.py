@@ -17,12 +17,11 @@ from ltjax.methods.common import (
     Rules,
     accuracy,
     build_network,
+    check_backbone,
     checked,
-    configured_sampler,
     dtypes,
     evaluate_network,
-    fresh,
-    rates,
+    one_stage,
 )
 from ltjax.methods.stage import Outcome, Stage, Term, Tree
 from ltjax.models import ExpertsHead
@@ -31,8 +30,9 @@ HEADS = ("cosine", "linear")
 
 
 def ride(config: Any, data: Data) -> list[Stage]:
-    """One stage; the number of experts, diversity and re-weighting are config.ride."""
-    settings = checked(config, "ride", lambda settings: rules(settings, config.model.backbone))
+    """One stage; the number of experts, diversity and re-weighting are config.baseline."""
+    settings = checked(config, "baseline", rules)
+    check_backbone(config, "ride_")
     scale = settings.scale if settings.head == "cosine" else 1.0
     head = ExpertsHead(data.num_classes, settings.experts, head=settings.head, scale=settings.scale, **dtypes(config))
     network = build_network(config, data, head, experts=settings.experts, reduce=settings.reduce)
@@ -60,20 +60,14 @@ def ride(config: Any, data: Data) -> list[Stage]:
     def alone(expert: int) -> Predict:
         return lambda variables, images: experts(variables, images)[expert]
 
-    return [
-        Stage(
-            "train",
-            network=network,
-            epochs=config.epochs,
-            optimizer=config.optimizer,
-            streams={"image": configured_sampler(config)},
-            init=fresh(network, data),
-            objective=objective,
-            predict=lambda variables, images: jnp.mean(experts(variables, images), 0),
-            rates=rates(config),
-            views={f"expert_{e}": alone(e) for e in range(settings.experts)},
-        )
-    ]
+    return one_stage(
+        config,
+        data,
+        network,
+        objective,
+        predict=lambda variables, images: jnp.mean(experts(variables, images), 0),
+        views={f"expert_{e}": alone(e) for e in range(settings.experts)},
+    )
 
 
 def first_reweighted_epoch(epochs: int, settings: Any) -> int:
@@ -87,12 +81,9 @@ def first_reweighted_epoch(epochs: int, settings: Any) -> int:
     return round(settings.reweighted_from * epochs)
 
 
-def rules(settings: Any, backbone: str) -> Rules:
+def rules(settings: Any) -> Rules:
     return {
-        "experts": (
-            1 <= settings.experts <= 10 and backbone.startswith("ride_"),
-            "1 to 10, with config.model.backbone=ride_...",
-        ),
+        "experts": (1 <= settings.experts <= 10, "1 to 10"),
         "diversity": (math.isfinite(settings.diversity), "a number, negative to push the experts apart"),
         "head": (settings.head in HEADS, f"one of {', '.join(HEADS)}"),
         "scale": (0 < settings.scale < math.inf, "a finite number > 0"),

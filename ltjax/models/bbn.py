@@ -76,8 +76,8 @@ class BBNNetwork(Network):
     """A ``Network`` of a two-branch backbone and a linear head, which can be asked for one branch alone.
 
     branch None: as ``Network``: logits [B, C] of the features [B, 2d] of both branches.
-    branch "conventional" or "rebalancing": features [B, d] of that branch and its share of the logits, which is its part
-      of the kernel and half of the bias: the two shares sum to the logits. The batch statistics of the other branch
+    branch "conventional" or "rebalancing": features [B, d] of that branch and its share of the logits, made by its part
+      of the kernel and half of the bias; the two shares sum to the logits. The batch statistics of the other branch
       stand still.
 
     Raises:

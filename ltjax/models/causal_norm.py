@@ -1,4 +1,4 @@
-"""The network of causal norm: it keeps a running mean of its training features (Tang et al., NeurIPS 2020, section 4)."""
+"""The network of causal norm, which keeps a running mean of its features (Tang et al., NeurIPS 2020, section 4)."""
 
 from typing import Any
 

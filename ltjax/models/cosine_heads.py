@@ -25,9 +25,9 @@ class CosineHead(nn.Module):
 
     Example:
       >>> head = CosineHead(10, learn_scale=False, normed_init=True)
-      >>> outputs, variables = head.init_with_output(jax.random.key(0), jnp.ones([2, 8, 8, 64]), train=False)
-      >>> bool(jnp.abs(outputs.logits).max() <= 1), jax.tree.map(jnp.shape, variables["params"])
-      (True, {'classifier': {'kernel': (64, 10)}})
+      >>> variables = {"params": {"classifier": {"kernel": jnp.full([1, 10], -0.2)}}}
+      >>> head.apply(variables, jnp.full([2, 8, 8, 1], 7.0), train=False).logits[0, 0].item()
+      -1.0
     """
 
     num_classes: int
@@ -61,8 +61,8 @@ class CausalNormHead(nn.Module):
       InputError: if the channels of the map are no multiple of ``num_heads``.
 
     Example:
-      >>> head = CausalNormHead(10)
-      >>> head.init_with_output(jax.random.key(0), jnp.ones([2, 8, 8, 64]), train=False)[0].shape
+      >>> head, feature_map = CausalNormHead(10), jnp.zeros([2, 8, 8, 64])
+      >>> jax.eval_shape(lambda: head.init_with_output(jax.random.key(0), feature_map, train=False)[0]).shape
       (2, 10)
     """
 

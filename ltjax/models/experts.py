@@ -121,7 +121,8 @@ class ExpertsHead(nn.Module):
 
     Example:
       >>> head = ExpertsHead(10, experts=2, head="reslt")
-      >>> outputs, _ = head.init_with_output(jax.random.key(0), jnp.zeros([2, 4, 8, 8, 48]), train=False)
+      >>> maps = jnp.zeros([2, 4, 8, 8, 48])
+      >>> outputs, _ = jax.eval_shape(lambda: head.init_with_output(jax.random.key(0), maps, train=False))
       >>> outputs.logits.shape, outputs.features.shape
       ((2, 3, 4, 10), (2, 4, 48))
     """

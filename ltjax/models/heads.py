@@ -55,7 +55,8 @@ class MLPHead(nn.Module):
 
     Example:
       >>> head = MLPHead(10, hidden=(512, 256))
-      >>> outputs, _ = head.init_with_output(jax.random.key(0), jnp.zeros([2, 8, 8, 64]), train=False)
+      >>> feature_map = jnp.zeros([2, 8, 8, 64])
+      >>> outputs, _ = jax.eval_shape(lambda: head.init_with_output(jax.random.key(0), feature_map, train=False))
       >>> outputs.logits.shape, outputs.features.shape
       ((2, 10), (2, 256))
     """
@@ -80,9 +81,10 @@ class LWSHead(nn.Module):
     Parameters: ``classifier`` as of ``LinearHead``, and ``scale`` [C], ones at first; it alone is to be trained.
 
     Example:
-      >>> head = LWSHead(10)
-      >>> head.init_with_output(jax.random.key(0), jnp.zeros([2, 8, 8, 64]), train=False)[0].shape
-      (2, 10)
+      >>> classifier = {"kernel": jnp.eye(2), "bias": jnp.ones(2)}
+      >>> variables = {"params": {"classifier": classifier, "scale": jnp.array([1, 9.0])}}
+      >>> LWSHead(2).apply(variables, jnp.ones([1, 4, 4, 2]), train=False).tolist()
+      [[2.0, 18.0]]
     """
 
     num_classes: int
@@ -104,9 +106,10 @@ class TauHead(nn.Module):
     scalar ``tau``, given (a search over a grid) or trained (appendix B.5).
 
     Example:
-      >>> _, variables = TauHead(10).init_with_output(jax.random.key(0), jnp.zeros([2, 8, 8, 64]), train=False)
-      >>> sorted(variables["params"]), sorted(variables["params"]["classifier"])
-      (['classifier', 'tau'], ['bias', 'kernel'])
+      >>> classifier = {"kernel": jnp.array([[3.0, 0.5]]), "bias": jnp.ones(2)}
+      >>> variables = {"params": {"classifier": classifier, "tau": jnp.array(1.0)}}
+      >>> TauHead(2).apply(variables, jnp.full([1, 4, 4, 1], 7.0), train=False).tolist()
+      [[7.0, 7.0]]
     """
 
     num_classes: int
@@ -138,8 +141,9 @@ class AuxiliaryHead(nn.Module):
       InputError: if ``parts`` names an unknown one.
 
     Example:
-      >>> outputs, variables = AuxiliaryHead(10).init_with_output(jax.random.key(0), jnp.zeros([2, 8, 8, 64]), False)
-      >>> {part: logits.shape for part, logits in outputs.logits.items()}
+      >>> head, feature_map = AuxiliaryHead(10), jnp.zeros([2, 8, 8, 64])
+      >>> outputs, _ = jax.eval_shape(lambda: head.init_with_output(jax.random.key(0), feature_map, train=False))
+      >>> {part: outputs.logits[part].shape for part in ("primary", "auxiliary", "rotation")}
       {'primary': (2, 10), 'auxiliary': (2, 10), 'rotation': (2, 4)}
     """
 
@@ -180,7 +184,8 @@ class ProxyHead(nn.Module):
     with random directions and length 1.
 
     Example:
-      >>> outputs, _ = ProxyHead(10).init_with_output(jax.random.key(0), jnp.zeros([2, 8, 8, 64]), train=False)
+      >>> head, feature_map = ProxyHead(10), jnp.zeros([2, 8, 8, 64])
+      >>> outputs, _ = jax.eval_shape(lambda: head.init_with_output(jax.random.key(0), feature_map, train=False))
       >>> outputs.logits["classifier"].shape, outputs.logits["proxies"].shape
       ((2, 10), (10, 64))
     """

@@ -20,18 +20,22 @@ class MemoryHead(nn.Module):
         v = 10 / min_c |x - centroid_c| * (x + e * m),    logits = scale * <v / (1 + |v|), w_c / |w_c|>
 
     centroids (option of the call): [C, d], kept by the method, no parameter here; without them v = x.
+    learn_centroids: they are the parameter ``centroids`` (zeros until the method says where they start) instead. No
+      gradient of the logits reaches them, as in the authors' code: a loss of their own moves them.
     features: the size of a linear layer ``fc`` with ReLU before all this (512 in OLTR); 0: none.
     Outputs: logits [B, C], and the direct feature x [B, d] as features.
-    Parameters: ``hallucinator`` d -> C, ``selector`` d -> d, ``classifier/kernel`` [d, C] and ``fc`` if asked.
+    Parameters: ``hallucinator`` d -> C, ``selector`` d -> d, ``classifier/kernel`` [d, C]; ``fc``, ``centroids`` if so.
 
     Example:
-      >>> outputs, _ = MemoryHead(10, features=32).init_with_output(jax.random.key(0), jnp.ones([2, 8, 8, 64]), False)
+      >>> head, feature_map = MemoryHead(10, features=32), jnp.zeros([2, 8, 8, 64])
+      >>> outputs, _ = jax.eval_shape(lambda: head.init_with_output(jax.random.key(0), feature_map, train=False))
       >>> outputs.logits.shape, outputs.features.shape
       ((2, 10), (2, 32))
     """
 
     num_classes: int
     features: int = 0
+    learn_centroids: bool = False
     scale: float = 16.0
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
@@ -53,6 +57,9 @@ class MemoryHead(nn.Module):
         attention = nn.softmax(linear("hallucinator", direct, self.num_classes, stored, within)(direct))
         selector = jnp.tanh(linear("selector", direct, size, stored, within)(direct))
         kernel, _ = Weights(self.num_classes, within, param_dtype=stored, name="classifier")(size)
+        if self.learn_centroids:
+            own = self.param("centroids", nn.initializers.zeros, (self.num_classes, size), stored)
+            centroids = jax.lax.stop_gradient(own)
         embedding = direct
         if centroids is not None:
             memory = product(attention, centroids)

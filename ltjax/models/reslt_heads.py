@@ -84,7 +84,8 @@ class ConvTopHead(nn.Module):
       InputError: if ``form`` is neither, or ``branches`` is below 1.
 
     Example:
-      >>> outputs, _ = ConvTopHead(10).init_with_output(jax.random.key(0), jnp.zeros([2, 8, 8, 64]), train=False)
+      >>> head, feature_map = ConvTopHead(10), jnp.zeros([2, 8, 8, 64])
+      >>> outputs, _ = jax.eval_shape(lambda: head.init_with_output(jax.random.key(0), feature_map, train=False))
       >>> outputs.logits.shape, outputs.features.shape
       ((2, 10), (2, 64))
     """

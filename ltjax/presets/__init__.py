@@ -13,9 +13,7 @@ from collections.abc import Callable
 from ml_collections.config_dict import ConfigDict
 
 from ltjax.errors import InputError, choose, did_you_mean
-from ltjax.presets import baselines, reslt
-from ltjax.presets import asynchronous, reslt
-from ltjax.presets import decoupling, reslt
+from ltjax.presets import asynchronous, auxiliary, baselines, decoupling, reslt
 from ltjax.presets.datasets import DATASETS
 from ltjax.presets.family import Family, setting
 from ltjax.presets.settings import base
@@ -26,10 +24,10 @@ __all__ = ["DATASETS", "FAMILIES", "base", "build", "resolve"]
 FAMILIES: dict[str, Family] = {
     "ce": Family(),
     "reslt": reslt.FAMILY,
-    "baselines": baselines.FAMILY,
-    "asynchronous": asynchronous.FAMILY,
     "decoupling": decoupling.FAMILY,
-    "reslt": reslt.FAMILY,
+    "asynchronous": asynchronous.FAMILY,
+    "auxiliary": auxiliary.FAMILY,
+    "baselines": baselines.FAMILY,
 }
 
 

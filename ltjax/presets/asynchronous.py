@@ -1,10 +1,12 @@
 """Asynchronous modelling's settings and schedules (anonymous, "Asynchronous modeling", sections 3, 5, appendix A)."""
 
+from collections.abc import Callable
+
 from ml_collections.config_dict import ConfigDict, placeholder
 
 from ltjax.presets.family import Family, setting
 
-# Classes of the first phase where the rule of 20 images finds nothing to split: CIFAR-10 keeps CIFAR-100's share of 70 %
+# Classes of the first phase where the rule of 20 images splits nothing: CIFAR-10 keeps the 70 % of CIFAR-100
 SPLITS = {"cifar10": 7}
 # Draws of an epoch of the second phase: five steps of 64. The 105 images that it has on MNIST-5k would make one
 EPOCH_SIZES = {"mnist5k": 320}
@@ -40,7 +42,7 @@ def settings(dataset: str) -> ConfigDict:
 
 
 def configure(config: ConfigDict, dataset: str) -> None:
-    """The recipes of appendix A. Both phases have the same number of epochs and, as nothing is said, schedule."""
+    """The recipes of appendix A. Algorithm 1 has the same T in both phases; the schedule, too, as nothing is said."""
     config.asynchronous = settings(dataset)
     config.data.sampler = "progressive"  # in both phases (section 3.2.1)
     RECIPES.get(dataset, lambda config: None)(config)
@@ -49,8 +51,13 @@ def configure(config: ConfigDict, dataset: str) -> None:
 
 
 def _copy_optimizer(config: ConfigDict) -> None:
-    """The second phase's, with settings of its own."""
+    """The second phase's, a copy with settings of its own."""
     config.second_stage_optimizer = ConfigDict(config.optimizer.to_dict())
+
+
+def resolve(config: ConfigDict) -> None:
+    if config.second_stage_epochs is None:
+        config.second_stage_epochs = config.epochs
 
 
 def _cifar(config: ConfigDict) -> None:
@@ -83,21 +90,23 @@ RECIPES = {
 }
 
 
-def _plain(config: ConfigDict, value: str) -> None:
-    del value
-    config.asynchronous.plain = True
+# Eqs. 6 to 9 as they are printed
+LITERAL = {
+    "node_reduction": "sum",
+    "normalize_features": False,
+    "margin_top_k": 0,
+    "margin_scope": "all",
+    "margin_reduction": "sum",
+}
 
 
-def _literal(config: ConfigDict, value: str) -> None:
-    """Eqs. 6 to 9 as they are printed."""
-    del value
-    config.asynchronous.update(
-        node_reduction="sum",
-        normalize_features=False,
-        margin_top_k=0,
-        margin_scope="all",
-        margin_reduction="sum",
-    )
+def _word(**changes: object) -> Callable[[ConfigDict, str], None]:
+    def apply(config: ConfigDict, value: str) -> None:
+        if value:
+            raise ValueError("a word that takes no value")
+        config.asynchronous.update(changes)
+
+    return apply
 
 
 def _epochs(config: ConfigDict, value: str) -> None:
@@ -108,13 +117,14 @@ def _epochs(config: ConfigDict, value: str) -> None:
 
 
 ARGUMENTS = {
-    "plain": _plain,
-    "literal": _literal,
+    "plain": _word(plain=True),
+    "literal": _word(**LITERAL),
     "bank": setting("asynchronous.bank_size", int),
     "split": setting("asynchronous.split", int),
     "lambda": setting("asynchronous.lambda_value"),
     "lambda_base": setting("asynchronous.lambda_base"),
     "epochs": _epochs,
+    "second_stage_epochs": setting("second_stage_epochs", int),
 }
 
-FAMILY = Family(configure, ARGUMENTS, short=_copy_optimizer)
+FAMILY = Family(configure, ARGUMENTS, resolve, _copy_optimizer)

@@ -5,7 +5,10 @@ from typing import Any
 
 from ml_collections.config_dict import ConfigDict
 
-from ltjax.presets import baselines_metric
+from ltjax.errors import InputError
+from ltjax.presets import baselines_experts as experts
+from ltjax.presets import baselines_metric as metric
+from ltjax.presets import oltr
 from ltjax.presets.family import Family
 
 # Without a name behind the colon: the strongest one-stage baseline of the CIFAR tables.
@@ -33,12 +36,17 @@ BASELINES: dict[str, Callable[[ConfigDict, str], None]] = {
     "ldam_drw": plain(max_margin=0.5, scale=30.0, beta=BETA, deferred_part=DEFERRED_PART),
     "ce_drw": plain(beta=BETA, deferred_part=DEFERRED_PART),
     "ce_drs": plain(deferred_part=DEFERRED_PART),
+    "mixup": plain(alpha=1.0),  # the shares are uniform
+    "bbn": experts.bbn,
+    "causal_norm": experts.causal_norm,
+    "ride": experts.ride,
     "balanced_softmax": plain(),
     "logit_adjustment": plain(tau=1.0),
-    "lifted": baselines_metric.lifted,
-    "range": baselines_metric.range,
-    "triplet": baselines_metric.triplet,
-    "proxy": baselines_metric.proxy,
+    "lifted": metric.lifted,
+    "range": metric.range,
+    "triplet": metric.triplet,
+    "proxy": metric.proxy,
+    "oltr": oltr.configure_oltr,
 }
 
 
@@ -47,9 +55,16 @@ def _named(name: str) -> Callable[[ConfigDict, str], None]:
         if value:
             raise ValueError(f"{name} takes no value")
         config.method = name
-        BASELINES[name](config, config.data.name)
+        BASELINES[name](config, config.recipe)
 
     return apply
+
+
+def _on_another(config: ConfigDict, value: str) -> None:
+    """``oltr,on=crt``."""
+    if config.method != "oltr":
+        raise InputError(f"on={value}: an argument of oltr; write ...:oltr,on={value}")
+    oltr.on(config, value)
 
 
 def configure(config: ConfigDict, dataset: str) -> None:
@@ -57,4 +72,9 @@ def configure(config: ConfigDict, dataset: str) -> None:
     _named(DEFAULT)(config, "")
 
 
-FAMILY = Family(configure, {name: _named(name) for name in BASELINES})
+def _short(config: ConfigDict) -> None:
+    if config.method == "oltr":
+        oltr.short(config)
+
+
+FAMILY = Family(configure, {**{name: _named(name) for name in BASELINES}, "on": _on_another}, short=_short)

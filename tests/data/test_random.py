@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 from jax.extend.random import threefry_2x32
 
-from ltjax.data.random import HOST, Ops, below, mix, name_id, permutation_tables, permute, threefry2x32, uint32, words
+from ltjax.data.random import (
+    HOST,
+    Ops,
+    RoundKeys,
+    below,
+    mix,
+    name_id,
+    permutation_tables,
+    permute,
+    threefry2x32,
+    uint32,
+    words,
+)
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
 WORDS = np.array([0, 1, 2, 0xFFFF, 0x10000, 0x12345678, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF], np.uint32)
@@ -78,7 +90,8 @@ def test_words_do_not_wrap_a_seed_silently():
 
 @pytest.mark.parametrize("size", [*range(1, 70), 255, 256, 257, 4095, 12406, 65535, 65537, 437_513])
 def test_permute_is_a_permutation(size):
-    keys = [uint32(k) for k in np.random.RandomState(size).randint(0, 2**32, 12, dtype=np.uint32)]
+    random = np.random.RandomState(size).randint(0, 2**32, (2, 6), dtype=np.uint32)
+    keys = RoundKeys(*random, shift=uint32(0))
     image = permute(permutation_tables(size), keys, np.arange(size, dtype=np.uint32))
     np.testing.assert_array_equal(np.sort(image), np.arange(size))
 
@@ -86,7 +99,7 @@ def test_permute_is_a_permutation(size):
 def test_permute_of_the_largest_size_stays_inside_and_repeats_nothing():
     tables = permutation_tables(2**31 - 1)
     positions = np.unique(np.random.RandomState(0).randint(0, 2**31 - 1, 10**5, dtype=np.uint32))
-    image = permute(tables, [uint32(k) for k in range(12)], positions)
+    image = permute(tables, RoundKeys(uint32(range(6)), uint32(range(6, 12)), uint32(5)), positions)
     assert image.max() < 2**31 - 1 and np.unique(image).size == positions.size
 
 

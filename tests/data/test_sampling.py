@@ -1,6 +1,7 @@
 """Samplers: the same records on host and device, exact permutations, the published distributions, a golden order."""
 
 import itertools
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from ltjax.data.sampling import SAMPLERS, class_balanced, class_tables, instance
 from tests.shared import shared_path
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
+QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the time; the arithmetic is of integers
 IMAGE, OTHER = name_id("image"), name_id("other")
 SIZES = [1, 2, 3, 10, 1000, 12406, 437_513]
 
@@ -23,51 +25,50 @@ def long_tailed_labels(size, num_classes):
     return rng.permutation(np.concatenate([np.arange(num_classes), tail])).astype(np.int32)
 
 
+def make(name, epochs=5, batch_size=8):
+    return SAMPLERS[name](epochs=epochs, batch_size=batch_size)
+
+
 def records(sampler, tables, epoch, offset, seed=0, stream=IMAGE):
     return sampler.draw(tables, seed, stream, epoch, offset)
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
-@pytest.mark.parametrize("size", SIZES)
-def test_jit_draws_the_records_of_the_host(name, size):
+@pytest.mark.parametrize("size, wide", [(437_513, False), (10, True)])  # wide: jax with 64-bit types
+def test_jit_draws_the_records_of_the_host(name, size, wide):
     labels = long_tailed_labels(size, min(size, 100))
-    sampler = SAMPLERS[name](epochs=5, batch_size=8)
+    sampler = make(name)
     tables = sampler.tables(labels, min(size, 100))
-    traced = jax.jit(lambda tables, seed, epoch, offset: sampler.draw(tables, seed, IMAGE, epoch, offset, DEVICE))
     starts = [0, max(size - 64, 0), 2 * size, 5 * size + 3]  # inside an epoch, over its end, in later laps
-    for (seed, epoch), start in zip([(0, 0), (1, 7), (2**32 - 1, 2**32 - 1), (5, 200)], starts, strict=True):
-        offset = np.arange(start, start + 128)
-        host = records(sampler, tables, epoch, offset, seed=seed)
-        assert host.dtype == np.int32 and host.min() >= 0 and host.max() < size
-        device = traced(tables, np.uint32(seed), np.uint32(epoch), offset)
-        assert device.dtype == jnp.int32
-        np.testing.assert_array_equal(device, host)
-
-
-@pytest.mark.parametrize("name", sorted(SAMPLERS))
-def test_records_are_the_same_with_64_bit_types(name):
-    sampler = SAMPLERS[name](epochs=5, batch_size=8)
-    tables = sampler.tables(long_tailed_labels(1000, 10), 10)
-    with jax.enable_x64(True):
-        traced = jax.jit(lambda tables, epoch, offset: sampler.draw(tables, 1, IMAGE, epoch, offset, DEVICE))
-        device = traced(tables, 3, jnp.arange(256))
-    np.testing.assert_array_equal(device, records(sampler, tables, 3, np.arange(256), seed=1))
+    with jax.enable_x64(wide):
+        traced = jax.jit(
+            lambda tables, seed, epoch, offset: sampler.draw(tables, seed, IMAGE, epoch, offset, DEVICE),
+            compiler_options=QUICK if wide else None,
+        )
+        for (seed, epoch), start in zip([(0, 0), (1, 2), (2**32 - 1, 2**32 - 1), (5, 200)], starts, strict=True):
+            offset = np.arange(start, start + 128)
+            host = records(sampler, tables, epoch, offset, seed=seed)
+            assert host.dtype == np.int32 and host.min() >= 0 and host.max() < size
+            device = traced(tables, np.uint32(seed), np.uint32(epoch), offset)
+            assert device.dtype == jnp.int32
+            np.testing.assert_array_equal(device, host)
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_tables_may_differ_under_vmap(name):
     """Many seeds in one program: tables, seeds and records have a leading axis."""
-    sampler = SAMPLERS[name](epochs=5, batch_size=8)
+    sampler = make(name)
     sets = [sampler.tables(long_tailed_labels(size, 10), 10) for size in (300, 300, 300)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *sets)
-    draw = jax.jit(jax.vmap(lambda tables, seed: sampler.draw(tables, seed, IMAGE, 3, jnp.arange(64), DEVICE)))
+    draw = jax.vmap(lambda tables, seed: sampler.draw(tables, seed, IMAGE, 3, jnp.arange(64), DEVICE))
+    draw = jax.jit(draw, compiler_options=QUICK)
     for seed, row in enumerate(draw(stacked, jnp.arange(3, dtype=jnp.uint32))):
         np.testing.assert_array_equal(row, records(sampler, sets[seed], 3, np.arange(64), seed=seed))
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_a_record_depends_on_its_position_alone(name):
-    sampler = SAMPLERS[name](epochs=5, batch_size=8)
+    sampler = make(name)
     tables = sampler.tables(long_tailed_labels(1000, 10), 10)
     whole = records(sampler, tables, 4, np.arange(1000))
     for offset in (0, 17, 999):
@@ -78,8 +79,22 @@ def test_a_record_depends_on_its_position_alone(name):
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_one_image_in_all_is_drawn_everywhere(name):
+    sampler = make(name, epochs=1, batch_size=4)
+    tables = sampler.tables(np.zeros(1, np.int32), 1)
+    np.testing.assert_array_equal(records(sampler, tables, 0, np.arange(9)), np.zeros(9))
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_samplers_travel_to_worker_processes(name):
+    sampler, tables = make(name), make(name).tables(long_tailed_labels(300, 10), 10)
+    again = pickle.loads(pickle.dumps(sampler))
+    np.testing.assert_array_equal(records(again, tables, 1, np.arange(64)), records(sampler, tables, 1, np.arange(64)))
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_seeds_streams_and_epochs_differ(name):
-    sampler = SAMPLERS[name](epochs=5, batch_size=8)
+    sampler = make(name)
     tables = sampler.tables(long_tailed_labels(12406, 10), 10)
     offset = np.arange(1000)
     drawn = [
@@ -185,6 +200,11 @@ def test_class_tables_list_every_class_in_record_order():
 GOLDEN = {
     "instance_balanced": "1317 11945 12224 1267 11461 11267 1947 474 10175 4064 10103 9857 1823 237 8830 6522",
     "class_balanced": "333 12355 9834 12020 11533 12197 11085 2037 12383 11940 5457 8872 7531 12371 9009 11930",
+    "square_root": "333 11898 5116 10345 8083 11690 8596 2037 12318 9969 763 2437 4223 12299 2818 9924",
+    "progressive": "333 12355 9834 12020 11533 12197 11085 2037 12383 1331 5520 8872 7531 12371 9060 11930",
+    "class_cycle": "10729 10458 9927 10388 7982 5844 6242 6487 292 1681 4816 3541 12393 12392 12382 12389",
+    "reversed": "9864 12405 12276 12381 12277 12378 12300 11672 12383 12364 11937 12201 11841 12371 12212 12362",
+    "distinct_classes": "10729 10458 9927 10388 7982 5844 6242 6487 4956 549 2432 2071 12202 12259 12183 12262",
 }
 
 
@@ -192,11 +212,11 @@ GOLDEN = {
 def test_golden_order(name):
     """The first 16 records of a set like CIFAR-10-LT. A change here silently changes every run that resumes."""
     labels = np.repeat(np.arange(10), [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50])
-    sampler = SAMPLERS[name](epochs=5, batch_size=8)
+    sampler = make(name)
     drawn = records(sampler, sampler.tables(labels, 10), 3, np.arange(16), seed=42)
     assert " ".join(map(str, drawn)) == GOLDEN[name]
 
 
 def test_every_sampler_has_a_golden_order_and_its_own_name():
     assert set(GOLDEN) == set(SAMPLERS)
-    assert all(make(epochs=5, batch_size=8).name == name for name, make in SAMPLERS.items())
+    assert all(make(name).name == name for name in SAMPLERS)

@@ -1,5 +1,7 @@
 """Transforms: a slow, plain definition of each, and the same pixels on host and device."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from ltjax.data.sampling import instance_balanced
 from ltjax.data.transforms import TRANSFORMS
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
+QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the time; the arithmetic is of integers
 IMAGE = name_id("image")
 PADS = {"pad_crop_flip": 4, "pad_crop": 2}
 
@@ -43,7 +46,7 @@ def test_crop_is_what_it_says(name, shape):
 def test_device_makes_the_pixels_of_the_host(name):
     images, transform = pictures(48), TRANSFORMS[name]
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def device(images, seed, epoch, offset):
         draws = transform.draw(seed, IMAGE, epoch, offset, DEVICE)
         return draws, transform.apply(images, draws, DEVICE)

@@ -1,0 +1,18 @@
+"""Asynchronous modelling (anonymous, under review) on ImageNet-LT, ResNet-10, 90 epochs a phase.
+
+python -m ltjax.main --config=configs/imagenet_asynchronous.py --workdir=runs/imagenet_async --config.data.dir=DIR
+
+Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars of a class), ":split=700" (classes of the
+first phase), ":lambda=2" or ":lambda_base=2", ":literal" (the losses as printed: sums over nodes and over all classes,
+raw features), ":backbone=resnet50".
+
+GPUs or TPUs, as many as there are. The paper has 42.0 % (plain 41.3 %), with ResNet-50 51.0 % (49.7 %), with
+ResNet-152 53.0 % (51.7 %) (table 2); ours is not measured yet. It gives neither epochs nor batch; those here are the
+data set's.
+"""
+
+from ltjax import presets
+
+
+def get_config(arg=None):
+    return presets.build("imagenet", "asynchronous", arg)

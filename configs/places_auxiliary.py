@@ -1,0 +1,19 @@
+"""CBS+RRS+SS (Zhang et al., 2019) on Places-LT, ResNet-152 from ImageNet weights, 30 epochs.
+
+python -m ltjax.main --config=configs/places_auxiliary.py --workdir=runs/places_auxiliary --config.data.dir=DIR \\
+    --config.model.pretrained=FILE.npz
+
+Arguments: ":no_ss" (CBS+RRS), ":rrs_only", ":cbs_only", ":ft" (ftRRS+CBS), ":weights=1:1", ":rotation=all_four" (or
+augmentation, augmentation_all_four, none), ":images_per_class=4", ":short" (ten epochs), ":backbone=resnet50".
+
+The paper's table 1, many / medium / few (>= 100, <= 20 images) / all (%): 42.5 / 40.6 / 32.6 / 39.6; table 2 with
+ResNet-50 from random weights (":backbone=resnet50", config.optimizer.backbone_rate=1): 35.8 / 31.0 / 12.7 / 28.9. Ours
+is not measured yet. The backbone's rate is 0.0005, the head's 0.05. A step has four batches of 128: meant for four GPUs
+of 80 GB.
+"""
+
+from ltjax import presets
+
+
+def get_config(arg=None):
+    return presets.build("places", "auxiliary", arg)

@@ -1,0 +1,367 @@
+"""CBS+RRS+SS does what algorithm 1 says, and ends as a plain network."""
+
+import functools
+import importlib
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from jax.tree_util import keystr
+from jax.tree_util import tree_leaves_with_path as leaves_with_path
+
+from ltjax import models, presets
+from ltjax.data.random import name_id
+from ltjax.errors import InputError
+from ltjax.losses import rotate
+from ltjax.methods import METHODS, common
+from ltjax.methods.stage import Context
+from ltjax.models import LinearHead, Network
+from ltjax.presets.auxiliary import settings
+from ltjax.training import loop, prepare
+from ltjax.training.interrupt import Interrupted
+from ltjax.training.state import parameter_count
+from ltjax.training.step import make_apply
+from tests.losses import vectors
+from tests.training import toy
+from tests.training.test_loop import final, lines, same, stop_at
+
+method = importlib.import_module("ltjax.methods.auxiliary")
+DATA = toy.build(None)
+S, STEPS = 4, 11  # 42 images
+initialised = functools.cache(functools.partial(common.initialise, data=DATA))  # to compile it is most of a toy run
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    monkeypatch.setattr(prepare, "build", toy.build)
+    monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
+    monkeypatch.setattr(common, "initialise", lambda network, data: initialised(network))
+
+
+def config(**changes):
+    """Batches of two classes with two images each."""
+    made = toy.config("auxiliary")
+    made.auxiliary = settings()
+    made.auxiliary.update(images_per_class=2, features=5)
+    made.update(epochs=1, batch_size=S, second_stage_epochs=1)
+    made.second_stage_optimizer = made.optimizer.copy_and_resolve_references()
+    made.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
+    return made
+
+
+def stages(**changes):
+    return METHODS["auxiliary"](config(**changes), DATA)
+
+
+def stream(records):
+    records = np.array(records)
+    images = np.stack([DATA.train.read(i) for i in records])
+    return {"image": images, "label": DATA.train.labels[records], "index": records}
+
+
+BATCH = {"balanced": stream([0, 1, 30, 31]), "random": stream([5, 25, 38, 9])}
+IMAGES, LABELS = (np.concatenate([BATCH[s][key] for s in ("balanced", "random")]) for key in ("image", "label"))
+CONTEXT = Context(jnp.int32(0), jnp.int32(0), 1, jnp.float32(0), jax.random.key(0), {}, {})
+
+
+class Recorder:
+    """An `apply` that keeps what it is called with, and answers with the logits it was given for each part."""
+
+    def __init__(self, **logits):
+        self.logits, self.calls = logits, []
+
+    def __call__(self, params, model_state, images, train=True, labels=None, parts=()):
+        self.calls.append((images, labels, parts))
+        rows = len(images)
+        logits = {part: self.logits.get(part, jnp.zeros((rows, 4 if part == "rotation" else 3))) for part in parts}
+        return models.Outputs(logits, jnp.zeros((rows, 1))), model_state
+
+
+def recorded(**changes):
+    """The calls of one objective on BATCH, and its outcome."""
+    apply = Recorder()
+    outcome = stages(**changes)[0].objective(apply, {}, {}, BATCH, CONTEXT)
+    return apply.calls, outcome
+
+
+def total(outcome):
+    return sum(term.scale * term.mean() for term in outcome.terms.values())
+
+
+# one step
+
+
+@pytest.mark.parametrize("case", ["imagenet_weights", "no_ss", "equal"])
+def test_the_loss_and_its_gradients_are_those_of_equation_2(case, monkeypatch):
+    v = vectors.read("cbs_rrs_ss")[case]
+    task = v["lambdas"][2] > 0
+    monkeypatch.setattr(method, "turn", lambda rotation, key, images: (images, v["labels_ss"]))
+    of = {"balanced": v["labels_cbs"], "random": v["labels_rrs"]}
+    batch = {name: {"image": jnp.zeros((len(labels), 2, 2, 1)), "label": labels} for name, labels in of.items()}
+    rotation = "random" if task else "none"
+    (train, _) = stages(auxiliary__weights=tuple(v["lambdas"].tolist()), auxiliary__rotation=rotation)
+
+    def loss(cbs, rrs, ss):
+        other = jnp.full_like(cbs, 7.0)  # what a classifier says of the other stream counts nowhere
+        apply = Recorder(primary=jnp.concatenate([cbs, other]), auxiliary=jnp.concatenate([other, rrs]), rotation=ss)
+        outcome = train.objective(apply, {}, {}, batch, CONTEXT)
+        return total(outcome), {name: term.mean() for name, term in outcome.terms.items()}
+
+    logits = [jnp.asarray(v[f"logits_{name}"]) for name in ("cbs", "rrs", "ss")]
+    (value, terms), gradients = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(*logits)
+    np.testing.assert_allclose(value, v["loss"], rtol=2e-5, atol=1e-6)
+    names = {"balanced": "cbs", "random": "rrs", "rotation": "ss"}
+    for term, mean in terms.items():  # logged without their weights
+        np.testing.assert_allclose(mean, v[f"loss_{names[term]}"], rtol=2e-5, err_msg=term)
+    assert ("rotation" in terms) == task
+    for gradient, name in zip(gradients, names.values(), strict=True):
+        np.testing.assert_allclose(gradient, v[f"grad_{name}"], rtol=1e-4, atol=2e-6, err_msg=name)
+
+
+def test_one_joint_forward_and_one_of_the_turned_images():
+    (first, second), _ = recorded()
+    images, labels, parts = first
+    np.testing.assert_array_equal(images, IMAGES)
+    np.testing.assert_array_equal(labels, LABELS)
+    assert parts == ("primary", "auxiliary")
+    images, labels, parts = second
+    assert images.shape == IMAGES.shape and images.dtype == np.uint8 and parts == ("rotation",)
+    np.testing.assert_array_equal(labels, LABELS)  # the classes: the gradient diagnostic asks for them
+    angles = jax.random.randint(CONTEXT.key, (2 * S,), 0, 4)
+    assert len(set(angles.tolist())) > 1  # an angle for each image
+    np.testing.assert_array_equal(images, rotate(IMAGES, angles))
+
+
+def test_all_four_angles_are_predicted_where_asked_for():
+    (_, second), outcome = recorded(auxiliary__rotation="all_four")
+    expected = np.concatenate([np.rot90(IMAGES, turns, axes=(1, 2)) for turns in range(4)])
+    np.testing.assert_array_equal(second[0], expected)
+    np.testing.assert_array_equal(second[1], np.tile(LABELS, 4))
+    assert outcome.terms["rotation"].values.shape == (8 * S,)
+
+
+@pytest.mark.parametrize("rotation, copies", [("augmentation", 2), ("augmentation_all_four", 4), ("none", 1)])
+def test_rotation_as_augmentation_classifies_all_copies_in_the_joint_forward(rotation, copies):
+    (only,), outcome = recorded(auxiliary__rotation=rotation)
+    images, labels, parts = only
+    assert parts == ("primary", "auxiliary") and set(outcome.terms) == {"balanced", "random"}
+    np.testing.assert_array_equal(labels, np.tile(LABELS, copies))
+    np.testing.assert_array_equal(images[: 2 * S], IMAGES)  # the upright ones come first, once
+    for copy, image in zip(np.asarray(images), np.tile(IMAGES, (copies, 1, 1, 1)), strict=True):
+        assert any(np.array_equal(copy, np.rot90(image, turns)) for turns in range(4))
+    if rotation == "augmentation_all_four":
+        assert len({image.tobytes() for image in np.asarray(images)}) == copies * 2 * S
+    assert [outcome.terms[s].values.shape for s in ("balanced", "random")] == [(copies * S,)] * 2
+
+
+def test_the_copies_of_each_stream_go_to_its_own_classifier():
+    values = jnp.arange(16).reshape(16, 1)  # two copies of [balanced 0..3, random 4..7]
+    balanced, random = method.by_stream(values, S)
+    assert balanced[:, 0].tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
+    assert random[:, 0].tolist() == [4, 5, 6, 7, 12, 13, 14, 15]
+
+
+def test_each_task_trains_its_classifier_and_all_of_them_the_features():
+    (train, _) = stages()
+    variables = train.init(jax.random.key(0), None, None).variables
+    state = {name: tree for name, tree in variables.items() if name != "params"}
+    apply = make_apply(train)
+
+    def means(params):
+        return {name: term.mean() for name, term in train.objective(apply, params, state, BATCH, CONTEXT).terms.items()}
+
+    own = {"balanced": "classifier", "random": "auxiliary", "rotation": "rotation"}
+    for name, gradient in jax.jit(jax.jacrev(means))(variables["params"]).items():
+        parts = {"backbone": gradient["backbone"]} | gradient["head"]
+        moved = {part for part, tree in parts.items() if any(jnp.any(leaf != 0) for leaf in jax.tree.leaves(tree))}
+        assert moved == {"backbone", "fc", own[name]}
+
+
+# streams and epochs
+
+
+def test_the_balanced_stream_has_distinct_classes_and_the_random_one_every_image():
+    (train, _) = stages()
+    labels = DATA.train.labels
+    assert list(train.streams) == ["balanced", "random"]
+    drawn = {
+        name: sampler.draw(sampler.tables(labels, 3), 0, name_id(name), 0, np.arange(STEPS * S))
+        for name, sampler in train.streams.items()
+    }
+    for batch in drawn["balanced"].reshape(STEPS, S):
+        classes, numbers = np.unique(labels[batch], return_counts=True)
+        assert len(classes) == 2 and numbers.tolist() == [2, 2] and len(set(batch.tolist())) == S
+    assert sorted(drawn["random"][:42].tolist()) == list(range(42))
+
+
+def test_an_epoch_has_the_steps_that_show_every_image():
+    for variant in method.VARIANTS:
+        for stage in stages(auxiliary__variant=variant):
+            assert prepare.steps_per_epoch(stage, config(), DATA) == STEPS  # ceil(42 / 4)
+
+
+def test_images_of_a_class_follow_from_batch_and_classes():
+    """The paper's 4; more where the batch has more than 4 images for every class there is."""
+    assert method.images_per_class(128, 365) == 4
+    assert method.images_per_class(126, 1000) == 6
+    assert method.images_per_class(128, 10) == 16
+    assert method.images_per_class(7, 3) == 7
+    assert method.images_per_class(2, 3) == 2
+    assert stages(auxiliary__images_per_class=None)[0].streams["balanced"].name == "distinct_classes"
+    with pytest.raises(InputError, match=r"config.batch_size: 4 is not a whole number"):
+        stages(auxiliary__images_per_class=3)
+
+
+def test_the_variants_draw_what_they_are_called_after():
+    names = {
+        variant: [[sampler.name for sampler in stage.streams.values()] for stage in stages(auxiliary__variant=variant)]
+        for variant in ("rrs_only", "cbs_only", "finetuned")
+    }
+    assert names == {
+        "rrs_only": [["instance_balanced"]],
+        "cbs_only": [["distinct_classes"]],
+        "finetuned": [["instance_balanced"], ["distinct_classes"]],
+    }
+
+
+def test_the_most_and_the_least_frequent_class_are_watched_unless_others_are():
+    _, outcome = recorded()
+    assert {name for name in outcome.metrics if name.startswith("class_loss")} == {
+        "class_loss/0", "class_loss/2", "class_loss/0/random", "class_loss/2/random",
+    }  # fmt: skip
+    np.testing.assert_allclose(outcome.metrics["class_loss/0"], np.log(3), rtol=1e-6)
+    assert np.isnan(outcome.metrics["class_loss/2"])  # no image of it in the balanced batch: not in this step
+    _, outcome = recorded(watch_classes=(1,))
+    assert "class_loss/1" in outcome.metrics and "class_loss/0" not in outcome.metrics
+
+
+# whole runs
+
+
+def test_a_run_ends_without_auxiliary_classifiers_and_resumes_within(tmp_path, monkeypatch):
+    whole = loop.train(config(), str(tmp_path / "whole"))
+    logged = lines(tmp_path / "whole")
+    assert {"loss/balanced", "loss/random", "loss/rotation", "accuracy/rotation"} <= set(logged[0])
+    for line in logged:
+        parts = [line[f"loss/{name}"] for name in ("balanced", "random", "rotation")]
+        np.testing.assert_allclose(line["loss"], np.dot([0.5, 1, 1], parts), rtol=1e-5)
+    trained = final(tmp_path / "whole", config(), "train", STEPS)
+    used = final(tmp_path / "whole", config(), "test", 0)
+    heads = {name.split("'")[3] for name in trained if name.startswith(".params['head']")}
+    assert heads == {"fc", "classifier", "auxiliary", "rotation"}
+    kept = {name for name in trained if "['auxiliary']" not in name and "['rotation']" not in name}
+    for name in kept:
+        if name.startswith((".params", ".model_state")):
+            np.testing.assert_array_equal(used[name], trained[name], err_msg=name)
+    assert not any("auxiliary" in name or "rotation" in name for name in used)
+    plain = Network(toy.Backbone(), LinearHead(3, features=5), mean=(0.5,), std=(0.25,))
+    fresh = jax.eval_shape(lambda: plain.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1), jnp.uint8)))
+    assert whole["parameter_count"] == parameter_count(fresh["params"])
+
+    stop_at(monkeypatch, 7)
+    with pytest.raises(Interrupted):
+        loop.train(config(), str(tmp_path / "parts"))
+    parts = loop.train(config(), str(tmp_path / "parts"))
+    assert [r["step"] for r in parts["resumes"]] == [7]
+    same(used, final(tmp_path / "parts", config(), "test", 0))
+    assert lines(tmp_path / "parts") == logged and parts["per_class"] == whole["per_class"]
+
+
+def test_the_training_stage_predicts_without_auxiliary_parameters():
+    train, used = stages()
+    variables = train.init(jax.random.key(0), None, None).variables
+    images = IMAGES
+    expected = train.network.apply(variables, images).logits["primary"]
+    params = {**variables["params"]}
+    params["head"] = {name: params["head"][name] for name in ("fc", "classifier")}
+    alone = {**variables, "params": params}
+    np.testing.assert_array_equal(train.predict(alone, images), expected)
+    np.testing.assert_array_equal(used.predict(alone, images), expected)
+
+
+def test_finetuning_takes_the_features_over_and_resumes_between_its_stages(tmp_path, monkeypatch):
+    settings = config(auxiliary__variant="finetuned")
+    settings.second_stage_optimizer.learning_rate = 0.01
+    whole = loop.train(settings, str(tmp_path / "whole"))
+    assert whole["step"] == 2 * STEPS
+    first = final(tmp_path / "whole", settings, "train", STEPS)
+    stop_at(monkeypatch, STEPS, STEPS + 3)
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            loop.train(settings, str(tmp_path / "parts"))
+    state = ocp.StandardCheckpointer().restore(tmp_path / "parts" / "checkpoints" / "finetune" / "0" / "state")
+    start = {f".params{keystr(path)}": v for path, v in leaves_with_path(state["params"])}
+    for part in ("fc", "classifier"):
+        path = f".params['head']['{part}']['kernel']"
+        assert np.array_equal(start[path], first[path]) == (part == "fc")
+    conv = ".params['backbone']['conv']['kernel']"
+    np.testing.assert_array_equal(start[conv], first[conv])
+    parts = loop.train(settings, str(tmp_path / "parts"))
+    assert [(r["stage"], r["step"]) for r in parts["resumes"]] == [("train", STEPS), ("finetune", 3)]
+    last = final(tmp_path / "whole", settings, "finetune", STEPS)
+    same(last, final(tmp_path / "parts", settings, "finetune", STEPS))
+    assert not np.array_equal(last[conv], first[conv])  # all of the network is trained
+
+
+def test_the_finetuned_classifier_can_be_kept():
+    first, second = stages(auxiliary__variant="finetuned", auxiliary__finetune_classifier="kept")
+    variables = first.init(jax.random.key(0), None, None).variables
+    previous = type("Previous", (), {"variables": variables})
+    kept = second.init(jax.random.key(1), previous, None).variables
+    jax.tree.map(np.testing.assert_array_equal, kept, variables)
+
+
+# settings
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("variant", "cbs"),
+        ("weights", (0.0, 1.0, 1.0)),
+        ("weights", (0.5, 1.0)),
+        ("weights", (0.5, -1.0, 1.0)),
+        ("rotation", "half"),
+        ("images_per_class", 0),
+        ("features", -1),
+        ("finetune_classifier", "old"),
+    ],
+)
+def test_what_no_run_could_have_is_one_line(key, value):
+    with pytest.raises(InputError, match=rf"^config.auxiliary.{key}: impossible value .*; allowed: [^\n]+$"):
+        stages(**{f"auxiliary__{key}": value})
+
+
+CONFIGS = pathlib.Path(presets.__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("dataset", presets.DATASETS)
+def test_the_config_files(dataset):
+    path = CONFIGS / f"{dataset}_auxiliary.py"
+    namespace = {}
+    exec(compile(path.read_text(), str(path), "exec"), namespace)
+    assert f"--config=configs/{path.name}" in namespace["__doc__"]
+    plain, short = namespace["get_config"](), namespace["get_config"]("short,ft,weights=1:2")
+    assert (plain.method, plain.auxiliary.variant, plain.auxiliary.weights) == ("auxiliary", "joint", (0.5, 1.0, 1.0))
+    assert plain.optimizer.schedule.name == "cosine"
+    assert plain.evaluation.shots == {"imagenet": "inclusive", "places": "inclusive"}.get(
+        dataset, "index" if dataset.startswith("cifar") else "strict"
+    )
+    assert (short.auxiliary.variant, short.auxiliary.weights) == ("finetuned", (1.0, 2.0, 1.0))
+    assert short.epochs == short.second_stage_epochs == 10 and short.second_stage_optimizer.schedule.warmup_epochs == 0
+    assert namespace["get_config"]("no_ss").auxiliary.rotation == "none"
+    for wrong in ("weights=a", "rrs_only=1", "images_per_class=x"):
+        with pytest.raises(InputError, match="is no value for"):
+            namespace["get_config"](wrong)
+
+
+def test_a_setting_that_is_missing_is_named():
+    missing = config()
+    del missing.auxiliary
+    with pytest.raises(InputError, match=r"config.auxiliary is missing"):
+        METHODS["auxiliary"](missing, DATA)
+    assert json.dumps(settings().to_dict())  # the workdir keeps it as JSON

@@ -1,0 +1,198 @@
+"""OLTR: the memory starts as class means, its loss is the formula's, and each variant trains what it says."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from ltjax import models, presets
+from ltjax.data.random import name_id
+from ltjax.errors import InputError
+from ltjax.methods import METHODS, common
+from ltjax.methods.oltr import centroid_loss
+from ltjax.methods.stage import Previous
+from ltjax.models import MemoryHead
+from ltjax.presets.oltr import settings
+from ltjax.training import loop, prepare
+from ltjax.training.interrupt import Interrupted
+from tests.training import toy
+from tests.training.test_loop import final, lines, same, stop_at
+
+DATA = toy.build(None)
+STEPS = 5  # an epoch of 42 images in batches of 8
+initialised = functools.cache(functools.partial(common.initialise, data=DATA))  # to compile it is most of a toy run
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    monkeypatch.setattr(prepare, "build", toy.build)
+    monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
+    monkeypatch.setattr(common, "initialise", lambda network, data: initialised(network))
+
+
+def config(**changes):
+    made = toy.config("oltr")
+    made.oltr = settings()
+    made.update(epochs=1, second_stage_epochs=1)
+    made.second_stage_optimizer = made.optimizer.copy_and_resolve_references()
+    made.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
+    return made
+
+
+def test_the_centroid_loss_is_the_formula():
+    rng = np.random.RandomState(0)
+    x, centroids, labels = rng.randn(5, 4), rng.randn(3, 4), np.array([0, 2, 2, 1, 0])
+    squares = ((x[:, None] - centroids) ** 2).sum(-1)
+    attract = squares[np.arange(5), labels].mean() / 2
+    others = squares[labels[:, None] != np.arange(3)].sum() / 15
+    assert others < 10
+    loss = functools.partial(centroid_loss, jnp.asarray(x), jnp.asarray(labels))
+    np.testing.assert_allclose(loss(jnp.asarray(centroids)), attract + 0.01 * (10 - others), rtol=1e-5)
+    np.testing.assert_allclose(loss(jnp.asarray(centroids), margin=others / 2), attract, rtol=1e-5)
+
+
+def test_the_logits_read_the_memory_and_do_not_train_it():
+    x = jnp.asarray(np.random.RandomState(0).rand(4, 1, 1, 5), jnp.float32)
+    learnt, given = MemoryHead(3, learn_centroids=True), MemoryHead(3)
+    variables = jax.jit(lambda: learnt.init(jax.random.key(0), x, train=False))()
+    centroids = jnp.asarray(np.random.RandomState(1).rand(3, 5), jnp.float32)
+    params = {**variables["params"], "centroids": centroids}
+    expected = jax.jit(lambda: given.apply({"params": params}, x, train=False, centroids=centroids).logits)()
+
+    @functools.partial(jax.grad, has_aux=True)
+    def gradient(params):
+        logits = learnt.apply({"params": params}, x, train=False).logits
+        return jnp.sum(logits**2), logits
+
+    gradients, logits = jax.jit(gradient)(params)
+    np.testing.assert_allclose(logits, expected, rtol=1e-6)
+    assert not np.any(gradients["centroids"]) and np.any(gradients["selector"]["kernel"])
+
+
+def test_the_memory_starts_as_the_class_means_of_the_stage_before():
+    first, second = METHODS["oltr"](config(), DATA)
+    variables = first.init(jax.random.key(0), None, None).variables
+    images = np.stack([DATA.train.read(i) for i in range(42)])
+
+    def features(given, records):
+        return np.asarray(first.network.apply(given, images[records]).features)
+
+    start = second.init(jax.random.key(1), Previous("representation", variables, {}), features).variables
+    head = start["params"]["head"]
+    labels = DATA.train.labels
+    means = [features(variables, np.flatnonzero(labels == c)).mean(0) for c in range(3)]
+    np.testing.assert_allclose(head["centroids"], means, rtol=1e-5)
+    for part, was in ((head["hallucinator"], variables["params"]["head"]["classifier"]),
+                      (start["params"]["backbone"], variables["params"]["backbone"])):  # fmt: skip
+        jax.tree.map(np.testing.assert_array_equal, part, was)
+    assert not np.array_equal(head["classifier"]["kernel"], variables["params"]["head"]["classifier"]["kernel"])
+
+
+def test_the_second_stage_sees_as_many_images_of_every_class():
+    first, second = METHODS["oltr"](config(), DATA)
+    assert first.streams["image"].name == "instance_balanced"
+    sampler = second.streams["image"]
+    records = sampler.draw(sampler.tables(DATA.train.labels, 3), 0, name_id("image"), 0, np.arange(36))
+    assert np.bincount(DATA.train.labels[records]).tolist() == [12, 12, 12]
+
+
+def test_all_of_the_network_is_trained_and_the_centroids_by_their_own_loss(tmp_path, monkeypatch):
+    whole = loop.train(config(), str(tmp_path / "whole"))
+    assert whole["step"] == 2 * STEPS
+    second = [line for line in lines(tmp_path / "whole") if line["stage"] == "memory"]
+    for line in second:
+        np.testing.assert_allclose(line["loss"], line["loss/classification"] + 0.01 * line["loss/centroid"], rtol=1e-5)
+    before = final(tmp_path / "whole", config(), "representation", STEPS)
+    after = final(tmp_path / "whole", config(), "memory", STEPS)
+    conv = ".params['backbone']['conv']['kernel']"
+    assert not np.array_equal(before[conv], after[conv])
+    start = ocp.StandardCheckpointer().restore(tmp_path / "whole" / "checkpoints" / "memory" / "0" / "state")
+    assert not np.array_equal(start["params"]["head"]["centroids"], after[".params['head']['centroids']"])
+
+    stop_at(monkeypatch, 2, STEPS, STEPS + 3)
+    for _ in range(3):
+        with pytest.raises(Interrupted):
+            loop.train(config(), str(tmp_path / "parts"))
+    parts = loop.train(config(), str(tmp_path / "parts"))
+    resumed = [(r["stage"], r["step"]) for r in parts["resumes"]]
+    assert resumed == [("representation", 2), ("representation", STEPS), ("memory", 3)]
+    same(after, final(tmp_path / "parts", config(), "memory", STEPS))
+
+
+def test_on_a_frozen_representation_the_memory_alone_is_trained(tmp_path):
+    frozen = config(oltr__train_backbone=False, oltr__centroid_weight=0.0)
+    loop.train(frozen, str(tmp_path))
+    assert not any("loss/centroid" in line for line in lines(tmp_path))
+    before = final(tmp_path, frozen, "representation", STEPS)
+    after = final(tmp_path, frozen, "memory", STEPS)
+    standing = [name for name in before if name.startswith((".params['backbone']", ".model_state"))]
+    assert standing
+    for name in standing:
+        np.testing.assert_array_equal(before[name], after[name], err_msg=name)
+    assert {name for name in after if name.startswith(".opt_state") and "backbone" in name} == set()
+    images = np.stack([DATA.train.read(i) for i in range(24)])
+    network = prepare.prepare(frozen)[1][0].network
+    variables = {
+        "params": nested(before, ".params"),
+        "batch_stats": nested(before, ".model_state")["batch_stats"],
+    }
+    mean = network.apply(variables, images).features.mean(0)
+    np.testing.assert_allclose(after[".params['head']['centroids']"][0], mean, rtol=1e-4)  # where they started
+
+
+def nested(arrays, prefix):
+    tree = {}
+    for name, array in arrays.items():
+        if name.startswith(prefix + "["):
+            *path, leaf = name[len(prefix) + 2 : -2].split("']['")
+            node = tree
+            for part in path:
+                node = node.setdefault(part, {})
+            node[leaf] = array
+    return tree
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [("features", -1), ("images_per_class", 0), ("centroid_weight", -1.0), ("margin", float("inf"))],
+)
+def test_what_no_run_could_have_is_one_line(key, value):
+    with pytest.raises(InputError, match=rf"^config\.oltr\.{key}: impossible value .*; allowed: [^\n]+$"):
+        METHODS["oltr"](config(**{f"oltr__{key}": value}), DATA)
+
+
+def test_the_authors_schedule_and_the_memory_on_other_ground():
+    own = presets.build("imagenet", "baselines", "oltr")
+    assert (own.method, own.epochs, own.batch_size, own.oltr.features) == ("oltr", 30, 128, 512)
+    assert own.optimizer.schedule.milestones == (10, 20) and own.optimizer.schedule.name == "step"
+    assert own.second_stage_epochs == 60 and own.second_stage_optimizer.schedule.milestones == (20, 40)
+    usual = presets.build("imagenet", "ce")
+    there = presets.build("imagenet", "baselines", "oltr,on=representation")
+    crt = presets.build("imagenet", "baselines", "oltr,on=crt")
+    for config in (there, crt):  # the first stage is ours
+        assert (config.epochs, config.batch_size) == (usual.epochs, usual.batch_size)
+        assert config.optimizer.to_dict() == usual.optimizer.to_dict()
+        assert not config.oltr.train_backbone and config.oltr.features == 0
+    assert there.second_stage_epochs == 60 and there.oltr.centroid_weight == 0.01
+    assert crt.second_stage_epochs == 10 and crt.oltr.centroid_weight == 0
+    assert crt.second_stage_optimizer.schedule.name == "cosine"
+    back = presets.build("imagenet", "baselines", "oltr,on=crt,on=own")
+    assert back.to_dict() == own.to_dict()
+    with pytest.raises(InputError, match="on=crt: an argument of oltr"):
+        presets.build("imagenet", "baselines", "focal,on=crt")
+    with pytest.raises(InputError, match="on: "):
+        presets.build("imagenet", "baselines", "oltr,on=tau")
+
+
+@pytest.mark.parametrize("dataset", presets.DATASETS)
+@pytest.mark.parametrize("words", ["oltr", "oltr,short", "oltr,on=representation,short", "oltr,on=crt,short"])
+def test_every_data_set_has_it(dataset, words):
+    made = presets.build(dataset, "baselines", words)
+    short = words.endswith("short")
+    assert made.second_stage_epochs <= (10 if short else 60) and made.recipe == dataset
+    milestones = made.second_stage_optimizer.schedule.milestones
+    if made.second_stage_optimizer.schedule.name == "step":
+        assert 1 <= milestones[0] < milestones[1] < made.second_stage_epochs
