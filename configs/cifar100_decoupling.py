@@ -3,7 +3,7 @@
 python -m ltjax.main --config=configs/cifar100_decoupling.py --workdir=runs/cifar100_decoupling --config.data.dir=DIR
 
 Arguments: ":crt" (the default), ":lws", ":tau", ":ncm", ":mlp", ":cosine", ":cosine_norelu", ":joint" (one stage);
-":imbalance=50", ":short", ":tau,tau_from=learned", ":ncm,ncm_metric=cosine", ":joint,sampler=progressive".
+":imbalance=50", ":short", ":tau=0.5", ":tau,tau_from=learned", ":ncm,ncm_metric=cosine", ":joint,sampler=progressive".
 "--config.init_from=WORKDIR" takes the first stage from a finished cifar100_ce.py or cifar100_decoupling.py:joint.
 
 The paper has no CIFAR; ours is not measured yet. tau is chosen on the training images; on a part of them set aside with

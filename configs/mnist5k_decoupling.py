@@ -3,7 +3,8 @@
 python -m ltjax.main --config=configs/mnist5k_decoupling.py --workdir=runs/mnist5k_decoupling
 
 Arguments: ":crt" (the default), ":lws", ":tau", ":ncm", ":mlp", ":cosine", ":cosine_norelu", ":joint" (one stage);
-":tau,tau_from=learned", ":ncm,ncm_metric=cosine", ":retrain=all,backbone_rate=0.1", ":joint,sampler=square_root".
+":tau=0.5", ":tau,tau_from=learned", ":ncm,ncm_metric=cosine", ":joint,sampler=square_root",
+":retrain=all,backbone_rate=0.1".
 "--config.init_from=WORKDIR" takes the first stage from a finished mnist5k_ce.py or mnist5k_decoupling.py:joint.
 
 The paper has no such data set; ours is not measured yet.

@@ -62,6 +62,23 @@ class Source:
                 )
         return np.stack(images)
 
+    def subset(self, records: np.ndarray) -> "Source":
+        """The source that has only these records [n], in this order; a record may come more than once.
+
+        Example:
+          >>> images = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
+          >>> source = array_source(images, labels=[0, 1, 2], index=[7, 8, 9]).subset(np.array([2, 0]))
+          >>> source.labels.tolist(), source.index.tolist(), source.images(np.array([0, 1])).ravel().tolist()
+          ([2, 0], [9, 7], [2, 0])
+        """
+        whole = self
+        return Source(
+            self.labels[records],
+            self.index[records],
+            lambda i: whole.read(int(records[i])),
+            lambda own: whole.images(records[own]),
+        )
+
     def _read_named(self, record: int) -> np.ndarray:
         try:
             return np.asarray(self.read(record))

@@ -34,7 +34,8 @@ def class_averaged_accuracies(features: Any, labels: Any, kernel: Any, taus: Any
 
     Source: Kang et al., "Decoupling representation and classifier for long-tailed recognition", ICLR 2020, B.5.
     """
-    features, labels, num_classes = np.asarray(features), np.asarray(labels), np.shape(kernel)[1]
+    features, labels, kernel = np.asarray(features), np.asarray(labels), np.asarray(kernel)
+    num_classes = kernel.shape[1]
     correct = np.zeros((len(taus), num_classes), np.int64)
     for begin in range(0, len(labels), ROWS):
         chunk, own = features[begin : begin + ROWS], labels[begin : begin + ROWS]

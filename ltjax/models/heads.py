@@ -143,7 +143,7 @@ class AuxiliaryHead(nn.Module):
     Example:
       >>> head, feature_map = AuxiliaryHead(10), jnp.zeros([2, 8, 8, 64])
       >>> outputs, _ = jax.eval_shape(lambda: head.init_with_output(jax.random.key(0), feature_map, train=False))
-      >>> {part: logits.shape for part, logits in outputs.logits.items()}
+      >>> {part: outputs.logits[part].shape for part in ("primary", "auxiliary", "rotation")}
       {'primary': (2, 10), 'auxiliary': (2, 10), 'rotation': (2, 4)}
     """
 

@@ -7,8 +7,15 @@ from ml_collections.config_dict import ConfigDict, placeholder
 from ltjax.presets.family import Family, setting
 
 SECOND_STAGES = ("crt", "lws", "tau", "ncm", "mlp", "cosine", "joint")
-# the tau that the paper chose on each data set's validation images (table 9)
-TAU = {"imagenet": 0.7, "inat": 0.3, "places": 0.8}
+TAU = {
+    # the paper chose them on each data set's validation images (table 9)
+    "imagenet": 0.7,
+    "inat": 0.3,
+    "places": 0.8,
+    # ours: best of the grid on 30 % of the training images that were set aside, mean of the seeds 0 and 1; the images
+    # trained on choose nothing here, for every tau up to 0.7 classifies 99 to 100 % of them
+    "mnist5k": 0.4,
+}
 
 
 def settings(dataset: str) -> ConfigDict:
@@ -30,7 +37,7 @@ def settings(dataset: str) -> ConfigDict:
             # how tau is found: train (by class-averaged accuracy on the training images, B.5), validation (likewise),
             # auto (validation where there are such images, else train), learned (trained on balanced batches, B.5) or
             # value
-            "tau_from": "auto",
+            "tau_from": "value" if dataset == "mnist5k" else "auto",
             "tau": TAU.get(dataset, 1.0),  # for tau_from=value
             "ncm_features": "centered_l2",  # raw, l2 or centered_l2: less the mean of all, length 1 (authors' default)
             "ncm_metric": "euclidean",  # euclidean (the authors' default), cosine or dot
@@ -73,11 +80,19 @@ def _second_stage(name: str, **more: object) -> Callable[[ConfigDict, str], None
     return apply
 
 
+def _tau(config: ConfigDict, value: str) -> None:
+    """The bare word is the second stage; with a value it is the value of tau, too."""
+    config.decoupling.second_stage = "tau"
+    if value:
+        config.decoupling.update(tau_from="value", tau=float(value))
+
+
 ARGUMENTS = {
     **{name: _second_stage(name) for name in SECOND_STAGES},
     "cosine_norelu": _second_stage("cosine", cosine_relu=False),
     **{key: setting(f"decoupling.{key}", str) for key in ("tau_from", "ncm_features", "ncm_metric", "norm", "retrain")},
     **{key: setting(f"decoupling.{key}", int) for key in ("mlp_layers", "mlp_hidden", "images_per_class")},
+    "tau": _tau,
     "backbone_rate": setting("second_stage_optimizer.backbone_rate"),
     "second_stage_epochs": setting("second_stage_epochs", int),
 }

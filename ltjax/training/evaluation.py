@@ -1,6 +1,5 @@
 """Exact evaluation: every example once, integer counts, remainder padded and masked."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -128,13 +127,7 @@ def extract_features(
     network: Any, variables: Tree, source: Source, records: np.ndarray, batch_size: int, mesh: Mesh
 ) -> np.ndarray:
     """float [n, d]: the network's features of these records in order; evaluation mode, no augmentation."""
-    features = _feature_program(network, mesh)
-    chosen = dataclasses.replace(
-        source,
-        labels=source.labels[records],
-        index=source.index[records],
-        read=lambda i: source.read(int(records[i])),
-    )
+    features, chosen = _feature_program(network, mesh), source.subset(records)
     shard = (jax.process_index(), jax.process_count())
     batch_size = -(-batch_size // mesh.size) * mesh.size
     rows = [

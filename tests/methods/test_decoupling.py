@@ -394,6 +394,15 @@ def test_the_second_stage_has_the_paper_s_schedule(dataset, arguments, epochs, r
     assert optimizer.weight_decay == made.optimizer.weight_decay
 
 
+def test_where_tau_comes_from():
+    assert parse(":tau").decoupling.tau_from == "auto"
+    made = parse(":tau", "mnist5k").decoupling
+    assert (made.tau_from, made.tau) == ("value", 0.4)
+    assert parse(":tau,tau_from=value", "places").decoupling.tau == 0.8
+    made = parse(":tau=0.5").decoupling
+    assert (made.second_stage, made.tau_from, made.tau) == ("tau", "value", 0.5)
+
+
 def test_short_is_short_for_both_stages():
     made = parse(":short,tau")
     assert made.epochs == 10 and made.second_stage_optimizer.nesterov

@@ -16,11 +16,11 @@ from ltjax.models import (
     ResNetCifar,
     TwoBranchBackbone,
 )
-from tests.models.arrays import count, paths, random_variables, shapes
+from tests.models.arrays import count, paths, random_variables, run, shapes
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
 BRANCHES = ("conventional", "rebalancing")
-NET = BBNNetwork(5, (0.5,) * 3, (0.25,) * 3, depth=8)
+NET = BBNNetwork(TwoBranchBackbone(8), LinearHead(5), (0.5,) * 3, (0.25,) * 3)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,7 @@ def other(branch):
 )
 def test_each_branch_is_the_plain_network_with_its_own_last_block(plain, two, last):
     variables = random_variables(two, IMAGES)
-    both = jax.jit(two.apply, static_argnames="train")(variables, IMAGES, train=False)
-    run = jax.jit(plain.apply, static_argnames="train")
+    both = run(two, variables, IMAGES)
     expected = []
     for branch in BRANCHES:
         single = {part: {name: leaf for name, leaf in tree.items()} for part, tree in variables.items()}
@@ -64,7 +63,7 @@ def test_each_branch_is_the_plain_network_with_its_own_last_block(plain, two, la
             tree[last] = tree[branch]
             for name in BRANCHES:
                 del tree[name]
-        expected.append(run(single, IMAGES, train=False))
+        expected.append(run(plain, single, IMAGES))
     assert np.abs(expected[0] - expected[1]).max() > 0.1
     np.testing.assert_allclose(both, np.concatenate(expected, -1), rtol=1e-4, atol=1e-5)
 
@@ -83,47 +82,45 @@ def test_only_the_branch_that_is_called_moves_its_statistics():
 
     made = jax.device_get(passes(variables))
     before = jax.device_get(variables["batch_stats"]["backbone"])
-    for name, (outputs, after) in made.items():
+    for name, (_, after) in made.items():
         same = jax.tree.map(np.array_equal, after["batch_stats"]["backbone"], before)
         standing = {"both": (), "frozen": tuple(before)}.get(name) or ((other(name),) if name in BRANCHES else ())
         for part, leaves in same.items():
             assert set(jax.tree.leaves(leaves)) == {part in standing}, (name, part)
-        assert (outputs.logits is None) == (name in BRANCHES)
-    features = [made[branch][0].features for branch in BRANCHES]
-    np.testing.assert_allclose(made["both"][0].features, np.concatenate(features, -1), rtol=1e-4, atol=1e-5)
-    assert features[0].shape == (2, 64) and made["both"][0].logits.shape == (2, 5)
-
-
-def test_it_is_a_network_of_both_branches_and_takes_mixed_features():
-    variables = random_variables(NET, IMAGES)
-    plain = Network(TwoBranchBackbone(8), LinearHead(5), NET.mean, NET.std)
-    assert paths(shapes(plain, IMAGES)[1]) == paths(variables)
-    uint8 = np.random.default_rng(1).integers(0, 256, (2, 8, 8, 3)).astype(np.uint8)
-    outputs = jax.jit(NET.apply)(variables, uint8)
-    np.testing.assert_allclose(outputs.logits, jax.jit(plain.apply)(variables, uint8).logits, rtol=1e-4, atol=1e-5)
-    mixed = NET.apply(variables, None, mixed=outputs.features)
-    np.testing.assert_allclose(mixed.logits, outputs.logits, rtol=1e-5, atol=1e-5)
+    both, *one = (made[name][0] for name in ("both", *BRANCHES))
+    np.testing.assert_allclose(both.features, np.concatenate([o.features for o in one], -1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(both.logits, one[0].logits + one[1].logits, rtol=1e-4, atol=1e-4)
     classifier = jax.device_get(variables["params"]["head"]["classifier"])
-    by_hand = np.asarray(outputs.features) @ classifier["kernel"] + classifier["bias"]
-    np.testing.assert_allclose(mixed.logits, by_hand, rtol=1e-5, atol=1e-5)
+    for outputs, kernel in zip(one, np.split(classifier["kernel"], 2), strict=True):
+        share = outputs.features @ kernel + classifier["bias"] / 2
+        np.testing.assert_allclose(outputs.logits, share, rtol=1e-4, atol=1e-4)
+
+
+def test_without_a_branch_it_is_the_network_of_its_parts():
+    variables = random_variables(NET, IMAGES)
+    plain = Network(NET.backbone, NET.head, NET.mean, NET.std)
+    assert paths(shapes(plain, IMAGES)[1]) == paths(variables)
+    images = np.random.default_rng(1).integers(0, 256, (2, 8, 8, 3)).astype(np.uint8)
+    outputs, expected = (run(net, variables, images) for net in (NET, plain))
+    np.testing.assert_allclose(outputs.logits, expected.logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs.features, expected.features, rtol=1e-4, atol=1e-5)
 
 
 def test_the_large_form_has_the_same_interface():
-    net = BBNNetwork(5, (0.5,) * 3, (0.25,) * 3, depth=50, large=True, zero_init=True)
+    net = NET.clone(backbone=LargeTwoBranchBackbone(50))
     images = jnp.zeros([2, 64, 64, 3], jnp.uint8)
     outputs, variables = shapes(net, images)
     assert outputs.logits.shape == (2, 5) and outputs.features.shape == (2, 4096)
     assert variables["params"]["head"]["classifier"]["kernel"].shape == (4096, 5)
     one = jax.eval_shape(lambda v: net.apply(v, images, branch="rebalancing"), variables)
-    assert one.logits is None and one.features.shape == (2, 2048)
+    assert one.logits.shape == (2, 5) and one.features.shape == (2, 2048)
 
 
 @pytest.mark.parametrize(
     ("net", "options", "message"),
     [
         (NET, {"branch": "tail"}, "'tail'; allowed: conventional, rebalancing"),
-        (BBNNetwork(5, (0.5,) * 3, (0.25,) * 3, depth=50, width=2, large=True), {}, "width of BBN: 2"),
-        (NET.clone(depth=9), {}, "9 is not 6n"),
+        (NET.clone(backbone=TwoBranchBackbone(9)), {}, "9 is not 6n"),
     ],
 )
 def test_bad_settings_are_named_in_one_line(net, options, message):

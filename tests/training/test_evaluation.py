@@ -1,10 +1,13 @@
 """Evaluation: every example once, whatever the batch size; empty groups are null."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ltjax.data.sources import array_source
 from ltjax.training import mesh as meshes
 from ltjax.training.evaluation import Evaluator, extract_features, summarize
 from tests.training import toy
@@ -48,8 +51,13 @@ def test_an_empty_group_is_null():
     assert summary.shots["index"]["classes"] == [1, 1, 1]
 
 
-def test_features_are_those_of_the_network_in_order():
+@pytest.mark.parametrize("read", ["one by one", "many at once"])
+def test_features_are_those_of_the_network_in_order(read):
     data, network = toy.build(None), toy.network()
+    if read == "many at once":  # as the sets in memory are read
+        train = data.train
+        images = np.stack([train.read(i) for i in range(len(train))])
+        data = dataclasses.replace(data, train=array_source(images, train.labels, train.index))
     variables = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1), jnp.uint8), train=False)
     records = np.array([41, 0, 7, 7, 30])
     features = extract_features(network, variables, data.train, records, 2, meshes.data_mesh())
