@@ -73,13 +73,16 @@ def shapes_of(stage):
     return jax.eval_shape(make, jax.random.key(0))
 
 
-def lowered(config):
+def check_lowers(config):
+    """One train step traced and lowered: the state comes out as it went in, and a loss with it."""
     stage, data = first_stage(config), synthetic(config.recipe)
     state, frozen = shapes_of(stage)
     image = jax.ShapeDtypeStruct((8 if config.recipe in LARGE else config.batch_size, *data.image_shape), jnp.uint8)
     row = jax.ShapeDtypeStruct(image.shape[:1], jnp.int32)
     batch = {name: {"image": image, "label": row, "index": row} for name in stage.streams}
-    return jax.jit(make_train_step(stage, 7)).lower(state, frozen, batch)
+    after, metrics = jax.jit(make_train_step(stage, 7)).lower(state, frozen, batch).out_info
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+    assert metrics["loss"].shape == ()
 
 
 def test_every_data_set_has_every_family_and_nothing_else():
@@ -114,7 +117,7 @@ SMALL += [(f"cifar100_{family}", word) for family, words in WORDS.items() for wo
 
 @pytest.mark.parametrize("stem, words", SMALL)
 def test_a_train_step_lowers(stem, words):
-    assert "stablehlo" in lowered(load(stem, words)).as_text()[:4000]
+    check_lowers(load(stem, words))
 
 
 @pytest.mark.parametrize("stem", [f for f in FILES if f.partition("_")[0] in LARGE])
@@ -122,7 +125,7 @@ def test_a_train_step_of_a_large_config_lowers_on_the_smallest_backbone_of_its_k
     config = load(stem)
     config.unlock()
     config.model.backbone = SMALLER.get(config.model.backbone, "resnet10")
-    assert "stablehlo" in lowered(config).as_text()[:4000]
+    check_lowers(config)
 
 
 @pytest.mark.slow
@@ -132,7 +135,7 @@ def test_a_train_step_of_a_large_config_lowers_on_the_smallest_backbone_of_its_k
     + [(f"{d}_{family}", word) for family, words in WORDS.items() for word in words for d in ("cifar10", *LARGE)],
 )
 def test_a_train_step_lowers_with_its_own_backbone(stem, words):
-    assert "stablehlo" in lowered(load(stem, words)).as_text()[:4000]
+    check_lowers(load(stem, words))
 
 
 def test_every_backbone_is_in_use_or_named():

@@ -84,7 +84,7 @@ def _draw_autoaugment(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops 
 
 
 def _autoaugment(images: Any, draws: dict[str, Any], ops: Ops = HOST) -> Any:
-    return _pad_crop(autoaugment.apply(images, draws, ops), draws, ops, pad=4)
+    return autoaugment.apply(_pad_crop(images, draws, ops, pad=4), draws, ops)
 
 
 def _pad_crop_transform(name: str, pad: int, flip: bool) -> Transform:
@@ -95,7 +95,7 @@ TRANSFORMS: dict[str, Transform] = {
     "none": Transform("none", _draw_nothing, _unchanged),
     # The augmentation of every CIFAR-LT paper: He et al., "Deep residual learning", CVPR 2016, section 4.2.
     "pad_crop_flip": _pad_crop_transform("pad_crop_flip", pad=4, flip=True),
-    # The policy, then pad_crop_flip.
+    # pad_crop_flip, then the policy: Cubuk et al., "AutoAugment", CVPR 2019, section 4.1.
     "autoaugment_flip": Transform("autoaugment_flip", _draw_autoaugment, _autoaugment),
     # For digits and letters, which mean something else in the mirror.
     "pad_crop": _pad_crop_transform("pad_crop", pad=2, flip=False),
