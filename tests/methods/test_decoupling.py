@@ -15,7 +15,7 @@ from ltjax.data.random import name_id
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
 from ltjax.methods.second_stages import part
-from ltjax.methods.stage import Previous
+from ltjax.methods.stage import Previous, Start
 from ltjax.presets import decoupling as presets
 from ltjax.training import loop, prepare, results
 from ltjax.training.evaluation import Summary
@@ -407,6 +407,37 @@ def test_short_is_short_for_both_stages():
     made = parse(":short,tau")
     assert made.epochs == 10 and made.second_stage_optimizer.nesterov
     assert made.second_stage_optimizer.weight_decay == made.optimizer.weight_decay == 5e-4
+
+
+@pytest.mark.parametrize(
+    "words, moving",
+    [
+        ("crt", 2),
+        ("crt,retrain=last_block,backbone_rate=0.1", 2 + 2 * 3),  # two convolutions, two batch norms
+        ("lws", 1),
+        ("tau,tau_from=learned", 1),
+        ("mlp,mlp_layers=3", 6),
+        ("cosine_norelu", 2),
+    ],
+)
+def test_a_step_of_the_second_stage_as_it_is_configured(words, moving):
+    """Traced, not run, on MNIST-5k's own backbone."""
+    settings = parse(f":{words}", "mnist5k")
+    data = dataclasses.replace(toy.build(None), image_shape=(28, 28, 1))
+    stage = stages(settings, data)[1]
+    images = jax.ShapeDtypeStruct((settings.batch_size, 28, 28, 1), jnp.uint8)
+    row = jax.ShapeDtypeStruct((settings.batch_size,), jnp.int32)
+
+    def make(key):
+        return create_state(stage, Start(stage.network.init(key, images=jnp.zeros((1, 28, 28, 1), jnp.uint8))), 0)
+
+    state = jax.eval_shape(make, jax.random.key(0))
+    after, metrics = jax.eval_shape(
+        make_train_step(stage, 7), state, {}, {"image": {"image": images, "label": row, "index": row}}
+    )
+    assert after == state and metrics["loss"].shape == ()
+    assert len(jax.tree.leaves(state.opt_state)) == moving
+    assert (stage.epochs, stage.norm) == (5 if words == "lws" else 10, "batch" if "retrain" in words else "frozen")
 
 
 @pytest.mark.parametrize(
