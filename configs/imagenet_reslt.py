@@ -6,7 +6,7 @@ Arguments: ":backbone=resnet10", ":backbone=resnext101_32x4d" (batch 128, learni
 ":experts=3" (RIDE's ResNeXt-50, table 7), ":alpha=0.9" (figure 5), ":gamma=-1" (no normalised classifier at test),
 ":strong" (mixup; the paper's row has AutoAugment too), ":long" (360 epochs).
 
-For GPUs or TPUs; the authors took four NVIDIA 2080 Ti. The paper has 52.9 % (ResNet-10 43.8, ResNeXt-101 55.1,
+For GPUs or TPUs; the authors took four NVIDIA 2080 Ti. The paper has 52.9 % (table 3; ResNet-10 43.8, ResNeXt-101 55.1,
 table 6), 57.6 % with ":experts=3" (table 7), 56.1 % with mixup and AutoAugment (table 3); ours is not measured yet.
 """
 

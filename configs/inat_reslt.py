@@ -9,8 +9,8 @@ Arguments: ":backbone=resnet152" (batch 128, learning rate 0.05), ":experts=2" a
 epochs), ":strong,pretrained=FILE" (mixup, from ImageNet's weights: an .npz of a PyTorch state_dict).
 
 For GPUs or TPUs; the authors took four NVIDIA 2080 Ti. The paper has 70.2 % (table 8), 73.2 % with ResNet-152 (section
-4.3), 72.9 % with ":experts=3" (table 7), 70.5 % with ":long" and 72.3 % with ":strong,pretrained=FILE" (table 2);
-ours is not measured yet.
+4.3), 72.9 % with ":experts=3" (table 7), 70.5 % with ":long" and 72.3 % with ":strong,pretrained=FILE" (table 2); ours
+is not measured yet.
 """
 
 from ltjax import presets

@@ -6,8 +6,8 @@ FILE is an .npz of a PyTorch state_dict of the ResNet-152 that ImageNet has trai
 ":gamma=-1" (no normalised classifier at test), ":groups=2" to 5.
 
 For GPUs or TPUs; the authors took four NVIDIA 2080 Ti. Their script for this set is not published: alpha and gamma are
-those of ImageNet-LT, the groups end by count. The paper has 39.8 %, 41.0 % from weights trained with CutMix (table
-4); ours is not measured yet.
+those of ImageNet-LT, the groups end by count. The paper has 39.8 %, 41.0 % from weights trained with CutMix (table 4);
+ours is not measured yet.
 """
 
 from ltjax import presets

@@ -75,7 +75,7 @@ def joint(config: Any, data: Data) -> list[Stage]:
         rates=rates(config),
         epoch_size=epoch_size(config, data),
     )
-    return [train, plain_stage("test", config, data, "random", epochs=0, init=without_auxiliary)]
+    return [train, plain_stage("primary", config, data, "random", epochs=0, init=without_auxiliary)]
 
 
 def joint_objective(config: Any) -> Callable[..., Outcome]:

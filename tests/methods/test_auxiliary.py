@@ -250,7 +250,7 @@ def test_a_run_ends_without_auxiliary_classifiers_and_resumes_within(tmp_path, m
         parts = [line[f"loss/{name}"] for name in ("balanced", "random", "rotation")]
         np.testing.assert_allclose(line["loss"], np.dot([0.5, 1, 1], parts), rtol=1e-5)
     trained = final(tmp_path / "whole", config(), "train", STEPS)
-    used = final(tmp_path / "whole", config(), "test", 0)
+    used = final(tmp_path / "whole", config(), "primary", 0)
     heads = {name.split("'")[3] for name in trained if name.startswith(".params['head']")}
     assert heads == {"fc", "classifier", "auxiliary", "rotation"}
     kept = {name for name in trained if "['auxiliary']" not in name and "['rotation']" not in name}
@@ -267,7 +267,7 @@ def test_a_run_ends_without_auxiliary_classifiers_and_resumes_within(tmp_path, m
         loop.train(config(), str(tmp_path / "parts"))
     parts = loop.train(config(), str(tmp_path / "parts"))
     assert [r["step"] for r in parts["resumes"]] == [7]
-    same(used, final(tmp_path / "parts", config(), "test", 0))
+    same(used, final(tmp_path / "parts", config(), "primary", 0))
     assert lines(tmp_path / "parts") == logged and parts["per_class"] == whole["per_class"]
 
 
