@@ -18,6 +18,7 @@ from ltjax.report.style import COLORS, INK, LINE_COLORS, new_figure, png
 SMOOTH_FROM = 300  # with more points than this the curve is a running mean (of one seed: over the faint raw values)
 LOG_FROM = 30  # where a panel may be logarithmic, it is so from this ratio of its largest to its smallest value
 TOTALS = {"loss": "total", "accuracy": "training batches", "learning_rate": "learning rate"}  # drawn in ink, on top
+DASHES = ("-", "--", ":", "-.")
 GRADIENTS = {"frequent": COLORS["many"], "rare": COLORS["few"]}
 
 
@@ -29,6 +30,7 @@ class Line(NamedTuple):
     x: np.ndarray
     y: np.ndarray
     each: np.ndarray
+    dashes: str = "-"
 
 
 class Panel(NamedTuple):
@@ -73,7 +75,8 @@ class Rows:
 def training_curves(metrics: Sequence[dict[str, Any]], seeds: int = 1) -> bytes | None:
     """Loss, its terms, training and test accuracy, learning rate, one under the other; None if nothing is logged."""
     rows = Rows(metrics, seeds)
-    accuracies = ["accuracy", *(n for n in rows.names if re.fullmatch("(test|validation)/(all|many|medium|few)", n))]
+    tested = [n for n in rows.names if re.fullmatch("(test|validation)/(all|many|medium|few)", n)]
+    accuracies = ["accuracy", *rows.starting("accuracy/"), *tested]
     rates = [n for n in rows.names if n.split("/")[0] == "learning_rate"]
     groups = [color for color in LINE_COLORS if color not in COLORS.values()]  # the groups keep their own colours
     terms = rows.starting("loss/")
@@ -106,15 +109,31 @@ def gradient_curves(metrics: Sequence[dict[str, Any]], seeds: int = 1) -> bytes 
 def class_loss_curves(metrics: Sequence[dict[str, Any]], labels: Mapping[int, str], seeds: int = 1) -> bytes | None:
     """The mean training loss of every watched class; None if none was watched.
 
-    What figure 2 of "To balance or not to balance" (Zhang et al.) shows of one head and one tail class. ``labels``:
-    class -> its name in the legend, in the legend's order.
+    What figure 2 of "To balance or not to balance" (Zhang et al.) shows of one head and one tail class. A class has a
+    colour; where several streams or classifiers have it (``class_loss/<c>/<part>``), each has dashes of its own.
+    ``labels``: class -> its name in the legend, in the legend's order.
     """
     rows = Rows(metrics, seeds)
-    names = {f"class_loss/{c}": label for c, label in labels.items()}
-    watched = [name for name in names if name in rows.names]
-    looks = _looks(watched, LINE_COLORS)
-    lines = rows.lines({name: (names[name], color) for name, (_, color) in looks.items()})
+    names = {c: [n for n in rows.names if re.fullmatch(rf"class_loss/{c}(/.+)?", n)] for c in labels}
+    parts = sorted({_part(name) for of_class in names.values() for name in of_class})  # "" first
+    colors, lines = iter(LINE_COLORS * len(labels)), []
+    for c, of_class in names.items():
+        color = next(colors) if of_class else ""
+        for name in of_class:
+            label = ", ".join(filter(None, (labels[c], _part(name))))
+            dashes = DASHES[parts.index(_part(name)) % len(DASHES)]
+            lines += [line._replace(dashes=dashes) for line in rows.lines({name: (label, color)})]
     return draw_column("Training loss of single classes", [Panel("loss", lines, 2.4, log=True, legend=True)], rows)
+
+
+def _part(name: str) -> str:
+    """What stands behind the class.
+
+    Example:
+      >>> _part("class_loss/7/random"), _part("class_loss/7")
+      ('random', '')
+    """
+    return "/".join(name.split("/")[2:])
 
 
 def _looks(names: Sequence[str], colors: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -122,7 +141,8 @@ def _looks(names: Sequence[str], colors: Sequence[str]) -> dict[str, tuple[str, 
     looks, free = {}, iter(list(colors) * (len(names) + 1))
     for name in names:
         color = INK if name in TOTALS else COLORS.get(name.rpartition("/")[2]) or next(free)
-        looks[name] = (TOTALS.get(name, name.removeprefix("loss/").replace("/", " ")), color)
+        label = re.sub("^accuracy/", f"{TOTALS['accuracy']}, ", name.removeprefix("loss/"))
+        looks[name] = (TOTALS.get(name, label.replace("/", " ")), color)
     return looks
 
 
@@ -227,7 +247,7 @@ def _draw_line(axes: Axes, line: Line, edges: Sequence[float]) -> None:
             if not banded.any():
                 axes.plot(x, y, color=color, linewidth=0.6, alpha=0.25)
             x, y, each = _running_mean(x), _running_mean(y), np.apply_along_axis(_running_mean, 0, each)
-        axes.plot(x, y, color=color, label=label, zorder=order, marker=marker, markersize=4)
+        axes.plot(x, y, color=color, label=label, zorder=order, marker=marker, markersize=4, linestyle=line.dashes)
         if banded[part].any():
             low, high = np.fmin.reduce(each, 1), np.fmax.reduce(each, 1)  # of the seeds that have a number here
             axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0, zorder=order - 1)

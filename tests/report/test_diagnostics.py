@@ -8,6 +8,7 @@ import pytest
 from ltjax.report import curves, write_report
 from ltjax.report.curves import class_loss_curves, gradient_curves, training_curves
 from ltjax.report.run import read_run
+from ltjax.report.style import LINE_COLORS
 from ltjax.report.text import format_report, percent
 from tests.report.synthetic import counts_of, results_of, results_of_seeds, write_run
 
@@ -56,6 +57,27 @@ def test_watched_classes_are_named_with_their_images_most_frequent_first(drawn):
     assert class_loss_curves(rows(watched=(9, 0)), labels)
     assert list(drawn["loss"]) == ["airplane (500 images)", "truck (5 images)"]
     assert drawn["loss"]["truck (5 images)"] == ([1.0], [10.0])
+
+
+def test_a_class_in_two_streams_keeps_its_colour(monkeypatch):
+    seen = []
+    monkeypatch.setattr(curves, "draw_column", lambda title, panels, rows: seen.extend(panels[0].lines))
+    names = ("class_loss/10", "class_loss/1/random", "class_loss/1", "class_loss/0/random", "class_loss/0")
+    class_loss_curves([{"epoch": 1.0} | dict.fromkeys(names, 2.0)], {1: "one", 0: "zero", 3: "three"})
+    looks = {line.label: (line.color, line.dashes) for line in seen}
+    first, second = LINE_COLORS[:2]
+    assert looks == {
+        "one": (first, "-"),
+        "one, random": (first, "--"),
+        "zero": (second, "-"),
+        "zero, random": (second, "--"),
+    }
+
+
+def test_accuracies_of_other_streams_stand_beside_the_first(drawn):
+    training_curves([{"epoch": 1.0, "accuracy": 0.5, "accuracy/rotation": 0.25, "test/all": 0.75}])
+    labels = {"training batches": 50.0, "training batches, rotation": 25.0, "test all": 75.0}
+    assert {label: y for label, (_, (y,)) in drawn["accuracy (%)"].items()} == labels
 
 
 def test_terms_have_a_panel_of_their_own_for_they_are_logged_without_their_weights(drawn):
