@@ -283,6 +283,7 @@ def test_the_training_stage_predicts_without_auxiliary_parameters():
     np.testing.assert_array_equal(used.predict(alone, images), expected)
 
 
+@pytest.mark.slow
 def test_finetuning_takes_the_features_over_and_resumes_between_its_stages(tmp_path, monkeypatch):
     settings = config(auxiliary__variant="finetuned")
     settings.second_stage_optimizer.learning_rate = 0.01

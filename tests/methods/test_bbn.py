@@ -144,6 +144,7 @@ def test_the_gradients_of_frequent_and_rare_classes_sum_to_the_whole():
         np.testing.assert_allclose(own[path] + rare[path], value, rtol=1e-4, atol=1e-5, err_msg=path)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_bit_for_bit_and_reports_both_branches(tmp_path, monkeypatch):
     config = config_of()
     whole = loop.train(config, str(tmp_path / "whole"))

@@ -124,7 +124,10 @@ MOVES = {
 }
 
 
-@pytest.mark.parametrize("case", MOVES)
+SLOW = ("crt of everything, statistics frozen", "lws as the authors")
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow if c in SLOW else ()) for c in MOVES])
 def test_what_moves_in_the_second_stage(case, first):
     settings, moving, statistics = MOVES[case]
     stage = stages(config(case.split()[0], **{f"decoupling__{key}": value for key, value in settings.items()}))[1]

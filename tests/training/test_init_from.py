@@ -67,12 +67,9 @@ def test_what_is_wrong_with_the_source_is_one_line(runs, tmp_path, monkeypatch):
     missing = error(init_from=str(tmp_path / "none"), recipe="cifar100", num_seeds=3)
     assert "python -m ltjax.main --config=configs/cifar100_ce.py" in missing and "num_seeds=3" in missing
     assert "seeds [0], this run [3]" in error(seed=3)
-    monkeypatch.setattr(toy, "network", lambda num_classes=3, dtype="float32": _wider(dtype))
+    wide = toy.network(4)
+    monkeypatch.setitem(prepare.METHODS, "three", lambda config, data: [toy.stage(config, network=wide)])
     assert "another network: params/head/classifier/bias is [3] there and [4] here" in error()
-
-
-def _wider(dtype, network=toy.network):
-    return network(4, dtype)
 
 
 def shapes():

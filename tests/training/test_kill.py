@@ -97,7 +97,9 @@ def test_a_finished_run_prints_its_result_again_at_once(whole):
     assert "many" in output and "step " not in output
 
 
-@pytest.mark.parametrize("signum, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    "signum, status", [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_the_command_with_its_status_and_one_line(signum, status, tmp_path):
     process = start(tmp_path / "run")
     while logged(tmp_path / "run") < 1 and process.poll() is None:

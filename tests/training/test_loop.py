@@ -122,7 +122,9 @@ def test_other_data_under_the_same_config_is_refused(tmp_path, monkeypatch):
         loop.train(toy.config(), str(tmp_path))
 
 
-@pytest.mark.parametrize("signum, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    "signum, status", [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
+)
 def test_a_signal_saves_and_the_run_goes_on_bit_for_bit(tmp_path, monkeypatch, signum, status):
     config = toy.config("reslt", epochs=3)
     whole = loop.train(config, str(tmp_path / "whole"))

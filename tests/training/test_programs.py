@@ -76,7 +76,7 @@ RUNS = {  # name -> settings; all are the same 20 steps
 }
 
 
-@pytest.mark.parametrize("method", ["reslt", "three"])
+@pytest.mark.parametrize("method", [pytest.param("reslt", marks=pytest.mark.slow), "three"])
 def test_in_float64_every_way_has_the_same_losses(tmp_path, method):
     found = {}
     with jax.enable_x64(True):
@@ -116,7 +116,7 @@ def seeds_config(method, **changes):
 @pytest.mark.parametrize(
     "method, settings",
     [
-        ("reslt", {"data__on_device": "yes", "seeds_by": "unroll"}),
+        pytest.param("reslt", {"data__on_device": "yes", "seeds_by": "unroll"}, marks=pytest.mark.slow),
         ("reslt", {"data__on_device": "yes", "seeds_by": "vmap", "steps_per_call": 2}),
         ("three", {"data__on_device": "no", "seeds_by": "unroll"}),
     ],

@@ -59,6 +59,7 @@ def test_eight_devices_in_float64_are_one_device(one_device, tmp_path):
     assert results["per_class"] == one_device[1]["per_class"]
 
 
+@pytest.mark.slow
 def test_two_seeds_on_eight_devices_in_float32_start_like_one_on_one_device(tmp_path):
     one, _ = train(tmp_path / "one", 1)
     eight, _ = train(tmp_path / "eight", 8, "--config.num_seeds=2")
@@ -66,7 +67,7 @@ def test_two_seeds_on_eight_devices_in_float32_start_like_one_on_one_device(tmp_
     assert abs(eight[0, 1] / one[0] - 1) > 1e-3
 
 
-@pytest.mark.parametrize("on_device", ["yes", "no"])
+@pytest.mark.parametrize("on_device", [pytest.param("yes", marks=pytest.mark.slow), "no"])
 def test_two_processes_are_one_device_and_the_first_writes_the_texts(one_device, tmp_path, on_device):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
