@@ -246,7 +246,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("taken", [3, 8])
+@pytest.mark.parametrize("taken", [3, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_plain_command_ends_cleanly_in_the_middle_and_at_the_end(tmp_path, taken):
     """Nothing on stderr although warnings are errors, and no process that goes on, with threads and with workers."""
     path = tmp_path / "command.py"

@@ -132,6 +132,7 @@ def test_each_branchs_statistics_are_those_of_its_own_images():
     assert differs(before, after, "rebalancing") and differs(before, start, "conventional")
 
 
+@pytest.mark.slow
 def test_the_gradients_of_frequent_and_rare_classes_sum_to_the_whole():
     step = Step(config_of(), epoch=1)
     own, rare = jax.jit(make_split_gradients(step.stage, 5, np.array([True, False, False])))(

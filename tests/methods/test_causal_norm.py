@@ -100,6 +100,7 @@ def test_a_step_moves_the_mean_by_the_features_of_both_branches():
     np.testing.assert_allclose(moved["running"]["mean_feature"], 0.9 * start + features.mean(0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_runs_keep_the_mean_through_saves_and_use_it_at_test(tmp_path, monkeypatch):
     config = config_of()
     whole = loop.train(config, str(tmp_path / "whole"))

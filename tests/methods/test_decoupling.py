@@ -124,7 +124,7 @@ MOVES = {
 }
 
 
-SLOW = ("crt of everything, statistics frozen", "lws as the authors")
+SLOW = ("crt of everything", "crt of everything, statistics frozen", "lws as the authors", "mlp")
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow if c in SLOW else ()) for c in MOVES])

@@ -220,6 +220,7 @@ def test_the_gradient_diagnostic_leaves_the_proxies_aside():
             np.testing.assert_allclose(sum(parts), values, rtol=1e-3, atol=1e-4, err_msg=path)
 
 
+@pytest.mark.slow
 def test_proxies_learn_and_take_no_part_in_the_answer(tmp_path):
     results = loop.train(config_of("proxy"), str(tmp_path))
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

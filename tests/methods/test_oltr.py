@@ -99,6 +99,7 @@ def test_the_second_stage_sees_as_many_images_of_every_class():
     assert np.bincount(DATA.train.labels[records]).tolist() == [12, 12, 12]
 
 
+@pytest.mark.slow
 def test_all_of_the_network_is_trained_and_the_centroids_by_their_own_loss(tmp_path, monkeypatch):
     whole = loop.train(config(), str(tmp_path / "whole"))
     assert whole["step"] == 2 * STEPS

@@ -70,7 +70,7 @@ def assert_leaves_close(actual, expected, rtol, atol, relative_to_largest=False)
         np.testing.assert_allclose(actual[path], value, rtol, atol * scale, err_msg=jax.tree_util.keystr(path))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("output", ["logits", "features"])
 def test_outputs_agree_with_the_reference(dtype, mode, output):

@@ -163,7 +163,7 @@ def truncate(folder):
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("broken, resumed", [(["0"], [4]), (["0", "3", "4"], [])])
+@pytest.mark.parametrize("broken, resumed", [(["0"], [4]), pytest.param(["0", "3", "4"], [], marks=pytest.mark.slow)])
 def test_what_init_made_is_made_again_when_step_0_is_broken(tmp_path, monkeypatch, broken, resumed):
     config = toy.config()
     loop.train(config, str(tmp_path / "whole"))

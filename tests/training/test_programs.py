@@ -141,6 +141,7 @@ def test_in_float64_each_seed_is_its_own_single_run(tmp_path, method, settings, 
     assert stored["confusion"].shape == (2, 3, 3) and stored["weight_norms"].shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_several_seeds_go_on_bit_for_bit_after_a_signal(tmp_path, monkeypatch):
     config = toy.config(num_seeds=2, data__on_device="yes", steps_per_call=2)
     whole = loop.train(config, str(tmp_path / "whole"))
