@@ -72,7 +72,7 @@ def assert_leaves_close(actual, expected, rtol, atol, relative_to_largest=False)
 
 @pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 @pytest.mark.parametrize("mode", ["eval", "train"])
-@pytest.mark.parametrize("output", ["logits", "features"])
+@pytest.mark.parametrize("output", ["logits", pytest.param("features", marks=pytest.mark.slow)])
 def test_outputs_agree_with_the_reference(dtype, mode, output):
     value = getattr(measured(dtype)[mode], output)
     assert value.dtype == dtype

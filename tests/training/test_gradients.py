@@ -54,7 +54,9 @@ def whole_gradient(stage, state, batch):
     return select(jax.grad(loss_of)(state.params), ())[0], moving
 
 
-@pytest.mark.parametrize("changes", [{}, {"objective": joint}], ids=["one stream", "joint"])
+@pytest.mark.parametrize(
+    "changes", [pytest.param({}, marks=pytest.mark.slow), {"objective": joint}], ids=["one stream", "joint"]
+)
 def test_the_two_sides_sum_to_the_whole_and_are_those_of_their_images(changes):
     with jax.enable_x64(True):
         stage, state, batch = setting("float64", **changes)
@@ -94,7 +96,7 @@ def test_a_side_without_classes_is_refused():
     assert frequent_classes(toy.config().gradients, np.array(toy.COUNTS)).tolist() == [True, False, False]
 
 
-@pytest.mark.parametrize("on_device", ["yes", "no"])
+@pytest.mark.parametrize("on_device", ["yes", pytest.param("no", marks=pytest.mark.slow)])
 def test_a_run_logs_it_every_so_many_steps_and_trains_the_same(on_device, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "build", toy.build)
     monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
