@@ -28,8 +28,7 @@ def command(workdir, *arguments):
 
 def environment(devices, **more):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-    quickly = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiling is most of the time
-    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | quickly | more
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | more
 
 
 def losses(workdir):
