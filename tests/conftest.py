@@ -9,7 +9,7 @@ import pytest
 gc.set_threshold(200_000, 20, 100)
 
 LONGEST = ("test_kill.py", "test_sharding.py", "test_programs.py")
-TOYS = ("methods", "training")  # folders whose networks are so small that compiling them is all that takes time
+TOYS = ("methods", "models", "training")  # folders whose networks are so small that compiling them is all that takes time
 
 
 def pytest_collection_modifyitems(items):
