@@ -20,7 +20,6 @@ COMMAND = [
 ]  # fmt: skip
 SOME, MANY = 2, pytest.param(6, marks=pytest.mark.slow)  # kills
 pytest.importorskip("mlxtend")
-pytestmark = pytest.mark.xdist_group("kill")  # one worker: they share a run
 
 
 @pytest.fixture(scope="module")
