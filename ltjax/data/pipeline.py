@@ -54,7 +54,7 @@ class _TrainBatches:
         offset = step_of_epoch * self.batch_size + _slots(self.batch_size, self.shard)
         position = (self.seed, name_id(name), epoch, offset)
         records = self.samplers[name].draw(self.tables[name], *position)
-        images = self.transform.apply(self.source.images(records), self.transform.draw(*position))
+        images = _transformed(self.source, records, self.transform, self.transform.draw(*position))
         return {"image": images, "label": self.source.labels[records], "index": records}
 
 
@@ -165,6 +165,18 @@ def evaluation_batches(source: Source, batch_size: int, shard: tuple[int, int] =
     """
     _check_batch(batch_size, shard)
     return Batches(_EvaluationBatches(source, batch_size, shard), workers)
+
+
+def _transformed(source: Source, records: np.ndarray, transform: Transform, draws: dict[str, Any]) -> np.ndarray:
+    """The augmented images of these records [B]; what needs the whole pictures is done one by one."""
+    if transform.cut is None:
+        return transform.apply(source.images(records), draws)
+    cut = transform.cut
+
+    def one(i: int) -> np.ndarray:
+        return source.cut(int(records[i]), lambda picture: cut(picture, {name: d[i] for name, d in draws.items()}))
+
+    return transform.apply(np.stack([one(i) for i in range(len(records))]), draws)
 
 
 def _slots(batch_size: int, shard: tuple[int, int]) -> np.ndarray:

@@ -23,6 +23,8 @@ class Transform:
       name: as in ``TRANSFORMS``.
       draw: (seed, stream, epoch, offset [B], ops) -> dict of int32 [B], the random choices at these positions.
       apply: (images uint8 [B, H, W, C], draws, ops) -> uint8 [B, H, W, C].
+      cut: (picture, draws of one image) -> uint8 [H, W, C], done before ``apply`` where pictures have sizes of their
+        own: decodes (a picture is a file's bytes, or uint8 [h, w, C]) and crops it to the size of all; on the host.
 
     Example:
       >>> import numpy as np
@@ -37,6 +39,7 @@ class Transform:
     name: str
     draw: Callable[..., dict[str, Any]]
     apply: Callable[..., Any]
+    cut: Callable[[Any, dict[str, Any]], Any] | None = None
 
 
 def _draw_nothing(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) -> dict[str, Any]:
