@@ -8,13 +8,28 @@ import pytest
 # A worker holds hundreds of compiled programs, and going through all of their objects again and again takes its time.
 gc.set_threshold(200_000, 20, 100)
 
-LONGEST = ("test_kill.py", "test_sharding.py", "test_programs.py")
-TOYS = ("methods", "training")  # folders whose networks are so small that compiling them is all that takes time
+# Files that take longest, and go first. A file stays on one worker: its tests share runs and compiled programs.
+LONGEST = (
+    "test_kill.py",
+    "test_properties.py",
+    "test_sharding.py",
+    "test_loop.py",
+    "test_bench.py",
+    "test_programs.py",
+    "test_decoupling.py",
+    "test_report.py",
+    "test_classifiers.py",
+    "test_reference.py",
+    "test_every_config.py",
+)
+# Folders whose networks are so small that compiling them is all that takes time.
+TOYS = ("losses", "methods", "models", "training")
 
 
 def pytest_collection_modifyitems(items):
     """The longest first, so that no worker waits for another one at the end."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -7,7 +7,7 @@ from ml_collections.config_dict import ConfigDict
 
 def mnist5k(config: ConfigDict) -> None:
     """MNIST-5k-LT: 400 images in the largest class, 10 in the smallest; seconds on two cores."""
-    config.epochs = 30
+    config.epochs = 20
     config.batch_size = 64
     config.data.update(name="mnist5k", imbalance=40.0, augment="pad_crop")
     config.model.backbone = "resnet8"

@@ -261,6 +261,7 @@ def test_scan_without_pytorch_and_with_a_profile(no_torch, tmp_path, capsys):
     assert list(profile.rglob("*.xplane.pb"))
 
 
+@pytest.mark.slow
 def test_seeds_are_measured_in_one_program_and_are_their_single_runs(no_torch, tmp_path, capsys):
     _, record = run(SEEDS, tmp_path / "seeds.json", capsys)
     assert list(record["sides"]) == ["1 seed", "2 seeds, vmap"]

@@ -10,9 +10,12 @@ from tests.losses.catalogue import ENTRIES, NUM_CLASSES, ids, public_losses
 
 
 def entries(without: str):
-    """Parametrises over the entries that have no exception from a property."""
+    """Parametrises over the entries that have no exception from a property; a loss's further options are slow."""
     chosen = [e for e in ENTRIES if without not in e.exceptions]
-    return pytest.mark.parametrize("entry", chosen, ids=ids(chosen))
+    names = [e.name for e in chosen]
+    marks = [pytest.mark.slow if e.name in names[:i] else () for i, e in enumerate(chosen)]
+    parameters = [pytest.param(e, marks=m) for e, m in zip(chosen, marks, strict=True)]
+    return pytest.mark.parametrize("entry", parameters, ids=ids(chosen))
 
 
 def assert_finite(tree):

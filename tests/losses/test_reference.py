@@ -175,7 +175,8 @@ def test_graph_matching_per_node():
     for case, v in vectors.read("graph_matching").items():
         for prefix, similarity in (("cos", "cosine"), ("negl2", "negative_l2")):
             mu = losses.graph_matching_loss(v["z_old"], v["z_new"], similarity=similarity, normalize=False)
-            np.testing.assert_allclose(mu, v[f"{prefix}_mu"], rtol=1e-5, atol=1e-6, err_msg=case)
+            # two nodes in the same place leave a small difference of large numbers: some digits of float32 are gone
+            np.testing.assert_allclose(mu, v[f"{prefix}_mu"], rtol=1e-5, atol=2e-5, err_msg=case)
 
 
 def test_bilateral_branch_features_mixed_before_the_classifier():

@@ -23,8 +23,6 @@ from ltjax.training.step import make_apply
 from tests.methods.asynchronous_toy import BANK, FREQUENT, Backbone, config, data
 from tests.training.test_loop import same, stop_at
 
-pytestmark = pytest.mark.xdist_group("asynchronous")  # one run serves them all
-
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):

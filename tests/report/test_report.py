@@ -75,7 +75,7 @@ def test_an_empty_group_is_a_dash_in_table_and_report(tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("seeds", [2, 8])
+@pytest.mark.parametrize("seeds", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_several_seeds_are_means_deviations_and_a_row_for_each(tmp_path, seeds):
     results = results_of_seeds(counts_of(10, 500, 100), seeds, names=CIFAR10)
     text = write_report(full_run_of_seeds(tmp_path, results)).read_text()
@@ -182,7 +182,14 @@ def test_a_run_without_weight_norms_keeps_its_confusion_matrix(tmp_path):
     assert written(tmp_path) == PICTURES - {"weight_norms.png"} | {"report.md"}
 
 
-@pytest.mark.parametrize("metrics", [metrics_of(1, 1), [{"step": 1, "loss": 2.0}], metrics_of(1, 1, tests=False)])
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        metrics_of(1, 1),
+        pytest.param([{"step": 1, "loss": 2.0}], marks=pytest.mark.slow),
+        pytest.param(metrics_of(1, 1, tests=False), marks=pytest.mark.slow),
+    ],
+)
 def test_one_logged_step_is_drawn(tmp_path, metrics):
     write_report(full_run(tmp_path, results_of(counts_of(10, 400, 40)), metrics=metrics))
     assert "training.png" in written(tmp_path)

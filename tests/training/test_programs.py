@@ -117,7 +117,9 @@ def seeds_config(method, **changes):
     "method, settings",
     [
         pytest.param("reslt", {"data__on_device": "yes", "seeds_by": "unroll"}, marks=pytest.mark.slow),
-        ("reslt", {"data__on_device": "yes", "seeds_by": "vmap", "steps_per_call": 2}),
+        pytest.param(
+            "reslt", {"data__on_device": "yes", "seeds_by": "vmap", "steps_per_call": 2}, marks=pytest.mark.slow
+        ),
         ("three", {"data__on_device": "no", "seeds_by": "unroll"}),
     ],
 )
