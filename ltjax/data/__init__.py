@@ -6,13 +6,20 @@ from typing import Any
 from ltjax.data.cifar import cifar10, cifar100
 from ltjax.data.holdout import hold_out
 from ltjax.data.mnist import mnist5k
+from ltjax.data.own import folder, lists
 from ltjax.data.sources import Data, Source
 from ltjax.data.transforms import TRANSFORMS
 from ltjax.errors import choose
 
 __all__ = ["DATASETS", "Data", "Source", "build", "hold_out"]
 
-DATASETS: dict[str, Callable[[Any], Data]] = {"mnist5k": mnist5k, "cifar10": cifar10, "cifar100": cifar100}
+DATASETS: dict[str, Callable[[Any], Data]] = {
+    "mnist5k": mnist5k,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "folder": folder,
+    "list": lists,
+}
 
 
 def build(settings: Any) -> Data:
@@ -21,7 +28,8 @@ def build(settings: Any) -> Data:
     Args:
       settings: an object with the attributes ``name``, ``dir``, ``source`` (``auto``, ``npz``, ``python``, ``tfds``),
         ``imbalance``, ``profile`` (``exp``, ``step``), ``selection_seed``, ``validation_fraction``, ``augment``,
-        and perhaps ``validation_use`` (``evaluate``, ``choose``).
+        and perhaps ``validation_use`` (``evaluate``, ``choose``); of pictures that have sizes of their own all of
+        ``config.data`` (ltjax/presets/settings.py).
 
     Raises:
       InputError: one line that names the setting or the file and says what to do.

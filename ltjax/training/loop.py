@@ -56,7 +56,8 @@ def train(config: Any, workdir: str) -> Record:
         began, log = time.monotonic(), MetricsLog(folder, seeds_of(config))
         progress = Progress(total, config.batch_size * config.num_seeds)
         placed, why = place(config, data, mesh)
-        progress.say(why)
+        for line in (*data.notes, why):
+            progress.say(line)
         run = Run(config, data, stages, folder, mesh, fingerprint, log, progress, interrupt, began, placed, source)
         try:
             return _run_stages(run)
