@@ -7,6 +7,7 @@ from ltjax.data.cifar import cifar10, cifar100
 from ltjax.data.holdout import hold_out
 from ltjax.data.mnist import mnist5k
 from ltjax.data.own import folder, lists
+from ltjax.data.shards import shards
 from ltjax.data.sources import Data, Source
 from ltjax.data.transforms import TRANSFORMS
 from ltjax.errors import choose
@@ -19,6 +20,7 @@ DATASETS: dict[str, Callable[[Any], Data]] = {
     "cifar100": cifar100,
     "folder": folder,
     "list": lists,
+    "shards": shards,
 }
 
 
