@@ -5,10 +5,12 @@ from typing import Any
 
 from ltjax.data.cifar import cifar10, cifar100
 from ltjax.data.holdout import hold_out
+from ltjax.data.large import imagenet_lt, inat2018, places_lt
 from ltjax.data.mnist import mnist5k
 from ltjax.data.own import folder, lists
 from ltjax.data.shards import shards
 from ltjax.data.sources import Data, Source
+from ltjax.data.tfds_pictures import tfds
 from ltjax.data.transforms import TRANSFORMS
 from ltjax.errors import choose
 
@@ -18,9 +20,13 @@ DATASETS: dict[str, Callable[[Any], Data]] = {
     "mnist5k": mnist5k,
     "cifar10": cifar10,
     "cifar100": cifar100,
+    "imagenet_lt": imagenet_lt,
+    "places_lt": places_lt,
+    "inat2018": inat2018,
     "folder": folder,
     "list": lists,
     "shards": shards,
+    "tfds": tfds,
 }
 
 

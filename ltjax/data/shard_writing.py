@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ltjax.data.paths import write_atomically
 from ltjax.data.shards import FORMAT, MANIFEST, file_sha256, open_shard, pack
 from ltjax.data.splits import Split, Splits
 from ltjax.errors import InputError
@@ -197,16 +198,6 @@ def _index(split: Split) -> bytes:
         name_ends=np.cumsum([len(name) for name in names], dtype=np.int64),
     )
     return content.getvalue()
-
-
-def write_atomically(path: str, content: bytes) -> None:
-    """The file is there whole, or as it was."""
-    unfinished = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.unfinished")
-    with open(unfinished, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
 
 
 @contextlib.contextmanager
