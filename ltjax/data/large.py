@@ -9,7 +9,7 @@ from ltjax.data import tfds_pictures
 from ltjax.data.locate import data_root, locate
 from ltjax.data.own import find_list, read_lists
 from ltjax.data.sources import Data
-from ltjax.data.splits import MEAN, STD, Splits, assemble
+from ltjax.data.splits import MEAN, STD, Splits, assemble, refuse_imbalance
 from ltjax.errors import InputError
 
 
@@ -75,6 +75,7 @@ class Way(NamedTuple):
 
 
 def _large(card: LargeCard, settings: Any) -> Data:
+    refuse_imbalance(card.name, settings)
     root = data_root(settings)
     if settings.source in ("auto", "list") and settings.train_list:
         splits = _from_lists(root, None, card, settings)

@@ -100,11 +100,7 @@ def assemble(name: str, splits: Splits, settings: Any, mean: tuple = MEAN, std: 
     Raises:
       InputError: for a setting that this set cannot have, or test labels that no training image has.
     """
-    if settings.imbalance != 1:
-        raise InputError(
-            f"config.data.imbalance: {settings.imbalance!r} is not possible for {name}, which is long-tailed as it "
-            "comes; leave it at 1 (no ':imbalance=')"
-        )
+    refuse_imbalance(name, settings)
     classes, notes = len(splits.class_names), list(splits.notes)
     train, test, validation, split = splits.train, splits.test, splits.validation, "test"
     if test is None:
@@ -127,6 +123,15 @@ def assemble(name: str, splits: Splits, settings: Any, mean: tuple = MEAN, std: 
         name, train.source, test.source, split, classes, counts, (side, side, 3), mean, std, splits.class_names,
         named_fingerprint(train), None if validation is None else validation.source, tuple(notes),
     )  # fmt: skip
+
+
+def refuse_imbalance(name: str, settings: Any) -> None:
+    """Raises InputError unless ``imbalance`` is 1: images are not taken away from a set that is long-tailed."""
+    if settings.imbalance != 1:
+        raise InputError(
+            f"config.data.imbalance: {settings.imbalance!r} is not possible for {name}, which is long-tailed as it "
+            "comes; leave it at 1 (no ':imbalance=')"
+        )
 
 
 def _own_test(splits: Splits, classes: int, settings: Any) -> tuple[Split, Split, str]:

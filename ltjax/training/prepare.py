@@ -7,7 +7,7 @@ from typing import Any
 
 from ltjax.data import Data, build
 from ltjax.data.transforms import TRANSFORMS
-from ltjax.errors import choose
+from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Features, Previous, Stage, Start
 from ltjax.training import mesh as meshes
@@ -29,6 +29,12 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
     method = choose(METHODS, config.method, "config.method")
     data = build(config.data)
     choose(TRANSFORMS, config.data.augment, "config.data.augment")
+    shots = config.evaluation
+    if shots.shots == "index" and max(shots.index_boundaries) > data.num_classes:
+        raise InputError(
+            f"config.evaluation.index_boundaries: {tuple(shots.index_boundaries)} is not possible with the "
+            f"{data.num_classes} classes of {data.name}; two rising class indices up to that"
+        )
     stages, mesh = method(config, data), meshes.data_mesh()
     if config.init_from:
         stages[0] = dataclasses.replace(stages[0], epochs=0, init=_taken_over)
