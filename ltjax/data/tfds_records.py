@@ -29,12 +29,8 @@ def version_of(path: Any) -> tuple[int, ...]:
 
 
 def how(root: Any, card: Card) -> str:
-    """The command that prepares the data set. Only preparing needs TensorFlow."""
-    program = (
-        f"import tensorflow_datasets as tfds; tfds.builder('{card.name}', data_dir='{root}', "
-        "file_format='array_record').download_and_prepare()"
-    )
-    return f'pip install tensorflow && python -c "{program}"'
+    """The command that prepares the data set."""
+    return f"python -m ltjax.data.prepare_tfds {card.name} --dir={root}"
 
 
 def read(path: Any, card: Card) -> BalancedSet:
