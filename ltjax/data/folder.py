@@ -46,29 +46,37 @@ class Tree:
         return (f"{self.root}: {self.strays.total()} files are no images by their names and left out ({kinds})",)
 
 
-def split_folders(root: str) -> dict[str, str]:
-    """{"train": DIR/train, "test": DIR/test, ...} as far as they are there; {"train": DIR} for class folders alone.
+def split_folders(root: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """({"train": DIR/train, "test": DIR/test, ...} as far as they are there, notes); class folders alone are "train".
+
+    A folder of one of these names is a split if there are folders in it: ``train`` may be a class of vehicles, and
+    ``test`` unlabelled images.
 
     Raises:
-      InputError: when the folder is not there, or has a test folder and no train folder.
+      InputError: when the folder is not there, or has test class folders and no train folder.
     """
     if "://" in root:
         raise InputError(
             f"config.data.dir: '{root}' is in a bucket; prepare it as shards: python -m ltjax.data.prepare"
         )
-    try:
-        inside = {entry.name.lower(): entry.path for entry in os.scandir(root) if entry.is_dir()}
-    except OSError as error:
-        raise InputError(f"config.data.dir: '{root}' cannot be looked into ({error.strerror or error})") from error
-    there = {split: [inside[name] for name in names if name in inside] for split, names in SPLITS.items()}
-    found = {split: paths[0] for split, paths in there.items() if paths}
+    inside = {entry.name.lower(): entry.path for entry in _entries(root) if entry.is_dir()}
+    named = [(split, inside[name]) for split, names in SPLITS.items() for name in names[::-1] if name in inside]
+    found = {split: path for split, path in named if any(entry.is_dir() for entry in _entries(path))}
     if not found:
-        return {"train": root}
+        return {"train": root}, ()
     if "train" not in found:
         raise InputError(
             f"{root}: has {', '.join(found.values())}, but no train/; add it or name the class folders' folder"
         )
-    return found
+    left_out = [path for split, path in named if split not in found]
+    return found, tuple(f"{path}: has no class folders in it and is left out" for path in left_out)
+
+
+def _entries(folder: str) -> list:
+    try:
+        return list(os.scandir(folder))
+    except OSError as error:
+        raise InputError(f"config.data.dir: '{folder}' cannot be looked into ({error.strerror or error})") from error
 
 
 def read_tree(root: str, classes: tuple[str, ...] | None = None) -> Tree:
@@ -103,10 +111,7 @@ def read_tree(root: str, classes: tuple[str, ...] | None = None) -> Tree:
 
 
 def _class_folders(root: str, strays: Counter) -> list[str]:
-    try:
-        entries = list(os.scandir(root))
-    except OSError as error:
-        raise InputError(f"config.data.dir: '{root}' cannot be looked into ({error.strerror or error})") from error
+    entries = _entries(root)
     own = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     strays.update(_kind(entry.name) for entry in entries if not entry.is_dir())
     if not own:

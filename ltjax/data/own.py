@@ -25,9 +25,9 @@ def folder(settings: Any) -> Data:
 
 def read_folder(root: str, settings: Any) -> Splits:
     """The splits of a folder; labels count the training folders, sorted by name."""
-    found = folders.split_folders(root)
+    found, left_out = folders.split_folders(root)
     train = folders.read_tree(found.pop("train"))
-    notes = [*train.notes()]
+    notes = [*left_out, *train.notes()]
     others: dict[str, Split] = {}
     for split, path in found.items():
         tree = folders.read_tree(path, train.classes)

@@ -108,6 +108,16 @@ def test_strays_are_left_out_and_counted_in_one_line(pictures, tmp_path):
     )
 
 
+def test_a_class_called_train_and_unlabelled_test_images_are_no_splits(pictures, tmp_path):
+    data = build(pictures(name="folder", dir=make_folder(tmp_path / "1", {"car": 5, "train": 5})))
+    assert data.class_names == ("car", "train")
+    make_folder(tmp_path / "2/train", {"a": 5, "b": 5})
+    make_folder(tmp_path / "2", {"test": 3})
+    data = build(pictures(name="folder", dir=tmp_path / "2"))
+    assert data.notes[0] == f"{tmp_path}/2/test: has no class folders in it and is left out"
+    assert "no test images there; 2 of 10" in data.notes[1]
+
+
 def test_folders_that_cannot_be_a_data_set_are_one_line(pictures, tmp_path):
     assert said(pictures(name="folder")) == "config.data.dir is missing: the folder that holds the images"
     assert "cannot be looked into (No such file or directory)" in said(pictures(name="folder", dir=tmp_path / "no"))
