@@ -55,6 +55,24 @@ class Names:
         """Of the names joined by line breaks, as hex."""
         return hashlib.sha256(b"\n".join(self.encoded())).hexdigest()
 
+    def keys(self) -> np.ndarray:
+        """int64 [N], equal for equal names, and hardly ever else; of this process alone."""
+        return np.fromiter((hash(name) for name in self.encoded()), np.int64, len(self))
+
+    def shared(self, other: "Names") -> tuple[np.ndarray, np.ndarray]:
+        """(own, others): positions of the names that are in ``other``, too, and where they are there; both int64.
+
+        Example:
+          >>> own, others = Names.of(["a", "b", "c"]).shared(Names.of(["c", "x", "a"]))
+          >>> own.tolist(), others.tolist()
+          ([0, 2], [2, 0])
+        """
+        keys, others = self.keys(), other.keys()
+        places = {other[i]: i for i in np.flatnonzero(np.isin(others, keys)).tolist()}
+        pairs = [(i, places[self[i]]) for i in np.flatnonzero(np.isin(keys, others)).tolist() if self[i] in places]
+        found = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        return found[:, 0], found[:, 1]
+
     def repeats(self) -> tuple[np.ndarray, np.ndarray]:
         """(later, first): positions of names that came before, and where they came first; both int64, ascending.
 
@@ -63,7 +81,7 @@ class Names:
           >>> later.tolist(), first.tolist()
           ([2, 3], [0, 0])
         """
-        keys = np.fromiter((hash(name) for name in self.encoded()), np.int64, len(self))
+        keys = self.keys()
         order = np.argsort(keys, kind="stable")
         same = keys[order][1:] == keys[order][:-1]
         suspects = np.unique(np.concatenate([order[1:][same], order[:-1][same]]))

@@ -97,12 +97,11 @@ def _of_listing(root: str, listing: Listing, settings: Any) -> Split:
 
 def _shared_images(train: Listing, other: Listing) -> list[str]:
     """A line when images of ``other`` are training images, too."""
-    both = Names.of([*train.names, *other.names])
-    later, first = both.repeats()
-    if not later.size:
+    own, trained = other.names.shared(train.names)
+    if not own.size:
         return []
-    position = int(later[0]) - len(train)
-    return [f"{other.at(position)} is a training image, too (line {train.lines[first[0]]}; {later.size} such images)"]
+    line = train.lines[trained[0]]
+    return [f"{other.at(int(own[0]))} is a training image, too (line {line}; {own.size} such images)"]
 
 
 def _class_names(name: str, root: str) -> tuple[str, ...]:
