@@ -105,7 +105,7 @@ class Summary(NamedTuple):
 def summarize(counters: Any, data: Data, convention: str, index_boundaries: tuple[int, ...]) -> Summary:
     """Accuracies over all images and by class; many / medium / few under all three conventions."""
     shots: dict[str, dict[str, Any]] = {}
-    # The setting's boundaries may be another data set's, with more classes; prepare() refuses that where they count.
+    # The setting's boundaries may be another data set's, with more classes; prepare.py refuses that where they count.
     index_boundaries = tuple(min(boundary, data.num_classes) for boundary in index_boundaries)
     for name in ("strict", "inclusive", "index"):
         groups = shot_groups(data.class_counts, name, boundaries=index_boundaries if name == "index" else None)

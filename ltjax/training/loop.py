@@ -55,9 +55,10 @@ def train(config: Any, workdir: str) -> Record:
     with Interrupt() as interrupt:
         began, log = time.monotonic(), MetricsLog(folder, seeds_of(config))
         progress = Progress(total, config.batch_size * config.num_seeds)
+        for note in data.notes:
+            progress.say(note)
         placed, why = place(config, data, mesh)
-        for line in (*data.notes, why):
-            progress.say(line)
+        progress.say(why)
         run = Run(config, data, stages, folder, mesh, fingerprint, log, progress, interrupt, began, placed, source)
         try:
             return _run_stages(run)

@@ -275,7 +275,7 @@ class TestFinding:
             "LTJAX_DATA_DIR",
             "python -m ltjax.data.convert",
             "cifar-100-python.tar.gz",
-            f"tfds.builder('cifar100', data_dir='{tmp_path}', file_format='array_record').download_and_prepare()",
+            f"python -m ltjax.data.prepare_tfds cifar100 --dir={tmp_path}",
         ):
             assert part in message
 
