@@ -1,12 +1,17 @@
 """To be replaced in the merge: the part of a picture that is evaluated, by Pillow alone."""
 
+from typing import Any
+
 import numpy as np
 
+from ltjax.data.decode import decode
 
-def evaluation_view(picture: np.ndarray, size: int, resize: int) -> np.ndarray:
+
+def evaluation_view(picture: Any, size: int, resize: int) -> np.ndarray:
     """uint8 [size, size, 3]: the shorter side resized to ``resize``, antialiased, then the centre."""
     from PIL import Image
 
+    picture = decode(picture) if isinstance(picture, bytes) else picture
     height, width = picture.shape[:2]
     scale = resize / min(height, width)
     width, height = max(resize, round(width * scale)), max(resize, round(height * scale))

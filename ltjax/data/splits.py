@@ -63,9 +63,8 @@ class EvaluationView:
 
     def __call__(self, record: int) -> np.ndarray:
         from ltjax.data.crops import evaluation_view
-        from ltjax.data.decode import decode
 
-        return evaluation_view(decode(self.encoded(record)), self.size, self.resize)
+        return evaluation_view(self.encoded(record), self.size, self.resize)
 
 
 def picture_source(
