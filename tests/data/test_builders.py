@@ -88,14 +88,8 @@ def small(monkeypatch, small_cifar):
         monkeypatch.setattr(module(name), "SIZES", {"train": TRAIN, "test": TEST})
 
 
-@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_cifar_from_an_archive_that_is_there(settings, small, tmp_path, monkeypatch, name, capsys):
-    (tmp_path / "given").mkdir()
-    archive = cifar_archive(tmp_path / "given", name)
-    (url,) = module(name).ARCHIVE.values()
-    known(monkeypatch, name, {url: archive})
-    assert prepare_tfds.main([name, f"--dir={tmp_path}/tfds", f"--manual-dir={tmp_path}/given"]) == 0
-    assert f"train {TRAIN}, test {TEST} images" in capsys.readouterr().out
+def check_cifar(settings, tmp_path, name):
+    """What has been prepared is the small CIFAR of the other tests, image for image."""
     np.savez(tmp_path / "wanted.npz", **arrays(int(name.removeprefix("cifar"))))
     data = build(settings(name=name, dir=tmp_path / "tfds", source="tfds", imbalance=5.0))
     wanted = build(settings(name=name, dir=tmp_path / "wanted.npz", imbalance=5.0))
@@ -103,6 +97,16 @@ def test_cifar_from_an_archive_that_is_there(settings, small, tmp_path, monkeypa
     np.testing.assert_array_equal(data.train.images(np.arange(99)), wanted.train.images(np.arange(99)))
     np.testing.assert_array_equal(data.test.images(np.arange(TEST)), wanted.test.images(np.arange(TEST)))
     assert "tensorflow" not in sys.modules
+
+
+def test_cifar_from_an_archive_that_is_there(settings, small, tmp_path, monkeypatch, capsys):
+    (tmp_path / "given").mkdir()
+    archive = cifar_archive(tmp_path / "given", "cifar10")
+    (url,) = module("cifar10").ARCHIVE.values()
+    known(monkeypatch, "cifar10", {url: archive})
+    assert prepare_tfds.main(["cifar10", f"--dir={tmp_path}/tfds", f"--manual-dir={tmp_path}/given"]) == 0
+    assert f"train {TRAIN}, test {TEST} images" in capsys.readouterr().out
+    check_cifar(settings, tmp_path, "cifar10")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -124,23 +128,23 @@ def served(tmp_path):
 
 def test_cifar_is_downloaded_and_compared_with_its_checksum(settings, small, served, tmp_path, monkeypatch, capsys):
     folder, address = served
-    archive = cifar_archive(folder, "cifar10")
+    archive = cifar_archive(folder, "cifar100")
     url = f"{address}/{archive.name}"
-    monkeypatch.setattr(module("cifar10"), "ARCHIVE", {archive.name: url})
-    known(monkeypatch, "cifar10", {url: archive})
+    monkeypatch.setattr(module("cifar100"), "ARCHIVE", {archive.name: url})
+    known(monkeypatch, "cifar100", {url: archive})
     whole = archive.read_bytes()
     archive.write_bytes(whole[:-1] + b"x")
-    assert prepare_tfds.main(["cifar10", f"--dir={tmp_path}/tfds"]) == 2
+    assert prepare_tfds.main(["cifar100", f"--dir={tmp_path}/tfds"]) == 2
     says = capsys.readouterr().err.splitlines()[-1]
-    assert says.startswith(f"prepare_tfds: cifar10 could not be prepared in {tmp_path}/tfds: NonMatchingChecksumError")
+    assert says.startswith(f"prepare_tfds: cifar100 could not be prepared in {tmp_path}/tfds: NonMatchingChecksumError")
     archive.unlink()
-    assert prepare_tfds.main(["cifar10", f"--dir={tmp_path}/tfds"]) == 2
+    assert prepare_tfds.main(["cifar100", f"--dir={tmp_path}/tfds"]) == 2
     assert "404" in capsys.readouterr().err.splitlines()[-1]
     archive.write_bytes(whole)
-    assert prepare_tfds.main(["cifar10", f"--dir={tmp_path}/tfds"]) == 0
-    assert len(build(settings(dir=tmp_path / "tfds", imbalance=5.0)).test) == TEST
+    assert prepare_tfds.main(["cifar100", f"--dir={tmp_path}/tfds"]) == 0
+    check_cifar(settings, tmp_path, "cifar100")
     archive.unlink()  # there already: nothing is asked for
-    assert prepare_tfds.main(["cifar10", f"--dir={tmp_path}/tfds"]) == 0
+    assert prepare_tfds.main(["cifar100", f"--dir={tmp_path}/tfds"]) == 0
 
 
 def test_archives_that_cannot_be_it_are_one_line(small, tmp_path, monkeypatch, capsys):
