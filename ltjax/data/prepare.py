@@ -9,12 +9,15 @@ manifest.json is written; then train with --config.data.name=shards (or imagenet
 """
 
 import argparse
+import contextlib
 import multiprocessing
 import os
+import pickle
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
@@ -93,19 +96,38 @@ def _write_all(out: str, plan: dict[str, Any], splits: Splits, workers: int) -> 
         written = {job.file: write_shard(out, named[job.split], job, bar.add) for job in jobs}
         bar.end()
         return written
+    # By a file: a worker that is killed while it is still being sent much leaves its parent waiting for ever.
+    handed = os.path.join(out, ".splits.unfinished")
+    with open(handed, "wb") as file:
+        pickle.dump(named, file)
     context = multiprocessing.get_context("spawn")
-    done = context.Value("q", 0)
-    with futures.ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (out, named, done)) as pool:
-        waiting = {pool.submit(_work, job): job.file for job in jobs}
-        try:
-            return _follow(waiting, Bar(total), lambda: done.value)
-        except BrokenProcessPool:
-            raise InputError(
-                "a worker process ended (out of memory?); run the same command again, perhaps with fewer --workers: "
-                "finished shards are kept"
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    done = context.RawArray("q", len(jobs))  # records of every shard; without a lock, which could die with its holder
+    pool = futures.ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (out, handed, done))
+    try:
+        with _without_interrupts():  # the workers are started here, and Ctrl-C is for their parent
+            waiting = {pool.submit(_work, job, number): job.file for number, job in enumerate(jobs)}
+        return _follow(waiting, Bar(total), lambda: sum(done))
+    except BrokenProcessPool:
+        raise InputError(
+            "a worker process ended (out of memory?); run the same command again, perhaps with fewer --workers: "
+            "finished shards are kept"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        os.remove(handed)
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that are started inside take no notice of SIGINT."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _follow(waiting: dict[Any, str], bar: "Bar", done: Callable[[], int]) -> dict[str, dict[str, Any]]:
@@ -120,14 +142,15 @@ def _follow(waiting: dict[Any, str], bar: "Bar", done: Callable[[], int]) -> dic
     return {file: one.result() for one, file in waiting.items()}
 
 
-# What a worker process holds: (folder, splits, the records that all have done).
+# What a worker process holds: (folder, splits, the records of every shard that are done).
 _held: tuple[str, dict[str, Split], Any] | None = None
 
 
-def _begin(out: str, splits: dict[str, Split], done: Any) -> None:
+def _begin(out: str, handed: str, done: Any) -> None:
     global _held
-    _held = (out, splits, done)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    with open(handed, "rb") as file:
+        _held = (out, pickle.load(file), done)
 
 
 def _end_with_parent() -> None:
@@ -138,13 +161,12 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(job: Job) -> dict[str, Any]:
+def _work(job: Job, number: int) -> dict[str, Any]:
     assert _held is not None
     out, splits, done = _held
 
     def tell(count: int) -> None:
-        with done.get_lock():
-            done.value += count
+        done[number] += count
 
     return write_shard(out, splits[job.split], job, tell)
 
@@ -194,12 +216,16 @@ def _summary(out: str, manifest: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns the exit status: 0, 2 after one line on stderr, 130 when interrupted."""
+    """The command. Returns the exit status: 0, 2 (bad input) or 1 after one line on stderr, 130 interrupted."""
     try:
         print(prepare(_parser().parse_args(argv)))
     except InputError as error:
         print(f"prepare: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"prepare: {place}{error.strerror or error}; finished shards are kept", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nprepare: stopped; the same command goes on from here", file=sys.stderr)
         return 130

@@ -219,6 +219,8 @@ def alone(out: str) -> Iterator[None]:
             raise InputError(f"--out: another preparation is at work in {out}; wait for it") from None
         except OSError:  # a file system without locks
             pass
-        yield
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(lock.name)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(lock.name)
