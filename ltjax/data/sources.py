@@ -124,9 +124,10 @@ class Data:
       image_shape: (H, W, C).
       mean, std: per channel, for images scaled to 0 .. 1.
       class_names: C names, or None.
-      fingerprint: ``fingerprint(train)``.
+      fingerprint: ``fingerprint(train)``, and of the images' names where they have any.
       validation: images to make choices on beside ``test``: the data set's official validation images, or training
         images set aside (``validation_use="choose"``); None where there are none.
+      notes: what a person should know of how it was read, a line each; said when a run begins.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Data:
     class_names: tuple[str, ...] | None
     fingerprint: str
     validation: Source | None = None
+    notes: tuple[str, ...] = ()
 
 
 def array_source(images: np.ndarray, labels: Any, index: Any) -> Source:

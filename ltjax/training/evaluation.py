@@ -102,9 +102,11 @@ class Summary(NamedTuple):
     per_class: list[float | None]
 
 
-def summarize(counters: Any, data: Data, convention: str, index_boundaries: tuple[int, int]) -> Summary:
+def summarize(counters: Any, data: Data, convention: str, index_boundaries: tuple[int, ...]) -> Summary:
     """Accuracies over all images and by class; many / medium / few under all three conventions."""
     shots: dict[str, dict[str, Any]] = {}
+    # The setting's boundaries may be another data set's, with more classes; prepare.py refuses that where they count.
+    index_boundaries = tuple(min(boundary, data.num_classes) for boundary in index_boundaries)
     for name in ("strict", "inclusive", "index"):
         groups = shot_groups(data.class_counts, name, boundaries=index_boundaries if name == "index" else None)
         by_shot = metrics.shot_accuracies(counters, groups)

@@ -55,6 +55,8 @@ def train(config: Any, workdir: str) -> Record:
     with Interrupt() as interrupt:
         began, log = time.monotonic(), MetricsLog(folder, seeds_of(config))
         progress = Progress(total, config.batch_size * config.num_seeds)
+        for note in data.notes:
+            progress.say(note)
         placed, why = place(config, data, mesh)
         progress.say(why)
         run = Run(config, data, stages, folder, mesh, fingerprint, log, progress, interrupt, began, placed, source)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ltjax.data import Data, build
 from ltjax.data.transforms import TRANSFORMS
-from ltjax.errors import choose
+from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Features, Previous, Stage, Start
 from ltjax.training import mesh as meshes
@@ -36,6 +36,7 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
         if stage.epochs:
             meshes.check_batch(config.batch_size, stage.epoch_size or len(data.train), mesh)
             make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(stage, config, data))
+    check_groups(config.evaluation, data)
     settings = json.dumps(identity(config), sort_keys=True)
     return data, stages, mesh, f"{data.fingerprint[:32]}-{zlib.crc32(settings.encode()):08x}"
 
@@ -45,3 +46,12 @@ def _taken_over(key: Any, previous: Previous | None, features: Features) -> Star
     del key, features
     assert previous is not None
     return Start(previous.variables)
+
+
+def check_groups(settings: Any, data: Data) -> None:
+    """Raises InputError when groups by class index are asked for that this data set has too few classes for."""
+    if settings.shots == "index" and max(settings.index_boundaries) > data.num_classes:
+        raise InputError(
+            f"config.evaluation.index_boundaries: {tuple(settings.index_boundaries)} is not possible with the "
+            f"{data.num_classes} classes of {data.name}; two rising class indices up to that"
+        )
