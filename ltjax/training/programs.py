@@ -14,7 +14,7 @@ from ltjax.data import Data
 from ltjax.data.pipeline import Batches, train_batches
 from ltjax.data.resident import Resident, train_batch
 from ltjax.data.sampling import Tables
-from ltjax.data.transforms import TRANSFORMS, Transform
+from ltjax.data.transforms import Transform, named
 from ltjax.methods.stage import Batch, Stage, Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.seeds import over_seeds, seed_axis, seeds_of, split_seeds, stack_seeds
@@ -175,7 +175,7 @@ def on_device(
         "stage_index": index,
         "steps_per_epoch": per_epoch,
         "batch_size": config.batch_size,
-        "transform": TRANSFORMS[config.data.augment],
+        "transform": named(config.data.augment),
         "mesh": mesh,
     }
     several = resident_program(stage, axis=seed_axis(config), **frame)
@@ -213,7 +213,7 @@ def from_host(
                 steps_per_epoch=per_epoch,
                 start=start,
                 stop=stop,
-                transform=TRANSFORMS[config.data.augment],
+                transform=named(config.data.augment),
                 shard=(jax.process_index(), jax.process_count()),
                 workers=workers,
             )
