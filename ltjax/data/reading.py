@@ -64,7 +64,8 @@ class Batches(Iterator[Any]):
         self._ready: queue.Queue = queue.Queue(maxsize=1)
         self._stop = threading.Event()
         self._pids = tempfile.TemporaryDirectory(prefix="ltjax-", ignore_cleanup_errors=True) if workers else None
-        self._iterator = _grain_iterator(elements, workers, self._pids and self._pids.name) if len(elements) else None
+        folder = None if self._pids is None else self._pids.name
+        self._iterator = _grain_iterator(elements, workers, folder) if len(elements) else None
         if self._iterator is not None:
             arguments = (self._iterator, self._ready, self._stop, workers > 0)
             self._reader = threading.Thread(target=_read, args=arguments, name="ltjax-batches", daemon=True)
