@@ -4,8 +4,8 @@ The semantics are torchvision's, on Pillow's pixels. Evaluation is resized by Pi
 1 of 255. Training crops are resized by OpenCV where that is installed (``ltjax[images]``), several times as fast: a
 blur of three taps that has the variance of Pillow's antialiasing filter, then linear interpolation. On photographs that
 is within 1 of 255 of Pillow's on the mean of a crop (0.8 measured, 3.3 in the worst crop of 57; without the blur 1.7
-and 8.6), and to within 1 everywhere when a crop is enlarged. Without OpenCV, and for crops of more than twice the size,
-they are Pillow's.
+and 8.6), and to within 1 everywhere when a crop is enlarged. Without OpenCV, and for crops of more than 2.2 times the
+size, they are Pillow's.
 
 Of a large JPEG no more is decoded than is needed: at a half, a quarter or an eighth of its sides while the crop keeps
 ``ENOUGH`` times the size of what is made of it (Pillow's ``thumbnail`` does so, too). Pictures of the public sets are
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ltjax.data import decode
-from ltjax.data.random import HOST, Ops, name_id, words
+from ltjax.data.random import HOST, Ops, name_id, uint32, words
 from ltjax.errors import InputError
 
 CROP = name_id("random_resized_crop")
@@ -27,6 +27,7 @@ SCALE = (0.08, 1.0)  # share of the picture's area
 RATIO = (3 / 4, 4 / 3)  # width / height
 TRIES = 10
 ENOUGH = 2
+REDUCED = 5**0.5  # times, by three taps: there all have the same weight
 UNIT = 2.0**31  # draws are integers 0 .. 2^31 - 1
 
 
@@ -51,14 +52,15 @@ def draw_crop(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) 
       {'area': (4, 10), 'ratio': (4, 10), 'top': (4,), 'left': (4,), 'flip': (4,)}
     """
     xp = ops.xp
-    tries = [words(seed, stream, CROP, epoch, offset, ops, lane=lane) for lane in range(TRIES + 2)]
+    lanes = np.arange(TRIES + 2, dtype=np.uint32)[:, None]
+    one, two = words(seed, stream, CROP, epoch, xp.reshape(uint32(offset, ops), -1), ops, lane=lanes)
 
     def integers(word: Any) -> Any:
         return xp.reshape(word, xp.shape(offset)).astype(xp.int32)
 
-    area, ratio = (xp.stack([integers(pair[i] >> 1) for pair in tries[:TRIES]], axis=-1) for i in range(2))
-    top, left = (integers(word >> 1) for word in tries[TRIES])
-    return {"area": area, "ratio": ratio, "top": top, "left": left, "flip": integers(tries[TRIES + 1][0] >> 31)}
+    area, ratio = (xp.stack([integers(word) for word in half[:TRIES] >> 1], axis=-1) for half in (one, two))
+    top, left, flip = integers(one[TRIES] >> 1), integers(two[TRIES] >> 1), integers(one[TRIES + 1] >> 31)
+    return {"area": area, "ratio": ratio, "top": top, "left": left, "flip": flip}
 
 
 def random_box(height: int, width: int, draws: dict[str, Any]) -> Box:
@@ -76,18 +78,17 @@ def random_box(height: int, width: int, draws: dict[str, Any]) -> Box:
       >>> random_box(300, 400, middle), random_box(20, 30_000, middle)
       (Box(top=23, left=0, height=255, width=255), Box(top=0, left=14986, height=20, width=27))
     """
-    shares = SCALE[0] + (SCALE[1] - SCALE[0]) * (np.asarray(draws["area"]) / UNIT)
     low, high = math.log(RATIO[0]), math.log(RATIO[1])
-    ratios = np.exp(low + (high - low) * (np.asarray(draws["ratio"]) / UNIT))
-    areas = height * width * shares
-    widths, heights = np.rint(np.sqrt(areas * ratios)), np.rint(np.sqrt(areas / ratios))
-    inside = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
-    if not inside.any():
-        return _central(height, width)
-    first = int(np.argmax(inside))
-    h, w = int(heights[first]), int(widths[first])
-    top, left = (int(room * (int(draws[at]) / UNIT)) for room, at in ((height - h + 1, "top"), (width - w + 1, "left")))
-    return Box(top, left, h, w)
+    for share, place in zip(draws["area"].tolist(), draws["ratio"].tolist(), strict=True):
+        area = height * width * (SCALE[0] + (SCALE[1] - SCALE[0]) * (share / UNIT))
+        ratio = math.exp(low + (high - low) * (place / UNIT))
+        h, w = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        if 0 < h <= height and 0 < w <= width:
+            top, left = (
+                int(room * (int(draws[at]) / UNIT)) for room, at in ((height - h + 1, "top"), (width - w + 1, "left"))
+            )
+            return Box(top, left, h, w)
+    return _central(height, width)
 
 
 def _central(height: int, width: int) -> Box:
@@ -115,9 +116,9 @@ def random_resized_crop(picture: Any, draws: dict[str, Any], size: int) -> np.nd
       >>> random_resized_crop(np.zeros((300, 400, 3), np.uint8), draws, 224).shape
       (224, 224, 3)
     """
-    height, width = size_of(picture)
-    box = random_box(height, width, draws)
-    pixels, part = _pixels(picture, (height, width), min(box.height, box.width), size)
+    head = _head(picture)
+    box = random_box(head.height, head.width, draws)
+    pixels, part = _pixels(picture, head, min(box.height, box.width), size)
     if part < 1:
         box = _scaled(box, part, pixels.shape)
     cut = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
@@ -144,8 +145,9 @@ def evaluation_view(picture: Any, size: int, resize: int) -> np.ndarray:
     """
     if not 1 <= size <= resize:
         raise InputError(f"a square of {size} pixels from pictures resized to {resize}; it must be 1 to {resize}")
-    height, width = size_of(picture)
-    pixels, part = _pixels(picture, (height, width), min(height, width), resize)
+    head = _head(picture)
+    height, width = head.height, head.width
+    pixels, part = _pixels(picture, head, min(height, width), resize)
     short = min(height, width)
     tall, wide = int(resize * height / short), int(resize * width / short)
     y, x = part * height / tall, part * width / wide  # pixels that become one
@@ -153,18 +155,17 @@ def evaluation_view(picture: Any, size: int, resize: int) -> np.ndarray:
     return _by_pillow(pixels, size, (left, top, left + size * x, top + size * y))
 
 
-def size_of(picture: Any) -> tuple[int, int]:
-    """(height, width) of a picture, the bytes of a file or uint8 [h, w, 3]."""
-    return decode.size(picture) if isinstance(picture, bytes) else picture.shape[:2]
+def _head(picture: Any) -> decode.Head:
+    return decode.read_head(picture) if isinstance(picture, bytes) else decode.Head(*picture.shape[:2], plain=False)
 
 
-def _pixels(picture: Any, shape: tuple[int, int], side: int, size: int) -> tuple[np.ndarray, float]:
+def _pixels(picture: Any, head: decode.Head, side: int, size: int) -> tuple[np.ndarray, float]:
     """The picture, and the part of its sides at which it was decoded: ``side`` of its pixels become ``size``."""
     if not isinstance(picture, bytes):
         return picture, 1.0
     shrink = next((s for s in (8, 4, 2) if side >= s * ENOUGH * size), 1)
-    pixels = decode.decode(picture, shrink)
-    return pixels, 1.0 if pixels.shape[:2] == shape else 1 / shrink
+    pixels = decode.decode(picture, shrink, head)
+    return pixels, 1.0 if pixels.shape[:2] == (head.height, head.width) else 1 / shrink
 
 
 def _scaled(box: Box, part: float, shape: tuple[int, ...]) -> Box:
@@ -181,7 +182,7 @@ def resized(pixels: np.ndarray, size: int) -> np.ndarray:
     if height == width == size:
         return pixels
     cv2 = fast_resizer()
-    if cv2 is None or max(height, width) > 2 * size:
+    if cv2 is None or max(height, width) > REDUCED * size:
         return _by_pillow(pixels, size, None)
     if max(height, width) > size:
         across, down = _taps(width / size), _taps(height / size)

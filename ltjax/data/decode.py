@@ -16,7 +16,7 @@ What is decided here, for every format and both decoders alike:
 import functools
 import io
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,18 +25,27 @@ from ltjax.errors import InputError
 MOST_PIXELS = 89_478_485  # Pillow's own limit; 268 MB
 ORIENTATION = 0x0112  # EXIF tag
 EXIF = b"Exif\0\0"
-EXIF_WITHIN = 2**16  # bytes from the start of the file; the segment stands first or second
+SCAN = b"\xda"  # the segment that the pixels follow
 # orientation -> (whether rows and columns change places, step along rows, step along columns), in this order
 UPRIGHT = {2: (0, 1, -1), 3: (0, -1, -1), 4: (0, -1, 1), 5: (1, 1, 1), 6: (1, 1, -1), 7: (1, -1, -1), 8: (1, -1, 1)}
 
 
-def decode(encoded: bytes, shrink: int = 1) -> np.ndarray:
+class Head(NamedTuple):
+    """What the head of a file tells: the size of the upright picture, and whether simplejpeg may decode it."""
+
+    height: int
+    width: int
+    plain: bool
+
+
+def decode(encoded: bytes, shrink: int = 1, head: Head | None = None) -> np.ndarray:
     """The pixels of a file.
 
     Args:
       encoded: the bytes of the file.
       shrink: 1, 2, 4 or 8: a JPEG is decoded at this fraction of its sides (rounded up) by a smaller DCT, which is
         faster and takes less memory; other formats stay as large as they are.
+      head: ``read_head(encoded)``, where it is known already.
 
     Returns:
       uint8 [h, w, 3].
@@ -51,15 +60,15 @@ def decode(encoded: bytes, shrink: int = 1) -> np.ndarray:
       >>> decode(file.getvalue()).shape, decode(file.getvalue())[0, 0].tolist()
       ((4, 6, 3), [200, 200, 200])
     """
-    height, width, fast = _header(encoded)
+    height, width, plain = read_head(encoded) if head is None else head
     if height * width > MOST_PIXELS:
         raise InputError(f"{width} x {height} pixels; at most {MOST_PIXELS:,} are decoded: make it smaller")
-    pixels = _simplejpeg(encoded, height, width, shrink) if fast else None
+    pixels = _simplejpeg(encoded, height, width, shrink) if plain else None
     return _pillow(encoded, shrink) if pixels is None else pixels
 
 
-def size(encoded: bytes) -> tuple[int, int]:
-    """(height, width) of the upright picture, from the head of the file alone.
+def read_head(encoded: bytes) -> Head:
+    """What the head of a file tells, without decoding it.
 
     Raises:
       InputError: as ``decode``, where the head already tells.
@@ -68,14 +77,30 @@ def size(encoded: bytes) -> tuple[int, int]:
       >>> from PIL import Image
       >>> file = io.BytesIO()
       >>> Image.new("L", (6, 4), 200).save(file, "PNG")
-      >>> size(file.getvalue())
-      (4, 6)
+      >>> read_head(file.getvalue())
+      Head(height=4, width=6, plain=False)
     """
-    height, width, fast = _header(encoded)
-    if fast:
-        return height, width
-    turned = UPRIGHT.get(_orientation(_open(encoded)), (0, 1, 1))[0]
-    return (width, height) if turned else (height, width)
+    simplejpeg = fast_decoder()
+    if simplejpeg is not None and encoded[:2] == b"\xff\xd8" and not _has_exif(encoded):
+        try:
+            height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
+        except ValueError:
+            colours = ""
+        if colours in ("YCbCr", "Gray"):
+            return Head(height, width, True)
+    image = _open(encoded)
+    turned = UPRIGHT.get(_orientation(image), (0, 1, 1))[0]
+    return Head(image.width, image.height, False) if turned else Head(image.height, image.width, False)
+
+
+def _has_exif(encoded: bytes) -> bool:
+    """Whether one of the segments before the pixels of a JPEG is EXIF's."""
+    at = 2
+    while encoded[at : at + 1] == b"\xff" and encoded[at + 1 : at + 2] != SCAN:
+        if encoded[at + 4 : at + 10] == EXIF:
+            return True
+        at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
+    return False
 
 
 def fast_decoder() -> Any:
@@ -90,20 +115,6 @@ def _fast_decoder() -> Any:
     except ImportError:
         return None
     return simplejpeg
-
-
-def _header(encoded: bytes) -> tuple[int, int, bool]:
-    """Stored height and width, and whether simplejpeg may decode it: a plain JPEG that has no orientation."""
-    simplejpeg = fast_decoder()
-    if simplejpeg is not None and encoded[:2] == b"\xff\xd8" and EXIF not in encoded[:EXIF_WITHIN]:
-        try:
-            height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
-        except ValueError:
-            colours = ""
-        if colours in ("YCbCr", "Gray"):
-            return height, width, True
-    width, height = _open(encoded).size
-    return height, width, False
 
 
 def _simplejpeg(encoded: bytes, height: int, width: int, shrink: int) -> np.ndarray | None:

@@ -25,8 +25,12 @@ EVALUATION = name_id("evaluation")
 
 
 @dataclasses.dataclass(frozen=True)
-class _TrainBatches:
-    """Element k is the batch of step ``start + k``: {stream: {image, label, index}}."""
+class TrainElements:
+    """Element k is the batch of step ``start + k``, made when it is asked for: {stream: {image, label, index}}.
+
+    The other attributes are as in ``train_batches``; ``replace``: records that cannot be read are replaced by others of
+    their class, and the batch says so under ``FAULTS``.
+    """
 
     source: Source
     samplers: Mapping[str, Sampler]
@@ -38,7 +42,7 @@ class _TrainBatches:
     stop: int
     transform: Transform
     shard: tuple[int, int]
-    replace: bool  # records that cannot be read
+    replace: bool = False
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -151,7 +155,7 @@ def train_batches(
     if set(samplers) != set(tables):
         raise InputError(f"samplers of streams {sorted(samplers)}, but tables of {sorted(tables)}")
     return Batches(
-        _TrainBatches(
+        TrainElements(
             source, dict(samplers), dict(tables), seed, batch_size, steps_per_epoch, start, stop, transform, shard,
             replace=watch is not None and watch.faults is not None,
         ),

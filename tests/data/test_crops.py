@@ -97,11 +97,11 @@ def test_what_is_drawn_is_even_and_a_function_of_the_position():
 
 @pytest.mark.parametrize(("height", "width"), [(375, 500), (120, 130), (224, 448), (500, 400), (200, 300), (600, 700)])
 def test_a_crop_is_pillows_antialiased(backend, height, width):
-    """Enlarged: to within 1. Reduced by at most 2: within 1.5 on the mean; by more, or without OpenCV: the same."""
+    """Enlarged: to within 1. Reduced by at most 2.2: within 1.5 on the mean; by more, or without OpenCV: the same."""
     pixels = photograph(height, width)
     expected = np.asarray(Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR)).astype(int)
     apart = np.abs(resized(pixels, 224) - expected)
-    if backend == "pillow" or max(height, width) > 448:
+    if backend == "pillow" or max(height, width) > crops.REDUCED * 224:
         assert apart.max() == 0
     elif max(height, width) <= 224:
         assert apart.max() <= 1
@@ -197,7 +197,7 @@ def test_color_jitter_is_pillows(backend):
         expected = torchvisions_jitter(pixels, color_jitter.ORDERS[draws["order"][i]], factors)
         before = pixels.copy()
         apart = np.abs(jitter(pixels, one(draws, i)).astype(int) - expected)
-        assert apart.max() <= (2 if backend == "opencv" else 0) and apart.mean() < 0.5
+        assert apart.max() <= (3 if backend == "opencv" else 0) and apart.mean() < 0.5
         np.testing.assert_array_equal(pixels, before)
 
 

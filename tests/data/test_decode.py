@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from ltjax.data import decode as decoding
-from ltjax.data.decode import decode, size
+from ltjax.data.decode import decode, read_head
 from ltjax.errors import InputError
 
 EITHER = ("simplejpeg", "pillow")
@@ -54,7 +54,7 @@ def test_a_jpeg_has_pillows_pixels(decoder, mode, options):
     pixels = decode(file)
     assert pixels.dtype == np.uint8 and pixels.flags.c_contiguous and pixels.flags.writeable
     np.testing.assert_array_equal(pixels, reference(file))
-    assert size(file) == pixels.shape[:2]
+    assert read_head(file)[:2] == pixels.shape[:2]
 
 
 @pytest.mark.parametrize("shrink", [2, 4, 8])
@@ -73,7 +73,7 @@ def test_the_orientation_is_applied(decoder, kind, orientation):
     file = turned(orientation, kind)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(file))))
     np.testing.assert_array_equal(decode(file), expected)
-    assert size(file) == expected.shape[:2]
+    assert read_head(file)[:2] == expected.shape[:2]
     if kind == "JPEG":
         assert decode(file, 4).shape[:2] == tuple(-(-side // 4) for side in expected.shape[:2])
 
@@ -85,7 +85,7 @@ def test_cmyk_also_with_adobes_inverted_values(decoder):
     assert b"Adobe" in inverted
     expected = np.asarray(cmyk.convert("RGB")).astype(int)
     assert np.abs(decode(inverted) - expected).mean() < 3
-    assert size(inverted) == (37, 53)
+    assert read_head(inverted)[:2] == (37, 53)
 
 
 def test_what_is_transparent_lies_on_white():
@@ -128,7 +128,7 @@ def test_the_content_says_what_a_file_is(kind):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30_000), (30_000, 3)])
 def test_extreme_sizes(decoder, shape):
     file = encoded(picture(*shape))
-    assert decode(file).shape == (*shape, 3) and size(file) == shape
+    assert decode(file).shape == (*shape, 3) and read_head(file)[:2] == shape
     np.testing.assert_array_equal(decode(file), reference(file))
 
 
