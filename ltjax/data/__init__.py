@@ -11,7 +11,7 @@ from ltjax.data.own import folder, lists
 from ltjax.data.shards import shards
 from ltjax.data.sources import Data, Source
 from ltjax.data.tfds_pictures import tfds
-from ltjax.data.transforms import TRANSFORMS
+from ltjax.data.transforms import named
 from ltjax.errors import choose
 
 __all__ = ["DATASETS", "Data", "Source", "build", "hold_out"]
@@ -50,5 +50,5 @@ def build(settings: Any) -> Data:
       >>> build(settings).class_counts.tolist()
       [400, 265, 176, 116, 77, 51, 34, 22, 15, 10]
     """
-    choose(TRANSFORMS, settings.augment, "config.data.augment")
+    named(settings.augment)
     return choose(DATASETS, settings.name, "config.data.name")(settings)

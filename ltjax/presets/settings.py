@@ -40,6 +40,9 @@ def base(method: str) -> ConfigDict:
                 "sampler": "instance_balanced",  # class_balanced, square_root, progressive, class_cycle or reversed
                 "augment": "none",
                 "workers": 0,  # data processes, of all seeds together; 0 = a thread of this process
+                "on_error": "stop",  # at a training image that cannot be read; skip: take another one of its class
+                "max_skipped": 100,  # skip: with one more the run stops
+                "timeout": 600.0,  # seconds without a batch after which the run stops; 0: never
                 "on_device": "auto",  # yes: all images lie on the device as uint8; auto: if in memory and they fit; no
             },
             "model": {

@@ -6,7 +6,7 @@ import zlib
 from typing import Any
 
 from ltjax.data import Data, build
-from ltjax.data.transforms import TRANSFORMS
+from ltjax.data.transforms import named, size_in
 from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Features, Previous, Stage, Start
@@ -28,7 +28,7 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
     """The data, the method's stages, the mesh, and the fingerprint of data and config: nothing is written yet."""
     method = choose(METHODS, config.method, "config.method")
     data = build(config.data)
-    choose(TRANSFORMS, config.data.augment, "config.data.augment")
+    check_size(config.data.augment, data)
     stages, mesh = method(config, data), meshes.data_mesh()
     if config.init_from:
         stages[0] = dataclasses.replace(stages[0], epochs=0, init=_taken_over)
@@ -39,6 +39,18 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
     check_groups(config.evaluation, data)
     settings = json.dumps(identity(config), sort_keys=True)
     return data, stages, mesh, f"{data.fingerprint[:32]}-{zlib.crc32(settings.encode()):08x}"
+
+
+def check_size(augment: str, data: Data) -> None:
+    """Raises InputError unless training and evaluation see pictures of one size."""
+    named(augment)
+    size = size_in(augment)
+    if size and data.image_shape[:2] != (size, size):
+        height, width = data.image_shape[:2]
+        raise InputError(
+            f"config.data.augment: '{augment}' makes pictures of {size} x {size} pixels, those of the evaluation have "
+            f"{width} x {height}; make both the same"
+        )
 
 
 def _taken_over(key: Any, previous: Previous | None, features: Features) -> Start:

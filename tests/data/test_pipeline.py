@@ -273,6 +273,6 @@ def test_a_worker_that_dies_is_an_error_and_no_hang(source):
     next(iterator)
     (worker,) = set(multiprocessing.active_children()) - before
     os.kill(worker.pid, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="terminated unexpectedly"):
+    with pytest.raises(ChildProcessError, match="terminated unexpectedly"):
         for _ in range(100):
             next(iterator)
