@@ -5,7 +5,7 @@
 Both read the same files and make the same crops; first they must agree on their pixels. Ours makes uint8 batches, which
 the network normalises on the device; PyTorch's are float32, normalised, as torchvision's ToTensor and Normalize leave
 them, and once more uint8, to see what that is worth. "A core" is one thread without workers; "in all" is with
-``--workers`` processes, from the first batch on. Files: 500 x 375 pictures made here, or those of ``--folder``.
+``--workers`` processes that have started. Files: 500 x 375 pictures made here, or those of ``--folder``.
 
     python -m ltjax.bench input --memory 2000
 
@@ -16,7 +16,6 @@ import os
 import pathlib
 import tempfile
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +33,7 @@ from ltjax.errors import InputError
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TOLERANCE = 1.5  # mean difference of the pixels, of 255, that the two resamplings may have
 CHECKED = 32  # pictures
+AHEAD = 4  # batches for each worker, at least what either side makes while it waits for its turn
 SEED, EPOCH = 0, 0
 
 
@@ -84,7 +84,7 @@ def make_problem(paths: list[str], augment: str, batch: int) -> Problem:
 def ours(problem: Problem, workers: int, batches: int) -> Any:
     """What training reads from in worker processes; without workers a batch is made when it is asked for."""
     sampler = instance_balanced()
-    common = {
+    common: dict[str, Any] = {
         "source": problem.source,
         "samplers": {"image": sampler},
         "tables": {"image": sampler.tables(problem.source.labels, 1)},
@@ -127,28 +127,30 @@ def check(problem: Problem) -> float:
     return difference
 
 
-def seconds(iterator: Any, clock: Callable[[], float]) -> float:
-    """For all batches after the first one: starting processes is not counted."""
-    next(iterator)
-    start = clock()
-    for _ in iterator:
-        pass
-    return clock() - start
-
-
 def compare(problem: Problem, workers: int, batches: int, repeats: int, alone: bool) -> measure.Times:
-    """Side -> seconds of each repetition, in turns.
+    """Side -> seconds of ``batches`` batches, in turns. Starting is not timed, nor what was made ahead of a turn.
 
     A core is timed by the processor time of this process, which another busy program does not lengthen.
     """
-    sides: dict[str, Callable[[], Any]] = {"ltjax": lambda: ours(problem, workers, batches + 1)}
+    ahead, clock = (AHEAD * workers, time.perf_counter) if workers else (0, time.process_time)
+    total = 1 + repeats * (ahead + batches)
+    sides = {"ltjax": ours(problem, workers, total)}
     if not alone:
-        sides["torch"] = lambda: theirs(problem, workers, batches + 1)
-        sides["torch, uint8"] = lambda: theirs(problem, workers, batches + 1, normalize=False)
+        sides["torch"] = theirs(problem, workers, total)
+        sides["torch, uint8"] = theirs(problem, workers, total, normalize=False)
     times: measure.Times = {name: [] for name in sides}
+    for iterator in sides.values():
+        next(iterator)
     for _ in range(repeats):
-        for name, make in sides.items():
-            times[name].append(seconds(make(), time.perf_counter if workers else time.process_time))
+        for name, iterator in sides.items():
+            for _ in range(ahead):
+                next(iterator)
+            start = clock()
+            for _ in range(batches):
+                next(iterator)
+            times[name].append(clock() - start)
+    for iterator in sides.values():
+        assert next(iterator, None) is None  # so that each ends its processes
     return times
 
 
@@ -223,7 +225,8 @@ def one_augment(options: Any, problem: Problem, alone: bool) -> dict[str, Any]:
     images = options.batch * options.batches
     record: dict[str, Any] = {"augment": problem.augment, "pixel_difference": difference}
     rows = [[problem.augment, "images/s", "ltjax is"]]
-    for title, key, workers in (("a core", "core", 0), (f"{options.workers} workers", "total", options.workers)):
+    parts = [("a core", "core", 0), (f"{options.workers} workers", "total", options.workers)]
+    for title, key, workers in parts[: 2 if options.workers else 1]:
         times = compare(problem, workers, options.batches, options.repeats, alone)
         record[key] = measure.summary(times, images)
         for name, side in record[key]["sides"].items():

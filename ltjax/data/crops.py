@@ -156,7 +156,11 @@ def evaluation_view(picture: Any, size: int, resize: int) -> np.ndarray:
 
 
 def _head(picture: Any) -> decode.Head:
-    return decode.read_head(picture) if isinstance(picture, bytes) else decode.Head(*picture.shape[:2], plain=False)
+    return (
+        decode.read_head(picture)
+        if isinstance(picture, bytes)
+        else decode.Head(picture.shape[0], picture.shape[1], False)
+    )
 
 
 def _pixels(picture: Any, head: decode.Head, side: int, size: int) -> tuple[np.ndarray, float]:

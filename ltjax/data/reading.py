@@ -157,8 +157,9 @@ def _of_worker(error: RuntimeError) -> BaseException:
     if "terminated unexpectedly" not in str(error):
         return error
     return ChildProcessError(
-        f"a process that reads data was killed ({str(error).splitlines()[0]}); out of memory? Try fewer of them "
-        "(config.data.workers); the same command goes on from the last checkpoint"
+        f"a process that reads data was killed ({str(error).splitlines()[0]}); out of memory, or of shared memory (a "
+        "container's --shm-size)? Try fewer of them (config.data.workers); the same command goes on from the last "
+        "checkpoint"
     )
 
 
