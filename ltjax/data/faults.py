@@ -40,7 +40,7 @@ def substitutes(labels: np.ndarray, record: int, position: tuple[int, int, int, 
 
     Example:
       >>> list(substitutes(np.array([0, 1, 0, 0, 1]), 2, (0, name_id("image"), 0, 7)))
-      [0, 3]
+      [3, 0]
     """
     members = np.flatnonzero(labels == labels[record])
     seed, stream, epoch, offset = position
