@@ -288,7 +288,7 @@ class TestFinding:
                 "tfsd",
                 "config.data.source: unknown value 'tfsd'; allowed: auto, npz, python, tfds (did you mean",
             ),
-            ("augment", "crop", "config.data.augment: unknown value 'crop'; allowed: autoaugment_flip, none"),
+            ("augment", "crop", "config.data.augment: unknown value 'crop'; allowed: autoaugment_flip, crop224_flip"),
             ("profile", "exponential", "config.data.profile: unknown value"),
             ("imbalance", 0.5, "config.data.imbalance: 0.5"),
             ("selection_seed", -1, "config.data.selection_seed: -1"),
