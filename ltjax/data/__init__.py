@@ -5,14 +5,29 @@ from typing import Any
 
 from ltjax.data.cifar import cifar10, cifar100
 from ltjax.data.holdout import hold_out
+from ltjax.data.large import imagenet_lt, inat2018, places_lt
 from ltjax.data.mnist import mnist5k
+from ltjax.data.own import folder, lists
+from ltjax.data.shards import shards
 from ltjax.data.sources import Data, Source
-from ltjax.data.transforms import TRANSFORMS
+from ltjax.data.tfds_pictures import tfds
+from ltjax.data.transforms import named
 from ltjax.errors import choose
 
 __all__ = ["DATASETS", "Data", "Source", "build", "hold_out"]
 
-DATASETS: dict[str, Callable[[Any], Data]] = {"mnist5k": mnist5k, "cifar10": cifar10, "cifar100": cifar100}
+DATASETS: dict[str, Callable[[Any], Data]] = {
+    "mnist5k": mnist5k,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "imagenet_lt": imagenet_lt,
+    "places_lt": places_lt,
+    "inat2018": inat2018,
+    "folder": folder,
+    "list": lists,
+    "shards": shards,
+    "tfds": tfds,
+}
 
 
 def build(settings: Any) -> Data:
@@ -21,7 +36,8 @@ def build(settings: Any) -> Data:
     Args:
       settings: an object with the attributes ``name``, ``dir``, ``source`` (``auto``, ``npz``, ``python``, ``tfds``),
         ``imbalance``, ``profile`` (``exp``, ``step``), ``selection_seed``, ``validation_fraction``, ``augment``,
-        and perhaps ``validation_use`` (``evaluate``, ``choose``).
+        and perhaps ``validation_use`` (``evaluate``, ``choose``); of pictures that have sizes of their own all of
+        ``config.data`` (ltjax/presets/settings.py).
 
     Raises:
       InputError: one line that names the setting or the file and says what to do.
@@ -34,5 +50,5 @@ def build(settings: Any) -> Data:
       >>> build(settings).class_counts.tolist()
       [400, 265, 176, 116, 77, 51, 34, 22, 15, 10]
     """
-    choose(TRANSFORMS, settings.augment, "config.data.augment")
+    named(settings.augment)
     return choose(DATASETS, settings.name, "config.data.name")(settings)

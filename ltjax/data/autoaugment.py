@@ -1,9 +1,9 @@
-"""AutoAugment's policy for CIFAR: one of 25 pairs of operations for each image, each with its probability.
+"""AutoAugment's policies: one of 25 pairs of operations for each image, each with its probability.
 
 Source: Cubuk et al., "AutoAugment: learning augmentation strategies from data", CVPR 2019, section 3 and the appendix's
-tables of operations and of the CIFAR-10 policy. Where the paper is silent: ranges are divided evenly into levels 0 to
-9; moves and blends go to either side, equally likely; a translation's 150 pixels are of the paper's 331; what comes
-from outside an image is mid-grey; images are sheared about their upper left corner and turned about their middle.
+tables of operations and of the two policies. Where the paper is silent: ranges are divided evenly into levels 0 to 9;
+moves and blends go to either side, equally likely; a translation's 150 pixels are of the paper's 331; what comes from
+outside an image is mid-grey; images are sheared about their upper left corner and turned about their middle.
 """
 
 import functools
@@ -17,8 +17,10 @@ from ltjax.data.random import HOST, Ops, below, name_id, uint32, words
 
 AUTOAUGMENT = name_id("autoaugment")
 
+Policies = tuple[tuple[tuple[str, int, int], tuple[str, int, int]], ...]
+
 # operation, probability in tenths, level; twice.
-POLICIES = (
+POLICIES: Policies = (  # CIFAR
     (("Invert", 1, 7), ("Contrast", 2, 6)),
     (("Rotate", 7, 2), ("TranslateX", 3, 9)),
     (("Sharpness", 8, 1), ("Sharpness", 9, 3)),
@@ -45,7 +47,33 @@ POLICIES = (
     (("Equalize", 8, 8), ("Invert", 1, 3)),
     (("TranslateY", 7, 9), ("AutoContrast", 9, 1)),
 )
-TENTHS = np.array([[probability for _, probability, _ in pair] for pair in POLICIES], np.uint32)
+IMAGENET: Policies = (
+    (("Posterize", 4, 8), ("Rotate", 6, 9)),
+    (("Solarize", 6, 5), ("AutoContrast", 6, 5)),
+    (("Equalize", 8, 8), ("Equalize", 6, 3)),
+    (("Posterize", 6, 7), ("Posterize", 6, 6)),
+    (("Equalize", 4, 7), ("Solarize", 2, 4)),
+    (("Equalize", 4, 4), ("Rotate", 8, 8)),
+    (("Solarize", 6, 3), ("Equalize", 6, 7)),
+    (("Posterize", 8, 5), ("Equalize", 10, 2)),
+    (("Rotate", 2, 3), ("Solarize", 6, 8)),
+    (("Equalize", 6, 8), ("Posterize", 4, 6)),
+    (("Rotate", 8, 8), ("Color", 4, 0)),
+    (("Rotate", 4, 9), ("Equalize", 6, 2)),
+    (("Equalize", 0, 7), ("Equalize", 8, 8)),
+    (("Invert", 6, 4), ("Equalize", 10, 8)),
+    (("Color", 6, 4), ("Contrast", 10, 8)),
+    (("Rotate", 8, 8), ("Color", 10, 2)),
+    (("Color", 8, 8), ("Solarize", 8, 7)),
+    (("Sharpness", 4, 7), ("Invert", 6, 8)),
+    (("ShearX", 6, 5), ("Equalize", 10, 9)),
+    (("Color", 4, 0), ("Equalize", 6, 3)),
+    (("Equalize", 4, 7), ("Solarize", 2, 4)),
+    (("Solarize", 6, 5), ("AutoContrast", 6, 5)),
+    (("Invert", 6, 4), ("Equalize", 10, 8)),
+    (("Color", 6, 4), ("Contrast", 10, 8)),
+    (("Equalize", 8, 8), ("Equalize", 6, 3)),
+)
 LEVELS = 10
 SHEAR, TRANSLATION, DEGREES, BITS = 0.3, 150 / 331, 30.0, 4  # at the last level
 
@@ -76,7 +104,7 @@ def strength(operation: str, level: int, sign: int, height: int, width: int) -> 
     part = level / (LEVELS - 1)
     made = {"matrix": (1, 0, 0, 0, 1, 0), "kind": 0, "tenths": 10, "threshold": 256, "mask": 255, "spread": 0}
     if operation in MOVES:
-        made["matrix"] = _move(operation, sign * part, height, width)
+        made["matrix"] = move(operation, sign * part, height, width)
     elif operation in BLENDS:
         made |= {"kind": BLENDS[operation], "tenths": 10 + sign * level}  # 1.9 at the last level, or 0.1
     elif operation in SPREADS:
@@ -90,8 +118,8 @@ def strength(operation: str, level: int, sign: int, height: int, width: int) -> 
     return made | {"matrix": image_ops.fixed_point(made["matrix"])}
 
 
-def _move(operation: str, part: float, height: int, width: int) -> tuple[float, ...]:
-    """From where a moved pixel comes: (a, b, c, d, e, f) of ``fixed_point``."""
+def move(operation: str, part: float, height: int, width: int) -> tuple[float, ...]:
+    """(a, b, c, d, e, f) of ``fixed_point``, for one of ``MOVES`` at a part -1 .. 1 of its last level."""
     if operation == "Rotate":
         cosine, sine = math.cos(math.radians(DEGREES * part)), math.sin(math.radians(DEGREES * part))
         x, y = width / 2, height / 2
@@ -113,14 +141,17 @@ def _strengths(height: int, width: int) -> dict[str, np.ndarray]:
     return {key: np.array([[one[key] for one in signs] for signs in made], np.int32) for key in made[0][0]}
 
 
-def draw(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) -> dict[str, Any]:
+def draw(
+    seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST, policies: Policies = POLICIES
+) -> dict[str, Any]:
     """Which policy (0 .. 24), whether its operations take place (0, 1) and to which side (0, 1): int32, like offset."""
     policy_word, sign_word = words(seed, stream, AUTOAUGMENT, epoch, offset, ops)
     coins = words(seed, stream, AUTOAUGMENT, epoch, offset, ops, lane=1)
-    policy = below(policy_word, uint32(len(POLICIES), ops))
+    policy = below(policy_word, uint32(len(policies), ops))
     drawn = {"policy": policy, "first_sign": sign_word >> 31, "second_sign": (sign_word >> 30) & 1}
     for i, name in enumerate(("first", "second")):
-        drawn[name] = below(coins[i], uint32(10, ops)) < ops.xp.asarray(TENTHS[:, i])[policy]
+        tenths = np.array([pair[i][1] for pair in policies], np.uint32)
+        drawn[name] = below(coins[i], uint32(10, ops)) < ops.xp.asarray(tenths)[policy]
     return {name: ops.xp.reshape(value, ops.xp.shape(offset)).astype(ops.xp.int32) for name, value in drawn.items()}
 
 

@@ -1,19 +1,15 @@
 """CIFAR-10-LT and CIFAR-100-LT from an ``.npz`` of ours, the official python batches, or TFDS."""
 
-import os
-from collections.abc import Callable
 from typing import Any
 
 from ltjax.data import npz, python_batches, tfds_records
-from ltjax.data.balanced import BalancedSet, Card
+from ltjax.data.balanced import Card
+from ltjax.data.locate import locate
 from ltjax.data.longtail import make_long_tailed
-from ltjax.data.paths import open_path
 from ltjax.data.sources import Data
-from ltjax.errors import InputError, choose
 
 # Every CIFAR-LT paper normalises both data sets with these.
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-TFDS_DIR = "~/tensorflow_datasets"  # TFDS's own default
 CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 CIFAR100_CLASSES = """
     apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
@@ -46,26 +42,5 @@ WAYS: dict[str, Any] = {"npz": npz, "python": python_batches, "tfds": tfds_recor
 
 
 def _cifar(card: Card, settings: Any) -> Data:
-    read, path = _locate(card, settings)
-    return make_long_tailed(card, read(path, card), settings)
-
-
-def _locate(card: Card, settings: Any) -> tuple[Callable[[Any, Card], BalancedSet], Any]:
-    """The first way in that finds the data set, and where."""
-    choices = {"auto": list(WAYS.values())} | {name: [way] for name, way in WAYS.items()}
-    ways = choose(choices, settings.source, "config.data.source")
-    given = settings.dir or os.environ.get("LTJAX_DATA_DIR") or os.environ.get("TFDS_DATA_DIR") or TFDS_DIR
-    root = open_path(given)
-    looked = []
-    try:
-        for way in ways:
-            for place in way.places(root, card):
-                if place.exists():
-                    return way.read, place
-                looked.append(str(place))
-    except OSError as error:
-        raise InputError(f"config.data.dir: '{root}' cannot be looked into ({error.strerror or error})") from error
-    raise InputError(
-        f"config.data.dir: no {card.name} in '{root}' (looked for {', '.join(looked)}); set config.data.dir or "
-        f"LTJAX_DATA_DIR to its folder; to get it: {'; or '.join(way.how(root, card) for way in ways)}"
-    )
+    way, path = locate(WAYS, card, settings)
+    return make_long_tailed(card, way.read(path, card), settings)

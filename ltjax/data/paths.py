@@ -1,5 +1,6 @@
 """Paths that may be on this machine or in a bucket (``gs://``)."""
 
+import os
 import pathlib
 from typing import Any
 
@@ -29,3 +30,13 @@ def open_path(text: Any) -> Any:
         except ImportError as error:
             raise InputError(f"{text}: {error}") from None
     return path
+
+
+def write_atomically(path: str, content: bytes) -> None:
+    """Writes a file of this machine: it is there whole, or as it was."""
+    unfinished = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.unfinished")
+    with open(unfinished, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)

@@ -4,29 +4,33 @@ So there is no iterator state to save: a run that resumes at step s asks for the
 hosts.
 """
 
-import atexit
 import dataclasses
-import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ltjax.data.faults import Fault, Position, as_arrays, read_or_replace
 from ltjax.data.random import name_id
+from ltjax.data.reading import FAULTS, Batches, Watch
 from ltjax.data.sampling import Sampler, Tables
 from ltjax.data.sources import Source
-from ltjax.data.transforms import Transform
+from ltjax.data.transforms import TRANSFORMS, Transform
 from ltjax.errors import InputError
 
-READ_THREADS = 2
-PREFETCHED_BATCHES = 4
-
-Batch = dict[str, np.ndarray]
+Batch = dict[str, Any]
+MOST_WORKERS = 1024
+NONE = TRANSFORMS["none"]
+EVALUATION = name_id("evaluation")
 
 
 @dataclasses.dataclass(frozen=True)
-class _TrainBatches:
-    """Element k is the batch of step ``start + k``: {stream: {image, label, index}}."""
+class TrainElements:
+    """Element k is the batch of step ``start + k``, made when it is asked for: {stream: {image, label, index}}.
+
+    The other attributes are as in ``train_batches``; ``replace``: records that cannot be read are replaced by others of
+    their class, and the batch says so under ``FAULTS``.
+    """
 
     source: Source
     samplers: Mapping[str, Sampler]
@@ -38,23 +42,28 @@ class _TrainBatches:
     stop: int
     transform: Transform
     shard: tuple[int, int]
+    replace: bool = False
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def __getitem__(self, element: Any) -> dict[str, Batch]:
-        step = self.start + int(element)
+        step, faults = self.start + int(element), list[Fault]()
         try:
-            return {name: self._batch(name, step) for name in self.samplers}
+            batch = {name: self._batch(name, step, faults) for name in self.samplers}
         except InputError as error:
             raise InputError(f"training batch of step {step}: {error}") from error
+        return batch | ({FAULTS: as_arrays(faults)} if faults else {})
 
-    def _batch(self, name: str, step: int) -> Batch:
+    def _batch(self, name: str, step: int, faults: list[Fault]) -> Batch:
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
         offset = step_of_epoch * self.batch_size + _slots(self.batch_size, self.shard)
         position = (self.seed, name_id(name), epoch, offset)
         records = self.samplers[name].draw(self.tables[name], *position)
-        images = self.transform.apply(self.source.images(records), self.transform.draw(*position))
+        draws = self.transform.draw(*position)
+        images, records, bad = _cut(self.source, records, self.transform, draws, position if self.replace else None)
+        faults += bad
+        images = self.transform.apply(images, draws)
         return {"image": images, "label": self.source.labels[records], "index": records}
 
 
@@ -65,6 +74,7 @@ class _EvaluationBatches:
     source: Source
     batch_size: int
     shard: tuple[int, int]
+    replace: bool
 
     def __len__(self) -> int:
         return -(-len(self.source) // self.batch_size)
@@ -73,12 +83,14 @@ class _EvaluationBatches:
         records = int(element) * self.batch_size + _slots(self.batch_size, self.shard)
         mask = records < len(self.source)
         readable = np.where(mask, records, 0)  # a padded slot needs an image of the right shape: the first one, blanked
+        position = (0, EVALUATION, 0, readable)
         try:
-            images = self.source.images(readable)
+            images, _, faults = _cut(self.source, readable, NONE, {}, position if self.replace else None)
         except InputError as error:
             raise InputError(f"evaluation batch {int(element)}: {error}") from error
         images = np.where(mask[:, None, None, None], images, np.uint8(0))
-        return {"image": images, "label": np.where(mask, self.source.labels[readable], np.int32(0)), "mask": mask}
+        batch = {"image": images, "label": np.where(mask, self.source.labels[readable], np.int32(0)), "mask": mask}
+        return batch | ({FAULTS: as_arrays(faults)} if faults else {})
 
 
 def train_batches(
@@ -94,7 +106,8 @@ def train_batches(
     transform: Transform,
     shard: tuple[int, int] = (0, 1),
     workers: int = 0,
-) -> "Batches":
+    watch: Watch | None = None,
+) -> Batches:
     """The training batches of steps ``start`` .. ``stop - 1``, read ahead in threads or worker processes.
 
     Slot i of the global batch of step t holds the record that the stream's sampler draws at epoch t // steps_per_epoch,
@@ -111,6 +124,8 @@ def train_batches(
       transform: the augmentation.
       shard: (this host, number of hosts); a host makes its contiguous slice of every batch.
       workers: processes that make batches; 0 makes them in threads of this one, best while the images are in memory.
+      watch: what is done about records that cannot be read, slow disks and stuck ones; without it the first is an
+        error, and the others are waited for.
 
     Returns:
       Batches, an iterator of {stream: {"image": uint8 [b, H, W, C], "label": int32 [b], "index": int32 [b] (record)}},
@@ -118,6 +133,7 @@ def train_batches(
 
     Raises:
       InputError: for impossible sizes, at once; for an image that cannot be read, with step, record and index.
+      ChildProcessError, TimeoutError: from the iterator, when a worker dies, and when there is no batch for too long.
 
     Example:
       >>> from ltjax.data.sampling import instance_balanced
@@ -135,24 +151,34 @@ def train_batches(
     _check_range("seed", seed, 0, 2**32 - 1)
     _check_range("steps_per_epoch", steps_per_epoch, 1, (2**32 - 1) // batch_size)
     _check_range("start", start, 0, stop)
+    _check_range("workers", workers, 0, MOST_WORKERS)
     if set(samplers) != set(tables):
         raise InputError(f"samplers of streams {sorted(samplers)}, but tables of {sorted(tables)}")
     return Batches(
-        _TrainBatches(
-            source, dict(samplers), dict(tables), seed, batch_size, steps_per_epoch, start, stop, transform, shard
+        TrainElements(
+            source, dict(samplers), dict(tables), seed, batch_size, steps_per_epoch, start, stop, transform, shard,
+            replace=watch is not None and watch.faults is not None,
         ),
         workers,
-    )
+        watch,
+        first=start,
+    )  # fmt: skip
 
 
-def evaluation_batches(source: Source, batch_size: int, shard: tuple[int, int] = (0, 1), workers: int = 0) -> "Batches":
+def evaluation_batches(
+    source: Source,
+    batch_size: int,
+    shard: tuple[int, int] = (0, 1),
+    workers: int = 0,
+    watch: Watch | None = None,
+) -> Batches:
     """Every record once, in order; the last batch is padded with blank images of label 0 that the mask excludes.
 
     Args:
       source: the images to evaluate.
       batch_size: of all hosts together; divisible by their number.
       shard: (this host, number of hosts). Every host gets the same number of batches.
-      workers: as in ``train_batches``.
+      workers, watch: as in ``train_batches``.
 
     Returns:
       Batches, an iterator of {"image": uint8 [b, H, W, C], "label": int32 [b], "mask": bool [b]}.
@@ -164,7 +190,35 @@ def evaluation_batches(source: Source, batch_size: int, shard: tuple[int, int] =
       [([0, 1], [True, True]), ([2, 0], [True, False])]
     """
     _check_batch(batch_size, shard)
-    return Batches(_EvaluationBatches(source, batch_size, shard), workers)
+    _check_range("workers", workers, 0, MOST_WORKERS)
+    replace = watch is not None and watch.faults is not None
+    return Batches(_EvaluationBatches(source, batch_size, shard, replace), workers, watch)
+
+
+def _cut(
+    source: Source, records: np.ndarray, transform: Transform, draws: dict[str, Any], position: Position | None
+) -> tuple[np.ndarray, np.ndarray, list[Fault]]:
+    """The images of these records [B] as they are before ``transform.apply``, the records, and those it replaced.
+
+    With a position, records that cannot be read are replaced; without, they are errors.
+    """
+    cut = transform.cut
+
+    def one(place: int, record: int) -> np.ndarray:
+        if cut is None:
+            return source.images(np.array([record]))[0]
+        return source.cut(record, lambda picture: cut(picture, {name: drawn[place] for name, drawn in draws.items()}))
+
+    if cut is None:
+        try:
+            return source.images(records), records, []
+        except InputError:
+            if position is None:
+                raise
+    if position is None:
+        return np.stack([one(place, record) for place, record in enumerate(records.tolist())]), records, []
+    images, used, faults = read_or_replace(source, records, one, position)
+    return np.stack(images), used, faults
 
 
 def _slots(batch_size: int, shard: tuple[int, int]) -> np.ndarray:
@@ -187,67 +241,3 @@ def _check_batch(batch_size: int, shard: tuple[int, int]) -> None:
 def _check_range(name: str, value: Any, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
         raise InputError(f"{name}: {value!r} is not possible; an integer from {low} to {high}")
-
-
-class Batches(Iterator[Any]):
-    """Batches read ahead of the caller, in order; ``close()``, or dropping it, stops its threads or processes."""
-
-    def __init__(self, elements: Any, workers: int) -> None:
-        _check_range("workers", workers, 0, 1024)
-        self._iterator = _grain_iterator(elements, workers) if len(elements) else None
-        self._copy = workers > 0
-        _OPEN.add(self)
-        # What is registered last runs first at exit: before what multiprocessing registered when grain imported it.
-        atexit.unregister(_close_open)
-        atexit.register(_close_open)
-
-    def __next__(self) -> Any:
-        if self._iterator is None:
-            raise StopIteration
-        try:
-            batch = next(self._iterator)
-        except BaseException:
-            self.close()
-            raise
-        # A worker's arrays lie in shared memory, which complains when they outlive the interpreter's shutdown.
-        return _copied(batch) if self._copy else batch
-
-    def close(self) -> None:
-        """Stops reading ahead; there are no further batches."""
-        iterator, self._iterator = self._iterator, None
-        if iterator is not None:
-            iterator.close()
-
-
-_OPEN: weakref.WeakSet[Batches] = weakref.WeakSet()
-
-
-def _close_open() -> None:
-    """Ends every loop that is still open when the interpreter ends, before multiprocessing tears itself down."""
-    for batches in list(_OPEN):
-        batches.close()
-
-
-def _grain_iterator(elements: Any, workers: int) -> Any:
-    try:
-        import grain
-    except ImportError:
-        raise InputError('batches are made by grain; pip install "ltjax[train]"') from None
-    options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=PREFETCHED_BATCHES)
-    dataset = grain.MapDataset.source(elements).to_iter_dataset(options)
-    if workers:
-        _mark_flags_parsed()
-        dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
-    return iter(dataset)
-
-
-def _copied(tree: Any) -> Any:
-    return {name: _copied(value) for name, value in tree.items()} if isinstance(tree, dict) else np.array(tree)
-
-
-def _mark_flags_parsed() -> None:
-    """grain's workers read absl flags, which only ``absl.app.run`` parses; elsewhere they keep their defaults."""
-    from absl import flags
-
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()

@@ -79,7 +79,7 @@ def threefry2x32(key: tuple[Any, Any], counter: tuple[Any, Any], ops: Ops = HOST
 
 
 def words(
-    seed: Any, stream: Any, purpose: int, epoch: Any, offset: Any, ops: Ops = HOST, lane: int = 0
+    seed: Any, stream: Any, purpose: int, epoch: Any, offset: Any, ops: Ops = HOST, lane: Any = 0
 ) -> tuple[Any, Any]:
     """Two random words for every position: (seed, stream, purpose, epoch) make the key, (offset, lane) the counter.
 
@@ -88,7 +88,7 @@ def words(
       purpose: ``name_id`` of what the words are for, so that two users of one position never share them.
       offset: integer array, the positions inside the epoch.
       ops: the array namespace.
-      lane: which pair of words of the position.
+      lane: which pair of words of the position; an array [n, 1] gives n of them, [n, ...].
 
     Returns:
       Two uint32 arrays of the shape of ``offset`` (at least one dimension).

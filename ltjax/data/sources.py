@@ -32,8 +32,11 @@ class Source:
     Attributes:
       labels: int32 [N].
       index: int64 [N], where each image stands in the data set's own order.
-      read: record -> uint8 [H, W, C].
+      read: record -> uint8 [H, W, C], all images of one size: as they are evaluated.
       read_many: records [B] -> uint8 [B, H, W, C], where there is something faster than reading one by one.
+      encoded: record -> the bytes of its JPEG or PNG file, where images are stored so and have sizes of their own; what
+        is cut out of a whole picture (``Transform.cut``) starts from these.
+      where: record -> where it lies, for messages ("DIR/rose/17.jpg"); without it messages have record and index alone.
 
     Example:
       >>> source = array_source(np.zeros((2, 8, 8, 3), np.uint8), labels=[0, 1], index=[40, 7])
@@ -45,6 +48,8 @@ class Source:
     index: np.ndarray
     read: Callable[[int], np.ndarray]
     read_many: Callable[[np.ndarray], np.ndarray] | None = None
+    encoded: Callable[[int], bytes] | None = None
+    where: Callable[[int], str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -72,19 +77,37 @@ class Source:
           ([2, 0], [9, 7], [2, 0])
         """
         whole = self
+
+        def of_record(function: Callable[[int], Any] | None) -> Callable[[int], Any] | None:
+            return function and (lambda i: function(int(records[i])))
+
         return Source(
             self.labels[records],
             self.index[records],
             lambda i: whole.read(int(records[i])),
             lambda own: whole.images(records[own]),
+            of_record(self.encoded),
+            of_record(self.where),
         )
 
+    def named(self, record: int) -> str:
+        """What messages call a record: its number, its index, and where it lies."""
+        where = "" if self.where is None else f", {self.where(record)}"
+        return f"record {record} (index {self.index[record]}{where})"
+
+    def cut(self, record: int, cut: Callable[[Any], np.ndarray]) -> np.ndarray:
+        """``cut`` of the whole picture, its bytes where there are any; a failure names the record."""
+        return self._named(record, lambda: cut((self.encoded or self.read)(record)))
+
     def _read_named(self, record: int) -> np.ndarray:
+        return self._named(record, lambda: np.asarray(self.read(record)))
+
+    def _named(self, record: int, read: Callable[[], np.ndarray]) -> np.ndarray:
         try:
-            return np.asarray(self.read(record))
+            return read()
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise InputError(f"record {record} (index {self.index[record]}) cannot be read: {reason}") from error
+            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}".splitlines()[0]
+            raise InputError(f"{self.named(record)} cannot be read: {reason}") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +124,10 @@ class Data:
       image_shape: (H, W, C).
       mean, std: per channel, for images scaled to 0 .. 1.
       class_names: C names, or None.
-      fingerprint: ``fingerprint(train)``.
+      fingerprint: ``fingerprint(train)``, and of the images' names where they have any.
       validation: images to make choices on beside ``test``: the data set's official validation images, or training
         images set aside (``validation_use="choose"``); None where there are none.
+      notes: what a person should know of how it was read, a line each; said when a run begins.
     """
 
     name: str
@@ -118,6 +142,7 @@ class Data:
     class_names: tuple[str, ...] | None
     fingerprint: str
     validation: Source | None = None
+    notes: tuple[str, ...] = ()
 
 
 def array_source(images: np.ndarray, labels: Any, index: Any) -> Source:

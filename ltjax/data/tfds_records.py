@@ -12,24 +12,25 @@ from ltjax.errors import InputError
 
 def places(root: Any, card: Card) -> list:
     """The description of the newest prepared version, or the pattern of where one would be."""
+    return prepared(root / card.name)
+
+
+def prepared(folder: Any) -> list:
+    """Of the folder of a set, as TFDS has it."""
     pattern = "*/dataset_info.json"
-    folder = root / card.name
-    found = [path for path in folder.glob(pattern) if _version(path)] if folder.is_dir() else []
-    return [max(found, key=_version)] if found else [folder / pattern]
+    found = [path for path in folder.glob(pattern) if version_of(path)] if folder.is_dir() else []
+    return [max(found, key=version_of)] if found else [folder / pattern]
 
 
-def _version(path: Any) -> tuple[int, ...]:
+def version_of(path: Any) -> tuple[int, ...]:
+    """(3, 0, 2) of ``3.0.2/dataset_info.json``; () where the folder is none of a version."""
     match = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", path.parent.name)
     return tuple(int(part) for part in match.groups()) if match else ()
 
 
 def how(root: Any, card: Card) -> str:
-    """The command that prepares the data set. Only preparing needs TensorFlow."""
-    program = (
-        f"import tensorflow_datasets as tfds; tfds.builder('{card.name}', data_dir='{root}', "
-        "file_format='array_record').download_and_prepare()"
-    )
-    return f'pip install tensorflow && python -c "{program}"'
+    """The command that prepares the data set."""
+    return f"python -m ltjax.data.prepare_tfds {card.name} --dir={root}"
 
 
 def read(path: Any, card: Card) -> BalancedSet:

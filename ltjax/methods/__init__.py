@@ -14,7 +14,7 @@ from ltjax.methods.focal import class_balanced_focal, focal
 from ltjax.methods.ldam import ldam, ldam_drw
 from ltjax.methods.logit_adjustment import balanced_softmax, logit_adjustment
 from ltjax.methods.metric_learning import lifted, proxy, range_method, triplet
-from ltjax.methods.mixup import mixup
+from ltjax.methods.mixup import cutmix, mixup
 from ltjax.methods.oltr import oltr
 from ltjax.methods.reslt import reslt
 from ltjax.methods.reweighting import class_balanced_ce, cost_sensitive, deferred_resampling, deferred_reweighting
@@ -38,6 +38,7 @@ METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
     "ce_drw": deferred_reweighting,
     "ce_drs": deferred_resampling,
     "mixup": mixup,
+    "cutmix": cutmix,
     "bbn": bbn,
     "causal_norm": causal_norm,
     "ride": ride,

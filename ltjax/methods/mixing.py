@@ -1,6 +1,9 @@
-"""mixup: every image of a batch is blended with another one of the batch, on the device, inside the objective.
+"""mixup and CutMix: every image of a batch is blended with another one of the batch, or has a box pasted from it.
 
-Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018, section 2; one share a batch, as in their code.
+Both on the device, inside the objective; one share (and one box) a batch, as in the authors' code.
+
+Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018, section 2. Yun et al., "CutMix: Regularization
+strategy to train strong classifiers with localizable features", ICCV 2019, section 3.1.
 """
 
 from collections.abc import Mapping
@@ -52,6 +55,39 @@ def mix(key: jax.Array, images: jax.Array, labels: jax.Array, alpha: float) -> M
     if jnp.issubdtype(images.dtype, jnp.integer):
         blend = jnp.round(blend)
     return Mixed(blend.astype(images.dtype), labels, labels[other], lam)
+
+
+def paste(key: jax.Array, images: jax.Array, labels: jax.Array, alpha: float) -> Mixed:
+    """CutMix: a box of each image is replaced by the same box of another one.
+
+    The box has the sides of the image times ``sqrt(1 - share)``, ``share ~ Beta(alpha, alpha)``, and its middle
+    anywhere inside the image; what lies outside is cut off, and ``lam`` is the part of the image that is left.
+
+    Args:
+      key: of this step (context.key).
+      images: [B, H, W, channels], of any dtype.
+      labels: int [B].
+      alpha: 0 pastes nothing (lam = 1); 1 draws the share uniformly.
+
+    Returns:
+      ``Mixed(images, labels_a, labels_b, lam)``.
+
+    Example:
+      >>> pasted = paste(jax.random.key(1), jnp.zeros([2, 8, 8, 1], jnp.uint8), jnp.arange(2), alpha=1.0)
+      >>> pasted.images.shape, pasted.images.dtype, 0 <= float(pasted.lam) <= 1
+      ((2, 8, 8, 1), dtype('uint8'), True)
+    """
+    share_key, order_key, middle_key = jax.random.split(key, 3)
+    sides = jnp.array(images.shape[1:3])
+    half = (sides * jnp.sqrt(1 - _share(share_key, alpha))).astype(jnp.int32) // 2
+    middle = jax.random.randint(middle_key, (2,), 0, sides)
+    other = jax.random.permutation(order_key, len(labels))
+    rows, columns = (
+        (jnp.arange(side) >= middle[i] - half[i]) & (jnp.arange(side) < middle[i] + half[i])
+        for i, side in enumerate(images.shape[1:3])
+    )
+    box = rows[:, None] & columns[None, :]
+    return Mixed(jnp.where(box[..., None], images[other], images), labels, labels[other], 1 - jnp.mean(box))
 
 
 def _share(key: jax.Array, alpha: float) -> jax.Array:

@@ -1,27 +1,41 @@
-"""mixup: cross-entropy on blends of two images and their labels (Zhang et al., ICLR 2018, eq. 1 and 2)."""
+"""mixup and CutMix: cross-entropy on what is made of two images, for the labels of both in the shares of each.
+
+Zhang et al., ICLR 2018, eq. 1 and 2; Yun et al., ICCV 2019, eq. 1.
+"""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ltjax.data import Data
 from ltjax.losses import cross_entropy, mixup_loss
 from ltjax.methods.common import accuracy, build_network, checked, dtypes, one_stage, watched
-from ltjax.methods.mixing import mix
+from ltjax.methods.mixing import Mixed, mix, paste
 from ltjax.methods.stage import Outcome, Stage, Term
 from ltjax.models import LinearHead
 
 
 def mixup(config: Any, data: Data) -> list[Stage]:
-    """One share a batch, Beta(alpha, alpha); the accuracy that is logged is that of the larger share's labels."""
+    """Blends; one share a batch, Beta(alpha, alpha)."""
+    return _on_pairs(config, data, mix)
+
+
+def cutmix(config: Any, data: Data) -> list[Stage]:
+    """Boxes of other images; one box a batch, of an area that Beta(alpha, alpha) draws."""
+    return _on_pairs(config, data, paste)
+
+
+def _on_pairs(config: Any, data: Data, combine: Callable[..., Mixed]) -> list[Stage]:
+    """The accuracy that is logged is that of the larger share's labels."""
     settings = checked(config, "baseline", lambda own: {"alpha": (0 <= own.alpha < math.inf, "a finite number >= 0")})
     network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
 
     def objective(apply, params, model_state, batch, context):
         images, labels = batch["image"]["image"], batch["image"]["label"]
-        mixed = mix(context.key, images, labels, settings.alpha)
+        mixed = combine(context.key, images, labels, settings.alpha)
         outputs, model_state = apply(params, model_state, mixed.images, labels=mixed.larger)
         losses = mixup_loss(outputs.logits, mixed.labels_a, mixed.labels_b, mixed.lam, loss=cross_entropy)
-        metrics = {"accuracy": accuracy(outputs.logits, mixed.larger), "mixup/lam": mixed.lam}
+        metrics = {"accuracy": accuracy(outputs.logits, mixed.larger), f"{config.method}/lam": mixed.lam}
         return Outcome({"classification": Term(losses)}, model_state, metrics | watched(config, losses, mixed.larger))
 
     return one_stage(config, data, network, objective)

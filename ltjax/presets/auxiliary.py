@@ -31,7 +31,7 @@ def configure(config: ConfigDict, dataset: str) -> None:
     if dataset == "mnist5k":
         config.epochs = 7  # a step is four times as long as cross-entropy's
     else:
-        SCHEDULES[dataset](config)
+        SCHEDULES.get(dataset, lambda config: None)(config)
     config.second_stage_epochs = max(1, config.epochs * 2 // 3)  # of finetuned; as OLTR's 60 epochs are to 90
     config.second_stage_optimizer = config.optimizer.copy_and_resolve_references()
 

@@ -37,6 +37,7 @@ BASELINES: dict[str, Callable[[ConfigDict, str], None]] = {
     "ce_drw": plain(beta=BETA, deferred_part=DEFERRED_PART),
     "ce_drs": plain(deferred_part=DEFERRED_PART),
     "mixup": plain(alpha=1.0),  # the shares are uniform
+    "cutmix": plain(alpha=1.0),  # as its authors have it
     "bbn": experts.bbn,
     "causal_norm": experts.causal_norm,
     "ride": experts.ride,

@@ -32,6 +32,9 @@ BACKBONES = {
     },
     # gamma is not published; as ImageNet-LT. The rate is the head's, the backbone's is 5e-4 (optimizer.backbone_rate)
     "places": {"resnet152": (128, 0.05, 0.7, True)},
+    # one's own pictures: the form of ImageNet-LT's ResNet-10, and the paper's classifier
+    "folder": {"resnet10": (64, 0.05, -1.0, False)},
+    "list": {"resnet10": (64, 0.05, -1.0, False)},
 }
 # data set -> (backbone of the experts, three quarters of the channels)
 EXPERTS = {

@@ -21,8 +21,18 @@ def base(method: str) -> ConfigDict:
             "data": {
                 "name": "",
                 "dir": "",  # where the data lies; "" = $LTJAX_DATA_DIR, or else TFDS's own directory
-                "source": "auto",  # auto, npz, python (the official batches) or tfds
-                "imbalance": 100.0,  # images of the largest class / images of the smallest
+                # auto, npz, python (CIFAR's official batches), list (the large sets' list files), shards or tfds
+                "source": "auto",
+                # list files of 'relative/path label' lines: as given, or under dir; "" = the data set's own names
+                "train_list": "",
+                "val_list": "",
+                "test_list": "",
+                "class_names": "",  # of lists: a file with a class's name a line, by label; "" = the images' folders
+                "tfds": "",  # NAME or NAME:VERSION of name="tfds"
+                "test_fraction": 0.2,  # of every class, held out for testing where a set has no test images
+                "image_size": 224,  # pixels, of pictures that have sizes of their own; evaluation takes the centre ...
+                "resize": 256,  # ... of the picture, its shorter side resized to this
+                "imbalance": 100.0,  # images of the largest class / images of the smallest; 1 = as the set comes
                 "profile": "exp",  # exp or step
                 "selection_seed": 0,  # which images the long-tailed set keeps
                 "validation_fraction": 0.0,  # > 0: hold out this part of train ...
@@ -30,6 +40,9 @@ def base(method: str) -> ConfigDict:
                 "sampler": "instance_balanced",  # class_balanced, square_root, progressive, class_cycle or reversed
                 "augment": "none",
                 "workers": 0,  # data processes, of all seeds together; 0 = a thread of this process
+                "on_error": "stop",  # at a training image that cannot be read; skip: take another one of its class
+                "max_skipped": 100,  # skip: with one more the run stops
+                "timeout": 600.0,  # seconds without a batch after which the run stops; 0: never
                 "on_device": "auto",  # yes: all images lie on the device as uint8; auto: if in memory and they fit; no
             },
             "model": {

@@ -13,12 +13,23 @@ from ltjax import metrics
 from ltjax.class_counts import shot_groups
 from ltjax.data import Data, Source
 from ltjax.data.pipeline import evaluation_batches
+from ltjax.data.reading import Watch
 from ltjax.data.resident import Resident, evaluation_batch
 from ltjax.methods.stage import Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.seeds import over_seeds, split_seeds, stack_seeds
 
 LARGEST_CONFUSION = 1000  # classes; beyond it only the counts per class are kept
+
+
+class Reading(NamedTuple):
+    """How images that do not lie on the device are read."""
+
+    workers: int = 0  # processes, as in ``evaluation_batches``
+    watch: Watch | None = None
+
+
+IN_THREADS = Reading()
 
 
 class Evaluator:
@@ -31,7 +42,9 @@ class Evaluator:
         batch_size: int,
         mesh: Mesh,
         axis: tuple[int, str] = (1, "unroll"),
+        reading: Reading = IN_THREADS,
     ):
+        self.reading = reading
         self.batch_size = -(-batch_size // mesh.size) * mesh.size
         self.mesh, self.seeds = mesh, axis[0]
         empty = jax.tree.map(np.asarray, metrics.create(num_classes, confusion=num_classes <= LARGEST_CONFUSION))
@@ -80,7 +93,7 @@ class Evaluator:
 
     def _from_host(self, counters: Any, variables: Tree, source: Source) -> Any:
         shard = (jax.process_index(), jax.process_count())
-        for batch in evaluation_batches(source, self.batch_size, shard):
+        for batch in evaluation_batches(source, self.batch_size, shard, *self.reading):
             counters = self.count(counters, variables, meshes.put_split(batch, self.mesh))
         return counters
 
@@ -102,9 +115,11 @@ class Summary(NamedTuple):
     per_class: list[float | None]
 
 
-def summarize(counters: Any, data: Data, convention: str, index_boundaries: tuple[int, int]) -> Summary:
+def summarize(counters: Any, data: Data, convention: str, index_boundaries: tuple[int, ...]) -> Summary:
     """Accuracies over all images and by class; many / medium / few under all three conventions."""
     shots: dict[str, dict[str, Any]] = {}
+    # The setting's boundaries may be another data set's, with more classes; prepare.py refuses that where they count.
+    index_boundaries = tuple(min(boundary, data.num_classes) for boundary in index_boundaries)
     for name in ("strict", "inclusive", "index"):
         groups = shot_groups(data.class_counts, name, boundaries=index_boundaries if name == "index" else None)
         by_shot = metrics.shot_accuracies(counters, groups)
@@ -124,7 +139,13 @@ def _number(value: Any) -> float | None:
 
 
 def extract_features(
-    network: Any, variables: Tree, source: Source, records: np.ndarray, batch_size: int, mesh: Mesh
+    network: Any,
+    variables: Tree,
+    source: Source,
+    records: np.ndarray,
+    batch_size: int,
+    mesh: Mesh,
+    reading: Reading = IN_THREADS,
 ) -> np.ndarray:
     """float [n, d]: the network's features of these records in order; evaluation mode, no augmentation."""
     features, chosen = _feature_program(network, mesh), source.subset(records)
@@ -132,7 +153,7 @@ def extract_features(
     batch_size = -(-batch_size // mesh.size) * mesh.size
     rows = [
         np.asarray(features(variables, meshes.put_split(batch["image"], mesh)))
-        for batch in evaluation_batches(chosen, batch_size, shard)
+        for batch in evaluation_batches(chosen, batch_size, shard, *reading)
     ]
     return np.concatenate(rows)[: len(records)]
 

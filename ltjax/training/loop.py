@@ -29,6 +29,7 @@ from ltjax.training.results import (
     write_results,
 )
 from ltjax.training.seeds import seeds_of
+from ltjax.training.skipped import make_watch, skipped_records
 from ltjax.training.stages import Current, Run, checkpoint_folder, open_stage, resumes
 from ltjax.training.state import TrainState, variables_of
 from ltjax.training.workdir import absolute, open_workdir, to_json
@@ -55,9 +56,14 @@ def train(config: Any, workdir: str) -> Record:
     with Interrupt() as interrupt:
         began, log = time.monotonic(), MetricsLog(folder, seeds_of(config))
         progress = Progress(total, config.batch_size * config.num_seeds)
+        for note in data.notes:
+            progress.say(note)
         placed, why = place(config, data, mesh)
         progress.say(why)
-        run = Run(config, data, stages, folder, mesh, fingerprint, log, progress, interrupt, began, placed, source)
+        watch = make_watch(config, folder, progress.say)
+        run = Run(
+            config, data, stages, folder, mesh, fingerprint, log, progress, interrupt, began, placed, watch, source
+        )
         try:
             return _run_stages(run)
         finally:
@@ -68,7 +74,7 @@ def train(config: Any, workdir: str) -> Record:
 def _run_stages(run: Run) -> Record:
     """Every stage in turn: a finished one is only read, the current one goes on, the others start."""
     previous, offset, before = run.source, 0, 0.0
-    evaluators = [make_evaluator(run.config, run.data, stage, run.mesh) for stage in run.stages]
+    evaluators = [make_evaluator(run.config, run.data, stage, run.mesh, run.watch) for stage in run.stages]
     for index, stage in enumerate(run.stages):
         with checkpoints(checkpoint_folder(run, stage), run.config.checkpoint.keep) as saved:
             current = open_stage(run, index, previous, saved)
@@ -141,7 +147,7 @@ def _program(run: Run, stage: Stage, current: Current, per_epoch: int, steps: in
     index = run.stages.index(stage)
     common = (run.config, stage, index, per_epoch, run.mesh, current.constants, current.tables)
     if run.placed is None:
-        program = from_host(*common, run.data, (current.step, steps))
+        program = from_host(*common, run.data, (current.step, steps), run.watch)
     else:
         program = on_device(*common, run.placed.train)
     if not run.config.gradients.every_steps:
@@ -180,6 +186,7 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
         "epochs": sum(stage.epochs for stage in run.stages),
         "step": step,
         "resumes": resumes(run.workdir),
+        "skipped": skipped_records(run.workdir),
         "wall_time_s": round(before + time.monotonic() - run.began, 1),
         "data_on_device": run.placed is not None,
         **run.progress.clock.total(),
@@ -196,7 +203,7 @@ def _views(run: Run, variables: Tree) -> Record:
     stage, found = run.stages[-1], {}
     for name, predict in stage.views.items():
         view = dataclasses.replace(stage, predict=predict)
-        counters = make_evaluator(run.config, run.data, view, run.mesh)(
+        counters = make_evaluator(run.config, run.data, view, run.mesh, run.watch)(
             variables, run.data.test, run.placed and run.placed.test
         )
         record = results_over_seeds(run.config, summarize_seeds(run.config, run.data, counters), None)

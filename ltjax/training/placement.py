@@ -9,6 +9,7 @@ from jax.experimental import multihost_utils
 
 from ltjax.data import Data
 from ltjax.data.resident import Resident, image_bytes, lies_in_memory, read_all
+from ltjax.data.transforms import named
 from ltjax.errors import InputError
 from ltjax.training import mesh as meshes
 
@@ -33,8 +34,10 @@ def device_memory() -> int:
     return int(np.min(megabytes)) * 2**20
 
 
-def decide(setting: str, data: Data, memory: int) -> tuple[bool, str]:
+def decide(setting: str, data: Data, memory: int, whole_pictures: bool = False) -> tuple[bool, str]:
     """(whether the images lie on the device, one line that says so and why); ``setting`` is config.data.on_device.
+
+    With ``whole_pictures`` the augmentation starts from pictures of any size, which only the host does.
 
     Raises:
       InputError: when they are to lie there and do not fit.
@@ -43,6 +46,10 @@ def decide(setting: str, data: Data, memory: int) -> tuple[bool, str]:
     sizes = f"{need / 1e6:,.1f} MB of images, the device has {memory / 1e6:,.0f} MB"
     if setting == "no":
         return False, f"data: batches are made by the host (config.data.on_device=no; {sizes})"
+    if whole_pictures and setting == "yes":
+        raise InputError("config.data.on_device: yes, but config.data.augment crops whole pictures; use auto or no")
+    if whole_pictures:
+        return False, "data: batches are made by the host (auto: config.data.augment crops whole pictures)"
     fits = need <= SHARE * memory
     if setting == "yes":
         if not fits:
@@ -59,7 +66,7 @@ def decide(setting: str, data: Data, memory: int) -> tuple[bool, str]:
 
 def place(config: Any, data: Data, mesh: Any) -> tuple[Placed | None, str]:
     """The images on every device, or None where the host makes the batches; and the line for the log."""
-    on_device, why = decide(config.data.on_device, data, device_memory())
+    on_device, why = decide(config.data.on_device, data, device_memory(), named(config.data.augment).cut is not None)
     if not on_device:
         return None, why + (f"; steps_per_call={config.steps_per_call} is 1" if config.steps_per_call > 1 else "")
     placed = Placed(*(Resident(*meshes.put_replicated(read_all(s), mesh)) for s in (data.train, data.test)))

@@ -6,8 +6,8 @@ import zlib
 from typing import Any
 
 from ltjax.data import Data, build
-from ltjax.data.transforms import TRANSFORMS
-from ltjax.errors import choose
+from ltjax.data.transforms import named, size_in
+from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Features, Previous, Stage, Start
 from ltjax.training import mesh as meshes
@@ -28,7 +28,7 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
     """The data, the method's stages, the mesh, and the fingerprint of data and config: nothing is written yet."""
     method = choose(METHODS, config.method, "config.method")
     data = build(config.data)
-    choose(TRANSFORMS, config.data.augment, "config.data.augment")
+    check_size(config.data.augment, data)
     stages, mesh = method(config, data), meshes.data_mesh()
     if config.init_from:
         stages[0] = dataclasses.replace(stages[0], epochs=0, init=_taken_over)
@@ -36,8 +36,21 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
         if stage.epochs:
             meshes.check_batch(config.batch_size, stage.epoch_size or len(data.train), mesh)
             make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(stage, config, data))
+    check_groups(config.evaluation, data)
     settings = json.dumps(identity(config), sort_keys=True)
     return data, stages, mesh, f"{data.fingerprint[:32]}-{zlib.crc32(settings.encode()):08x}"
+
+
+def check_size(augment: str, data: Data) -> None:
+    """Raises InputError unless training and evaluation see pictures of one size."""
+    named(augment)
+    size = size_in(augment)
+    if size and data.image_shape[:2] != (size, size):
+        height, width = data.image_shape[:2]
+        raise InputError(
+            f"config.data.augment: '{augment}' makes pictures of {size} x {size} pixels, those of the evaluation have "
+            f"{width} x {height}; make both the same"
+        )
 
 
 def _taken_over(key: Any, previous: Previous | None, features: Features) -> Start:
@@ -45,3 +58,12 @@ def _taken_over(key: Any, previous: Previous | None, features: Features) -> Star
     del key, features
     assert previous is not None
     return Start(previous.variables)
+
+
+def check_groups(settings: Any, data: Data) -> None:
+    """Raises InputError when groups by class index are asked for that this data set has too few classes for."""
+    if settings.shots == "index" and max(settings.index_boundaries) > data.num_classes:
+        raise InputError(
+            f"config.evaluation.index_boundaries: {tuple(settings.index_boundaries)} is not possible with the "
+            f"{data.num_classes} classes of {data.name}; two rising class indices up to that"
+        )

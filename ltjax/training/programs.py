@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.data import Data
-from ltjax.data.pipeline import Batches, train_batches
+from ltjax.data.pipeline import train_batches
+from ltjax.data.reading import Batches, Watch
 from ltjax.data.resident import Resident, train_batch
 from ltjax.data.sampling import Tables
-from ltjax.data.transforms import TRANSFORMS, Transform
+from ltjax.data.transforms import Transform, named
 from ltjax.methods.stage import Batch, Stage, Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.seeds import over_seeds, seed_axis, seeds_of, split_seeds, stack_seeds
@@ -175,7 +176,7 @@ def on_device(
         "stage_index": index,
         "steps_per_epoch": per_epoch,
         "batch_size": config.batch_size,
-        "transform": TRANSFORMS[config.data.augment],
+        "transform": named(config.data.augment),
         "mesh": mesh,
     }
     several = resident_program(stage, axis=seed_axis(config), **frame)
@@ -196,9 +197,12 @@ def on_device(
 
 def from_host(
     config: Any, stage: Stage, index: int, per_epoch: int, mesh: Any, constants: Tree, tables: Tree, data: Data,
-    span: tuple[int, int],
+    span: tuple[int, int], watch: Watch | None = None,
 ) -> Program:  # fmt: skip
-    """The program of a stage whose batches the host reads and makes, for the steps ``span`` = (first, last)."""
+    """The program of a stage whose batches the host reads and makes, for the steps ``span`` = (first, last).
+
+    A call returns before the device is done; so the next batch is read, and put on the device, while it is busy.
+    """
     axis = seed_axis(config)
     step = streamed_step(stage, steps_per_epoch=per_epoch, mesh=mesh, axis=axis)
 
@@ -213,9 +217,10 @@ def from_host(
                 steps_per_epoch=per_epoch,
                 start=start,
                 stop=stop,
-                transform=TRANSFORMS[config.data.augment],
+                transform=named(config.data.augment),
                 shard=(jax.process_index(), jax.process_count()),
                 workers=workers,
+                watch=watch,
             )
             for seed, own in zip(seeds_of(config), split_seeds(tables, axis[0]), strict=True)
         ]

@@ -1,6 +1,7 @@
 """results.json and evaluation.npz: a number, and everything it depends on."""
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import io
 import json
@@ -15,8 +16,9 @@ from flax import traverse_util
 
 import ltjax
 from ltjax.data import Data
+from ltjax.data.reading import Watch
 from ltjax.methods.stage import Stage, Tree
-from ltjax.training.evaluation import Evaluator, Summary, summarize
+from ltjax.training.evaluation import Evaluator, Reading, Summary, summarize
 from ltjax.training.logging import Record, write_atomically
 from ltjax.training.seeds import seed_axis, seeds_of, split_seeds, stack_seeds
 from ltjax.training.state import parameter_count
@@ -70,9 +72,11 @@ def describe(config: Any, data: Data, params: Tree) -> Record:
     }
 
 
-def make_evaluator(config: Any, data: Data, stage: Stage, mesh: Any) -> Evaluator:
-    """The evaluation of a stage under this config."""
-    return Evaluator(stage.predict, data.num_classes, config.evaluation.batch_size, mesh, seed_axis(config))
+def make_evaluator(config: Any, data: Data, stage: Stage, mesh: Any, watch: Watch | None = None) -> Evaluator:
+    """The evaluation of a stage under this config. It skips no image, whatever ``watch`` does in training."""
+    strict = watch and dataclasses.replace(watch, faults=None)
+    reading = Reading(config.data.workers, strict)
+    return Evaluator(stage.predict, data.num_classes, config.evaluation.batch_size, mesh, seed_axis(config), reading)
 
 
 def summarize_seeds(config: Any, data: Data, counters: Sequence[Any]) -> list[Summary]:

@@ -1,5 +1,6 @@
 """A stage as it stands when a process comes to it: taken from its last good checkpoint, or made by its init."""
 
+import dataclasses
 import json
 import time
 import zlib
@@ -10,10 +11,11 @@ import numpy as np
 from etils import epath
 
 from ltjax.data import Data, Source
+from ltjax.data.reading import Watch
 from ltjax.methods.stage import Previous, Stage, Start, Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.checkpoint import Checkpoints, abstract
-from ltjax.training.evaluation import extract_features
+from ltjax.training.evaluation import Reading, extract_features
 from ltjax.training.interrupt import Interrupt
 from ltjax.training.logging import MetricsLog, Record, write_atomically
 from ltjax.training.placement import Placed
@@ -37,6 +39,7 @@ class Run(NamedTuple):
     interrupt: Interrupt
     began: float  # time.monotonic() at the start of this process
     placed: Placed | None  # the images on the device
+    watch: Watch  # over the reading of the others
     source: Previous | None = None  # the end of the run config.init_from, until the first stage has it
 
 
@@ -134,7 +137,9 @@ def _features(run: Run, index: int) -> Any:
 
     def features(variables: Tree, records: np.ndarray, source: Source = run.data.train) -> np.ndarray:
         size = run.config.evaluation.batch_size
-        return extract_features(network, variables, source, np.asarray(records), size, run.mesh)
+        watch = run.watch if source is run.data.train else dataclasses.replace(run.watch, faults=None)
+        reading = Reading(run.config.data.workers, watch)
+        return extract_features(network, variables, source, np.asarray(records), size, run.mesh, reading)
 
     return features
 

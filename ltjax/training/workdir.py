@@ -13,6 +13,7 @@ from ltjax.training.logging import Record
 # Settings that may change when a run is resumed: they decide where and how often, never what is computed.
 RUN_ONLY = (
     "data.dir", "data.source", "data.workers", "evaluation.batch_size",
+    "data.on_error", "data.max_skipped", "data.timeout",  # so that a run which stopped at a bad file can go on over it
     "data.on_device", "steps_per_call", "seeds_by", "checkpoint.every_steps", "checkpoint.keep",
 )  # fmt: skip
 

@@ -20,6 +20,14 @@ def settings():
             "name": "cifar10",
             "dir": "",
             "source": "auto",
+            "train_list": "",
+            "val_list": "",
+            "test_list": "",
+            "class_names": "",
+            "tfds": "",
+            "test_fraction": 0.2,
+            "image_size": 224,
+            "resize": 256,
             "imbalance": 10.0,
             "profile": "exp",
             "selection_seed": 0,
@@ -31,6 +39,26 @@ def settings():
         return types.SimpleNamespace(**(usual | changes))
 
     return make
+
+
+@pytest.fixture
+def pictures(settings):
+    """``pictures(key=value)``: settings of small pictures of one's own."""
+
+    def make(**changes):
+        usual = {"imbalance": 1.0, "augment": "none", "image_size": 16, "resize": 18}
+        return settings(**(usual | changes))
+
+    return make
+
+
+def write_picture(path, shade, size=(24, 20), kind="JPEG"):
+    """A picture of one colour, so that it can be told from the others after decoding."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (shade, shade, shade)).save(path, kind)
+    return path
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """Data roots in buckets, and what is said where their client is missing."""
 
 import importlib.util
+import io
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ltjax.data import build, convert
 from ltjax.data.paths import open_path
@@ -43,6 +45,22 @@ def test_the_npz_is_written_to_and_read_from_a_bucket(settings, small_cifar, mon
         np.testing.assert_array_equal(data.train.images(np.arange(9)), wanted.train.images(np.arange(9)))
     with pytest.raises(InputError, match=r"looked for s3://bucket/elsewhere/cifar10\.npz"):
         build(settings(dir=f"{bucket}/elsewhere"))
+
+
+def test_lists_and_their_pictures_are_read_from_a_bucket(pictures, bucket):
+    root = open_path(f"{bucket}/places")
+    pixel = io.BytesIO()
+    Image.new("RGB", (20, 20), (7, 7, 7)).save(pixel, "PNG")
+    for i in range(4):
+        (root / "a b").mkdir(parents=True, exist_ok=True)
+        (root / f"a b/{i}.png").write_bytes(pixel.getvalue())
+    (root / "train.txt").write_text("".join(f"a b/{i}.png {i % 2}\n" for i in range(4)))
+    settings = {"name": "list", "dir": f"{bucket}/places", "train_list": "train.txt", "test_fraction": 0.5}
+    data = build(pictures(**settings))
+    assert data.train.images(np.array([0, 1])).max() == 7 and data.train.where(0).startswith(f"{bucket}/places/a b/")
+    (root / "a b/3.png").unlink()
+    with pytest.raises(InputError, match=r"^s3://bucket/places/a b/3.png \(line 4 of .*not there, as 1 of 4 files"):
+        build(pictures(**settings))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="gcsfs is installed")

@@ -9,9 +9,9 @@ import threading
 import numpy as np
 import pytest
 
-from ltjax.data.pipeline import evaluation_batches, train_batches
+from ltjax.data.pipeline import TrainElements, evaluation_batches, train_batches
 from ltjax.data.random import name_id
-from ltjax.data.sampling import class_balanced, instance_balanced
+from ltjax.data.sampling import SAMPLERS, class_balanced, instance_balanced
 from ltjax.data.sources import Source, array_source
 from ltjax.data.transforms import TRANSFORMS
 from ltjax.errors import InputError
@@ -90,6 +90,22 @@ def test_hosts_share_the_one_global_batch(source, hosts):
         for step, batch in enumerate(whole)
     ]
     assert_same(whole, joined)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_every_sampler_has_one_global_batch_for_any_number_of_hosts(source, name):
+    sampler = SAMPLERS[name](epochs=2, batch_size=8)
+    tables = {"image": sampler.tables(source.labels, CLASSES)}
+
+    def elements(shard):
+        return TrainElements(source, {"image": sampler}, tables, 3, 8, 5, 0, 10, TRANSFORMS["pad_crop_flip"], shard)
+
+    for step in (0, 4, 9):
+        whole = elements((0, 1))[step]["image"]
+        for hosts in (2, 4, 8):
+            shares = [elements((host, hosts))[step]["image"] for host in range(hosts)]
+            for key in whole:
+                np.testing.assert_array_equal(np.concatenate([share[key] for share in shares]), whole[key])
 
 
 @pytest.mark.parametrize("start", [0, 1, 5, 11, 12])
@@ -273,6 +289,6 @@ def test_a_worker_that_dies_is_an_error_and_no_hang(source):
     next(iterator)
     (worker,) = set(multiprocessing.active_children()) - before
     os.kill(worker.pid, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="terminated unexpectedly"):
+    with pytest.raises(ChildProcessError, match="terminated unexpectedly"):
         for _ in range(100):
             next(iterator)

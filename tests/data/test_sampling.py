@@ -220,3 +220,17 @@ def test_golden_order(name):
 def test_every_sampler_has_a_golden_order_and_its_own_name():
     assert set(GOLDEN) == set(SAMPLERS)
     assert all(make(name).name == name for name in SAMPLERS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_a_hundred_million_records(name):
+    """The last record is drawn like the first, and classes of more than 2^24 records are drawn whole."""
+    size, classes = 10**8, 4
+    labels = np.arange(size, dtype=np.uint8) % classes  # 25 million records of each
+    sampler = make(name, batch_size=16)
+    drawn = records(sampler, sampler.tables(labels, classes), 0, np.arange(40_000)).astype(np.int64)
+    assert 0 <= drawn.min() < size * 1e-3 and size * (1 - 1e-3) < drawn.max() < size
+    for quarter in np.bincount(labels[drawn], minlength=classes), np.bincount(drawn * 4 // size, minlength=4):
+        assert np.abs(quarter - 10_000).max() < 600
+    assert len(np.unique(drawn % 2**8)) == 2**8

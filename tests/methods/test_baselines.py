@@ -109,7 +109,7 @@ def test_deferred_resampling_draws_every_image_once_and_class_balanced_at_the_en
 
 
 def test_every_name_of_the_issue_is_a_baseline_and_a_method():
-    named = "focal cb_ce cb_focal cost_sensitive ldam ldam_drw ce_drw ce_drs mixup bbn causal_norm ride"
+    named = "focal cb_ce cb_focal cost_sensitive ldam ldam_drw ce_drw ce_drs mixup cutmix bbn causal_norm ride"
     named += " balanced_softmax logit_adjustment lifted range triplet proxy oltr"
     for name in named.split():
         assert name in BASELINES and name in METHODS, name

@@ -1,11 +1,11 @@
-"""mixup on the device: shares, partners, rounding; the loss against its vectors is tests/losses' matter."""
+"""mixup and CutMix on the device: shares, partners, rounding; the loss against its vectors is tests/losses' matter."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax.methods.mixing import Mixed, mix
+from ltjax.methods.mixing import Mixed, mix, paste
 
 IMAGES = jnp.asarray(np.random.RandomState(0).randint(0, 256, (6, 3, 3, 2)), jnp.uint8)
 LABELS = jnp.arange(6)
@@ -41,3 +41,32 @@ def test_alpha_0_mixes_nothing():
 def test_the_larger_share_names_the_class():
     labels = Mixed(IMAGES, LABELS, LABELS[::-1], jnp.float32(0.4)).larger
     np.testing.assert_array_equal(labels, LABELS[::-1])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_box_of_another_image_is_pasted_and_counted(dtype):
+    images = jnp.arange(6, dtype=dtype)[:, None, None, None] * jnp.ones((6, 9, 14, 2), dtype)
+    pasting, areas = jax.jit(lambda key: paste(key, images, LABELS, 1.0)), set()
+    for seed in range(40):
+        pasted = pasting(jax.random.key(seed))
+        other, changed = np.asarray(pasted.labels_b), np.asarray(pasted.images)
+        assert pasted.images.dtype == dtype and sorted(other) == list(range(6))
+        i = next((i for i in range(6) if other[i] != i), None)
+        if i is None:
+            continue
+        box = changed[i, ..., 0] == other[i]
+        rows, columns = np.flatnonzero(box.any(1)), np.flatnonzero(box.any(0))
+        assert box.sum() == len(rows) * len(columns)  # one box ...
+        if len(rows):
+            assert np.ptp(rows) == len(rows) - 1 and np.ptp(columns) == len(columns) - 1
+        for j in range(6):  # ... the same in all images
+            np.testing.assert_array_equal(changed[j, ..., 1], np.where(box, other[j], j))
+        assert float(pasted.lam) == pytest.approx(1 - box.mean(), abs=1e-6)
+        areas.add(round(float(pasted.lam), 2))
+    assert len(areas) > 10
+
+
+def test_nothing_is_pasted_with_alpha_0():
+    pasted = paste(jax.random.key(0), IMAGES, LABELS, 0.0)
+    assert pasted.lam == 1
+    np.testing.assert_array_equal(pasted.images, IMAGES)

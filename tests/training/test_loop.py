@@ -75,7 +75,7 @@ def test_a_run_leaves_what_it_promises(tmp_path):
     folder = tmp_path / "run"
     assert json.loads((folder / "results.json").read_text()) == results
     assert json.loads((folder / "config.json").read_text())["batch_size"] == 8
-    assert results["step"] == 10 and results["epoch_rule"] == "last" and results["resumes"] == []
+    assert results["step"] == 10 and results["epoch_rule"] == "last" and results["resumes"] == results["skipped"] == []
     assert results["train_size"] == 42 and results["class_counts"] == [24, 12, 6]
     assert results["accuracy"]["all"] == np.mean(results["per_class"])  # 7 test images in each class
     assert results["shots"]["strict"]["many"] is None and results["shots"]["strict"]["classes"] == [0, 1, 2]

@@ -1,0 +1,236 @@
+"""Decoding, augmenting and batching JPEGs beside a PyTorch DataLoader with torchvision's transforms on Pillow.
+
+    python -m ltjax.bench input --augment crop224_flip_jitter --batch 64 --workers 2
+
+Both read the same files and make the same crops; first they must agree on their pixels. Ours makes uint8 batches, which
+the network normalises on the device; PyTorch's are float32, normalised, as torchvision's ToTensor and Normalize leave
+them, and once more uint8, to see what that is worth. "A core" is one thread without workers; "in all" is with
+``--workers`` processes that have started. Files: 500 x 375 pictures made here, or those of ``--folder``.
+
+    python -m ltjax.bench input --memory 2000
+
+also makes so many batches of ours in workers and prints the memory of all processes on the way.
+"""
+
+import os
+import pathlib
+import tempfile
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ltjax.bench import measure
+from ltjax.bench.memory import of_all_processes
+from ltjax.bench.peer_input import Pictures, loader
+from ltjax.data.pipeline import TrainElements, train_batches
+from ltjax.data.random import name_id
+from ltjax.data.sampling import instance_balanced
+from ltjax.data.sources import Source
+from ltjax.data.transforms import named, size_in
+from ltjax.errors import InputError
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TOLERANCE = 1.5  # mean difference of the pixels, of 255, that the two resamplings may have
+CHECKED = 32  # pictures
+AHEAD = 4  # batches for each worker, at least what either side makes while it waits for its turn
+SEED, EPOCH = 0, 0
+
+
+class Files:
+    """Reads the files; a class, so that it goes to worker processes."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.paths = paths
+
+    def __call__(self, record: int) -> bytes:
+        with open(self.paths[record], "rb") as file:
+            return file.read()
+
+
+class Problem(NamedTuple):
+    """What both sides make batches of."""
+
+    source: Source
+    paths: list[str]
+    augment: str
+    batch: int
+
+
+def make_pictures(folder: str, count: int, height: int = 375, width: int = 500) -> None:
+    """JPEGs whose detail falls off with its fineness as a photograph's does; about 100 kB each at 500 x 375."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        pixels = np.zeros((height, width, 3))
+        for cell in (1, 2, 4, 8, 16, 32, 64, 128):
+            coarse = rng.normal(size=(height // cell + 2, width // cell + 2, 3))
+            grey = 0.7 * coarse.mean(-1, keepdims=True) * 3**0.5 + 0.3 * coarse
+            scaled = [Image.fromarray(grey[..., c].astype(np.float32)) for c in range(3)]
+            fine = [np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)) for image in scaled]
+            pixels += np.stack(fine, -1) * cell**0.45
+        pixels = 120 + 50 * (pixels - pixels.mean()) / pixels.std()
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(f"{folder}/{i:05d}.jpg", quality=90)
+
+
+def make_problem(paths: list[str], augment: str, batch: int) -> Problem:
+    read: Any = Files(paths)
+    count = len(paths)
+    source = Source(np.zeros(count, np.int32), np.arange(count), read, encoded=read, where=paths.__getitem__)
+    return Problem(source, paths, augment, batch)
+
+
+def ours(problem: Problem, workers: int, batches: int) -> Any:
+    """What training reads from in worker processes; without workers a batch is made when it is asked for."""
+    sampler = instance_balanced()
+    common: dict[str, Any] = {
+        "source": problem.source,
+        "samplers": {"image": sampler},
+        "tables": {"image": sampler.tables(problem.source.labels, 1)},
+        "seed": SEED,
+        "batch_size": problem.batch,
+        "steps_per_epoch": batches,
+        "start": 0,
+        "stop": batches,
+        "transform": named(problem.augment),
+    }
+    if workers:
+        return train_batches(**common, workers=workers)
+    elements = TrainElements(**common, shard=(0, 1))
+    return (elements[i] for i in range(batches))
+
+
+def theirs(problem: Problem, workers: int, batches: int, normalize: bool = True) -> Any:
+    """The iterator of a DataLoader over the same draws."""
+    position = (SEED, name_id("image"), EPOCH, np.arange(batches * problem.batch))
+    sampler, transform = instance_balanced(), named(problem.augment)
+    records = sampler.draw(sampler.tables(problem.source.labels, 1), *position)
+    draws = transform.draw(*position)
+    pictures = Pictures(problem.paths, records, draws, size_in(problem.augment), (MEAN, STD) if normalize else None)
+    return iter(loader(pictures, problem.batch, workers))
+
+
+def check(problem: Problem) -> float:
+    """The mean difference of the two sides' pixels, of 255, on the same draws.
+
+    Raises:
+      Disagreement: if it is above ``TOLERANCE``.
+    """
+    few = problem._replace(batch=min(CHECKED, problem.batch))
+    own = next(ours(few, 0, 1))["image"]["image"].astype(np.float32)
+    tensor, _ = next(theirs(few, 0, 1))
+    peer = (tensor.numpy().transpose(0, 2, 3, 1) * np.array(STD) + np.array(MEAN)) * 255
+    difference = float(np.abs(own - peer).mean())
+    if not difference <= TOLERANCE:
+        raise measure.Disagreement(f"check: the pixels differ by {difference:.2f} of 255 (allowed {TOLERANCE})")
+    return difference
+
+
+def compare(problem: Problem, workers: int, batches: int, repeats: int, alone: bool) -> measure.Times:
+    """Side -> seconds of ``batches`` batches, in turns. Starting is not timed, nor what was made ahead of a turn.
+
+    A core is timed by the processor time of this process, which another busy program does not lengthen.
+    """
+    ahead, clock = (AHEAD * workers, time.perf_counter) if workers else (0, time.process_time)
+    total = 1 + repeats * (ahead + batches)
+    sides = {"ltjax": ours(problem, workers, total)}
+    if not alone:
+        sides["torch"] = theirs(problem, workers, total)
+        sides["torch, uint8"] = theirs(problem, workers, total, normalize=False)
+    times: measure.Times = {name: [] for name in sides}
+    for iterator in sides.values():
+        next(iterator)
+    for _ in range(repeats):
+        for name, iterator in sides.items():
+            for _ in range(ahead):
+                next(iterator)
+            start = clock()
+            for _ in range(batches):
+                next(iterator)
+            times[name].append(clock() - start)
+    for iterator in sides.values():
+        assert next(iterator, None) is None  # so that each ends its processes
+    return times
+
+
+def flat_memory(problem: Problem, workers: int, batches: int) -> list[tuple[int, float]]:
+    """(batches made, megabytes of this process and the workers) at ten moments of a long run of ours."""
+    iterator, found = ours(problem, workers, batches), []
+    for made in range(1, batches + 1):
+        next(iterator)
+        if made % max(batches // 10, 1) == 0:
+            found.append((made, of_all_processes()))
+            print(f"  after {made} batches: {found[-1][1]:,.0f} MB", flush=True)
+    iterator.close()
+    return found
+
+
+def parse(arguments: list[str]) -> Any:
+    parser = measure.Parser("input", __doc__, repeats=5)
+    parser.add_argument("--folder", help="with .jpg files, also in folders below; without it pictures are made")
+    parser.add_argument("--images", type=measure.at_least(1), default=256, help="how many are made")
+    parser.add_argument("--augment", nargs="+", default=["crop224_flip", "crop224_flip_jitter"], metavar="NAME")
+    parser.add_argument("--batch", type=measure.at_least(1), default=64)
+    parser.add_argument("--batches", type=measure.at_least(1), default=8, help="of one timed repetition")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes; default: cores")
+    parser.add_argument("--memory", type=int, default=0, metavar="BATCHES", help="watch the memory over so many")
+    options = parser.parse_args(arguments)
+    for name in options.augment:
+        if not size_in(name):
+            named(name, "--augment")
+            raise InputError(f"--augment: '{name}' crops no whole pictures; name one such as crop224_flip")
+    return options
+
+
+def find_files(options: Any, made: str) -> list[str]:
+    if options.folder is None:
+        make_pictures(made, options.images)
+    found = sorted(str(path) for path in pathlib.Path(options.folder or made).rglob("*.jpg"))
+    if not found:
+        raise InputError(f"--folder: no .jpg file in '{options.folder}'")
+    return found
+
+
+def main(arguments: list[str]) -> None:
+    """Checks, measures, prints, and writes the JSON."""
+    options = parse(arguments)
+    environment = measure.environment()
+    print(measure.describe(environment), flush=True)
+    alone = not measure.torch_installed()
+    if not alone:
+        import torch
+
+        torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as made:
+        paths = find_files(options, made)
+        size = sum(os.path.getsize(path) for path in paths) / len(paths) / 1e3
+        print(f"{len(paths)} files of {size:.0f} kB; batch {options.batch}; medians of {options.repeats}, in turns")
+        results = [one_augment(options, make_problem(paths, name, options.batch), alone) for name in options.augment]
+        memory = []
+        if options.memory:
+            print(f"memory of all processes, {options.workers} workers, {options.augment[-1]}:")
+            problem = make_problem(paths, options.augment[-1], options.batch)
+            memory = flat_memory(problem, options.workers, options.memory)
+    named_options = {key: value for key, value in vars(options).items() if key != "json"}
+    record = {"benchmark": "input", "environment": environment, "options": named_options, "file_kB": size}
+    measure.write_json(options.json, record | {"results": results, "memory_MB": memory})
+
+
+def one_augment(options: Any, problem: Problem, alone: bool) -> dict[str, Any]:
+    """Prints the table of one augmentation; returns its part of the JSON."""
+    difference = None if alone else check(problem)
+    if difference is not None:
+        print(f"{problem.augment}: the pixels of both sides differ by {difference:.2f} of 255 on the mean", flush=True)
+    images = options.batch * options.batches
+    record: dict[str, Any] = {"augment": problem.augment, "pixel_difference": difference}
+    rows = [[problem.augment, "images/s", "ltjax is"]]
+    parts = [("a core", "core", 0), (f"{options.workers} workers", "total", options.workers)]
+    for title, key, workers in parts[: 2 if options.workers else 1]:
+        times = compare(problem, workers, options.batches, options.repeats, alone)
+        record[key] = measure.summary(times, images)
+        for name, side in record[key]["sides"].items():
+            faster = record[key]["speed_relative_to"].get(name)
+            rows.append([f"{title}: {name}", f"{side['images_per_second']:.0f}", f"{faster:.2f}x" if faster else ""])
+    print(measure.table(rows), flush=True)
+    return record

@@ -1,0 +1,137 @@
+"""What the builders share: getting a file, going through archives, and taking out of them what a list names."""
+
+import io
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ltjax.data.lists import check_all_classes, read_list
+from ltjax.data.shards import file_sha256
+from ltjax.errors import InputError
+
+
+def given(manager: Any) -> str | None:
+    """The folder with what the person has got already (``--manual-dir``), if there is one."""
+    try:
+        return str(manager.manual_dir)
+    except (AssertionError, ValueError):
+        return None
+
+
+def obtain(manager: Any, builder: Any, names: dict[str, str]) -> dict[str, str]:
+    """{file name: path} of the files ``names``, {file name: URL}: the given ones, else downloaded; all of them checked.
+
+    Raises:
+      InputError: for a given file whose content is another one than the checksum says.
+    """
+    folder = given(manager)
+    paths, missing = {}, {}
+    for name, url in names.items():
+        path = folder and os.path.join(folder, name)
+        if path and os.path.isfile(path):
+            expected = (builder.url_infos or {}).get(url)
+            if expected is not None and (
+                os.path.getsize(path) != int(expected.size) or file_sha256(path) != expected.checksum
+            ):
+                raise InputError(f"{path}: is not the published {name} (sha256 {expected.checksum}); get it again")
+            paths[name] = path
+        else:
+            missing[name] = url
+    return paths | {name: str(path) for name, path in manager.download(missing).items()} if missing else paths
+
+
+def members(archive: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """(name, its bytes when called) of every file in a tar archive, those of tar archives inside it, too.
+
+    Raises:
+      InputError: for an archive that is damaged or torn.
+    """
+    try:
+        with tarfile.open(archive) as outer:
+            yield from _files(outer)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise InputError(f"{archive}: cannot be read ({error}); get it again") from error
+
+
+def _files(archive: tarfile.TarFile) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    for member in archive:
+        if not member.isfile():
+            continue
+        file = archive.extractfile(member)
+        assert file is not None
+        if member.name.endswith(".tar"):
+            with tarfile.open(fileobj=file) as inner:
+                yield from _files(inner)
+        else:
+            yield member.name, file.read
+        archive.members = []  # type: ignore[attr-defined]  # else it keeps every header that it has seen
+
+
+def listed_pictures(
+    list_path: str, archive: str, key_of: Callable[[str], str], size: int, num_classes: int, train: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(path in the list, record) of every picture that a list names, out of a tar archive, in the archive's order.
+
+    Args:
+      list_path: 'relative/path label' lines.
+      archive: a tar archive, perhaps of tar archives.
+      key_of: path in the list, or in the archive -> what both call the picture.
+      size: the lines that the list has to have.
+      num_classes: C.
+      train: whether every class has to have a picture.
+
+    Raises:
+      InputError: for another list than the published one, or pictures that are not in the archive.
+    """
+    listing = read_list(list_path)
+    if len(listing) != size:
+        raise InputError(f"{list_path}: {len(listing)} images; the published list has {size}")
+    if train:
+        check_all_classes(listing, num_classes)
+    wanted = {key_of(name): i for i, name in enumerate(listing.names)}
+    if len(wanted) < len(listing):
+        raise InputError(f"{list_path}: two of its paths are the same picture in {archive}; get the list again")
+    for name, content in members(archive):
+        i = wanted.pop(key_of(name), None)
+        if i is not None:
+            path = listing.names[i]
+            yield path, {"file_name": path, "image": io.BytesIO(content()), "label": int(listing.labels[i])}
+    if wanted:
+        first = listing.at(min(wanted.values()))
+        raise InputError(f"{archive}: {len(wanted)} listed pictures are not in it ({first}); get the archive again")
+
+
+def png(image: np.ndarray) -> io.BytesIO:
+    """A small picture, uint8 [H, W, 3], as PNG bytes, as TFDS takes them without TensorFlow."""
+    from PIL import Image
+
+    encoded = io.BytesIO()
+    Image.fromarray(image).save(encoded, "PNG")
+    encoded.seek(0)
+    return encoded
+
+
+def cifar_records(
+    archive: str, files: tuple[str, ...], split: str, label_names: tuple[str, ...], size: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The records of CIFAR's binary archive: a byte for every label, then 3,072 of the picture, channel after channel.
+
+    Raises:
+      InputError: for an archive that lacks a file or has another number of pictures.
+    """
+    found = {os.path.basename(name): content() for name, content in members(archive) if os.path.basename(name) in files}
+    missing = [name for name in files if name not in found]
+    width = len(label_names) + 3072
+    if missing or any(len(content) % width for content in found.values()):
+        raise InputError(f"{archive}: {missing[0] if missing else 'a file of it'} is not whole; get it again")
+    rows = np.concatenate([np.frombuffer(found[name], np.uint8).reshape(-1, width) for name in files])
+    if len(rows) != size:
+        raise InputError(f"{archive}: {len(rows)} images of {split}; it has {size}")
+    images = rows[:, len(label_names) :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    for i, (row, image) in enumerate(zip(rows, images, strict=True)):
+        name = f"{split}_{i:05d}"
+        labels = {label: int(row[k]) for k, label in enumerate(label_names)}
+        yield name, {"id": name, "image": png(np.ascontiguousarray(image)), **labels}

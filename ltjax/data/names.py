@@ -1,0 +1,91 @@
+"""Millions of file names in little memory: one text and where each name begins and ends in it."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """Names by position; 437,513 of iNaturalist's take 35 MB.
+
+    Attributes:
+      text: bytes that hold all of them.
+      starts, ends: int64 [N], name i is ``text[starts[i]:ends[i]]``. Bytes that are not UTF-8 come and go unchanged,
+        as Python has it for paths.
+
+    Example:
+      >>> names = Names.of(["rose/1.jpg", "tulip/7.jpg"])
+      >>> len(names), names[1], list(names.take(np.array([1, 0])))
+      (2, 'tulip/7.jpg', ['tulip/7.jpg', 'rose/1.jpg'])
+    """
+
+    text: bytes
+    starts: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "Names":
+        """The same names as one text."""
+        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+        ends = np.cumsum([len(one) for one in encoded], dtype=np.int64)
+        return cls(b"".join(encoded), np.concatenate([[0], ends[:-1]]).astype(np.int64), ends)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, position: int) -> str:
+        return self.text[self.starts[position] : self.ends[position]].decode("utf-8", "surrogateescape")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("utf-8", "surrogateescape") for name in self.encoded())
+
+    def encoded(self) -> Iterator[bytes]:
+        """All names as bytes, one by one."""
+        text = self.text
+        return (text[a:b] for a, b in zip(self.starts.tolist(), self.ends.tolist(), strict=True))
+
+    def take(self, positions: np.ndarray) -> "Names":
+        """The names at these positions [n], in this order."""
+        return Names(self.text, self.starts[positions], self.ends[positions])
+
+    def sha256(self) -> str:
+        """Of the names joined by line breaks, as hex."""
+        return hashlib.sha256(b"\n".join(self.encoded())).hexdigest()
+
+    def keys(self) -> np.ndarray:
+        """int64 [N], equal for equal names, and hardly ever else; of this process alone."""
+        return np.fromiter((hash(name) for name in self.encoded()), np.int64, len(self))
+
+    def shared(self, other: "Names") -> tuple[np.ndarray, np.ndarray]:
+        """(own, others): positions of the names that are in ``other``, too, and where they are there; both int64.
+
+        Example:
+          >>> own, others = Names.of(["a", "b", "c"]).shared(Names.of(["c", "x", "a"]))
+          >>> own.tolist(), others.tolist()
+          ([0, 2], [2, 0])
+        """
+        keys, others = self.keys(), other.keys()
+        places = {other[i]: i for i in np.flatnonzero(np.isin(others, keys)).tolist()}
+        pairs = [(i, places[self[i]]) for i in np.flatnonzero(np.isin(keys, others)).tolist() if self[i] in places]
+        found = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        return found[:, 0], found[:, 1]
+
+    def repeats(self) -> tuple[np.ndarray, np.ndarray]:
+        """(later, first): positions of names that came before, and where they came first; both int64, ascending.
+
+        Example:
+          >>> later, first = Names.of(["a", "b", "a", "a"]).repeats()
+          >>> later.tolist(), first.tolist()
+          ([2, 3], [0, 0])
+        """
+        keys = self.keys()
+        order = np.argsort(keys, kind="stable")
+        same = keys[order][1:] == keys[order][:-1]
+        suspects = np.unique(np.concatenate([order[1:][same], order[:-1][same]]))
+        seen: dict[str, int] = {}
+        pairs = [(int(i), seen.setdefault(self[i], int(i))) for i in suspects]
+        later = np.array([pair for pair in pairs if pair[0] != pair[1]], dtype=np.int64).reshape(-1, 2)
+        return later[:, 0], later[:, 1]

@@ -1,0 +1,95 @@
+"""The benchmarks of the input: both sides make the same pictures and draw alike, and the checks can fail."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+from ltjax.bench import input as inputs
+from ltjax.bench import measure, peer_input, sampler
+from ltjax.bench.__main__ import main
+from ltjax.data.crops import Box
+
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="PyTorch, the peer of the benchmarks, is not installed"
+)
+INPUT = "input --batch 2 --batches 1 --repeats 1 --workers 0 --images 3"
+
+
+def run(command, path, capsys):
+    assert main([*command.split(), "--json", str(path)]) == 0, capsys.readouterr().err
+    return capsys.readouterr().out, json.loads(path.read_text())
+
+
+@needs_torch
+def test_input_compares_with_pytorch(tmp_path, capsys):
+    printed, record = run(f"{INPUT} --augment crop32_flip crop32_flip_jitter", tmp_path / "input.json", capsys)
+    assert [result["augment"] for result in record["results"]] == ["crop32_flip", "crop32_flip_jitter"]
+    for result in record["results"]:
+        assert 0 < result["pixel_difference"] < inputs.TOLERANCE
+        assert set(result["core"]["sides"]) == {"ltjax", "torch", "torch, uint8"}
+        assert result["core"]["speed_relative_to"]["torch"] > 0
+    assert "a core: torch" in printed and 10 < record["file_kB"] < 200
+
+
+@needs_torch
+def test_input_notices_other_pictures(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(peer_input, "random_box", lambda height, width, draws: Box(0, 0, height, width))
+    inputs.make_pictures(str(tmp_path), 2)
+    assert main(f"{INPUT} --folder {tmp_path} --augment crop32_flip".split()) == 1
+    assert "the pixels differ by" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--augment pad_crop", "'pad_crop' crops no whole pictures"),
+        ("--augment crop32_flop", "unknown value 'crop32_flop'"),
+        ("--folder EMPTY", "no .jpg file in"),
+    ],
+)
+def test_bad_options_are_one_line(tmp_path, capsys, options, says):
+    assert main(f"{INPUT} {options.replace('EMPTY', str(tmp_path))}".split()) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+@needs_torch
+def test_sampler_compares_with_pytorch(tmp_path, capsys):
+    command = "sampler --sizes 2000 4000 --classes 10 --batches 2 --batch 16 --largest-lists 3000"
+    printed, record = run(command, tmp_path / "sampler.json", capsys)
+    assert list(record["results"]) == ["2000", "4000"]
+    for found in record["results"]["2000"].values():
+        assert set(found) == {"first_batch_s", "held_MB", "batch_us"}
+    assert record["results"]["4000"]["class-aware, lists"].startswith("not run: lists of 4,000 records")
+    assert "check: all draw every one of 10 classes alike" in printed
+
+
+def test_what_torch_cannot_is_said(monkeypatch):
+    def too_many(labels, classes, batch, batches):
+        def make():
+            raise RuntimeError("number of categories cannot exceed 2^24\nmore")
+
+        return {"torch, WeightedRandomSampler": make}
+
+    monkeypatch.setattr(sampler, "make_sides", too_many)
+    options = sampler.parse(["--classes", "2"])
+    found = sampler.measure_size(1000, options)
+    assert found == {"torch, WeightedRandomSampler": "RuntimeError: number of categories cannot exceed 2^24"}
+
+
+def test_sampler_notices_a_class_that_is_drawn_too_often(monkeypatch):
+    def uneven(labels, classes, batch, batches):
+        return {"class-balanced": lambda: iter([np.flatnonzero(labels == 0)[:1].repeat(batch)])}
+
+    monkeypatch.setattr(sampler, "make_sides", uneven)
+    with pytest.raises(measure.Disagreement, match="class-balanced draws a class"):
+        sampler.check(2000, 10)
+
+
+def test_labels_fall_geometrically_by_a_hundred():
+    counts = np.bincount(sampler.long_tailed(100_000, 50))
+    assert (
+        counts.sum() == 100_000 and (np.diff(counts) <= 1).all() and counts[0] / counts[-1] == pytest.approx(100, 0.05)
+    )

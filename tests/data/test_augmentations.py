@@ -1,0 +1,149 @@
+"""RandAugment, the ImageNet policy and cutout as drawn; transforms by name at any size; whole pictures in batches."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltjax.data import autoaugment, pillow_operations
+from ltjax.data.color_jitter import jitter
+from ltjax.data.crops import random_resized_crop
+from ltjax.data.cutout import cutout, draw_cutout
+from ltjax.data.pipeline import train_batches
+from ltjax.data.random import name_id
+from ltjax.data.sampling import instance_balanced
+from ltjax.data.sources import Source
+from ltjax.data.transforms import AT_A_SIZE, TRANSFORMS, named, size_in
+from ltjax.errors import InputError
+from tests.data.test_autoaugment import pillow
+
+IMAGE = name_id("image")
+PICTURE = np.random.RandomState(0).randint(0, 256, (40, 50, 3), np.uint8)
+
+
+def one(draws, i):
+    return {name: drawn[i] for name, drawn in draws.items()}
+
+
+@pytest.mark.parametrize("operation", autoaugment.OPERATIONS)
+def test_operations_are_those_of_the_policies(operation):
+    for level, sign in ((0, 1), (3, -1), (9, 1), (9, -1)):
+        found = pillow_operations.operate(PICTURE, operation, level / 9, sign)
+        assert found.dtype == np.uint8 and found.shape == PICTURE.shape
+        np.testing.assert_array_equal(found, pillow(PICTURE, operation, level, sign))
+
+
+def test_the_imagenet_policy_does_what_was_drawn():
+    draws = pillow_operations.draw_imagenet(3, IMAGE, 1, np.arange(300))
+    assert set(draws["policy"]) == set(range(25))
+    for i in range(300):
+        expected = PICTURE
+        for slot, name in enumerate(("first", "second")):
+            operation, tenths, level = autoaugment.IMAGENET[draws["policy"][i]][slot]
+            assert draws[name][i] or tenths < 10
+            if draws[name][i]:
+                expected = pillow(expected, operation, level, 1 - 2 * draws[f"{name}_sign"][i])
+        np.testing.assert_array_equal(pillow_operations.imagenet_policy(PICTURE, one(draws, i)), expected)
+
+
+def test_randaugment_draws_each_operation_as_often_twice_and_does_them():
+    draws = pillow_operations.draw_random(0, IMAGE, 0, np.arange(14_000))
+    pairs = np.bincount(draws["first"] * 14 + draws["second"], minlength=196)
+    assert len(pairs) == 196 and abs(((pairs - 14_000 / 196) ** 2 / (14_000 / 196)).sum() / 195 - 1) < 0.5
+    assert abs(draws["first_sign"].mean() - 0.5) < 0.02 and abs(draws["second_sign"].mean() - 0.5) < 0.02
+    for i in range(60):
+        expected = PICTURE
+        for name in ("first", "second"):
+            operation = pillow_operations.RANDOM[draws[name][i]]
+            expected = pillow_operations.operate(expected, operation, 0.9, 1 - 2 * draws[f"{name}_sign"][i])
+        np.testing.assert_array_equal(pillow_operations.random_operations(PICTURE, one(draws, i)), expected)
+
+
+def test_cutout_covers_a_square_around_the_middle_that_was_drawn():
+    images = np.repeat(PICTURE[None, :32, :32], 500, 0)
+    draws = draw_cutout(0, IMAGE, 0, np.arange(500))
+    covered = cutout(images, draws)
+    for i in range(500):
+        expected = images[i].copy()
+        y, x = int(draws["hole_y"][i] * 32 / 2**16), int(draws["hole_x"][i] * 32 / 2**16)
+        expected[max(y - 8, 0) : y + 8, max(x - 8, 0) : x + 8] = 128
+        np.testing.assert_array_equal(covered[i], expected)
+    assert covered.dtype == np.uint8 and (draws["hole_y"] < 2**15).mean() == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("name", sorted(AT_A_SIZE))
+def test_names_have_any_size(name):
+    for size in (24, 33):
+        sized = name.replace("crop", f"crop{size}", 1)
+        transform = named(sized)
+        assert transform.name == sized and size_in(sized) == size
+        draws = transform.draw(0, IMAGE, 0, np.arange(5))
+        cuts = np.stack([transform.cut(PICTURE, one(draws, i)) for i in range(5)])
+        images = transform.apply(cuts, draws)
+        assert images.dtype == np.uint8 and images.shape == (5, size, size, 3)
+        again = pickle.loads(pickle.dumps(transform))  # it goes to worker processes
+        np.testing.assert_array_equal(again.cut(PICTURE, one(draws, 1)), cuts[1])
+
+
+def test_the_crop_is_the_same_whatever_comes_after_it():
+    draws = named("crop24_flip_jitter").draw(0, IMAGE, 0, np.arange(4))
+    for name, drawn in named("crop24_flip").draw(0, IMAGE, 0, np.arange(4)).items():
+        np.testing.assert_array_equal(draws[name], drawn)
+    cut = random_resized_crop(PICTURE, one(draws, 2), 24)
+    np.testing.assert_array_equal(named("crop24_flip").cut(PICTURE, one(draws, 2)), cut)
+    np.testing.assert_array_equal(named("crop24_flip_jitter").cut(PICTURE, one(draws, 2)), jitter(cut, one(draws, 2)))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("crop_flip_jitter", "'crop_flip_jitter' needs the size that comes out: 'crop224_flip_jitter'"),
+        ("crop224_flip_jiter", "unknown value 'crop224_flip_jiter'.*did you mean 'crop224_flip_jitter'"),
+        ("crop0_flip", "unknown value 'crop0_flip'"),
+        ("padcrop", "unknown value 'padcrop'.*crop224_flip, .*pad_crop_flip"),
+    ],
+)
+def test_an_unknown_name_is_one_line(name, says):
+    with pytest.raises(InputError, match=says):
+        named(name)
+
+
+def test_the_old_names_are_there():
+    assert all(named(name) is transform and size_in(name) == 0 for name, transform in TRANSFORMS.items())
+
+
+class Files:
+    """Encoded pictures of sizes of their own; a class, so that it goes to worker processes."""
+
+    def __init__(self, count):
+        rng = np.random.RandomState(1)
+        self.files = []
+        for i in range(count):
+            file = io.BytesIO()
+            pixels = rng.randint(0, 256, (30 + i, 60 - i, 3), np.uint8)
+            Image.fromarray(pixels).save(file, ("JPEG", "PNG")[i % 2])
+            self.files.append(file.getvalue())
+
+    def __call__(self, record):
+        return self.files[record]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_of_whole_pictures(workers):
+    """A batch is what the transform makes of the files that the sampler draws, wherever it is made."""
+    files = Files(10)
+    source = Source(np.arange(10, dtype=np.int32) % 3, np.arange(10), read=files, encoded=files)
+    sampler, transform = instance_balanced(), named("crop16_flip_jitter")
+    tables = sampler.tables(source.labels, 3)
+    batches = train_batches(
+        source, {"image": sampler}, {"image": tables}, seed=1, batch_size=4, steps_per_epoch=2, start=0, stop=3,
+        transform=transform, workers=workers,
+    )  # fmt: skip
+    for step, batch in enumerate(batches):
+        position = (1, IMAGE, step // 2, step % 2 * 4 + np.arange(4))
+        records, draws = sampler.draw(tables, *position), transform.draw(*position)
+        expected = [transform.cut(files(record), one(draws, i)) for i, record in enumerate(records)]
+        np.testing.assert_array_equal(batch["image"]["image"], np.stack(expected))
+        np.testing.assert_array_equal(batch["image"]["label"], records % 3)

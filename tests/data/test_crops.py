@@ -1,0 +1,209 @@
+"""Crops of whole pictures beside torchvision's semantics, written here with Pillow; what is drawn; extreme sizes."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageFilter
+
+from ltjax.data import color_jitter, crops
+from ltjax.data.color_jitter import draw_jitter, factor, jitter
+from ltjax.data.crops import Box, draw_crop, evaluation_view, random_box, random_resized_crop, resized
+from ltjax.data.random import name_id
+from ltjax.errors import InputError
+
+IMAGE = name_id("image")
+
+
+@pytest.fixture(params=["opencv", "pillow"])
+def backend(request, monkeypatch):
+    if request.param == "pillow":
+        monkeypatch.setattr(crops, "fast_resizer", lambda: None)
+        monkeypatch.setattr(color_jitter, "fast_resizer", lambda: None)
+    else:
+        pytest.importorskip("cv2")
+    return request.param
+
+
+def photograph(height, width, seed=0):
+    """Edges and surfaces as a lens shows them: shapes of one colour, blurred by a pixel, and a little noise."""
+    rng = np.random.RandomState(seed)
+    y, x = np.ogrid[:height, :width]
+    pixels = np.zeros((height, width, 3)) + rng.randint(60, 200, 3)
+    for _ in range(40):
+        cy, cx, r = rng.rand() * height, rng.rand() * width, (0.03 + 0.2 * rng.rand()) * max(height, width)
+        pixels[(np.abs(y - cy) + np.abs(x - cx) * rng.rand() < r) & (np.hypot(y - cy, x - cx) < 2 * r)] = rng.randint(
+            0, 256, 3
+        )
+    blurred = Image.fromarray(pixels.astype(np.uint8)).filter(ImageFilter.GaussianBlur(1))
+    return np.clip(np.asarray(blurred) + rng.normal(0, 2, pixels.shape), 0, 255).astype(np.uint8)
+
+
+def one(draws, i):
+    return {name: drawn[i] for name, drawn in draws.items()}
+
+
+def torchvisions_box(height, width, tries, top, left):
+    """RandomResizedCrop.get_params with its random numbers given, all in [0, 1)."""
+    for share, ratio in tries:
+        area = height * width * (0.08 + 0.92 * share)
+        aspect = math.exp(math.log(3 / 4) + ratio * (math.log(4 / 3) - math.log(3 / 4)))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            return int(top * (height - h + 1)), int(left * (width - w + 1)), h, w
+    if width / height < 3 / 4:
+        w, h = width, round(width / (3 / 4))
+    elif width / height > 4 / 3:
+        w, h = round(height * (4 / 3)), height
+    else:
+        w, h = width, height
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+@pytest.mark.parametrize(
+    "shape", [(375, 500), (300, 200), (20, 30_000), (30_000, 20), (1, 1), (1, 7), (3, 2), (90, 400)]
+)
+def test_boxes_are_torchvisions(shape):
+    draws = draw_crop(5, IMAGE, 1, np.arange(200))
+    for i in range(200):
+        own = one(draws, i)
+        tries = zip(own["area"] / 2**31, own["ratio"] / 2**31, strict=True)
+        expected = torchvisions_box(*shape, tries, own["top"] / 2**31, own["left"] / 2**31)
+        assert random_box(*shape, own) == Box(*expected)
+
+
+def test_what_is_drawn_is_even_and_a_function_of_the_position():
+    draws = draw_crop(0, IMAGE, 0, np.arange(20_000))
+    for name in ("area", "ratio", "top", "left"):
+        parts = draws[name].reshape(-1)[:20_000] / 2**31
+        counts = np.bincount((parts * 20).astype(int), minlength=20)
+        assert len(counts) == 20 and np.abs(counts - 1000).max() < 150
+    assert abs(draws["flip"].mean() - 0.5) < 0.02
+    flat = np.column_stack([draws["area"], draws["ratio"], draws["top"], draws["left"], draws["flip"]]).astype(float)
+    apart = np.corrcoef(flat.T) - np.eye(23)
+    assert np.abs(apart).max() < 0.04
+    again = draw_crop(0, IMAGE, 0, np.arange(100, 110))
+    for name, drawn in again.items():
+        assert drawn.dtype == np.int32
+        np.testing.assert_array_equal(drawn, draws[name][100:110])
+    others = [
+        draw_crop(1, IMAGE, 0, np.arange(9)),
+        draw_crop(0, 1, 0, np.arange(9)),
+        draw_crop(0, IMAGE, 1, np.arange(9)),
+    ]
+    assert all((other["area"] != draws["area"][:9]).all() for other in others)
+
+
+@pytest.mark.parametrize(("height", "width"), [(375, 500), (120, 130), (224, 448), (500, 400), (200, 300), (600, 700)])
+def test_a_crop_is_pillows_antialiased(backend, height, width):
+    """Enlarged: to within 1. Reduced by at most 2.2: within 1.5 on the mean; by more, or without OpenCV: the same."""
+    pixels = photograph(height, width)
+    expected = np.asarray(Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR)).astype(int)
+    apart = np.abs(resized(pixels, 224) - expected)
+    if backend == "pillow" or max(height, width) > crops.REDUCED * 224:
+        assert apart.max() == 0
+    elif max(height, width) <= 224:
+        assert apart.max() <= 1
+    else:
+        assert apart.mean() < 1.5 and np.percentile(apart, 99) < 12
+
+
+def test_random_resized_crop_cuts_and_mirrors(backend):
+    pixels, draws = photograph(240, 320), draw_crop(2, IMAGE, 0, np.arange(12))
+    assert {0, 1} == set(draws["flip"])
+    for i in range(12):
+        box = random_box(240, 320, one(draws, i))
+        cut = Image.fromarray(pixels).crop((box.left, box.top, box.left + box.width, box.top + box.height))
+        expected = np.asarray(cut.resize((160, 160), Image.Resampling.BILINEAR)).astype(int)
+        expected = expected[:, ::-1] if draws["flip"][i] else expected
+        found = random_resized_crop(pixels, one(draws, i), 160)
+        assert found.dtype == np.uint8 and found.shape == (160, 160, 3) and found.flags.c_contiguous
+        assert np.abs(found - expected).mean() < (1.5 if backend == "opencv" else 1e-9)
+
+
+def jpeg(pixels, **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", **({"quality": 95} | options))
+    return file.getvalue()
+
+
+def test_of_a_large_jpeg_a_part_is_decoded(backend):
+    """Within 2 on the mean of what the whole picture gives; a picture of the usual size is decoded as it is."""
+    file = jpeg(np.asarray(Image.fromarray(photograph(375, 500)).resize((2000, 1500), Image.Resampling.BICUBIC)))
+    whole = np.asarray(Image.open(io.BytesIO(file)))
+    draws = draw_crop(0, IMAGE, 0, np.arange(6))
+    for i in range(6):
+        apart = np.abs(
+            random_resized_crop(file, one(draws, i), 96).astype(int) - random_resized_crop(whole, one(draws, i), 96)
+        )
+        assert apart.mean() < 2
+    apart = np.abs(evaluation_view(file, 96, 112).astype(int) - evaluation_view(whole, 96, 112))
+    assert apart.mean() < 2
+    usual = jpeg(photograph(375, 500))
+    pixels = np.asarray(Image.open(io.BytesIO(usual)))
+    for i in range(6):
+        np.testing.assert_array_equal(
+            random_resized_crop(usual, one(draws, i), 224), random_resized_crop(pixels, one(draws, i), 224)
+        )
+    np.testing.assert_array_equal(evaluation_view(usual, 224, 256), evaluation_view(pixels, 224, 256))
+
+
+def torchvisions_view(pixels, size, resize):
+    height, width = pixels.shape[:2]
+    short, long = min(height, width), max(height, width)
+    new = int(resize * long / short)
+    shape = (resize, new) if width <= height else (new, resize)  # Pillow's (width, height)
+    image = Image.fromarray(pixels).resize(shape, Image.Resampling.BILINEAR)
+    top, left = round((image.height - size) / 2), round((image.width - size) / 2)
+    return np.asarray(image)[top : top + size, left : left + size]
+
+
+@pytest.mark.parametrize(
+    "shape", [(375, 500), (500, 333), (256, 256), (100, 99), (700, 300), (1, 1), (2, 5), (1100, 41)]
+)
+@pytest.mark.parametrize(("size", "resize"), [(224, 256), (64, 64), (31, 40)])
+def test_evaluation_is_torchvisions(shape, size, resize):
+    pixels = photograph(*shape)
+    apart = np.abs(evaluation_view(pixels, size, resize).astype(int) - torchvisions_view(pixels, size, resize))
+    assert (
+        apart.max() <= 1 and apart.mean() < 0.25
+    )  # Pillow rounds between its passes, whose order depends on the sizes
+
+
+def test_evaluation_of_a_very_long_picture_is_no_larger_than_what_is_seen():
+    """Its shorter side made 256 pixels long it would have 98 million."""
+    assert evaluation_view(jpeg(np.zeros((20, 30_000, 3), np.uint8)), 224, 256).shape == (224, 224, 3)
+
+
+def test_a_square_that_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="a square of 300 pixels from pictures resized to 256"):
+        evaluation_view(np.zeros((400, 400, 3), np.uint8), 300, 256)
+
+
+def torchvisions_jitter(pixels, order, factors):
+    image = Image.fromarray(pixels)
+    for i in order:
+        kind = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)[i]
+        image = kind(image).enhance(factors[i])
+    return np.asarray(image)
+
+
+def test_color_jitter_is_pillows(backend):
+    pixels, draws = photograph(64, 80), draw_jitter(1, IMAGE, 0, np.arange(60))
+    assert set(draws["order"]) == set(range(6))
+    for i in range(60):
+        factors = [factor(draws, name, i) for name in color_jitter.NAMES]
+        expected = torchvisions_jitter(pixels, color_jitter.ORDERS[draws["order"][i]], factors)
+        before = pixels.copy()
+        apart = np.abs(jitter(pixels, one(draws, i)).astype(int) - expected)
+        assert apart.max() <= (3 if backend == "opencv" else 0) and apart.mean() < 0.5
+        np.testing.assert_array_equal(pixels, before)
+
+
+def test_jitters_factors_are_even():
+    draws = draw_jitter(0, IMAGE, 0, np.arange(20_000))
+    for name in color_jitter.NAMES:
+        factors = np.array([factor(draws, name, i) for i in range(0, 20_000, 10)])
+        assert 0.6 <= factors.min() < 0.61 and 1.39 < factors.max() < 1.4 and abs(factors.mean() - 1) < 0.02
+    assert np.abs(np.bincount(draws["order"], minlength=6) - 20_000 / 6).max() < 250

@@ -1,0 +1,207 @@
+"""Bad files are replaced and reported, slow disks are said, stuck ones and dead workers are errors: never a hang."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from ltjax.data import reading
+from ltjax.data.faults import TRIED, substitutes
+from ltjax.data.pipeline import evaluation_batches, train_batches
+from ltjax.data.random import name_id
+from ltjax.data.reading import Watch
+from ltjax.data.sampling import class_balanced, instance_balanced
+from ltjax.data.sources import Source
+from ltjax.data.transforms import Transform, named
+from ltjax.errors import InputError
+
+LABELS = np.array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2], np.int32)
+BAD = (2, 3, 11)
+IMAGE = name_id("image")
+
+
+class Disk:
+    """Record i is an image of i everywhere; some cannot be read, and before one the disk waits."""
+
+    def __init__(self, bad=BAD, slow=-1, wait=None):
+        self.bad, self.slow, self.wait = bad, slow, wait
+
+    def __call__(self, record):
+        if record in self.bad:
+            raise ValueError(f"truncated file {record}")
+        if record == self.slow:
+            self.wait()
+        return np.full((4, 4, 3), record, np.uint8)
+
+
+def source(**disk):
+    return Source(LABELS, 10 * np.arange(len(LABELS)), Disk(**disk), where=lambda i: f"DIR/{i}.jpg")
+
+
+def cut(picture, draws):
+    return picture + np.uint8(100)
+
+
+def draw(seed, stream, epoch, offset, ops=None):
+    return {"flip": np.asarray(offset, np.int32)}
+
+
+def unchanged(images, draws, ops=None):
+    return images
+
+
+WHOLE = Transform("whole", draw, unchanged, cut)
+
+
+def batches(source, watch=None, **changes):
+    samplers = {"image": instance_balanced(), "balanced": class_balanced()}
+    tables = {name: sampler.tables(LABELS, 3) for name, sampler in samplers.items()}
+    usual = {"seed": 1, "batch_size": 8, "steps_per_epoch": 2, "start": 0, "stop": 6, "transform": named("none")}
+    return train_batches(source, samplers, tables, watch=watch, **(usual | changes))
+
+
+def taken(iterator):
+    """{stream: {name: [steps, batch, ...]}} without the images' sides."""
+    made = list(iterator)
+    return {
+        stream: {name: np.stack([batch[stream][name] for batch in made]) for name in ("image", "label", "index")}
+        for stream in made[0]
+    }
+
+
+def test_substitutes_are_the_others_of_the_class_from_one_that_the_position_draws():
+    for record in range(len(LABELS)):
+        found = list(substitutes(LABELS, record, (0, IMAGE, 0, record)))
+        assert sorted([*found, record]) == np.flatnonzero(LABELS[record] == LABELS).tolist()
+    first = [next(substitutes(LABELS, 0, (0, IMAGE, 0, offset))) for offset in range(900)]
+    counts = np.bincount(first)[1:10]
+    assert counts.min() > 60 and counts.sum() == 900
+    assert first == [next(substitutes(LABELS, 0, (0, IMAGE, 0, offset))) for offset in range(900)]
+    assert first[:50] != [next(substitutes(LABELS, 0, (0, IMAGE, 1, offset))) for offset in range(50)]
+
+
+@pytest.mark.parametrize("transform", [named("none"), WHOLE], ids=["one size", "whole pictures"])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_bad_record_is_replaced_by_one_of_its_class_and_reported(transform, workers):
+    reported = []
+    whole = taken(batches(source(bad=()), transform=transform))
+    found = taken(batches(source(), Watch(reported.extend), transform=transform, workers=workers))
+    for stream in found:
+        np.testing.assert_array_equal(found[stream]["label"], whole[stream]["label"])
+        readable = ~np.isin(whole[stream]["index"], BAD)
+        assert not readable.all() and not np.isin(found[stream]["index"], BAD).any()
+        for name in ("image", "index"):
+            np.testing.assert_array_equal(found[stream][name][readable], whole[stream][name][readable])
+        values = found[stream]["image"][..., 0, 0, 0]
+        np.testing.assert_array_equal(values, found[stream]["index"] + (100 if transform.cut else 0))
+    assert {fault.record for fault in reported} == set(BAD)
+    assert all(fault.index == 10 * fault.record for fault in reported)
+    says = "record 11 (index 110, DIR/11.jpg) cannot be read: ValueError: truncated file 11"
+    assert says in {fault.reason for fault in reported}
+
+
+def test_substitutes_are_the_same_on_several_hosts_and_after_a_resume():
+    watch = Watch(lambda faults: None)
+    whole = taken(batches(source(), watch))
+    shares = [taken(batches(source(), watch, shard=(host, 4))) for host in range(4)]
+    later = taken(batches(source(), watch, start=3))
+    for stream in whole:
+        joined = np.concatenate([share[stream]["index"] for share in shares], axis=1)
+        np.testing.assert_array_equal(joined, whole[stream]["index"])
+        np.testing.assert_array_equal(later[stream]["index"], whole[stream]["index"][3:])
+
+
+def test_without_a_watch_over_faults_the_first_is_an_error():
+    with pytest.raises(InputError, match=r"record \d+ \(index \d+, DIR/\d+.jpg\) cannot be read: ValueError"):
+        list(batches(source(), Watch(timeout=30)))
+
+
+def test_a_class_without_a_readable_record_is_an_error():
+    with pytest.raises(InputError, match=r"record 1[567] .*; nor can any record that may take its place \(class 2\)"):
+        list(batches(source(bad=(15, 16, 17)), Watch(lambda faults: None)))
+    many = Source(np.zeros(200, np.int32), np.arange(200), Disk(bad=range(200)))
+    tables = {"image": instance_balanced().tables(many.labels, 1)}
+    asked = []
+    many = Source(many.labels, many.index, lambda i: asked.append(i) or Disk(bad=range(200))(i))
+    with pytest.raises(InputError, match="nor can any"):
+        list(train_batches(many, {"image": instance_balanced()}, tables, seed=0, batch_size=1, steps_per_epoch=1,
+                           start=0, stop=1, transform=WHOLE, watch=Watch(lambda faults: None)))  # fmt: skip
+    assert len(asked) == TRIED + 1
+
+
+def test_what_the_watch_raises_ends_the_batches():
+    def refuse(faults):
+        raise InputError("too many")
+
+    iterator = batches(source(), Watch(refuse))
+    with pytest.raises(InputError, match="too many"):
+        list(iterator)
+    assert list(iterator) == []
+
+
+def test_evaluation_replaces_nothing_unless_it_is_told_to():
+    with pytest.raises(InputError, match=r"evaluation batch 0: record 2 \(index 20, DIR/2.jpg\) cannot be read"):
+        list(evaluation_batches(source(), 6))
+    reported = []
+    made = list(evaluation_batches(source(), 6, watch=Watch(reported.extend)))
+    labels = np.concatenate([batch["label"][batch["mask"]] for batch in made])
+    images = np.concatenate([batch["image"][batch["mask"]] for batch in made])[:, 0, 0, 0]
+    np.testing.assert_array_equal(labels, LABELS)
+    np.testing.assert_array_equal(LABELS[images], LABELS)
+    assert {fault.record for fault in reported} == set(BAD) and not np.isin(images, BAD).any()
+
+
+def test_a_slow_disk_is_said_and_waited_for(monkeypatch):
+    monkeypatch.setattr(reading, "FIRST_WORD", 0.05)
+    lines, go_on = [], threading.Event()
+
+    def say(line):
+        lines.append(line)
+        if len(lines) == 2:
+            go_on.set()
+
+    iterator = batches(source(bad=(), slow=7, wait=go_on.wait), Watch(say=say, timeout=60))
+    assert len(list(iterator)) == 6
+    assert all(line.startswith("waiting for data: 0 s at step ") for line in lines[:2])
+
+
+def sleep_long():
+    time.sleep(120)
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_stuck_disk_is_an_error_when_the_time_is_over(monkeypatch, workers):
+    monkeypatch.setattr(reading, "STOPPING", 0.2)
+    go_on = threading.Event()
+    wait = sleep_long if workers else go_on.wait
+    before, processes = threading.active_count(), set(multiprocessing.active_children())
+    iterator = batches(source(bad=(), slow=7, wait=wait), Watch(timeout=6 if workers else 0.5), workers=workers)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"no data for \d+ s at step \d \(config.data.timeout\)"):
+        list(iterator)
+    assert time.monotonic() - began < 20
+    go_on.set()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and (
+        threading.active_count() > before or set(multiprocessing.active_children()) - processes
+    ):
+        time.sleep(0.05)
+    assert set(multiprocessing.active_children()) <= processes  # the process that is stuck is gone, too
+
+
+@pytest.mark.slow
+def test_one_of_several_workers_that_dies_is_an_error_within_seconds():
+    before = set(multiprocessing.active_children())
+    iterator = batches(source(bad=()), stop=10**6, workers=3)
+    next(iterator)
+    worker = sorted(set(multiprocessing.active_children()) - before, key=lambda process: process.pid)[1]
+    os.kill(worker.pid, signal.SIGKILL)
+    began = time.monotonic()
+    with pytest.raises(ChildProcessError, match=r"a process that reads data was killed .*config.data.workers"):
+        for _ in range(10**6):
+            next(iterator)
+    assert time.monotonic() - began < 15

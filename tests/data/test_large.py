@@ -1,0 +1,120 @@
+"""ImageNet-LT, Places-LT and iNaturalist 2018: their public lists at full length, and small ones of the same layout."""
+
+import time
+
+import numpy as np
+import pytest
+
+from ltjax.class_counts import shot_groups
+from ltjax.data import build, files, large, prepare
+from ltjax.data.large import LargeCard
+from ltjax.data.sampling import class_cycle, instance_balanced
+from ltjax.errors import InputError
+from tests.data.conftest import write_picture
+from tests.shared import shared_path
+
+
+def said(settings):
+    with pytest.raises(InputError) as error:
+        build(settings)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Places-LT with three classes, in a folder with its pictures and lists."""
+    lists = {"train": "Places_LT_train", "test": "Places_LT_test", "validation": "Places_LT_val"}
+    monkeypatch.setitem(large.CARDS, "places_lt", LargeCard("places_lt", 3, lists, "places_lt", large.ALL_SPLITS))
+    counts = {"Places_LT_train": 12, "Places_LT_test": 6, "Places_LT_val": 3}
+    for stem, count in counts.items():
+        folder = "val" if stem.endswith("test") else "train"
+        names = [f"{folder}/place {i % 3}/{stem}_{i}.jpg" for i in range(count)]
+        for i, name in enumerate(names):
+            write_picture(tmp_path / "root" / name, 10 * i)
+        (tmp_path / f"root/{stem}.txt").write_text("".join(f"{name} {i % 3}\n" for i, name in enumerate(names)))
+    return tmp_path / "root"
+
+
+def test_lists_in_the_root_are_found_and_so_are_shards_of_them(pictures, small, tmp_path):
+    data = build(pictures(name="places_lt", dir=small))
+    assert (data.name, len(data.train), len(data.test), len(data.validation)) == ("places_lt", 12, 6, 3)
+    assert data.class_names == ("place 0", "place 1", "place 2") and data.split == "test"
+    lists = [
+        f"--{key}={small}/Places_LT_{split}.txt"
+        for key, split in (("list", "train"), ("test-list", "test"), ("val-list", "val"))
+    ]
+    assert prepare.main([*lists, f"--root={small}", f"--out={tmp_path}/out", "--workers=1"]) == 0
+    of_shards = build(pictures(name="places_lt", dir=tmp_path / "out"))
+    assert of_shards.fingerprint == data.fingerprint and of_shards.mean == data.mean
+    np.testing.assert_array_equal(of_shards.validation.images(np.arange(3)), data.validation.images(np.arange(3)))
+
+
+def test_the_environment_names_the_root_and_settings_the_lists(pictures, small, monkeypatch):
+    monkeypatch.setenv("LTJAX_DATA_DIR", str(small))
+    (small / "Places_LT_train.txt").rename(small / "mine.txt")
+    says = said(pictures(name="places_lt"))
+    assert says.startswith(f"config.data.dir: no places_lt in '{small}' (looked for {small}/manifest.json, ")
+    assert (
+        "put Places_LT_train.txt, Places_LT_test.txt, Places_LT_val.txt into" in says
+        and "prepare_tfds places_lt" in says
+    )
+    assert len(build(pictures(name="places_lt", train_list="mine.txt")).train) == 12
+    (small / "Places_LT_val.txt").unlink()
+    assert build(pictures(name="places_lt", train_list="mine.txt")).validation is None
+    (small / "Places_LT_test.txt").unlink()
+    assert "the test list of places_lt is not there" in said(pictures(name="places_lt", train_list="mine.txt"))
+
+
+def test_another_number_of_classes_and_an_imbalance_are_one_line(pictures, small):
+    train = small / "Places_LT_train.txt"
+    train.write_text(train.read_text() + "train/place 0/Places_LT_train_1.jpg 3\n")
+    assert f"{train}, line 13" in said(pictures(name="places_lt", dir=small)) and "labels must be 0 to 2" in said(
+        pictures(name="places_lt", dir=small)
+    )
+    train.write_text("train/place 0/Places_LT_train_0.jpg 0\n")
+    assert "class 1 has no image (2 of 3 classes)" in said(pictures(name="places_lt", dir=small))
+    assert "config.data.source: unknown value 'npz'" in said(pictures(name="places_lt", dir=small, source="npz"))
+
+
+def test_an_imbalance_is_refused_before_it_changes_anything(pictures, small):
+    says = said(pictures(name="places_lt", dir=small, imbalance=50.0))
+    assert says.startswith(
+        "config.data.imbalance: 50.0 is not possible for places_lt, which is long-tailed as it comes"
+    )
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    monkeypatch.setattr(files, "absent", lambda found, positions: positions[:0])
+
+
+def test_places_lt_at_full_length(pictures, without_pictures):
+    """Reading, validation and sampling of its 62,500 lines; no picture is opened."""
+    root = shared_path("data/lists/Places_LT_train.txt.xz").parent
+    data = build(pictures(name="places_lt", dir=root, image_size=224, resize=256))
+    assert (len(data.train), len(data.test), len(data.validation)) == (62_500, 36_500, 7_300)
+    assert (data.class_counts.max(), data.class_counts.min()) == (4980, 5) and not data.notes
+    assert [int(group.sum()) for group in shot_groups(data.class_counts).values()] == [131, 163, 71]
+    assert data.class_names[0] == "airfield" and len(data.class_names) == 365
+    assert data.train.where(0) == f"{root}/train/airfield/00004851.jpg (line 1 of {root}/Places_LT_train.txt.xz)"
+    for sampler in (instance_balanced(), class_cycle(images_per_visit=4)):
+        records = sampler.draw(sampler.tables(data.train.labels, 365), 0, 0, 0, np.arange(4 * 365))
+        if sampler.name != "instance_balanced":
+            assert (np.bincount(data.train.labels[records], minlength=365) == 4).all()
+    kept = build(pictures(name="places_lt", dir=root, validation_fraction=0.1))
+    assert kept.split == "validation" and (np.bincount(kept.test.labels, minlength=365) >= 1).all()
+
+
+def test_a_set_of_inaturalists_size_is_built_in_seconds(pictures, without_pictures, tmp_path):
+    rng, weights = np.random.default_rng(0), (2 / 1000) ** (np.arange(8142) / 8141)
+    counts = 2 + rng.multinomial(437_513 - 2 * 8142, weights / weights.sum())
+    labels = rng.permutation(np.repeat(np.arange(8142), counts))
+    for stem, own in (("train", labels), ("val", np.repeat(np.arange(8142), 3))):
+        lines = [f"train_val2018/Plantae/{label}/{stem}{i:032x}.jpg {label}\n" for i, label in enumerate(own.tolist())]
+        (tmp_path / f"iNaturalist18_{stem}.txt").write_text("".join(lines))
+    began = time.process_time()
+    data = build(pictures(name="inat2018", dir=tmp_path))
+    assert time.process_time() - began < 8
+    assert (len(data.train), data.num_classes, len(data.test)) == (437_513, 8142, 3 * 8142) and data.mean[0] == 0.466
+    assert data.class_counts.tolist() == counts.tolist()
