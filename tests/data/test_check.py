@@ -115,9 +115,9 @@ def test_classes_that_no_run_could_have_are_all_told(roses, tmp_path, capsys):
     status, printed, _, report = run(capsys, tmp_path, f"--folder={roses}")
     kinds = found(report)
     assert status == 1 and report["counts"]["train"] == [0, 5, 3]
-    assert "there is no class folder of this name" in printed and kinds["refused"][0] == "error"
+    assert "aster: a class folder without an image" in printed and kinds["refused"][0] == "error"
     assert kinds["no_image"] == ("error", ["aster (class 0)"])
-    assert kinds["label"][1] == [f"{roses}/test/weed/0.jpg: label 3 (weed)"]
+    assert kinds["label"][1] == [f"{roses}/test/weed/0.jpg: label 3"]
 
 
 def test_lists_with_labels_that_are_not_possible(roses, tmp_path, capsys):
