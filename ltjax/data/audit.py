@@ -199,8 +199,8 @@ def head_findings(data: Any, results: Mapping[str, Any], run: str) -> list[Findi
         return [finding("head", detail=f"{run}: its head has {classes} classes, the data has {data.num_classes}")]
     own = list(data.class_names) if data.class_names else None
     if names and own and names != own:
-        wrong = [f"class {k}: {theirs} there, {mine} here" for k, (theirs, mine) in enumerate(zip(names, own, strict=True))
-                 if theirs != mine]  # fmt: skip
+        pairs = enumerate(zip(names, own, strict=True))
+        wrong = [f"class {k}: {theirs} there, {mine} here" for k, (theirs, mine) in pairs if theirs != mine]
         return [finding("head_names", wrong, f"{run}: {len(wrong)} classes of its head have other names")]
     there = results["train_index_sha256"]
     if there == data.fingerprint:
