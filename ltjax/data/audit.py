@@ -32,6 +32,7 @@ KINDS: dict[str, tuple[bool, str]] = {
     "refused": (True, "a run stops at once: {detail}"),
     "label": (True, "{count} images have a label that is not possible, {detail}; correct or remove them"),
     "no_image": (True, "{count} of {detail} classes have no training image; add images, or leave the classes out"),
+    "one_class": (True, "all images are of one class, {detail}; name the folder that the class folders are in"),
     "unseen": (True, "{count} {detail} images have a label that no training image has; remove them or add images"),
     "absent": (True, "{count} files are not there; get them, or remove their lines"),
     "unreadable": (True, "{count} files cannot be decoded; get them again or remove them"),
@@ -93,6 +94,7 @@ def name_of(split: str, source: Source, record: int) -> str:
 
 
 def class_name(data: Any, label: int) -> str:
+    """What a label is called."""
     return data.class_names[label] if data.class_names else str(label)
 
 
@@ -106,6 +108,8 @@ def class_findings(data: Data, images_per_class: int | None) -> list[Finding]:
     counts, classes = data.class_counts, data.num_classes
     empty = [f"{class_name(data, k)} (class {k})" for k in np.flatnonzero(counts == 0).tolist()]
     found = some("no_image", empty, classes)
+    if classes == 1:
+        found.append(finding("one_class", detail=class_name(data, 0)))
     for split, source in parts_of(data).items():
         if split != "train":
             unseen = np.flatnonzero(counts[source.labels] == 0).tolist()

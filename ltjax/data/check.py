@@ -89,7 +89,7 @@ def run(argv: Sequence[str]) -> int:
     report["status"] = int(any(one.level == "error" for one in found))
     report["findings"] = [one._asdict() for one in found]
     print(describe(report, found))
-    print(f"all of it: {write(options.out, report)}")
+    print(f"all of it: {write(options.out, report, None if data is None else _picture(report))}")
     return report["status"]
 
 
@@ -134,9 +134,7 @@ def _check_out(out: str, settings: Any) -> None:
     if "://" not in root:
         root, place = os.path.realpath(root), os.path.realpath(os.path.expanduser(out))
         if place == root or place.startswith(root.rstrip(os.sep) + os.sep):
-            raise InputError(
-                f"--out: '{place}' is inside the data ({root}), where nothing is written; set another folder"
-            )
+            raise InputError(f"--out: '{place}' is inside the data ({root}), which stays as it is; set another")
 
 
 def _results(workdir: str) -> Mapping[str, Any]:
@@ -180,6 +178,15 @@ def _counts(data: Data, config: Any) -> dict[str, Any]:
     }
 
 
+def _picture(report: Mapping[str, Any]) -> bytes:
+    """Of the counts; matplotlib is loaded here."""
+    from ltjax.report.classes import class_curve
+
+    classes = np.arange(len(report["counts"]["train"]))
+    groups = {group: np.isin(classes, own) for group, own in report["groups"].items()}
+    return class_curve(report["counts"], groups, report["class_names"])
+
+
 Seen = dict[str, dict[int, Look]]
 
 
@@ -193,7 +200,9 @@ def look_at_images(data: Data, everything: bool, workers: int) -> tuple[Seen, di
     }
     reads = {split: source.encoded for split, source in parts.items() if source.encoded is not None}
     seen = look_at(reads, records, workers)
-    return seen, {split: {record: one.sha256 for record, one in own.items()} for split, own in seen.items()}
+    return seen, {
+        split: {record: one.sha256 for record, one in own.items() if not one.fault} for split, own in seen.items()
+    }
 
 
 def _hashes(source: Source) -> dict[int, bytes]:

@@ -12,7 +12,7 @@ from ltjax.data.audit import Finding
 from ltjax.data.paths import write_atomically
 from ltjax.errors import InputError
 
-SHOWN = 10  # items of a finding that are printed; check.json has all
+SHOWN = {"error": 10, "allowed": 3, "note": 3}  # items of a finding that are printed; check.json has all
 NAMED = 5  # most and least frequent classes that are printed
 RANGES = {
     "strict": {"many": "> 100", "medium": "20 to 100", "few": "< 20"},
@@ -28,9 +28,10 @@ def describe(report: dict[str, Any], found: Sequence[Finding]) -> str:
         lines += _of_files(report)
     for one in found:
         lines.append(f"{one.level}: {one.message} [{one.kind}]")
-        lines += [f"  {item}" for item in one.items[:SHOWN]]
-        if len(one.items) > SHOWN:
-            lines.append(f"  ... and {len(one.items) - SHOWN:,} more")
+        shown = SHOWN[one.level]
+        lines += [f"  {item}" for item in one.items[:shown]]
+        if len(one.items) > shown:
+            lines.append(f"  ... and {len(one.items) - shown:,} more")
     errors = sum(one.level == "error" for one in found)
     lines.append(f"{errors} kind{'' if errors == 1 else 's'} of error" if errors else "nothing that would stop a run")
     return "\n".join(lines)
@@ -45,9 +46,8 @@ def _of_counts(report: dict[str, Any]) -> list[str]:
 
     head, tail = max(train), min(train)
     factor = f"imbalance {head / tail:.1f}" if tail else "imbalance without end"
-    lines = [
-        f"train: {sum(train):,} images, {len(train):,} classes, {named(order[0])} to {named(order[-1])} a class, {factor}"
-    ]
+    span = f"{named(order[0])} to {named(order[-1])} a class"
+    lines = [f"train: {sum(train):,} images, {len(train):,} classes, {span}, {factor}"]
     for group, classes in report["groups"].items():
         images = sum(train[k] for k in classes)
         plural = "" if len(classes) == 1 else "es"
@@ -71,9 +71,7 @@ def _of_files(report: dict[str, Any]) -> list[str]:
     files = report["files"]
     looked = [f"{count:,} of {sum(report['counts'][split]):,} {split}" for split, count in files["looked_at"].items()]
     whole = all(count == sum(report["counts"][split]) for split, count in files["looked_at"].items())
-    lines = [
-        f"files looked at: {', '.join(looked)}{'' if whole else ' (--files=all looks at all, also for duplicates)'}"
-    ]
+    lines = [f"files looked at: {', '.join(looked)}{'' if whole else ' (--files=all: all, for duplicates too)'}"]
     for what in ("formats", "modes"):
         lines.append(f"  {what}: {', '.join(f'{name} {count:,}' for name, count in files[what].items())}")
     if files["rotated"]:
@@ -85,8 +83,8 @@ def _of_files(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def write(out: str, report: dict[str, Any]) -> str:
-    """Writes check.json and, where classes were counted, class_counts.png; returns the path of check.json.
+def write(out: str, report: dict[str, Any], picture: bytes | None) -> str:
+    """Writes check.json and, where there is a picture, class_counts.png; returns the path of check.json.
 
     Raises:
       InputError: when the folder cannot be written.
@@ -95,13 +93,7 @@ def write(out: str, report: dict[str, Any]) -> str:
     path = os.path.join(folder, "check.json")
     try:
         os.makedirs(folder, exist_ok=True)
-        if "counts" in report:
-            # matplotlib is loaded when there is something to draw
-            from ltjax.report.classes import class_curve
-
-            classes = len(report["counts"]["train"])
-            masks = {group: np.isin(np.arange(classes), own) for group, own in report["groups"].items()}
-            picture = class_curve(report["counts"], masks, report["class_names"])
+        if picture is not None:
             write_atomically(os.path.join(folder, "class_counts.png"), picture)
         write_atomically(path, (json.dumps(report, indent=1) + "\n").encode("utf-8", "surrogateescape"))
     except OSError as error:

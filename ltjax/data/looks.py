@@ -1,4 +1,4 @@
-"""What image files are, looked at one by one in several processes: whole or not, their content's hash, mode and size."""
+"""What image files are, looked at in several processes: whole or not, the hash of their content, mode and size."""
 
 import hashlib
 import multiprocessing

@@ -141,6 +141,15 @@ def test_lists_with_labels_that_are_not_possible(roses, tmp_path, capsys):
     ]
 
 
+def test_the_folder_above_the_class_folders(roses, tmp_path, capsys):
+    (roses / "test").rename(tmp_path / "test")
+    status, printed, _, _ = run(capsys, tmp_path, f"--folder={roses}")
+    assert status == 0  # train/ alone is the training folder
+    (roses / "train").rename(roses / "flowers")
+    status, printed, _, report = run(capsys, tmp_path, f"--folder={roses}")
+    assert status == 1 and "one_class" in found(report) and "of one class, flowers" in printed
+
+
 def test_a_long_listing_is_cut_on_the_screen_and_whole_in_the_file(roses, tmp_path, capsys):
     for number in range(14):
         (roses / "train" / "rose" / f"bad{number:02}.jpg").write_bytes(b"bad")
