@@ -37,6 +37,11 @@ def describe(report: dict[str, Any], found: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
+def printable(text: str) -> str:
+    """With names of files that are no UTF-8 spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _of_counts(report: dict[str, Any]) -> list[str]:
     names, train = report["class_names"], report["counts"]["train"]
     order = frequency_order(train).tolist()
@@ -72,7 +77,7 @@ def _of_files(report: dict[str, Any]) -> list[str]:
     looked = [f"{count:,} of {sum(report['counts'][split]):,} {split}" for split, count in files["looked_at"].items()]
     whole = all(count == sum(report["counts"][split]) for split, count in files["looked_at"].items())
     lines = [f"files looked at: {', '.join(looked)}{'' if whole else ' (--files=all: all, for duplicates too)'}"]
-    for what in ("formats", "modes"):
+    for what in ("formats", "modes") if files["modes"] else ():
         lines.append(f"  {what}: {', '.join(f'{name} {count:,}' for name, count in files[what].items())}")
     if files["rotated"]:
         lines.append(f"  turned upright by their EXIF orientation: {files['rotated']:,}")
@@ -95,7 +100,7 @@ def write(out: str, report: dict[str, Any], picture: bytes | None) -> str:
         os.makedirs(folder, exist_ok=True)
         if picture is not None:
             write_atomically(os.path.join(folder, "class_counts.png"), picture)
-        write_atomically(path, (json.dumps(report, indent=1) + "\n").encode("utf-8", "surrogateescape"))
+        write_atomically(path, (json.dumps(report, indent=1) + "\n").encode())
     except OSError as error:
         raise InputError(f"--out: '{folder}' cannot be written ({error.strerror or error})") from error
     return path

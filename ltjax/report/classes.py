@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from ltjax.class_counts import frequency_order
 from ltjax.report.style import COLORS, INK, LINE_COLORS, STYLE, group_legend, group_spans, new_figure, png, shade_groups
 
-NAMED = 30  # up to so many classes are named
+NAMED = 40  # up to so many classes are named
 MANY_BARS = 200  # with more, bars touch
 
 
@@ -58,7 +58,7 @@ def _draw(counts: dict[str, np.ndarray], groups: Mapping[str, Any], class_names:
             ranks, np.maximum(own[order], 0.5), size, color, marker=marker, zorder=4, linewidths=1.4, label=split
         )
     _ticks(axes, max(int(own.max()) for own in counts.values()), any((own == 0).any() for own in counts.values()))
-    _name_classes(axes, [str(class_names[c]) if class_names else str(c) for c in order])
+    _name_classes(axes, [(str(class_names[c]) if class_names else str(c)).replace("$", r"\$") for c in order])
     several = " to ".join(f"{count:,}" for count in (train[order[0]], train[order[-1]]))
     axes.set_title(f"Training images of each class: {several}")
     if others:

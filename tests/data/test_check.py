@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltjax.data import check
+from ltjax.data import check, prepare
 from ltjax.data.audit import class_findings, duplicate_findings, head_findings
 from ltjax.data.looks import look, look_at, sample
 from ltjax.data.sources import Source, array_source
@@ -158,7 +158,7 @@ def test_a_long_listing_is_cut_on_the_screen_and_whole_in_the_file(roses, tmp_pa
 
 
 def test_images_in_memory_are_counted_and_compared(tmp_path, capsys):
-    status, printed, _, report = run(capsys, tmp_path, "--config=configs/mnist5k_auxiliary.py", "--allow=leak")
+    status, printed, _, report = run(capsys, tmp_path, "--config=configs/mnist5k_auxiliary.py")
     assert status == 0 and report["counts"]["train"] == [400, 265, 176, 116, 77, 51, 34, 22, 15, 10]
     assert "many (> 100): 4 classes, 957 images" in printed and "files" not in report
 
@@ -178,6 +178,46 @@ def test_bad_input_of_the_command(roses, tmp_path, capsys):
     ):
         status, _, complaints, report = run(capsys, tmp_path, *arguments)
         assert (status, report) == (2, None) and said in complaints and complaints.count("\n") == 1
+
+
+def test_the_head_of_a_finished_run(roses, tmp_path, capsys):
+    results = {"seeds": [0], "class_counts": [9, 5, 3], "per_class": [1, 1, 1], "train_index_sha256": "ab"}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "results.json").write_text(json.dumps(results))
+    status, printed, _, _ = run(capsys, tmp_path, f"--folder={roses}", f"--run={tmp_path}/run")
+    assert status == 1 and f"error: {tmp_path}/run: its head has 3 classes, the data has 2 [head]" in printed
+
+
+def test_names_that_are_no_text(roses, tmp_path, capsys):
+    (roses / "train" / "rose").rename(roses / "train" / "$a$ro\udcffse")
+    (roses / "test" / "rose").rename(roses / "test" / "$a$ro\udcffse")
+    (roses / "train" / "tulip" / "\udcfe.jpg").write_bytes(b"")
+    status, printed, _, report = run(capsys, tmp_path, f"--folder={roses}")
+    assert status == 1 and "tulip/\\udcfe.jpg: the file is empty" in printed and report["counts"]["train"] == [5, 4]
+
+
+def test_prepared_shards(roses, tmp_path, capsys):
+    short = roses / "train" / "rose" / "0.jpg"
+    short.write_bytes(short.read_bytes()[:900])
+    assert prepare.main([f"--folder={roses}", f"--out={tmp_path}/shards", "--workers=1", "--shards=1"]) == 0
+    before = state(tmp_path / "shards")
+    shards = ["--config=configs/folder_ce.py", "--config.data.name=shards", f"--config.data.dir={tmp_path}/shards"]
+    status, _, _, report = run(capsys, tmp_path, *shards)
+    assert (
+        status == 1 and report["counts"] == {"train": [5, 3], "test": [1, 1]} and state(tmp_path / "shards") == before
+    )
+    (item,) = found(report)["unreadable"][1]
+    assert "train-00000-of-00001.array_record, its record 0: truncated or corrupt JPEG" in item
+
+
+def test_public_lists_are_counted_without_their_images(tmp_path, capsys):
+    data = tmp_path / "places"
+    data.mkdir()
+    for split in ("train", "test"):
+        (data / f"Places_LT_{split}.txt").write_text("".join(f"{split}/{k}/1.jpg {k}\n" for k in range(365)))
+    status, printed, _, report = run(capsys, tmp_path, "--config=configs/places_ce.py", f"--config.data.dir={data}")
+    assert status == 1 and report["counts"]["train"] == [1] * 365 and len(found(report)["absent"][1]) == 730
+    assert "error: 730 files are not there" in printed
 
 
 def test_the_head_of_a_run():
