@@ -6,12 +6,13 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from ltjax.class_counts import frequency_order
 from ltjax.report.style import COLORS, INK, LINE_COLORS, STYLE, group_legend, group_spans, new_figure, png, shade_groups
 
 NAMED = 40  # up to so many classes are named
+LONGEST = 18  # letters of a name
 MANY_BARS = 200  # with more, bars touch
 
 
@@ -58,7 +59,7 @@ def _draw(counts: dict[str, np.ndarray], groups: Mapping[str, Any], class_names:
             ranks, np.maximum(own[order], 0.5), size, color, marker=marker, zorder=4, linewidths=1.4, label=split
         )
     _ticks(axes, max(int(own.max()) for own in counts.values()), any((own == 0).any() for own in counts.values()))
-    _name_classes(axes, [(str(class_names[c]) if class_names else str(c)).replace("$", r"\$") for c in order])
+    _name_classes(axes, [_label(class_names[c] if class_names else c) for c in order])
     several = " to ".join(f"{count:,}" for count in (train[order[0]], train[order[-1]]))
     axes.set_title(f"Training images of each class: {several}")
     if others:
@@ -77,16 +78,24 @@ def _bars(axes: Axes, ranks: np.ndarray, counts: np.ndarray, color: str, classes
 
 
 def _ticks(axes: Axes, largest: int, zeros: bool) -> None:
-    """Plain numbers; a point at "0" where a class has none."""
+    """Plain numbers; "0" lies half an image high, where a class has none."""
     axes.set_ylim(0.4 if zeros else 0.8, 1.5 * largest)
-    if largest < 2000:
-        axes.yaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0)))
+    firsts = (1, 2, 5) if largest < 2000 else (1,)
+    counts = [first * 10**power for power in range(9) for first in firsts]
+    axes.set_yticks([0.5] * zeros + [count for count in counts if count <= 1.5 * largest])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value < 1 else f"{value:,.0f}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _label(name: object) -> str:
+    """Short enough to stand beside others, and no formula."""
+    text = str(name)
+    return (text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…").replace("$", r"\$")
 
 
 def _name_classes(axes: Axes, names: list[str]) -> None:
     if len(names) > NAMED:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set_xlabel("rank of the class, most frequent first")
         return
     slanted = len(names) * max(map(len, names)) > 70
