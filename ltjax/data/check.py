@@ -94,7 +94,9 @@ def run(argv: Sequence[str]) -> int:
     report["status"] = int(any(one.level == "error" for one in found))
     report["findings"] = [one._asdict() for one in found]
     print(printable(describe(report, found)))
-    print(f"all of it: {write(options.out, report, None if data is None else _picture(report))}")
+    picture = None if data is None else _picture(report)
+    path = write(options.out, report, picture)
+    print(f"all of it: {path}{'' if picture is None else ', and class_counts.png beside it'}")
     return report["status"]
 
 
