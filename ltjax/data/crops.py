@@ -3,7 +3,7 @@
 The semantics are torchvision's, on Pillow's pixels. Evaluation is resized by Pillow itself: the same pixels to within
 1 of 255. Training crops are resized by OpenCV where that is installed (``ltjax[images]``), several times as fast: a
 blur of three taps that has the variance of Pillow's antialiasing filter, then linear interpolation. On photographs that
-is within 1 of 255 of Pillow's on the mean of a crop (0.8 measured, 3.3 in the worst crop of 57; without the blur 1.7
+is within 1 of 255 of Pillow's on the mean of a crop (0.8 measured, 3.2 in the worst crop of 57; without the blur 1.7
 and 8.6), and to within 1 everywhere when a crop is enlarged. Without OpenCV, and for crops of more than 2.2 times the
 size, they are Pillow's.
 
