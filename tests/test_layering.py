@@ -22,7 +22,7 @@ ALLOWED = {
     "config": {"presets", "training"},
     "presets": set(),
 }
-LEAVES = {"main", "evaluate", "predict", "export", "dryrun", "bench", "table", "rows"}
+LEAVES = {"main", "evaluate", "predict", "export", "dryrun", "bench", "table", "rows", "data/check.py"}
 PUBLIC = {"errors", "class_counts", "losses", "classifiers", "metrics"}
 STACK = {"flax", "optax", "orbax", "grain", "tensorflow_datasets", "tensorflow", "PIL", "ml_collections", "matplotlib"}
 
@@ -49,7 +49,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 @pytest.mark.parametrize("path", FILES, ids=[str(f.relative_to(PACKAGE)) for f in FILES])
 def test_a_room_imports_only_what_design_allows(path):
     room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if room in LEAVES:
+    if {room, path.relative_to(PACKAGE).as_posix()} & LEAVES:
         return
     assert room in ALLOWED, f"{path}: no room named '{room}' in DESIGN"
     for top, other in imports(path):

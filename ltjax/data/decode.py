@@ -93,6 +93,35 @@ def read_head(encoded: bytes) -> Head:
     return Head(image.width, image.height, False) if turned else Head(image.height, image.width, False)
 
 
+class Description(NamedTuple):
+    """What Pillow says of a file: "JPEG", "RGB" ("L", "P", "I;16", ...), the upright size, the EXIF orientation."""
+
+    format: str
+    mode: str
+    height: int
+    width: int
+    orientation: int
+
+
+def describe(encoded: bytes) -> Description:
+    """What a file is by its head, without decoding it.
+
+    Raises:
+      InputError: as ``decode``, where the head already tells.
+
+    Example:
+      >>> from PIL import Image
+      >>> file = io.BytesIO()
+      >>> Image.new("L", (6, 4), 200).save(file, "PNG")
+      >>> describe(file.getvalue())
+      Description(format='PNG', mode='L', height=4, width=6, orientation=1)
+    """
+    image = _open(encoded)
+    orientation = _orientation(image)
+    height, width = (image.width, image.height) if orientation >= 5 else (image.height, image.width)
+    return Description(str(image.format), image.mode, height, width, orientation)
+
+
 def _has_exif(encoded: bytes) -> bool:
     """Whether one of the segments before the pixels of a JPEG is EXIF's."""
     at = 2

@@ -109,8 +109,12 @@ def _is_there(path: str) -> bool:
     return open_path(path).exists() if "://" in path else os.path.isfile(path)
 
 
-def find_files(root: str, names: Names, origin: str = "", lines: np.ndarray | None = None) -> Files:
+def find_files(
+    root: str, names: Names, origin: str = "", lines: np.ndarray | None = None, refuse: bool = True
+) -> Files:
     """The files, named in the way in which they lie under ``root``; a sample of them is looked for.
+
+    With ``refuse=False`` some may be missing: it is the way in which most are there.
 
     Raises:
       InputError: when the root or a file of the sample is not there, with path and line.
@@ -126,6 +130,8 @@ def find_files(root: str, names: Names, origin: str = "", lines: np.ndarray | No
             return files
         found.append((missing.size, files, missing[0]))
     count, files, first = min(found, key=lambda one: one[0])
+    if not refuse:
+        return files
     raise InputError(
         f"{files.where(first)}: not there, as {count} of {len(sample)} files looked for; set config.data.dir to the "
         f"folder under which '{names[first]}' lies, or correct the line"

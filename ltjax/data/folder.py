@@ -30,6 +30,7 @@ class Tree:
       classes: the class folders' names, sorted.
       strays: what else lies there, by kind: files that are no images by their name, hidden ones, files beside the class
         folders.
+      empty: class folders without an image.
     """
 
     root: str
@@ -37,6 +38,7 @@ class Tree:
     labels: np.ndarray
     classes: tuple[str, ...]
     strays: Counter
+    empty: tuple[str, ...] = ()
 
     def notes(self) -> tuple[str, ...]:
         """One line about what was left out; none where nothing was."""
@@ -90,24 +92,39 @@ def read_tree(root: str, classes: tuple[str, ...] | None = None) -> Tree:
       InputError: for a folder without class folders, a class folder without an image, or, given ``classes``, one that
         is not among them.
     """
-    strays: Counter = Counter()
-    own = _class_folders(root, strays)
-    unknown = sorted(set(own) - set(own if classes is None else classes))
+    tree = scan_tree(root, classes)
+    unknown = tree.classes[len(tree.classes if classes is None else classes) :]
     if unknown:
         raise InputError(
             f"{root}/{unknown[0]}: there is no class folder of this name in the training images ({len(unknown)} such); "
             "add it there or remove it here"
         )
-    label_of = {name: label for label, name in enumerate(classes or own)}
+    if tree.empty:
+        raise InputError(f"{root}/{tree.empty[0]}: a class folder without an image; add images or remove it")
+    return tree
+
+
+def scan_tree(root: str, classes: tuple[str, ...] | None = None) -> Tree:
+    """As ``read_tree``, but nothing of what it refuses; folders that are not among ``classes`` come after them.
+
+    Raises:
+      InputError: for a folder without class folders, or without any image.
+    """
+    strays: Counter = Counter()
+    own = _class_folders(root, strays)
+    ordered = own if classes is None else [*classes, *sorted(set(own) - set(classes))]
+    label_of = {name: label for label, name in enumerate(ordered)}
     names: list[str] = []
     labels: list[int] = []
+    empty = []
     for name in own:
         files = _images(root, name, strays)
-        if not files:
-            raise InputError(f"{root}/{name}: a class folder without an image; add images or remove it")
         names += files
         labels += [label_of[name]] * len(files)
-    return Tree(root, Names.of(names), np.array(labels, np.int32), tuple(label_of), strays)
+        empty += [] if files else [name]
+    if not names:
+        raise InputError(f"{root}/{own[0]}: a class folder without an image, as are all; add images or remove it")
+    return Tree(root, Names.of(names), np.array(labels, np.int32), tuple(ordered), strays, tuple(empty))
 
 
 def _class_folders(root: str, strays: Counter) -> list[str]:

@@ -94,6 +94,15 @@ def _list_places(root: Any, card: LargeCard, split: str = "train") -> list:
 def _from_lists(root: Any, path: Any, card: LargeCard, settings: Any) -> Splits:
     """The lists that the settings name, and the data set's own where they name none."""
     del path
+    return read_lists(str(root), list_paths(root, card, settings), settings, card.num_classes)
+
+
+def list_paths(root: Any, card: LargeCard, settings: Any) -> dict[str, Any]:
+    """split -> its list.
+
+    Raises:
+      InputError: for a list that has to be there and is not.
+    """
     given = {"train": settings.train_list, "test": settings.test_list, "validation": settings.val_list}
     paths = {}
     for split in card.lists:
@@ -103,7 +112,7 @@ def _from_lists(root: Any, path: Any, card: LargeCard, settings: Any) -> Splits:
         elif split != "validation":
             looked = ", ".join(map(str, _list_places(root, card, split)))
             raise InputError(f"{looked}: the {split} list of {card.name} is not there; {_how_lists(root, card)}")
-    return read_lists(str(root), paths, settings, card.num_classes)
+    return paths
 
 
 def _how_lists(root: Any, card: LargeCard) -> str:

@@ -23,14 +23,18 @@ def folder(settings: Any) -> Data:
     return assemble("folder", read_folder(folders.as_settings(settings), settings), settings)
 
 
-def read_folder(root: str, settings: Any) -> Splits:
-    """The splits of a folder; labels count the training folders, sorted by name."""
+def read_folder(root: str, settings: Any, read_tree: Any = folders.read_tree) -> Splits:
+    """The splits of a folder; labels count the training folders, sorted by name.
+
+    With ``read_tree=folders.scan_tree`` nothing is refused: classes may be without an image, and test labels be C or
+    more.
+    """
     found, left_out = folders.split_folders(root)
-    train = folders.read_tree(found.pop("train"))
+    train = read_tree(found.pop("train"))
     notes = [*left_out, *train.notes()]
     others: dict[str, Split] = {}
     for split, path in found.items():
-        tree = folders.read_tree(path, train.classes)
+        tree = read_tree(path, train.classes)
         notes += tree.notes()
         others[split] = _of_tree(tree, settings)
     if "test" not in others and "validation" in others:
@@ -63,7 +67,9 @@ def find_list(root: str, name: str) -> Any:
     return inside if not given.exists() and inside.exists() else given
 
 
-def read_lists(root: str, paths: dict[str, Any], settings: Any, num_classes: int | None = None) -> Splits:
+def read_lists(
+    root: str, paths: dict[str, Any], settings: Any, num_classes: int | None = None, refuse: bool = True
+) -> Splits:
     """The splits of list files.
 
     Args:
@@ -71,27 +77,30 @@ def read_lists(root: str, paths: dict[str, Any], settings: Any, num_classes: int
       paths: "train" and perhaps "test" and "validation" -> list file.
       settings: of ``picture_source``, and ``class_names``: "" or a file with a name a line, by label.
       num_classes: C, where it is known; else as many as the training list has.
+      refuse: False lets pass labels that are not 0 .. C - 1, classes without an image and files that are not there.
     """
     listings = {split: read_list(path) for split, path in paths.items()}
     train = listings["train"]
     class_names = _class_names(settings.class_names, root) if settings.class_names else None
-    classes = check_all_classes(train, num_classes or (class_names and len(class_names)) or None)
+    known = num_classes or (class_names and len(class_names)) or None
+    classes = check_all_classes(train, known) if refuse else known or max(int(train.labels.max()) + 1, 1)
     notes = [note for listing in listings.values() for note in listing.notes]
     for split, listing in listings.items():
         if split != "train":
-            if num_classes is not None:
+            if num_classes is not None and refuse:
                 check_classes(listing, classes)
-            check_tested(listing.labels, np.arange(classes), listing.at)
+            if refuse:
+                check_tested(listing.labels, np.arange(classes), listing.at)
             notes += _shared_images(train, listing)
-    splits = {split: _of_listing(root, listing, settings) for split, listing in listings.items()}
+    splits = {split: _of_listing(root, listing, settings, refuse) for split, listing in listings.items()}
     return Splits(
         str(train.path), splits["train"], splits.get("test"), splits.get("validation"),
         class_names or names_by_folder(train.names, train.labels, classes), tuple(notes),
     )  # fmt: skip
 
 
-def _of_listing(root: str, listing: Listing, settings: Any) -> Split:
-    files = find_files(root, listing.names, listing.path, listing.lines)
+def _of_listing(root: str, listing: Listing, settings: Any, refuse: bool) -> Split:
+    files = find_files(root, listing.names, listing.path, listing.lines, refuse)
     return Split(picture_source(files, listing.labels, settings, files.where, listing.lines - 1), listing.names)
 
 
@@ -125,6 +134,8 @@ def names_by_folder(names: Names, labels: np.ndarray, classes: int) -> tuple[str
       >>> names_by_folder(Names.of(["train/rose/1.jpg", "train/tulip/2.jpg"]), np.array([0, 1]), 2)
       ('rose', 'tulip')
     """
-    _, firsts = np.unique(labels, return_index=True)
+    present, firsts = np.unique(labels, return_index=True)
+    if len(present) != classes or present[0] != 0:
+        return tuple(map(str, range(classes)))
     folders_ = [names[int(i)].rpartition("/")[0].rpartition("/")[2] for i in firsts]
     return tuple(folders_) if len(set(folders_)) == classes and all(folders_) else tuple(map(str, range(classes)))

@@ -9,15 +9,11 @@ manifest.json is written; then train with --config.data.name=shards (or imagenet
 """
 
 import argparse
-import contextlib
 import multiprocessing
 import os
 import pickle
-import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
@@ -26,6 +22,7 @@ from typing import Any, NoReturn
 from ltjax.data.own import find_list, read_folder, read_lists
 from ltjax.data.shard_writing import Job, agree_plan, alone, finish, jobs_of, make_plan, present, write_shard
 from ltjax.data.splits import Split, Splits
+from ltjax.data.workers import Bar, end_with_parent, without_interrupts
 from ltjax.errors import InputError
 
 
@@ -104,7 +101,7 @@ def _write_all(out: str, plan: dict[str, Any], splits: Splits, workers: int) -> 
     done = context.RawArray("q", len(jobs))  # records of every shard; without a lock, which could die with its holder
     pool = futures.ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (out, handed, done))
     try:
-        with _without_interrupts():  # the workers are started here, and Ctrl-C is for their parent
+        with without_interrupts():  # the workers are started here, and Ctrl-C is for their parent
             waiting = {pool.submit(_work, job, number): job.file for number, job in enumerate(jobs)}
         return _follow(waiting, Bar(total), lambda: sum(done))
     except BrokenProcessPool:
@@ -117,20 +114,7 @@ def _write_all(out: str, plan: dict[str, Any], splits: Splits, workers: int) -> 
         os.remove(handed)
 
 
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Processes that are started inside take no notice of SIGINT."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _follow(waiting: dict[Any, str], bar: "Bar", done: Callable[[], int]) -> dict[str, dict[str, Any]]:
+def _follow(waiting: dict[Any, str], bar: Bar, done: Callable[[], int]) -> dict[str, dict[str, Any]]:
     """Waits for all shards, showing how far they are; the first failure is raised."""
     left = set(waiting)
     while left:
@@ -148,17 +132,9 @@ _held: tuple[str, dict[str, Split], Any] | None = None
 
 def _begin(out: str, handed: str, done: Any) -> None:
     global _held
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     with open(handed, "rb") as file:
         _held = (out, pickle.load(file), done)
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _work(job: Job, number: int) -> dict[str, Any]:
@@ -169,38 +145,6 @@ def _work(job: Job, number: int) -> dict[str, Any]:
         done[number] += count
 
     return write_shard(out, splits[job.split], job, tell)
-
-
-class Bar:
-    """A progress bar on stderr: one line that changes on a terminal, else one every half minute."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.began, self.shown = total, 0, time.monotonic(), -1e9
-        self.terminal = sys.stderr.isatty()
-
-    def add(self, count: int) -> None:
-        self.show(self.done + count)
-
-    def show(self, done: int) -> None:
-        """Shows that so many records of all are done."""
-        self.done, now = done, time.monotonic()
-        if now - self.shown >= (0.2 if self.terminal else 30):
-            self.shown = now
-            self._print()
-
-    def end(self) -> None:
-        """The last line."""
-        self.done = self.total
-        self._print()
-        if self.terminal:
-            print(file=sys.stderr)
-
-    def _print(self) -> None:
-        rate = self.done / max(time.monotonic() - self.began, 1e-9)
-        filled = 30 * self.done // max(self.total, 1)
-        left = (self.total - self.done) / rate if rate else 0
-        text = f"[{'#' * filled:.<30}] {self.done:,} of {self.total:,} images, {rate:,.0f}/s, {left:,.0f} s left"
-        print(f"\r{text}  " if self.terminal else text, end="" if self.terminal else "\n", file=sys.stderr, flush=True)
 
 
 def _summary(out: str, manifest: dict[str, Any]) -> str:

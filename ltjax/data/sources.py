@@ -26,6 +26,17 @@ class ArrayReader:
 
 
 @dataclasses.dataclass(frozen=True)
+class Taken:
+    """``taken(i)`` is ``function(records[i])``; picklable where the function is."""
+
+    function: Callable[[int], Any]
+    records: np.ndarray
+
+    def __call__(self, record: int) -> Any:
+        return self.function(int(self.records[record]))
+
+
+@dataclasses.dataclass(frozen=True)
 class Source:
     """Labelled images, by record position 0 .. N - 1.
 
@@ -76,18 +87,17 @@ class Source:
           >>> source.labels.tolist(), source.index.tolist(), source.images(np.array([0, 1])).ravel().tolist()
           ([2, 0], [9, 7], [2, 0])
         """
-        whole = self
 
-        def of_record(function: Callable[[int], Any] | None) -> Callable[[int], Any] | None:
-            return function and (lambda i: function(int(records[i])))
+        def taken(function: Callable[[int], Any] | None) -> Callable[[int], Any] | None:
+            return function and Taken(function, records)
 
         return Source(
             self.labels[records],
             self.index[records],
-            lambda i: whole.read(int(records[i])),
-            lambda own: whole.images(records[own]),
-            of_record(self.encoded),
-            of_record(self.where),
+            Taken(self.read, records),
+            lambda own: self.images(records[own]),
+            taken(self.encoded),
+            taken(self.where),
         )
 
     def named(self, record: int) -> str:

@@ -136,7 +136,7 @@ def read(folder: Any, names: dict[str, str] | None, settings: Any) -> Splits:
     Args:
       folder: NAME/VERSION.
       names: split -> its name there; without, the usual ones that are there.
-      settings: of ``picture_source``.
+      settings: of ``picture_source``; with ``keep_labels`` False nothing is written beside the data.
     """
     folder = str(folder)
     builder = open_builder(folder)
@@ -148,7 +148,8 @@ def read(folder: Any, names: dict[str, str] | None, settings: Any) -> Splits:
     for name in ("train", *names.values()):
         if name not in there:
             raise InputError(f"{folder}: has no split '{name}' (it has {', '.join(there)}); prepare it again")
-    labels = {split: _labels(builder, folder, name, label) for split, name in names.items()}
+    keep = getattr(settings, "keep_labels", True)
+    labels = {split: _labels(builder, folder, name, label, keep) for split, name in names.items()}
     notes = []
     if "test" in labels and (labels["test"] < 0).any():
         del labels["test"]
@@ -181,7 +182,7 @@ def _features(builder: Any, folder: str) -> tuple[str, str]:
     return images[0], chosen[0]
 
 
-def _labels(builder: Any, folder: str, split: str, label: str) -> np.ndarray:
+def _labels(builder: Any, folder: str, split: str, label: str, keep: bool) -> np.ndarray:
     """Of all records of a split, in their order, from beside the data or, for the first time, from the records."""
     count = builder.info.splits[split].num_examples
     kept = os.path.join(folder, f"ltjax_{split}_{label}.npy")
@@ -196,6 +197,8 @@ def _labels(builder: Any, folder: str, split: str, label: str) -> np.ndarray:
     labels = _read_labels(builder, folder, split, label)
     if labels.shape != (count,):
         raise InputError(f"{folder}: {split} has {len(labels)} records, its description {count}; prepare it again")
+    if not keep:
+        return labels
     content = io.BytesIO()
     np.save(content, labels)
     with contextlib.suppress(OSError):  # a folder that may only be read: they are read each time

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltjax.data import build, tfds_pictures
+from ltjax.data import build, check, tfds_pictures
 from ltjax.errors import InputError
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -147,3 +147,15 @@ def test_places_lt_by_its_own_name(pictures, tmp_path):
     make(tmp_path, {"train": np.arange(365), "validation": np.arange(365), "test": [3, 1]}, "places_lt", 365)
     data = build(pictures(name="places_lt", dir=tmp_path))
     assert (data.name, len(data.train), len(data.validation), len(data.test)) == ("places_lt", 365, 365, 2)
+
+
+def test_an_audit_finds_what_is_trained_and_tested_on_and_writes_nothing_beside_the_data(prepared, tmp_path, capsys):
+    folder = tmp_path / "sets"
+    shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("*.npy"))
+    before = sorted(folder.rglob("*"))
+    arguments = ["--config.data.name=tfds", "--config.data.tfds=flowers", f"--config.data.dir={folder}", "--workers=1"]
+    assert check.main(["--config=configs/folder_ce.py", *arguments, f"--out={tmp_path}/out"]) == 1
+    report = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert report["counts"] == {"train": [3, 2, 1], "test": [0, 1, 1], "validation": [1, 1, 1]}
+    assert [(one["kind"], len(one["items"])) for one in report["findings"]] == [("small", 11), ("leak", 5)]
+    assert sorted(folder.rglob("*")) == before

@@ -1,0 +1,106 @@
+"""What ``python -m ltjax.data.check`` prints and writes."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ltjax.class_counts import frequency_order
+from ltjax.data.audit import Finding
+from ltjax.data.paths import write_atomically
+from ltjax.errors import InputError
+
+SHOWN = {"error": 10, "allowed": 3, "note": 3}  # items of a finding that are printed; check.json has all
+NAMED = 5  # most and least frequent classes that are printed
+RANGES = {
+    "strict": {"many": "> 100", "medium": "20 to 100", "few": "< 20"},
+    "inclusive": {"many": ">= 100", "medium": "21 to 99", "few": "<= 20"},
+    "index": {"many": "by index", "medium": "by index", "few": "by index"},
+}
+
+
+def describe(report: dict[str, Any], found: Sequence[Finding]) -> str:
+    """The text for the screen."""
+    lines = _of_counts(report) if "counts" in report else ["no classes could be counted"]
+    if "files" in report:
+        lines += _of_files(report)
+    for one in found:
+        lines.append(f"{one.level}: {one.message} [{one.kind}]")
+        shown = SHOWN[one.level]
+        lines += [f"  {item}" for item in one.items[:shown]]
+        if len(one.items) > shown:
+            lines.append(f"  ... and {len(one.items) - shown:,} more")
+    errors = sum(one.level == "error" for one in found)
+    lines.append(f"{errors} kind{'' if errors == 1 else 's'} of error" if errors else "nothing that would stop a run")
+    return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """With names of files that are no UTF-8 spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _of_counts(report: dict[str, Any]) -> list[str]:
+    names, train = report["class_names"], report["counts"]["train"]
+    order = frequency_order(train).tolist()
+
+    def named(k: int) -> str:
+        return f"{train[k]:,} ({names[k] if names else k})"
+
+    head, tail = max(train), min(train)
+    factor = f"imbalance {head / tail:.1f}" if tail else "imbalance without end"
+    span = f"{named(order[0])} to {named(order[-1])} a class"
+    lines = [f"train: {sum(train):,} images, {len(train):,} classes, {span}, {factor}"]
+    for group, classes in report["groups"].items():
+        images = sum(train[k] for k in classes)
+        plural = "" if len(classes) == 1 else "es"
+        lines.append(
+            f"  {group} ({RANGES[report['convention']][group]}): {len(classes):,} class{plural}, {images:,} images"
+        )
+    if len(order) > 2 * NAMED:
+        lines.append(f"  most: {', '.join(map(named, order[:NAMED]))}")
+        lines.append(f"  fewest: {', '.join(map(named, order[-NAMED:]))}")
+    for split, counts in report["counts"].items():
+        if split != "train":
+            tested = np.array(counts)[np.array(counts) > 0]
+            lines.append(
+                f"{split}: {sum(counts):,} images of {len(tested):,} classes, "
+                f"{tested.max(initial=0):,} to {tested.min(initial=tested.max(initial=0)):,} a class"
+            )
+    return [*lines, *(f"note: {note}" for note in report["notes"])]
+
+
+def _of_files(report: dict[str, Any]) -> list[str]:
+    files = report["files"]
+    looked = [f"{count:,} of {sum(report['counts'][split]):,} {split}" for split, count in files["looked_at"].items()]
+    whole = all(count == sum(report["counts"][split]) for split, count in files["looked_at"].items())
+    lines = [f"files looked at: {', '.join(looked)}{'' if whole else ' (--files=all: all, for duplicates too)'}"]
+    for what in ("formats", "modes") if files["modes"] else ():
+        lines.append(f"  {what}: {', '.join(f'{name} {count:,}' for name, count in files[what].items())}")
+    if files["rotated"]:
+        lines.append(f"  turned upright by their EXIF orientation: {files['rotated']:,}")
+    for what in ("short_side", "long_side"):
+        if files[what]:
+            least, median, most = files[what]
+            lines.append(f"  {what.replace('_', ' ')}: {least:,} to {most:,} pixels, median {median:,}")
+    return lines
+
+
+def write(out: str, report: dict[str, Any], picture: bytes | None) -> str:
+    """Writes check.json and, where there is a picture, class_counts.png; returns the path of check.json.
+
+    Raises:
+      InputError: when the folder cannot be written.
+    """
+    folder = os.path.expanduser(out)
+    path = os.path.join(folder, "check.json")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if picture is not None:
+            write_atomically(os.path.join(folder, "class_counts.png"), picture)
+        write_atomically(path, (json.dumps(report, indent=1) + "\n").encode())
+    except OSError as error:
+        raise InputError(f"--out: '{folder}' cannot be written ({error.strerror or error})") from error
+    return path

@@ -1,0 +1,283 @@
+"""The audit before a run: everything that is wrong with a data set is found, named and told by the exit status."""
+
+import json
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltjax.data import check, prepare
+from ltjax.data.audit import class_findings, duplicate_findings, head_findings
+from ltjax.data.looks import look, look_at, sample
+from ltjax.data.sources import Source, array_source
+from tests.data.conftest import write_picture
+
+
+def run(capsys, tmp_path, *arguments):
+    """(exit status, what was printed, stderr, check.json or None)."""
+    status = check.main([f"--out={tmp_path}/out", "--workers=1", *arguments])
+    printed, complaints = capsys.readouterr()
+    written = tmp_path / "out" / "check.json"
+    return status, printed, complaints, json.loads(written.read_text()) if written.exists() else None
+
+
+def found(report):
+    """kind -> (level, items)."""
+    return {one["kind"]: (one["level"], one["items"]) for one in report["findings"]}
+
+
+@pytest.fixture
+def roses(tmp_path):
+    """A folder with nothing wrong: 5 roses and 3 tulips to train on, 1 and 1 to test on, none alike."""
+    shade = iter(range(0, 200, 5))
+    for split, counts in {"train": {"rose": 5, "tulip": 3}, "test": {"rose": 1, "tulip": 1}}.items():
+        for name, count in counts.items():
+            for number in range(count):
+                write_picture(tmp_path / "data" / split / name / f"{number}.jpg", next(shade), (300, 260))
+    return tmp_path / "data"
+
+
+@pytest.fixture(autouse=True)
+def blank(request, monkeypatch):
+    """Pictures take a third of a second each; one test draws."""
+    if request.function is not test_a_clean_folder:
+        monkeypatch.setattr(check, "_picture", lambda report: b"")
+
+
+def state(folder):
+    return sorted((str(path), path.stat().st_mtime_ns) for path in folder.rglob("*"))
+
+
+def test_a_clean_folder(roses, tmp_path, capsys):
+    before = state(roses)
+    status, printed, _, report = run(capsys, tmp_path, f"--folder={roses}")
+    assert status == 0 and report["status"] == 0 and state(roses) == before
+    assert report["counts"] == {"train": [5, 3], "test": [1, 1]} and report["class_names"] == ["rose", "tulip"]
+    assert report["files"]["looked_at"] == {"train": 8, "test": 2} and report["files"]["modes"] == {"RGB": 10}
+    assert report["files"]["short_side"] == [260, 260, 260] and report["files"]["long_side"] == [300, 300, 300]
+    assert "8 images, 2 classes, 5 (rose) to 3 (tulip) a class, imbalance 1.7" in printed
+    assert "few (< 20): 2 classes, 8 images" in printed
+    assert (tmp_path / "out" / "class_counts.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_bad_file_is_named(roses, tmp_path, capsys):
+    rose = roses / "train" / "rose"
+    whole = (rose / "0.jpg").read_bytes()
+    (rose / "empty.jpg").write_bytes(b"")
+    (rose / "short.jpg").write_bytes(whole[: len(whole) // 2])
+    (rose / "text.jpg").write_bytes(b"<html>not found</html>")
+    (rose / ".DS_Store").write_bytes(b"x")
+    write_picture(rose / "really_png.jpg", 211, (300, 260), "PNG")
+    status, printed, _, report = run(capsys, tmp_path, f"--folder={roses}", "--files=all")
+    assert status == 1
+    level, items = found(report)["unreadable"]
+    assert level == "error" and [item.partition(": ")[0] for item in items] == [
+        str(rose / name) for name in ("empty.jpg", "short.jpg", "text.jpg")
+    ]
+    assert "(0 bytes)" in items[0] and "truncated" in items[1] and "not a picture" in items[2]
+    assert all(f"\n  {item}\n" in printed for item in items)
+    assert found(report)["ending"] == ("note", [f"{rose}/really_png.jpg: PNG"])
+    assert any("1 x .DS_Store" in note for note in report["notes"])
+
+
+def test_modes_and_odd_sizes(roses, tmp_path, capsys):
+    tulip = roses / "train" / "tulip"
+    Image.new("L", (300, 300), 7).save(tulip / "grey.png")
+    Image.new("CMYK", (300, 300)).save(tulip / "cmyk.jpg")
+    Image.new("RGBA", (300, 300), (9, 9, 9, 9)).save(tulip / "rgba.png")
+    Image.new("P", (300, 300), 3).save(tulip / "palette.png")
+    Image.fromarray(np.full((300, 300), 40000, np.uint16)).save(tulip / "deep.png")
+    Image.new("RGB", (1, 1), "red").save(tulip / "dot.png")
+    Image.new("RGB", (30000, 300), "red").save(tulip / "long.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (400, 300), "blue").save(tulip / "turned.jpg", exif=exif)
+    status, _, _, report = run(capsys, tmp_path, f"--folder={roses}")
+    assert status == 0  # all of them can be trained on
+    assert report["files"]["modes"] == {"CMYK": 1, "I;16": 1, "L": 1, "P": 1, "RGB": 13, "RGBA": 1}
+    assert report["files"]["formats"] == {"JPEG": 12, "PNG": 6} and report["files"]["rotated"] == 1
+    kinds = found(report)
+    assert [item.partition(": ")[0] for item in kinds["small"][1]] == [str(tulip / "dot.png")]
+    assert kinds["long"] == ("note", [f"{tulip}/long.png: 30000 x 300"])
+
+
+def test_leaks_and_repeats(roses, tmp_path, capsys):
+    train, test = roses / "train", roses / "test"
+    (test / "rose" / "leak.jpg").write_bytes((train / "rose" / "1.jpg").read_bytes())
+    (train / "tulip" / "both.jpg").write_bytes((train / "rose" / "2.jpg").read_bytes())
+    (train / "rose" / "again.jpg").write_bytes((train / "rose" / "3.jpg").read_bytes())
+    status, _, _, report = run(capsys, tmp_path, f"--folder={roses}")
+    kinds = found(report)
+    assert status == 1
+    assert kinds["leak"] == ("error", [f"{test}/rose/leak.jpg (rose) is {train}/rose/1.jpg (rose)"])
+    assert kinds["two_labels"] == ("error", [f"{train}/tulip/both.jpg (tulip) is {train}/rose/2.jpg (rose)"])
+    assert kinds["repeat"] == ("note", [f"{train}/rose/again.jpg (rose) is {train}/rose/3.jpg (rose)"])
+    assert run(capsys, tmp_path, f"--folder={roses}", "--allow=leak,two_labels")[0] == 0
+
+
+def test_classes_that_no_run_could_have_are_all_told(roses, tmp_path, capsys):
+    (roses / "train" / "aster").mkdir()
+    write_picture(roses / "test" / "weed" / "0.jpg", 230)
+    status, printed, _, report = run(capsys, tmp_path, f"--folder={roses}")
+    kinds = found(report)
+    assert status == 1 and report["counts"]["train"] == [0, 5, 3]
+    assert "aster: a class folder without an image" in printed and kinds["refused"][0] == "error"
+    assert kinds["no_image"] == ("error", ["aster (class 0)"])
+    assert kinds["label"][1] == [f"{roses}/test/weed/0.jpg: label 3"]
+
+
+def test_lists_with_labels_that_are_not_possible(roses, tmp_path, capsys):
+    (tmp_path / "train.txt").write_text("train/rose/0.jpg 0\ntrain/rose/1.jpg -1\ntrain/tulip/0.jpg 2\ngone.jpg 2\n")
+    (tmp_path / "test.txt").write_text("test/rose/0.jpg 0\r\ntest/tulip/0.jpg 1\r\ntest/tulip/0.jpg 7\r\n")
+    lists = [f"--list={tmp_path}/train.txt", f"--test-list={tmp_path}/test.txt", f"--root={roses}"]
+    status, printed, _, report = run(capsys, tmp_path, *lists)
+    assert status == 1 and "has label 7 here and 1 in line 2" in printed and "counts" not in report
+    (tmp_path / "test.txt").write_text("test/rose/0.jpg 0\r\ntest/tulip/0.jpg 1\r\ntrain/tulip/1.jpg 7\r\n")
+    status, _, _, report = run(capsys, tmp_path, *lists)
+    kinds = found(report)
+    assert status == 1 and report["counts"] == {"train": [1, 0, 2], "test": [1, 1, 0]}
+    assert kinds["label"][1] == [
+        f"{roses}/train/rose/1.jpg (line 2 of {tmp_path}/train.txt): label -1",
+        f"{roses}/train/tulip/1.jpg (line 3 of {tmp_path}/test.txt): label 7",
+    ]
+    assert kinds["no_image"][1] == ["1 (class 1)"]
+    assert kinds["unseen"][1] == [f"{roses}/test/tulip/0.jpg (line 2 of {tmp_path}/test.txt): label 1"]
+    assert [item.partition(": ")[0] for item in kinds["absent"][1]] == [
+        f"{roses}/gone.jpg (line 4 of {tmp_path}/train.txt)"
+    ]
+
+
+def test_the_folder_above_the_class_folders(roses, tmp_path, capsys):
+    (roses / "test").rename(tmp_path / "test")
+    status, printed, _, _ = run(capsys, tmp_path, f"--folder={roses}")
+    assert status == 0  # train/ alone is the training folder
+    (roses / "train").rename(roses / "flowers")
+    status, printed, _, report = run(capsys, tmp_path, f"--folder={roses}")
+    assert status == 1 and "one_class" in found(report) and "of one class, flowers" in printed
+
+
+def test_a_long_listing_is_cut_on_the_screen_and_whole_in_the_file(roses, tmp_path, capsys):
+    for number in range(14):
+        (roses / "train" / "rose" / f"bad{number:02}.jpg").write_bytes(b"bad")
+    _, printed, _, report = run(capsys, tmp_path, f"--folder={roses}")
+    assert "... and 4 more" in printed and "bad10.jpg" not in printed and len(found(report)["unreadable"][1]) == 14
+
+
+def test_images_in_memory_are_counted_and_compared(tmp_path, capsys):
+    status, printed, _, report = run(capsys, tmp_path, "--config=configs/mnist5k_auxiliary.py")
+    assert status == 0 and report["counts"]["train"] == [400, 265, 176, 116, 77, 51, 34, 22, 15, 10]
+    assert "many (> 100): 4 classes, 957 images" in printed and "files" not in report
+
+
+def test_bad_input_of_the_command(roses, tmp_path, capsys):
+    for arguments, said in (
+        ([f"--folder={tmp_path}/nowhere"], "cannot be looked into"),
+        ([f"--list={tmp_path}/none.txt", f"--root={roses}"], "none.txt: is not there"),
+        ([f"--list={tmp_path}/none.txt"], "--root is missing"),
+        ([f"--folder={roses}", "--files=some"], "--files"),
+        ([f"--folder={roses}", "--fles=all"], "--fles"),
+        ([f"--folder={roses}", "--allow=leaks"], "did you mean 'leak'?"),
+        ([f"--folder={roses}", f"--out={roses}/out"], "is inside the data"),
+        ([f"--folder={roses}", "--config.data.resize=9"], "config.data.resize"),
+        ([f"--folder={roses}", f"--run={tmp_path}/none"], "results.json: not there"),
+        ([], "--config=FILE, --folder=DIR or --list=FILE"),
+    ):
+        status, _, complaints, report = run(capsys, tmp_path, *arguments)
+        assert (status, report) == (2, None) and said in complaints and complaints.count("\n") == 1
+
+
+def test_the_head_of_a_finished_run(roses, tmp_path, capsys):
+    results = {"seeds": [0], "class_counts": [9, 5, 3], "per_class": [1, 1, 1], "train_index_sha256": "ab"}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "results.json").write_text(json.dumps(results))
+    status, printed, _, _ = run(capsys, tmp_path, f"--folder={roses}", f"--run={tmp_path}/run")
+    assert status == 1 and f"error: {tmp_path}/run: its head has 3 classes, the data has 2 [head]" in printed
+
+
+def test_names_that_are_no_text(roses, tmp_path, capsys):
+    (roses / "train" / "rose").rename(roses / "train" / "$a$ro\udcffse")
+    (roses / "test" / "rose").rename(roses / "test" / "$a$ro\udcffse")
+    (roses / "train" / "tulip" / "\udcfe.jpg").write_bytes(b"")
+    status, printed, _, report = run(capsys, tmp_path, f"--folder={roses}")
+    assert status == 1 and "tulip/\\udcfe.jpg: the file is empty" in printed and report["counts"]["train"] == [5, 4]
+
+
+def test_prepared_shards(roses, tmp_path, capsys):
+    short = roses / "train" / "rose" / "0.jpg"
+    short.write_bytes(short.read_bytes()[:900])
+    assert prepare.main([f"--folder={roses}", f"--out={tmp_path}/shards", "--workers=1", "--shards=1"]) == 0
+    before = state(tmp_path / "shards")
+    shards = ["--config=configs/folder_ce.py", "--config.data.name=shards", f"--config.data.dir={tmp_path}/shards"]
+    status, _, _, report = run(capsys, tmp_path, *shards)
+    assert (
+        status == 1 and report["counts"] == {"train": [5, 3], "test": [1, 1]} and state(tmp_path / "shards") == before
+    )
+    (item,) = found(report)["unreadable"][1]
+    assert "train-00000-of-00001.array_record, its record 0: truncated or corrupt JPEG" in item
+
+
+def test_public_lists_are_counted_without_their_images(tmp_path, capsys):
+    data = tmp_path / "places"
+    data.mkdir()
+    for split in ("train", "test"):
+        (data / f"Places_LT_{split}.txt").write_text("".join(f"{split}/{k}/1.jpg {k}\n" for k in range(365)))
+    status, printed, _, report = run(capsys, tmp_path, "--config=configs/places_ce.py", f"--config.data.dir={data}")
+    assert status == 1 and report["counts"]["train"] == [1] * 365 and len(found(report)["absent"][1]) == 730
+    assert "error: 730 files are not there" in printed
+
+
+def test_the_head_of_a_run():
+    data = types.SimpleNamespace(num_classes=2, class_names=("rose", "tulip"), fingerprint="ab")
+    same = {"class_counts": [5, 3], "class_names": ["rose", "tulip"], "train_index_sha256": "ab"}
+    assert head_findings(data, same, "RUN") == []
+    kinds = [one.kind for one in head_findings(data, same | {"class_names": ["rose", "aster"]}, "RUN")]
+    assert kinds == ["head_names"]
+    (one,) = head_findings(data, same | {"class_counts": [1, 1, 1], "class_names": None}, "RUN")
+    assert one.kind == "head" and "3 classes" in one.message and "2" in one.message
+    assert [one.kind for one in head_findings(data, same | {"train_index_sha256": "cd"}, "RUN")] == ["other_data"]
+
+
+def test_classes_smaller_than_a_visit():
+    data = types.SimpleNamespace(
+        train=array_source(np.zeros((5, 1, 1, 1), np.uint8), [0, 0, 0, 0, 2], range(5)),
+        class_counts=np.array([4, 0, 1]), class_names=None, num_classes=3,
+        test=array_source(np.zeros((1, 1, 1, 1), np.uint8), [0], [0]), validation=None, split="test",
+    )  # fmt: skip
+    kinds = {one.kind: one for one in class_findings(data, images_per_class=4)}
+    assert set(kinds) == {"no_image", "small_class"} and kinds["small_class"].level == "note"
+    assert kinds["small_class"].items == ("2 (class 2): 1 image",)
+    assert [one.kind for one in class_findings(data, images_per_class=None)] == ["no_image"]
+
+
+def test_duplicates_of_many_kinds():
+    source = Source(np.array([0, 0, 1, 1], np.int32), np.arange(4), lambda i: None)
+    parts = {"train": source, "test": source}
+    looks = {"train": {0: b"a", 1: b"a", 2: b"a", 3: b"b"}, "test": {0: b"b", 1: b"b", 2: b"c"}}
+    kinds = {one.kind: one.items for one in duplicate_findings(parts, looks, str)}
+    assert len(kinds["leak"]) == 2 and len(kinds["two_labels"]) == 1 and len(kinds["repeat"]) == 1
+
+
+def test_a_sample_is_spread_and_the_same_every_time():
+    assert sample(5, 10).tolist() == [0, 1, 2, 3, 4]
+    chosen = sample(1000, 10)
+    assert len(set(chosen.tolist())) == 10 and chosen[0] == 0 and chosen[-1] == 999
+    assert sample(0, 10).tolist() == []
+
+
+def test_worker_processes_see_what_one_process_sees(roses):
+    from ltjax.data.files import Files
+    from ltjax.data.names import Names
+
+    names = Names.of([f"train/rose/{i}.jpg" for i in range(6)])  # the last is not there
+    files = {"train": Files(str(roses), names)}
+    records = {"train": np.arange(6)}
+    one, two = (look_at(files, records, workers, piece=2) for workers in (1, 2))
+    assert one == two and one["train"][5].fault == "No such file or directory" and one["train"][0].width == 300
+
+
+def test_whatever_a_reader_raises_is_a_fault():
+    def broken(record):
+        raise RuntimeError("no\nluck")
+
+    assert look(broken, 0).fault == "RuntimeError: no"
