@@ -2,9 +2,9 @@
 
 python -m ltjax.main --config=configs/cifar100_baselines.py:ldam_drw --workdir=runs/ldam_drw --config.data.dir=DIR
 
-The word behind the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup, bbn,
-causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; without one it is ldam_drw.
-Further words: ":bbn,short", ":ride,imbalance=50".
+The word behind the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
+cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; without one
+it is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
 Cui et al. (2022, ResLT), table 5, at 200 epochs, imbalance 100 / 50 / 10 (%): focal 38.4 / 44.3 / 55.8,
 mixup 39.5 / 45.0 / 58.0, cb_focal 39.6 / 45.2 / 58.0, ldam 39.6 / - / 56.9, ce_drw 41.5 / 45.3 / 58.1,

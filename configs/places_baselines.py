@@ -2,9 +2,9 @@
 
 python -m ltjax.main --config=configs/places_baselines.py:ldam_drw --workdir=runs/places_ldam_drw --config.data.dir=DIR
 
-The word behind the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup, bbn,
-causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; without one it is ldam_drw.
-Further words: ":bbn,short", ":ride,imbalance=50".
+The word behind the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
+cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; without one
+it is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
 The papers report (%): lifted 35.2, focal 34.6, range 35.1, cost_sensitive 34.2, oltr 35.9. Ours are not measured yet.
 """
