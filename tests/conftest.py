@@ -24,6 +24,7 @@ LONGEST = (
 )
 # Folders whose networks are so small that compiling them is all that takes time.
 TOYS = ("losses", "methods", "models", "training")
+WELL = ("test_resnet_cifar.py",)  # of a real size, and compared in float32: compiled as users' programs are
 
 
 def pytest_collection_modifyitems(items):
@@ -35,6 +36,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True, scope="module")
 def compiled_quickly(request):
     """Programs of toys are compiled quickly rather than well."""
-    jax.config.update("jax_disable_most_optimizations", request.path.parent.name in TOYS)
+    jax.config.update(
+        "jax_disable_most_optimizations", request.path.parent.name in TOYS and request.path.name not in WELL
+    )
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -171,12 +171,16 @@ def test_values_and_gradients(check):
         )
 
 
-def test_graph_matching_per_node():
-    for case, v in vectors.read("graph_matching").items():
-        for prefix, similarity in (("cos", "cosine"), ("negl2", "negative_l2")):
-            mu = losses.graph_matching_loss(v["z_old"], v["z_new"], similarity=similarity, normalize=False)
-            # two nodes in the same place leave a small difference of large numbers: some digits of float32 are gone
-            np.testing.assert_allclose(mu, v[f"{prefix}_mu"], rtol=1e-5, atol=2e-5, err_msg=case)
+@pytest.mark.parametrize("dtype, atol", [("float64", 1e-6), ("float32", 2e-5)])
+def test_graph_matching_per_node(dtype, atol):
+    """Of two nodes in the same place a small difference of large numbers is left: some digits of float32 are gone."""
+    with jax.enable_x64(dtype == "float64"):
+        for case, v in vectors.read("graph_matching").items():
+            old, new = (np.asarray(v[name], dtype) for name in ("z_old", "z_new"))
+            for prefix, similarity in (("cos", "cosine"), ("negl2", "negative_l2")):
+                mu = losses.graph_matching_loss(old, new, similarity=similarity, normalize=False)
+                assert mu.dtype == dtype
+                np.testing.assert_allclose(mu, v[f"{prefix}_mu"], rtol=1e-5, atol=atol, err_msg=case)
 
 
 def test_bilateral_branch_features_mixed_before_the_classifier():

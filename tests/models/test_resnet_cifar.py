@@ -17,7 +17,7 @@ from tests.shared import shared_path
 
 # (rtol, atol) of the reference's README for float32; float64 agrees far better, its stored gradients are float32
 TOLERANCE = {
-    "float32": {"eval": (1e-4, 1e-4), "train": (1e-3, 1e-3), "after": (1e-4, 1e-5), "grad": (1e-2, 5e-3)},
+    "float32": {"eval": (1e-4, 1e-4), "train": (1e-3, 1e-3), "after": (1e-4, 1e-5), "grad": (1e-2, 1e-4)},
     "float64": {"eval": (1e-9, 1e-9), "train": (1e-9, 1e-9), "after": (1e-6, 1e-6), "grad": (1e-5, 1e-6)},
 }
 
