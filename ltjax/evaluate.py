@@ -6,26 +6,17 @@ python -m ltjax.evaluate --run=runs/mnist5k_reslt [--logit-adjustment=TAU] [--da
 eq. 9), post hoc and for any method; 1 is consistent for the balanced error of a network trained with cross-entropy.
 """
 
-import argparse
 import dataclasses
 import math
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from ltjax.errors import InputError
+from ltjax.errors import InputError, Parser
 from ltjax.main import guarded, is_first_process, use_devices
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, like all others."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see python -m ltjax.evaluate --help")
-
-
 def run(argv: Sequence[str]) -> int:
-    parser = Parser(prog="python -m ltjax.evaluate", description=(__doc__ or "").partition("\n")[0])
+    parser = Parser("ltjax.evaluate", __doc__)
     parser.add_argument("--run", required=True, help="the workdir of a finished run")
     parser.add_argument("--data-dir", help="where the data lies now, if not where it was trained")
     parser.add_argument("--batch-size", type=int, help="images at a time; does not change the result")

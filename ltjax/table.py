@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from ltjax.errors import InputError, choose, did_you_mean
+from ltjax.errors import InputError, Parser, choose, did_you_mean
 from ltjax.main import guarded
 from ltjax.main import run as train_and_report
 from ltjax.rows import TABLES, Table, published
@@ -70,13 +70,6 @@ class Stopped(BaseException):
     """SIGTERM outside of training, where nothing has to be saved."""
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, like all others."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see python -m ltjax.table --help")
-
-
 def cells(table: Table) -> list[Cell]:
     """Every cell of a table in the order in which it is made.
 
@@ -114,10 +107,8 @@ def chosen(table: Sequence[Cell], words: Sequence[str]) -> list[Cell]:
 
 def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The command's own flags, and the settings that every cell gets."""
-    parser = Parser(
-        prog="python -m ltjax.table", description=(__doc__ or "").partition("\n")[0], allow_abbrev=False,
-        epilog="--config.KEY=VALUE changes a setting in every cell, such as --config.data.dir=DIR",
-    )  # fmt: skip
+    epilog = "--config.KEY=VALUE changes a setting in every cell, such as --config.data.dir=DIR"
+    parser = Parser("ltjax.table", __doc__, epilog=epilog)
     parser.add_argument("--root", required=True, help="the table's folder; each cell is a workdir in it")
     parser.add_argument("--table", default="cifar", help=f"which table: {', '.join(TABLES)}")
     parser.add_argument("--only", action="extend", nargs="+", default=[], metavar="CELL", help="run no other cells")

@@ -7,7 +7,6 @@ gradient with respect to the logits; PyTorch runs eagerly, on as many threads as
 ``graph_matching_loss`` the peak is what the compiler plans: temporaries and arguments and results.
 """
 
-import argparse
 import functools
 import importlib.util
 import statistics
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax import class_counts, losses
+from ltjax.errors import Parser
 
 Loss = Callable[[Any], Any]  # logits -> scalar
 
@@ -158,7 +158,7 @@ def graph_matching(batch: int, width: int, block_sizes: list[int | None], repeat
 
 def main(arguments: list[str]) -> None:
     """Parses the options and prints both tables."""
-    parser = argparse.ArgumentParser(prog="python -m ltjax.bench losses", description=__doc__.splitlines()[0])
+    parser = Parser("ltjax.bench losses", __doc__)
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--classes", type=int, default=8142)
     parser.add_argument("--repeats", type=int, default=5)

@@ -10,9 +10,9 @@ import pathlib
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from ltjax.errors import InputError
+from ltjax import errors
 
 DTYPES = ("float32", "bfloat16")
 
@@ -23,18 +23,14 @@ class Disagreement(FloatingPointError):
     """Two sides of a benchmark do not compute the same thing, so that their times must not be compared."""
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, with the options that every benchmark has."""
+class Parser(errors.Parser):
+    """The options that every benchmark has."""
 
     def __init__(self, name: str, description: str | None, repeats: int) -> None:
-        first_line = (description or "").partition("\n")[0]
-        super().__init__(prog=f"python -m ltjax.bench {name}", description=first_line, allow_abbrev=False)
+        super().__init__(f"ltjax.bench {name}", description)
         self.add_argument("--repeats", type=at_least(1), default=repeats, help="timed repetitions of each side")
         self.add_argument("--dtype", choices=DTYPES, default="float32", help="of the computation")
         self.add_argument("--json", metavar="FILE", type=writable, help="also write the numbers there")
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help")
 
 
 def at_least(least: int) -> Callable[[str], int]:

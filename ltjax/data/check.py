@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from ltjax.data.locate import data_root
 from ltjax.data.looks import Look, look_at, sample
 from ltjax.data.loose import read_loosely
 from ltjax.data.sources import Data, Source
-from ltjax.errors import InputError, did_you_mean
+from ltjax.errors import InputError, Parser, did_you_mean
 from ltjax.main import guarded
 
 SAMPLED = 2000  # files of a split that are looked at without --files=all
@@ -39,16 +39,8 @@ AS_PUBLISHED = {"leak", "two_labels"}  # findings that public sets keep, so that
 CYCLE = 4  # images of a class at a visit of data.sampler=class_cycle
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see python -m ltjax.data.check --help")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        "python -m ltjax.data.check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )  # fmt: skip
+    parser = Parser("ltjax.data.check", __doc__)
     parser.add_argument("--folder", help="instead of --config: as configs/folder_ce.py with this config.data.dir")
     parser.add_argument("--list", help="instead of --config: as configs/list_ce.py with this config.data.train_list")
     parser.add_argument("--test-list", help="with --list")

@@ -17,7 +17,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -26,18 +26,11 @@ from ltjax.data.cifar import CARDS
 from ltjax.data.npz import open_arrays
 from ltjax.data.paths import open_path
 from ltjax.data.sources import check_index, check_labels
-from ltjax.errors import InputError, did_you_mean
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see python -m ltjax.data.convert --help")
+from ltjax.errors import InputError, Parser, did_you_mean
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        "python -m ltjax.data.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("ltjax.data.convert", __doc__)
     parser.add_argument(
         "--output", required=True, help="the .npz to write; cifar10.npz or cifar100.npz is found in a folder"
     )

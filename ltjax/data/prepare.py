@@ -17,24 +17,17 @@ from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 
 from ltjax.data.own import find_list, read_folder, read_lists
 from ltjax.data.shard_writing import Job, agree_plan, alone, finish, jobs_of, make_plan, present, write_shard
 from ltjax.data.splits import Split, Splits
 from ltjax.data.workers import Bar, end_with_parent, without_interrupts
-from ltjax.errors import InputError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see python -m ltjax.data.prepare --help")
+from ltjax.errors import InputError, Parser
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        "python -m ltjax.data.prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("ltjax.data.prepare", __doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--folder", help="class folders, or train/ and test/ or val/ of class folders")
     what.add_argument("--list", help="the training list, 'relative/path label' lines")

@@ -11,22 +11,15 @@ ILSVRC2012_img_val.tar into --manual-dir. The set then lies where config.data.na
 import argparse
 import os
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 from ltjax.data.builders import NAMES, builder_class
 from ltjax.data.locate import data_root
-from ltjax.errors import InputError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see python -m ltjax.data.prepare_tfds --help")
+from ltjax.errors import InputError, Parser
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        "python -m ltjax.data.prepare_tfds", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("ltjax.data.prepare_tfds", __doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument(
         "--dir", default="", help="where it goes; without it $LTJAX_DATA_DIR, or else TFDS's own folder"

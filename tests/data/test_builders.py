@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import http.server
-import importlib
 import io
 import sys
 import tarfile
@@ -18,10 +17,6 @@ from ltjax.data.builders import NAMES, builder_class
 from tests.data.conftest import TEST, TRAIN, arrays
 
 tfds = pytest.importorskip("tensorflow_datasets")
-
-
-def module(name):
-    return importlib.import_module(f"ltjax.data.builders.{name}.{name}_dataset_builder")
 
 
 def write_tar(path, files, mode="w"):
@@ -85,7 +80,7 @@ def cifar_archive(folder, name):
 @pytest.fixture
 def small(monkeypatch, small_cifar):
     for name in ("cifar10", "cifar100"):
-        monkeypatch.setattr(module(name), "SIZES", {"train": TRAIN, "test": TEST})
+        monkeypatch.setattr(builder_class(name), "SIZES", {"train": TRAIN, "test": TEST})
 
 
 def check_cifar(settings, tmp_path, name):
@@ -102,7 +97,7 @@ def check_cifar(settings, tmp_path, name):
 def test_cifar_from_an_archive_that_is_there(settings, small, tmp_path, monkeypatch, capsys):
     (tmp_path / "given").mkdir()
     archive = cifar_archive(tmp_path / "given", "cifar10")
-    (url,) = module("cifar10").ARCHIVE.values()
+    (url,) = builder_class("cifar10").ARCHIVE.values()
     known(monkeypatch, "cifar10", {url: archive})
     assert prepare_tfds.main(["cifar10", f"--dir={tmp_path}/tfds", f"--manual-dir={tmp_path}/given"]) == 0
     assert f"train {TRAIN}, test {TEST} images" in capsys.readouterr().out
@@ -130,7 +125,7 @@ def test_cifar_is_downloaded_and_compared_with_its_checksum(settings, small, ser
     folder, address = served
     archive = cifar_archive(folder, "cifar100")
     url = f"{address}/{archive.name}"
-    monkeypatch.setattr(module("cifar100"), "ARCHIVE", {archive.name: url})
+    monkeypatch.setattr(builder_class("cifar100"), "ARCHIVE", {archive.name: url})
     known(monkeypatch, "cifar100", {url: archive})
     whole = archive.read_bytes()
     archive.write_bytes(whole[:-1] + b"x")
@@ -153,7 +148,7 @@ def test_archives_that_cannot_be_it_are_one_line(small, tmp_path, monkeypatch, c
         return capsys.readouterr().err.splitlines()[-1]
 
     archive = cifar_archive(tmp_path, "cifar10")
-    (url,) = module("cifar10").ARCHIVE.values()
+    (url,) = builder_class("cifar10").ARCHIVE.values()
     assert "is not the published cifar-10-binary.tar.gz (sha256 c4a38c50" in said()
     whole = archive.read_bytes()
     for content, says in (
@@ -192,7 +187,7 @@ def imagenet(tmp_path, monkeypatch):
     }
     for split, own in lists.items():
         (given / f"ImageNet_LT_{split}.txt").write_text("".join(f"{name} {label}\n" for name, label in own))
-    of = module("imagenet_lt")
+    of = builder_class("imagenet_lt")
     monkeypatch.setattr(of, "CLASSES", 2)
     sizes = {"train": 9, "validation": 2, "test": 3}
     monkeypatch.setattr(of, "SPLITS", {split: (*of.SPLITS[split][:2], size) for split, size in sizes.items()})
@@ -250,7 +245,7 @@ def test_places_lt_from_its_archives(pictures, tmp_path, monkeypatch):
     }
     for split, lines in lists.items():
         (given / f"Places_LT_{split}.txt").write_text("\n".join(lines))
-    of = module("places_lt")
+    of = builder_class("places_lt")
     monkeypatch.setattr(of, "CLASSES", 2)
     sizes = {"train": 4, "validation": 1, "test": 1}
     monkeypatch.setattr(of, "SPLITS", {split: (*of.SPLITS[split][:2], size) for split, size in sizes.items()})
@@ -263,7 +258,7 @@ def test_places_lt_from_its_archives(pictures, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_download_has_a_checksum(name):
-    of = module(name)
+    of = builder_class(name)
     urls = {url for table in ("ARCHIVE", "ARCHIVES", "LISTS") for url in getattr(of, table, {}).values()}
     infos = builder_class(name).url_infos
     assert set(infos) == urls and all(len(info.checksum) == 64 for info in infos.values())

@@ -1,39 +1,15 @@
 """CIFAR-100 for TFDS, prepared without TensorFlow."""
 
-from typing import Any
+from typing import ClassVar
 
-import tensorflow_datasets as tfds
-
-from ltjax.data.builders import parts
+from ltjax.data.builders.bases import CifarBuilder
 from ltjax.data.cifar import CARDS
 
-CITATION = "Krizhevsky, Learning multiple layers of features from tiny images, 2009"
-ARCHIVE = {"cifar-100-binary.tar.gz": "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"}
-FILES = {"train": ("train.bin",), "test": ("test.bin",)}
-LABELS: tuple[str, ...] = ("coarse_label", "label")
-SIZES = {"train": 50_000, "test": 10_000}
 
+class Builder(CifarBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """CIFAR-100; the 20 coarse labels have no names."""
 
-class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """CIFAR-100 with the record names of TFDS's own; the 20 coarse labels have no names."""
-
-    VERSION = tfds.core.Version("3.0.2")
     MANUAL_DOWNLOAD_INSTRUCTIONS = "cifar-100-binary.tar.gz, if it is not to be downloaded"
-
-    def _info(self) -> Any:
-        features = {
-            "id": tfds.features.Text(),
-            "image": tfds.features.Image(shape=(32, 32, 3)),
-            "label": tfds.features.ClassLabel(names=list(CARDS["cifar100"].class_names)),
-            "coarse_label": tfds.features.ClassLabel(num_classes=20),
-        }
-        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features), citation=CITATION)
-
-    def _split_generators(self, manager: Any) -> Any:
-        (archive,) = parts.obtain(manager, self, ARCHIVE).values()
-        return {
-            split: parts.cifar_records(archive, files, split, LABELS, SIZES[split]) for split, files in FILES.items()
-        }
-
-    def _generate_examples(self) -> Any:
-        raise NotImplementedError("the splits' generators are given")
+    ARCHIVE: ClassVar = {"cifar-100-binary.tar.gz": "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"}
+    FILES: ClassVar = {"train": ("train.bin",), "test": ("test.bin",)}
+    LABELS: ClassVar = {"coarse_label": {"num_classes": 20}, "label": {"names": list(CARDS["cifar100"].class_names)}}
