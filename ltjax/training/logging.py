@@ -198,25 +198,34 @@ def _mean(column: list[Any]) -> Any:
     """The mean of what is there, each seed's where there are several; None where no step had it (NaN: had it not).
 
     Example:
-      >>> _mean([1.0, float("nan"), 2.0]), _mean([[1.0, 2.0], float("nan")]), _mean([float("nan")])
-      (1.5, [1.0, 2.0], None)
+      >>> nan = float("nan")
+      >>> _mean([1.0, nan, 2.0]), _mean([[1.0, 2.0], nan]), _mean([[nan, 2.0], [nan, 4.0]]), _mean([nan])
+      (1.5, [1.0, 2.0], [None, 3.0], None)
     """
     seeds = max(np.size(value) for value in column)
     values = np.stack([np.broadcast_to(np.asarray(value, np.float64), seeds) for value in column])
     there = ~np.isnan(values)
-    if not there.any(0).all():
+    if not there.any():
         return None
-    means = (np.where(there, values, 0).sum(0) / there.sum(0)).tolist()
+    sums, counts = np.where(there, values, 0).sum(0), there.sum(0)
+    means = [float(total / count) if count else None for total, count in zip(sums, counts, strict=True)]
     return means if any(np.ndim(value) for value in column) else means[0]
 
 
 def mean_and_each(values: dict[str, Any]) -> Record:
-    """Means over the seeds for what comes as one number a seed; these numbers stand under ``per_seed``.
+    """Means over the seeds for what comes as one number a seed, None where a seed has none (a class that it did not
+    draw); these numbers stand under ``per_seed``.
 
     Example:
       >>> mean_and_each({"loss": [1.0, 3.0], "learning_rate": 0.1})
       {'loss': 2.0, 'learning_rate': 0.1, 'per_seed': {'loss': [1.0, 3.0]}}
+      >>> mean_and_each({"class_loss/9": [None, 2.0]})
+      {'class_loss/9': 2.0, 'per_seed': {'class_loss/9': [None, 2.0]}}
     """
     many = {name: value for name, value in values.items() if isinstance(value, list)}
-    means = {name: float(np.mean(value)) if name in many else value for name, value in values.items()}
+    means = {name: _mean_of_seeds(value) if name in many else value for name, value in values.items()}
     return means | ({"per_seed": many} if many else {})
+
+
+def _mean_of_seeds(values: list[float | None]) -> float:
+    return float(np.mean([value for value in values if value is not None]))

@@ -100,6 +100,25 @@ def test_several_seeds_are_a_mean_and_each_ones_own(tmp_path):
         log.settle(3)
 
 
+def test_what_only_some_seeds_saw_is_the_mean_over_these(tmp_path):
+    log = MetricsLog(epath.Path(tmp_path), seeds=(5, 6))
+    log.rewind(0, [], where(every=2))
+    seen = np.array([[np.nan, 2.0], [np.nan, 4.0]])  # the class was in batches of the second seed alone
+    log.add(
+        2,
+        {
+            "loss": np.ones((2, 2)),
+            "learning_rate": np.ones((2, 2)),
+            "class_loss/9": seen,
+            "class_loss/8": seen * np.nan,
+        },
+    )
+    record = log.write(2)
+    assert record["class_loss/9"] == 3.0 and record["per_seed"]["class_loss/9"] == [None, 3.0]
+    assert "class_loss/8" not in record and "class_loss/8" not in record["per_seed"]
+    assert lines(tmp_path)[-1] == record
+
+
 def test_rewinding_cuts_off_later_lines_and_amending_adds_to_the_last(folder):
     first = MetricsLog(folder)
     first.rewind(0, [], where(every=1))
