@@ -90,6 +90,7 @@ def reslt(config: Any, data: Data) -> list[Stage]:
         objective,
         predict=reads(lambda logits: fused(logits, variant)),
         views={name: reads(score) for name, score in readings(settings, variant, len(masks)).items()},
+        whole_batch="each branch's mean is taken over the mixed batch (reslt.mixup)" if settings.mixup else "",
     )
 
 

@@ -15,6 +15,7 @@ def base(method: str) -> ConfigDict:
             "steps_per_call": 0,  # training steps of one program with the data on the device; 0 = automatic
             "epochs": 200,
             "batch_size": 128,  # over all devices; the last, smaller batch of an epoch is dropped
+            "micro_batches": 1,  # parts of a batch that a step takes one after the other, where the whole does not fit
             "recipe": "",  # the data set, as the config file's name has it
             "init_from": "",  # the workdir of a finished run: its last stage takes the place of the first stage
             "dtype": "float32",  # of the computation: float32, bfloat16 (parameters stay float32) or float64

@@ -34,11 +34,22 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
         stages[0] = dataclasses.replace(stages[0], epochs=0, init=_taken_over)
     for stage in stages:
         if stage.epochs:
-            meshes.check_batch(config.batch_size, stage.epoch_size or len(data.train), mesh)
+            size = stage.epoch_size or len(data.train)
+            meshes.check_batch(config.batch_size, size, mesh, micro_batches=config.micro_batches)
+            check_parts(config.micro_batches, stage)
             make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(stage, config, data))
     check_groups(config.evaluation, data)
     settings = json.dumps(identity(config), sort_keys=True)
     return data, stages, mesh, f"{data.fingerprint[:32]}-{zlib.crc32(settings.encode()):08x}"
+
+
+def check_parts(micro_batches: int, stage: Stage) -> None:
+    """Raises InputError when batches are to be split that the stage's objective takes as a whole."""
+    if micro_batches > 1 and stage.whole_batch:
+        raise InputError(
+            f"config.micro_batches: {micro_batches} parts of a batch are not the same as the batch in stage "
+            f"'{stage.name}': {stage.whole_batch}; use 1 (config.model.remat=true saves memory, too)"
+        )
 
 
 def check_size(augment: str, data: Data) -> None:

@@ -233,8 +233,8 @@ def test_the_most_and_the_least_frequent_class_are_watched_unless_others_are():
     assert {name for name in outcome.metrics if name.startswith("class_loss")} == {
         "class_loss/0", "class_loss/2", "class_loss/0/random", "class_loss/2/random",
     }  # fmt: skip
-    np.testing.assert_allclose(outcome.metrics["class_loss/0"], np.log(3), rtol=1e-6)
-    assert np.isnan(outcome.metrics["class_loss/2"])  # no image of it in the balanced batch: not in this step
+    np.testing.assert_allclose(outcome.metrics["class_loss/0"].value(), np.log(3), rtol=1e-6)
+    assert np.isnan(outcome.metrics["class_loss/2"].value())  # no image of it in the balanced batch: not in this step
     _, outcome = recorded(watch_classes=(1,))
     assert "class_loss/1" in outcome.metrics and "class_loss/0" not in outcome.metrics
 
