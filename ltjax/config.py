@@ -51,6 +51,7 @@ RULES: dict[str, Rule] = {
     "data.max_skipped": _at_least_0,
     "data.timeout": _not_negative,
     "data.on_device": _one_of("auto", "yes", "no"),
+    "model.norm_group": _at_least_0,
     "optimizer.learning_rate": (lambda v: 0 < v < math.inf, "a finite number > 0"),
     "optimizer.momentum": _fraction,
     "optimizer.weight_decay": _not_negative,

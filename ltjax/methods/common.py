@@ -35,7 +35,7 @@ def build_backbone(config: Any, **fields: Any) -> Any:
       InputError: for an unknown backbone, or a setting that this one does not have.
     """
     make = choose(models.BACKBONES, config.model.backbone, "config.model.backbone")
-    neutral = {"width": 1, "zero_init": False, "remat": False}
+    neutral = {"width": 1, "zero_init": False, "remat": False, "norm_group": 0}
     asked = {name: config.model[name] for name, value in neutral.items() if config.model[name] != value}
     kind: Any = make.func if isinstance(make, functools.partial) else make
     known = {field.name for field in dataclasses.fields(kind)}

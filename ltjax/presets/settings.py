@@ -51,6 +51,7 @@ def base(method: str) -> ConfigDict:
                 "width": 1,  # of the CIFAR ResNets: a factor on all channels
                 "zero_init": False,  # the last batch norm of every block starts with scale 0
                 "remat": False,  # recompute every block in the backward pass: less memory, about a third more time
+                "norm_group": 0,  # images that share batch statistics, neighbours in the batch; 0: all of the batch
                 "pretrained": "",  # an .npz of a PyTorch state_dict: where the backbone starts
             },
             "optimizer": {  # SGD

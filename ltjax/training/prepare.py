@@ -37,6 +37,7 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
             size = stage.epoch_size or len(data.train)
             meshes.check_batch(config.batch_size, size, mesh, micro_batches=config.micro_batches)
             check_parts(config.micro_batches, stage)
+            check_norm_group(config)
             make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(stage, config, data))
     check_groups(config.evaluation, data)
     settings = json.dumps(identity(config), sort_keys=True)
@@ -50,6 +51,14 @@ def check_parts(micro_batches: int, stage: Stage) -> None:
             f"config.micro_batches: {micro_batches} parts of a batch are not the same as the batch in stage "
             f"'{stage.name}': {stage.whole_batch}; use 1 (config.model.remat=true saves memory, too)"
         )
+
+
+def check_norm_group(config: Any) -> None:
+    """Raises InputError unless what the network sees at a time is made of whole groups of config.model.norm_group."""
+    group, part = config.model.norm_group, config.batch_size // config.micro_batches
+    if group and part % group:
+        what = "config.batch_size / config.micro_batches" if config.micro_batches > 1 else "config.batch_size"
+        raise InputError(f"config.model.norm_group: {group} is no divisor of {what} = {part}; use one, or 0")
 
 
 def check_size(augment: str, data: Data) -> None:
