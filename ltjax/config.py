@@ -53,6 +53,7 @@ RULES: dict[str, Rule] = {
     "data.on_device": _one_of("auto", "yes", "no"),
     "model.norm_group": _at_least_0,
     "optimizer.learning_rate": (lambda v: 0 < v < math.inf, "a finite number > 0"),
+    "optimizer.recipe_batch_size": _at_least_0,
     "optimizer.momentum": _fraction,
     "optimizer.weight_decay": _not_negative,
     "optimizer.backbone_rate": _not_negative,
@@ -72,6 +73,7 @@ RULES: dict[str, Rule] = {
     "second_stage_optimizer.schedule.name": _one_of("step", "cosine", "constant"),
 }
 RULES |= {f"second_stage_{key}": rule for key, rule in RULES.items() if key.startswith("optimizer.")}
+RULES["optimizer.rate_rule"] = _one_of("none", "linear", "sqrt")  # one for all stages
 
 
 def find(path: str) -> str:

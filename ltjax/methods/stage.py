@@ -129,6 +129,7 @@ class Stage:
       epoch_size: records in an epoch; None = the training set.
       whole_batch: what ties the images of a batch together in the objective, such as "graph matching compares all
         images of a batch": such a batch is not split into micro-batches. "" = every image's loss is its own.
+      micro_batches: parts of a batch that a step takes one after the other; the run's setting, not the method's.
       views: name -> another reading of the same network, as `predict` (one branch alone, say). Those of the last stage
         are evaluated after the last epoch and reported beside the result.
       report: (variables) -> numbers that a reader of the last stage's result wants to know, such as a tau that was
@@ -149,5 +150,6 @@ class Stage:
     norm: str = "batch"
     epoch_size: int | None = None
     whole_batch: str = ""
+    micro_batches: int = 1
     views: Mapping[str, Callable[[Tree, jax.Array], jax.Array]] = dataclasses.field(default_factory=dict)
     report: Callable[[Tree], Mapping[str, float]] | None = None

@@ -56,6 +56,8 @@ def base(method: str) -> ConfigDict:
             },
             "optimizer": {  # SGD
                 "learning_rate": 0.1,
+                "recipe_batch_size": 0,  # images a step that this rate is for: the recipe's own; 0: not known
+                "rate_rule": "none",  # of another batch size: none, linear (rate * ratio) or sqrt (rate * root of it)
                 "momentum": 0.9,
                 "nesterov": False,
                 "weight_decay": 5e-4,  # on every parameter

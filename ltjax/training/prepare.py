@@ -11,6 +11,7 @@ from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Features, Previous, Stage, Start
 from ltjax.training import mesh as meshes
+from ltjax.training.rates import scaled_rate
 from ltjax.training.schedules import make_schedule
 from ltjax.training.workdir import identity
 
@@ -29,14 +30,13 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
     method = choose(METHODS, config.method, "config.method")
     data = build(config.data)
     check_size(config.data.augment, data)
-    stages, mesh = method(config, data), meshes.data_mesh()
+    stages, mesh = [scaled(stage, config) for stage in method(config, data)], meshes.data_mesh()
     if config.init_from:
         stages[0] = dataclasses.replace(stages[0], epochs=0, init=_taken_over)
     for stage in stages:
         if stage.epochs:
             size = stage.epoch_size or len(data.train)
             meshes.check_batch(config.batch_size, size, mesh, micro_batches=config.micro_batches)
-            check_parts(config.micro_batches, stage)
             check_norm_group(config)
             make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(stage, config, data))
     check_groups(config.evaluation, data)
@@ -44,13 +44,19 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
     return data, stages, mesh, f"{data.fingerprint[:32]}-{zlib.crc32(settings.encode()):08x}"
 
 
-def check_parts(micro_batches: int, stage: Stage) -> None:
-    """Raises InputError when batches are to be split that the stage's objective takes as a whole."""
-    if micro_batches > 1 and stage.whole_batch:
+def scaled(stage: Stage, config: Any) -> Stage:
+    """The method's stage in this run: its rate for the run's batch size, its batches in config.micro_batches parts.
+
+    Raises:
+      InputError: when batches are to be split that the stage's objective takes as a whole.
+    """
+    parts = config.micro_batches
+    if parts > 1 and stage.epochs and stage.whole_batch:
         raise InputError(
-            f"config.micro_batches: {micro_batches} parts of a batch are not the same as the batch in stage "
-            f"'{stage.name}': {stage.whole_batch}; use 1 (config.model.remat=true saves memory, too)"
+            f"config.micro_batches: {parts} parts of a batch are not the same as the batch in stage '{stage.name}': "
+            f"{stage.whole_batch}; use 1 (config.model.remat=true saves memory, too)"
         )
+    return dataclasses.replace(scaled_rate(stage, config), micro_batches=parts)
 
 
 def check_norm_group(config: Any) -> None:

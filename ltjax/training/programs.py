@@ -99,14 +99,13 @@ def resident_program(
     mesh: Any,
     axis: tuple[int, str] = (1, "unroll"),
     unroll: int = 1,
-    micro_batches: int = 1,
 ) -> Callable[[TrainState, Tree, Mapping[str, Tables], Resident, int], tuple[TrainState, Metrics]]:
     """(state, constants, tables, resident, count) -> (state, metrics): ``count`` steps in one jitted program.
 
     Everything but ``count`` is an argument of the program: tables and constants may differ from seed to seed. The state
     is donated. ``unroll`` is the scan's.
     """
-    step = make_train_step(stage, steps_per_epoch, micro_batches)
+    step = make_train_step(stage, steps_per_epoch)
     draw = resident_draw(
         stage, stage_index=stage_index, steps_per_epoch=steps_per_epoch, batch_size=batch_size, transform=transform,
         mesh=mesh,
@@ -151,10 +150,10 @@ def resident_draw(
 
 
 def streamed_step(
-    stage: Stage, *, steps_per_epoch: int, mesh: Any, axis: tuple[int, str] = (1, "unroll"), micro_batches: int = 1
+    stage: Stage, *, steps_per_epoch: int, mesh: Any, axis: tuple[int, str] = (1, "unroll")
 ) -> Callable[[TrainState, Tree, Batch], tuple[TrainState, Metrics]]:
     """(state, constants, batch) -> (state, metrics [1, ...]): one step on a batch that the host made."""
-    each = over_seeds(make_train_step(stage, steps_per_epoch, micro_batches), axis, (0, 0, 0))
+    each = over_seeds(make_train_step(stage, steps_per_epoch), axis, (0, 0, 0))
 
     def one(state: TrainState, constants: Tree, batch: Batch) -> tuple[TrainState, Metrics]:
         state, metrics = each(state, constants, batch)
@@ -180,7 +179,7 @@ def on_device(
         "transform": named(config.data.augment),
         "mesh": mesh,
     }
-    several = resident_program(stage, axis=seed_axis(config), micro_batches=config.micro_batches, **frame)
+    several = resident_program(stage, axis=seed_axis(config), **frame)
     placed = meshes.put_replicated(tables, mesh)
     length = call_length(config.steps_per_call, per_epoch, jax.default_backend())
 
@@ -205,7 +204,7 @@ def from_host(
     A call returns before the device is done; so the next batch is read, and put on the device, while it is busy.
     """
     axis = seed_axis(config)
-    step = streamed_step(stage, steps_per_epoch=per_epoch, mesh=mesh, axis=axis, micro_batches=config.micro_batches)
+    step = streamed_step(stage, steps_per_epoch=per_epoch, mesh=mesh, axis=axis)
 
     def read(start: int, stop: int, workers: int) -> list[Batches]:
         return [

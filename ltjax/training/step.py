@@ -52,11 +52,8 @@ def make_context(stage: Stage, state: TrainState, constants: Tree, steps_per_epo
     )
 
 
-def make_train_step(stage: Stage, steps_per_epoch: int, micro_batches: int = 1) -> TrainStep:
-    """The step as a pure function. `constants` is what the stage's init froze (an argument, never closed over).
-
-    With ``micro_batches`` the gradient is made of so many parts of the batch, one after the other.
-    """
+def make_train_step(stage: Stage, steps_per_epoch: int) -> TrainStep:
+    """The step as a pure function. `constants` is what the stage's init froze (an argument, never closed over)."""
     optimizer = make_optimizer(stage.optimizer, stage.undecayed)
     apply = make_apply(stage)
 
@@ -67,10 +64,10 @@ def make_train_step(stage: Stage, steps_per_epoch: int, micro_batches: int = 1) 
         def objective(moving: Tree, batch: Batch, context: Context) -> Outcome:
             return stage.objective(apply, merge(moving, standing), state.model_state, batch, context)
 
-        if micro_batches == 1:
+        if stage.micro_batches == 1:
             loss, means, outcome, gradients = at_once(objective, trainable, batch, context)
         else:
-            loss, means, outcome, gradients = accumulated(objective, trainable, batch, context, micro_batches)
+            loss, means, outcome, gradients = accumulated(objective, trainable, batch, context, stage.micro_batches)
         updates, opt_state = optimizer.update(gradients, state.opt_state, trainable)
         rate = context.learning_rate
         factors = rate_factors(trainable, stage.rates)
