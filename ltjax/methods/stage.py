@@ -25,15 +25,14 @@ class Term(NamedTuple):
 
     def mean(self) -> jax.Array:
         """The term without its scale; 0 when nothing counts."""
-        return weighted_mean(*self._flat())
+        return weighted_mean(self.values, self._weights())
 
     def sums(self) -> tuple[jax.Array, jax.Array]:
         """(sum(values * weights), sum(weights)): the mean over the parts of a batch is the quotient of their sums."""
-        return weighted_sums(*self._flat())
+        return weighted_sums(self.values, self._weights())
 
-    def _flat(self) -> tuple[jax.Array, jax.Array]:
-        weights = jnp.ones_like(self.values) if self.weights is None else self.weights
-        return self.values.reshape(-1), weights.reshape(-1)
+    def _weights(self) -> jax.Array:
+        return jnp.ones_like(self.values) if self.weights is None else self.weights
 
 
 class Ratio(NamedTuple):
