@@ -35,6 +35,7 @@ RULES: dict[str, Rule] = {
     "steps_per_call": _at_least_0,
     "epochs": _at_least_1,
     "batch_size": _at_least_1,
+    "micro_batches": _at_least_1,
     "dtype": _one_of("float32", "bfloat16", "float64"),
     "data.imbalance": (lambda v: 1 <= v < math.inf, "a number >= 1"),
     "data.profile": _one_of("exp", "step"),
@@ -50,7 +51,9 @@ RULES: dict[str, Rule] = {
     "data.max_skipped": _at_least_0,
     "data.timeout": _not_negative,
     "data.on_device": _one_of("auto", "yes", "no"),
+    "model.norm_group": _at_least_0,
     "optimizer.learning_rate": (lambda v: 0 < v < math.inf, "a finite number > 0"),
+    "optimizer.recipe_batch_size": _at_least_0,
     "optimizer.momentum": _fraction,
     "optimizer.weight_decay": _not_negative,
     "optimizer.backbone_rate": _not_negative,
@@ -70,6 +73,7 @@ RULES: dict[str, Rule] = {
     "second_stage_optimizer.schedule.name": _one_of("step", "cosine", "constant"),
 }
 RULES |= {f"second_stage_{key}": rule for key, rule in RULES.items() if key.startswith("optimizer.")}
+RULES["optimizer.rate_rule"] = _one_of("none", "linear", "sqrt")  # one for all stages
 
 
 def find(path: str) -> str:
@@ -205,5 +209,9 @@ def check(config: Any) -> None:
             raise InputError(f"config.{key}: impossible value {value!r}; allowed: {RULES[key][1]}")
     if config.steps_per_call > 1 and config.data.on_device == "no":
         raise InputError("config.steps_per_call: several steps a call need the data on the device, not on_device=no")
+    if config.micro_batches > 1 and config.gradients.every_steps:
+        raise InputError(
+            "config.gradients.every_steps: the diagnostic takes a batch as a whole; with config.micro_batches use 0"
+        )
     if config.seed + config.num_seeds > 2**32:
         raise InputError(f"config.num_seeds: the last seed {config.seed + config.num_seeds - 1} is not below 2**32")

@@ -142,11 +142,26 @@ def _margin_ranking(cosines: Array, labels: Array, margin: Any, negatives: Any, 
         allowed &= jnp.asarray(negatives, bool)
     others = cosines
     if top_k is not None:
-        others, _ = jax.lax.top_k(jnp.where(allowed, cosines, -jnp.inf), min(top_k, num_classes))
+        others = _largest(jnp.where(allowed, cosines, -jnp.inf), min(top_k, num_classes))
         allowed = others > -jnp.inf
     violation = margin - of_label(cosines, labels)[..., None] + jnp.where(allowed, others, 0)
     loss = jnp.sum(jnp.where(allowed, jax.nn.relu(violation), 0), axis=-1)
     return mask_losses(jnp.where((labels >= 0) & (labels < num_classes), loss, jnp.nan), where)
+
+
+def _largest(values: Array, count: int) -> Array:
+    """[..., count], the largest of [..., C] in falling order.
+
+    A few of them one after the other: the compiler would collect the rows of all devices for ``jax.lax.top_k``.
+    """
+    if count > 8:
+        return jax.lax.top_k(values, count)[0]
+    found = []
+    for _ in range(count):
+        best = jnp.argmax(values, axis=-1, keepdims=True)
+        found.append(jnp.sum(jnp.where(jnp.arange(values.shape[-1]) == best, values, 0), axis=-1))
+        values = jnp.where(jnp.arange(values.shape[-1]) == best, -jnp.inf, values)
+    return jnp.stack(found, axis=-1)
 
 
 _margin_ranking_loss = jax.jit(_margin_ranking, static_argnames="top_k")

@@ -33,20 +33,41 @@ def weighted_mean(losses: Any, weights: Any, where: Any = None) -> Array:
       >>> print(weighted_mean(jnp.array([1.0, jnp.nan]), jnp.ones(2), where=jnp.array([True, False])))
       1.0
     """
+    return _weighted_mean(*_checked(losses, weights, where))
+
+
+def weighted_sums(losses: Any, weights: Any, where: Any = None) -> tuple[Array, Array]:
+    """What ``weighted_mean`` divides: ``(sum_i w_i l_i, sum_i w_i)``, which add up over the parts of a batch.
+
+    Arguments and errors are those of ``weighted_mean``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> print(*weighted_sums(jnp.array([1.0, 3.0]), jnp.array([3.0, 1.0])))
+      6.0 4.0
+    """
+    return _weighted_sums(*_checked(losses, weights, where))
+
+
+def _checked(losses: Any, weights: Any, where: Any) -> tuple[Array, Array, Any]:
     losses, weights = as_float(losses), as_float(weights)
     check_broadcast("weights", weights.shape, losses.shape)
-    return _weighted_mean(losses, weights, check_mask(where, losses.shape))
+    return losses, weights, check_mask(where, losses.shape)
 
 
 @jax.jit
 def _weighted_mean(losses: Array, weights: Array, where: Any) -> Array:
+    return divide_or_zero(*_weighted_sums(losses, weights, where))
+
+
+def _weighted_sums(losses: Array, weights: Array, where: Any) -> tuple[Array, Array]:
     dtype = jnp.promote_types(losses.dtype, weights.dtype)
     losses, weights = losses.astype(dtype), jnp.broadcast_to(weights, losses.shape).astype(dtype)
     if where is not None:
         losses, weights = jnp.where(where, losses, 0), jnp.where(where, weights, 0)
     # An example of weight 0 has no part, even with an infinite loss.
     losses = jnp.where((weights == 0) & ~jnp.isfinite(losses), 0, losses)
-    return divide_or_zero(jnp.sum(weights * losses), jnp.sum(weights))
+    return jnp.sum(weights * losses), jnp.sum(weights)
 
 
 def divide_or_zero(total: Array, divisor: Array) -> Array:

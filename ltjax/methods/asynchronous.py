@@ -124,6 +124,7 @@ def second_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) ->
         predict=predicts(network),
         rates=rates(config, "second_stage_optimizer"),
         epoch_size=settings.epoch_size or images,
+        whole_batch="graph matching compares all images of a batch" if graph_weight(settings, frequent) else "",
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from ltjax.class_counts import frequency_order
 from ltjax.data import Data
 from ltjax.data.sampling import Sampler, distinct_classes
-from ltjax.losses import cross_entropy, random_rotations, rotate
+from ltjax.losses import cross_entropy, rotate
 from ltjax.methods.common import (
     Rules,
     accuracy,
@@ -84,7 +84,7 @@ def joint_objective(config: Any) -> Callable[..., Outcome]:
     balanced_weight, random_weight, rotation_weight = config.auxiliary.weights
 
     def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
-        images, labels = (jnp.concatenate([batch["balanced"][key], batch["random"][key]]) for key in ("image", "label"))
+        images, labels = (together(batch["balanced"][key], batch["random"][key]) for key in ("image", "label"))
         if rotation in AUGMENTATIONS:
             images = augmented(rotation, context.key, images)
             labels = copied(labels, images)
@@ -115,30 +115,43 @@ def joint_objective(config: Any) -> Callable[..., Outcome]:
     return objective
 
 
+def together(*parts: jax.Array) -> jax.Array:
+    """Batches [B, ...] as one [k B, ...] in which the k images of a position are neighbours.
+
+    So a device, which holds a contiguous share of each batch, holds that share of the joint one and nothing moves.
+
+    Example:
+      >>> together(jnp.array([0, 1]), jnp.array([10, 11])).tolist()
+      [0, 10, 1, 11]
+    """
+    return jnp.stack(parts, 1).reshape(-1, *parts[0].shape[1:])
+
+
 def turn(rotation: str, key: jax.Array, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Turned images and their angles: each image by one of its own, or one copy of all images after another."""
-    if not rotation.endswith("all_four"):
-        return random_rotations(key, images)
-    angles = jnp.repeat(jnp.arange(4, dtype=jnp.int32), len(images))
-    return rotate(jnp.tile(images, (4, 1, 1, 1)), angles), angles
+    """Turned images of a joint batch and their angles: each by one of its own, or each at all four."""
+    if rotation.endswith("all_four"):
+        angles = jnp.tile(jnp.arange(4, dtype=jnp.int32), len(images))
+        return rotate(together(*[images] * 4), angles), angles
+    drawn = jax.random.randint(key, (2, len(images) // 2), 0, 4, dtype=jnp.int32)  # of one stream, then of the other
+    angles = together(*drawn)
+    return rotate(images, angles), angles
 
 
 def augmented(rotation: str, key: jax.Array, images: jax.Array) -> jax.Array:
     """What the rotation task would have seen beside the images themselves, upright ones only once."""
     turned, _ = turn(rotation, key, images)
-    return turned if rotation.endswith("all_four") else jnp.concatenate([images, turned])
+    return turned if rotation.endswith("all_four") else together(images, turned)
 
 
 def copied(labels: jax.Array, images: jax.Array) -> jax.Array:
-    """The labels of one copy after another."""
-    return jnp.tile(labels, len(images) // len(labels))
+    """The labels of all copies of each image."""
+    return together(*[labels] * (len(images) // len(labels)))
 
 
 def by_stream(values: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
-    """(balanced, random) parts of one joint batch [2 size, ...] after another."""
-    rest = values.shape[1:]
-    copies = values.reshape(-1, 2, size, *rest)
-    return copies[:, 0].reshape(-1, *rest), copies[:, 1].reshape(-1, *rest)
+    """(balanced, random) parts of what was made of a joint batch of two times ``size`` images, of all their copies."""
+    copies = values.reshape(size, 2, -1, *values.shape[1:])
+    return copies[:, 0].reshape(-1, *values.shape[1:]), copies[:, 1].reshape(-1, *values.shape[1:])
 
 
 def without_auxiliary(key: jax.Array, previous: Previous | None, features: Features) -> Start:

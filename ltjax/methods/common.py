@@ -13,7 +13,7 @@ from ltjax import models
 from ltjax.data import Data
 from ltjax.data.sampling import SAMPLERS, Sampler
 from ltjax.errors import InputError, choose
-from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree
+from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Ratio, Stage, Start, Term, Tree
 
 Predict = Callable[[Tree, jax.Array], jax.Array]
 Rules = dict[str, tuple[bool, str]]  # setting -> (whether its value is possible, what is allowed)
@@ -35,7 +35,7 @@ def build_backbone(config: Any, **fields: Any) -> Any:
       InputError: for an unknown backbone, or a setting that this one does not have.
     """
     make = choose(models.BACKBONES, config.model.backbone, "config.model.backbone")
-    neutral = {"width": 1, "zero_init": False, "remat": False}
+    neutral = {"width": 1, "zero_init": False, "remat": False, "norm_group": 0}
     asked = {name: config.model[name] for name, value in neutral.items() if config.model[name] != value}
     kind: Any = make.func if isinstance(make, functools.partial) else make
     known = {field.name for field in dataclasses.fields(kind)}
@@ -166,13 +166,13 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.mean((jnp.argmax(logits, -1) == labels).astype(jnp.float32))
 
 
-def watched(config: Any, losses: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+def watched(config: Any, losses: jax.Array, labels: jax.Array) -> dict[str, jax.Array | Ratio]:
     """The mean loss of each class in config.watch_classes among these examples; NaN where the batch has none of it.
 
     NaNs are left out of the means that are logged.
     """
     classes = config.watch_classes
-    return {f"class_loss/{c}": jnp.sum(losses * (labels == c)) / jnp.sum(labels == c) for c in classes}
+    return {f"class_loss/{c}": Ratio(jnp.sum(losses * (labels == c)), jnp.sum(labels == c)) for c in classes}
 
 
 def classify(

@@ -35,6 +35,7 @@ from ltjax.models import LinearHead, Outputs, ProxyHead
 
 Embedding = Callable[[Tree, jax.Array, jax.Array], jax.Array]  # (params, features [B, d], labels [B]) -> scalar
 FORMS = ("margin", "ratio")
+PAIRS = "its embedding loss compares the images of a batch"
 
 
 def lifted(config: Any, data: Data) -> list[Stage]:
@@ -81,10 +82,12 @@ def proxy(config: Any, data: Data) -> list[Stage]:
         # the parameter itself, not the copy among the outputs, whose rows a gradient diagnostic takes for images
         return proxy_loss(features, labels, params["head"]["proxies"], normalize=settings.normalize)
 
-    return _joint(config, data, "proxy", embedding, head)
+    return _joint(config, data, "proxy", embedding, head, whole_batch="")
 
 
-def _joint(config: Any, data: Data, name: str, embedding: Embedding, head: Any = None) -> list[Stage]:
+def _joint(
+    config: Any, data: Data, name: str, embedding: Embedding, head: Any = None, whole_batch: str = PAIRS
+) -> list[Stage]:
     """Cross-entropy and the embedding loss, logged as loss/classification and loss/<name>."""
     network = build_network(config, data, head or LinearHead(data.num_classes, **dtypes(config)))
     weight = config.baseline.weight
@@ -105,7 +108,7 @@ def _joint(config: Any, data: Data, name: str, embedding: Embedding, head: Any =
     def predict(variables, images):
         return _logits(evaluate_network(network, variables, images))
 
-    return one_stage(config, data, network, objective, predict=predict)
+    return one_stage(config, data, network, objective, predict=predict, whole_batch=whole_batch)
 
 
 def _logits(outputs: Outputs) -> jax.Array:

@@ -50,8 +50,9 @@ def mix(key: jax.Array, images: jax.Array, labels: jax.Array, alpha: float) -> M
     share_key, order_key = jax.random.split(key)
     lam = _share(share_key, alpha)
     other = jax.random.permutation(order_key, len(labels))
-    exact = images.astype(jnp.promote_types(images.dtype, jnp.float32))
-    blend = lam * exact + (1 - lam) * exact[other]
+    exact = jnp.promote_types(images.dtype, jnp.float32)
+    # the others are picked as they are stored: over several devices it is a quarter of what their floats would be
+    blend = lam * images.astype(exact) + (1 - lam) * images[other].astype(exact)
     if jnp.issubdtype(images.dtype, jnp.integer):
         blend = jnp.round(blend)
     return Mixed(blend.astype(images.dtype), labels, labels[other], lam)

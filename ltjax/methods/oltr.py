@@ -58,6 +58,7 @@ def memory(config: Any, data: Data) -> Stage:
     settings = config.oltr
     head = MemoryHead(data.num_classes, features=settings.features, learn_centroids=True, **dtypes(config))
     network = build_network(config, data, head)
+    repels = settings.centroid_weight and settings.repel_weight
     return Stage(
         "memory",
         network=network,
@@ -71,6 +72,7 @@ def memory(config: Any, data: Data) -> Stage:
         rates=rates(config, "second_stage_optimizer") | {"head/centroids": settings.centroid_rate},
         undecayed=("head/centroids",),  # they are means, not weights
         norm="batch" if settings.train_backbone else "frozen",
+        whole_batch="the centroids' margin is one hinge on the batch's mean distance" if repels else "",
     )
 
 

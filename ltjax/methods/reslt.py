@@ -90,6 +90,7 @@ def reslt(config: Any, data: Data) -> list[Stage]:
         objective,
         predict=reads(lambda logits: fused(logits, variant)),
         views={name: reads(score) for name, score in readings(settings, variant, len(masks)).items()},
+        whole_batch="each branch's mean is taken over the mixed batch (reslt.mixup)" if settings.mixup else "",
     )
 
 
@@ -101,6 +102,7 @@ def make_network(config: Any, data: Data, branches: int) -> Network:
         "form": settings.head,
         "conv_before_pool_in_training": settings.conv_before_pool,
         "gamma": settings.gamma if settings.gamma >= 0 else None,
+        "norm_group": config.model.norm_group,
     }
     if settings.experts:
         head = ExpertsHead(data.num_classes, settings.experts, head="reslt", **head_settings, **dtypes(config))
@@ -159,7 +161,8 @@ def readings(settings: Any, variant: Variant, branches: int) -> dict[str, Callab
 def convolutions_on_top(config: Any, data: Data) -> list[Stage]:
     """Plain cross-entropy with ResLT's extra convolutions but none of its branches (section 4.2.1, figure 7)."""
     form = CONVOLUTIONS[config.reslt.variant]
-    head = ConvTopHead(data.num_classes, form=form, branches=config.reslt.groups, **dtypes(config))
+    settings = {"branches": config.reslt.groups, "norm_group": config.model.norm_group}
+    head = ConvTopHead(data.num_classes, form=form, **settings, **dtypes(config))
     return one_stage(config, data, build_network(config, data, head), classify("image", cross_entropy, config=config))
 
 

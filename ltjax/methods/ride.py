@@ -67,6 +67,7 @@ def ride(config: Any, data: Data) -> list[Stage]:
         objective,
         predict=lambda variables, images: jnp.mean(experts(variables, images), 0),
         views={f"expert_{e}": alone(e) for e in range(settings.experts)},
+        whole_batch="its re-weighted loss (use_ldam) is divided by the batch's weights" if settings.use_ldam else "",
     )
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from ltjax.data.sampling import Sampler
 from ltjax.losses import weighted_mean
+from ltjax.losses.reduction import weighted_sums
 
 Tree = Any  # a pytree of arrays
 Batch = Mapping[str, Mapping[str, jax.Array]]  # stream -> image uint8 [B, H, W, C], label int32 [B], index int32 [B]
@@ -24,8 +25,24 @@ class Term(NamedTuple):
 
     def mean(self) -> jax.Array:
         """The term without its scale; 0 when nothing counts."""
-        weights = jnp.ones_like(self.values) if self.weights is None else self.weights
-        return weighted_mean(self.values.reshape(-1), weights.reshape(-1))
+        return weighted_mean(self.values, self._weights())
+
+    def sums(self) -> tuple[jax.Array, jax.Array]:
+        """(sum(values * weights), sum(weights)): the mean over the parts of a batch is the quotient of their sums."""
+        return weighted_sums(self.values, self._weights())
+
+    def _weights(self) -> jax.Array:
+        return jnp.ones_like(self.values) if self.weights is None else self.weights
+
+
+class Ratio(NamedTuple):
+    """A metric that is a quotient of two sums over the batch, such as the mean loss of one class; NaN for 0 / 0."""
+
+    above: jax.Array
+    below: jax.Array
+
+    def value(self) -> jax.Array:
+        return self.above / self.below
 
 
 class Context(NamedTuple):
@@ -46,7 +63,8 @@ class Outcome(NamedTuple):
 
     terms: dict[str, Term]
     model_state: Tree  # the flax collections beside the parameters: batch statistics
-    metrics: Mapping[str, jax.Array] = MappingProxyType({})  # scalars to log
+    # to log: scalars (means over the batch, if any are to be split into micro-batches) or quotients of sums over it
+    metrics: Mapping[str, jax.Array | Ratio] = MappingProxyType({})
     extras: dict[str, Tree] | None = None  # None: unchanged
 
 
@@ -108,6 +126,9 @@ class Stage:
       undecayed: path prefixes of the parameters that weight decay leaves alone.
       norm: "batch" or "frozen" (stored statistics are used and stand still).
       epoch_size: records in an epoch; None = the training set.
+      whole_batch: what ties the images of a batch together in the objective, such as "graph matching compares all
+        images of a batch": such a batch is not split into micro-batches. "" = every image's loss is its own.
+      micro_batches: parts of a batch that a step takes one after the other; the run's setting, not the method's.
       views: name -> another reading of the same network, as `predict` (one branch alone, say). Those of the last stage
         are evaluated after the last epoch and reported beside the result.
       report: (variables) -> numbers that a reader of the last stage's result wants to know, such as a tau that was
@@ -127,5 +148,7 @@ class Stage:
     undecayed: Sequence[str] = ()
     norm: str = "batch"
     epoch_size: int | None = None
+    whole_batch: str = ""
+    micro_batches: int = 1
     views: Mapping[str, Callable[[Tree, jax.Array], jax.Array]] = dataclasses.field(default_factory=dict)
     report: Callable[[Tree], Mapping[str, float]] | None = None

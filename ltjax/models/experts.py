@@ -137,6 +137,7 @@ class ExpertsHead(nn.Module):
     gamma: float | None = None
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
+    norm_group: int = 0
 
     @nn.compact
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> Outputs:
@@ -160,7 +161,8 @@ class ExpertsHead(nn.Module):
             return LinearHead(self.num_classes, **types, name=name)
         if self.head == "reslt":
             conv_first = self.conv_before_pool_in_training
-            return ResLTHead(self.num_classes, self.branches, self.form, conv_first, self.gamma, **types, name=name)
+            types |= {"norm_group": self.norm_group, "name": name}
+            return ResLTHead(self.num_classes, self.branches, self.form, conv_first, self.gamma, **types)
         raise InputError(f"head of the experts: unknown value '{self.head}'; allowed: {', '.join(HEADS)}")
 
 

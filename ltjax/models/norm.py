@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ltjax.errors import InputError
+
 Dtype = Any
 
 
@@ -40,7 +42,14 @@ class BatchNorm(nn.Module):
     With ``train`` and not ``frozen_norm`` it uses the batch's statistics and moves the running ones towards them
     (collection ``batch_stats`` must be mutable); otherwise it uses the running statistics and leaves them.
 
+    group: images (rows of the first axis) that share statistics, those that follow one another; 0 = all of the batch.
+      The running statistics move towards the mean of the groups'. Where every device holds whole groups, nothing is
+      reduced over devices in the forward pass: PyTorch's DataParallel with ``group`` images a device.
+
     Input: [..., d] of any float dtype. Output: the same shape in ``dtype``.
+
+    Raises:
+      InputError: if the batch is not made of whole groups.
 
     Example:
       >>> x = jnp.array([[0.0], [2.0]])
@@ -55,6 +64,7 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
+    group: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
@@ -65,19 +75,21 @@ class BatchNorm(nn.Module):
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (size,), at_least_float32(stored))
         running_var = self.variable("batch_stats", "var", jnp.ones, (size,), at_least_float32(stored))
 
+        shape = x.shape
         x = x.astype(at_least_float32(x.dtype))
         if train and not frozen_norm:
-            mean, var = batch_moments(x)
+            x = in_groups(x, 0 if self.is_initializing() else self.group)
+            mean, var = batch_moments(x) if x.shape == shape else group_moments(x)
             if not self.is_initializing():
-                count = x.size // size
+                count = x.size // mean.size
                 # a single value per channel has no unbiased variance: its (zero) biased one is kept
                 unbiased = var * (count / max(count - 1, 1))
-                running_mean.value = _towards(running_mean.value, mean, self.momentum)
-                running_var.value = _towards(running_var.value, unbiased, self.momentum)
+                running_mean.value = _towards(running_mean.value, _over_groups(mean), self.momentum)
+                running_var.value = _towards(running_var.value, _over_groups(unbiased), self.momentum)
         else:
             mean, var = running_mean.value, running_var.value
         y = (x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias
-        return y.astype(self.dtype)
+        return y.reshape(shape).astype(self.dtype)
 
 
 class ZeroScaleNorm(BatchNorm):
@@ -101,6 +113,43 @@ def batch_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     axes = tuple(range(x.ndim - 1))
     mean = x.mean(axes)
     return mean, jnp.square(x - mean).mean(axes)
+
+
+def in_groups(x: jax.Array, size: int) -> jax.Array:
+    """[B, ..., d] -> [B / size, size, ..., d]; as it is with size 0 or B.
+
+    Raises:
+      InputError: if B is not a multiple of ``size``.
+
+    Example:
+      >>> in_groups(jnp.zeros([6, 8, 8, 3]), 2).shape
+      (3, 2, 8, 8, 3)
+    """
+    rows = len(x)
+    if size in (0, rows):
+        return x
+    if rows % size:
+        raise InputError(
+            f"config.model.norm_group: a batch of {rows} images is not made of groups of {size}; use a divisor, or 0"
+        )
+    return x.reshape(rows // size, size, *x.shape[1:])
+
+
+def group_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance of each group of x [n, size, ..., d], shaped [n, 1, ..., d].
+
+    Example:
+      >>> [m.ravel().tolist() for m in group_moments(jnp.array([[[0.0], [2.0]], [[5.0], [5.0]]]))]
+      [[1.0, 5.0], [1.0, 0.0]]
+    """
+    axes = tuple(range(1, x.ndim - 1))
+    mean = x.mean(axes, keepdims=True)
+    return mean, jnp.square(x - mean).mean(axes, keepdims=True)
+
+
+def _over_groups(moment: jax.Array) -> jax.Array:
+    """[d] of the moments of the groups; those of one batch as they are."""
+    return moment.mean(tuple(range(moment.ndim - 1))) if moment.ndim > 1 else moment
 
 
 def _towards(old: jax.Array, new: jax.Array, momentum: float) -> jax.Array:

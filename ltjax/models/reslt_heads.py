@@ -22,6 +22,7 @@ class ResLTHead(nn.Module):
       false) it always does, as the authors' code does and the paper does not say.
     gamma: if a number, evaluation divides row c of the linear layer by ||w_c||^gamma and drops the bias (the authors'
       code; not in the paper). None evaluates W x + b.
+    norm_group: images that share batch statistics, as in ``BatchNorm``; 0 = all of the batch.
 
     Raises:
       InputError: if ``form`` is neither, or ``branches`` is below 1.
@@ -38,6 +39,7 @@ class ResLTHead(nn.Module):
     gamma: float | None = None
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
+    norm_group: int = 0
 
     @nn.compact
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
@@ -57,13 +59,16 @@ class ResLTHead(nn.Module):
         return rescaled_logits(features, classifier.variables["params"]["kernel"], self.gamma)
 
     def _norm_branches(self, x: jax.Array, stored: Dtype, train: bool, frozen_norm: bool) -> jax.Array:
-        norms = [BatchNorm(dtype=self.dtype, param_dtype=stored, name=f"norm{k}") for k in range(self.branches)]
+        norms = [
+            BatchNorm(dtype=self.dtype, param_dtype=stored, group=self.norm_group, name=f"norm{k}")
+            for k in range(self.branches)
+        ]
         return jnp.stack([pool(norm(x, train, frozen_norm)) for norm in norms])
 
     def _conv_branches(self, x: jax.Array, stored: Dtype, train: bool, frozen_norm: bool) -> jax.Array:
         size = x.shape[-1]
         conv = pointwise("conv", self.branches * size, 1, self.dtype, stored)
-        norm = BatchNorm(dtype=self.dtype, param_dtype=stored, name="norm")
+        norm = BatchNorm(dtype=self.dtype, param_dtype=stored, group=self.norm_group, name="norm")
         pool_first = not (train and self.conv_before_pool_in_training)
         if pool_first:
             x = pool(x)[:, None, None, :]
@@ -79,6 +84,7 @@ class ConvTopHead(nn.Module):
 
     form "grouped": one convolution of ``branches`` groups over the map, repeated once a group (``conv``, ``norm``).
     form "separate": ``branches`` convolutions and norms (``conv0``, ``norm0``, ...). They can represent the same.
+    norm_group: images that share batch statistics, as in ``BatchNorm``; 0 = all of the batch.
 
     Raises:
       InputError: if ``form`` is neither, or ``branches`` is below 1.
@@ -95,6 +101,7 @@ class ConvTopHead(nn.Module):
     branches: int = 3
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
+    norm_group: int = 0
 
     @nn.compact
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> Outputs:
@@ -108,7 +115,7 @@ class ConvTopHead(nn.Module):
 
         def activated(x: jax.Array, suffix: str, groups: int) -> jax.Array:
             conv = pointwise(f"conv{suffix}", groups * size, groups, self.dtype, stored)
-            norm = BatchNorm(dtype=self.dtype, param_dtype=stored, name=f"norm{suffix}")
+            norm = BatchNorm(dtype=self.dtype, param_dtype=stored, group=self.norm_group, name=f"norm{suffix}")
             return pool(nn.relu(norm(conv(x), train, frozen_norm)))
 
         if self.form == "grouped":

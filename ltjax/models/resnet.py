@@ -33,13 +33,14 @@ class Block(nn.Module):
     dtype: Dtype
     param_dtype: Dtype
     final_relu: bool = True
+    norm_group: int = 0
 
     def conv(self, name: str, features: int, kernel: int, stride: int = 1, groups: int = 1) -> Conv:
         return convolution(name, features, kernel, stride, groups, self.dtype, self.param_dtype)
 
     def norm(self, name: str, last: bool = False) -> BatchNorm:
         kind = ZeroScaleNorm if last and self.zero_init else BatchNorm
-        return kind(dtype=self.dtype, param_dtype=self.param_dtype, name=name)
+        return kind(dtype=self.dtype, param_dtype=self.param_dtype, group=self.norm_group, name=name)
 
     def shortcut(self, x: jax.Array, features: int, train: bool, frozen_norm: bool) -> jax.Array:
         """x itself, or projected by a 1x1 convolution where the block changes the shape (option B)."""
@@ -90,6 +91,7 @@ class ResNet(nn.Module):
     final_relu: false leaves out the ReLU after the last block alone: signed features for a cosine classifier.
     zero_init: the last scale of every block starts at 0 (Goyal et al., 2017, section 5.1).
     remat: blocks are computed again in the backward pass instead of kept: less memory, about a third more time.
+    norm_group: images that share batch statistics, as in ``BatchNorm``; 0 = all of the batch.
 
     Raises:
       InputError: if there is no network of this ``depth``, or basic blocks (below 50 layers) are asked for groups.
@@ -108,6 +110,7 @@ class ResNet(nn.Module):
     final_relu: bool = True
     zero_init: bool = False
     remat: bool = False
+    norm_group: int = 0
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
 
@@ -130,7 +133,8 @@ class ResNet(nn.Module):
             )
         stored = stored_dtype(self)
         x = convolution("conv", 64, 7, 2, 1, self.dtype, stored)(x.astype(self.dtype))
-        x = nn.relu(BatchNorm(dtype=self.dtype, param_dtype=stored, name="norm")(x, train, frozen_norm))
+        norm = BatchNorm(dtype=self.dtype, param_dtype=stored, group=self.norm_group, name="norm")
+        x = nn.relu(norm(x, train, frozen_norm))
         return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
 
     def stage(
@@ -156,7 +160,8 @@ class ResNet(nn.Module):
         # the two flags (arguments 2 and 3, behind self and x) decide what is traced
         kind = nn.remat(kind, static_argnums=(2, 3)) if self.remat else kind
         options = (self.groups, self.group_width, self.zero_init, self.dtype, stored_dtype(self))
-        return kind(features, stride, *options, final_relu=self.final_relu or not last, name=name)
+        final_relu = self.final_relu or not last
+        return kind(features, stride, *options, final_relu=final_relu, norm_group=self.norm_group, name=name)
 
 
 def convolution(

@@ -21,14 +21,16 @@ class BasicBlock(nn.Module):
     param_dtype: Dtype
     zero_init: bool = False
     final_relu: bool = True
+    norm_group: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
         y = conv3x3(self, "conv1", self.features, self.stride)(x)
-        y = BatchNorm(dtype=self.dtype, param_dtype=self.param_dtype, name="norm1")(y, train, frozen_norm)
+        norm = {"dtype": self.dtype, "param_dtype": self.param_dtype, "group": self.norm_group}
+        y = BatchNorm(**norm, name="norm1")(y, train, frozen_norm)
         y = conv3x3(self, "conv2", self.features)(nn.relu(y))
         last_norm = ZeroScaleNorm if self.zero_init else BatchNorm
-        y = last_norm(dtype=self.dtype, param_dtype=self.param_dtype, name="norm2")(y, train, frozen_norm)
+        y = last_norm(**norm, name="norm2")(y, train, frozen_norm)
         y = y + pad_shortcut(x, self.features, self.stride)
         return nn.relu(y) if self.final_relu else y
 
@@ -43,6 +45,7 @@ class ResNetCifar(nn.Module):
     final_relu: false leaves out the ReLU after the last block alone: signed features for a cosine classifier.
     zero_init: the last scale of every block starts at 0 (Goyal et al., 2017, section 5.1).
     remat: blocks are computed again in the backward pass instead of kept: less memory, about a third more time.
+    norm_group: images that share batch statistics, as in ``BatchNorm``; 0 = all of the batch.
 
     Raises:
       InputError: if ``depth`` is not 6n+2 with n >= 1, or ``width`` is below 1.
@@ -60,6 +63,7 @@ class ResNetCifar(nn.Module):
     final_relu: bool = True
     zero_init: bool = False
     remat: bool = False
+    norm_group: int = 0
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
 
@@ -77,7 +81,8 @@ class ResNetCifar(nn.Module):
         if self.width < 1:
             raise InputError(f"width of a CIFAR ResNet: {self.width} is below 1; it multiplies 16, 32 and 64 channels")
         x = conv3x3(self, "conv", 16 * self.width)(x.astype(self.dtype))
-        return nn.relu(BatchNorm(dtype=self.dtype, param_dtype=stored_dtype(self), name="norm")(x, train, frozen_norm))
+        norm = BatchNorm(dtype=self.dtype, param_dtype=stored_dtype(self), group=self.norm_group, name="norm")
+        return nn.relu(norm(x, train, frozen_norm))
 
     def stage(
         self,
@@ -101,7 +106,8 @@ class ResNetCifar(nn.Module):
         # the two flags (arguments 2 and 3, behind self and x) decide what is traced
         kind = nn.remat(BasicBlock, static_argnums=(2, 3)) if self.remat else BasicBlock
         final_relu = self.final_relu or not last
-        return kind(channels, stride, self.dtype, stored_dtype(self), self.zero_init, final_relu, name=name)
+        options = (self.dtype, stored_dtype(self), self.zero_init, final_relu, self.norm_group)
+        return kind(channels, stride, *options, name=name)
 
 
 def conv3x3(module: BasicBlock | ResNetCifar, name: str, features: int, stride: int = 1) -> Conv:

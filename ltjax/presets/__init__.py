@@ -47,9 +47,22 @@ def build(dataset: str, family: str, arg: str | None = None) -> ConfigDict:
     chosen = choose(FAMILIES, family, "family")
     chosen.configure(config, dataset)
     words = [word for word in (arg or "").split(",") if word]
-    for word in sorted(words, key="short".__eq__):  # last, so that it shortens whatever the others chose
+    sizes = [word for word in words if word.partition("=")[0] == "batch_size"]  # behind what is the recipe's own
+    others = [word for word in words if word not in sizes]
+    for word in sorted(others, key="short".__eq__):  # last, so that it shortens whatever the others chose
+        _apply(config, chosen, word, arg)
+    _note_batch_size(config)
+    for word in sizes:
         _apply(config, chosen, word, arg)
     return config
+
+
+def _note_batch_size(config: ConfigDict) -> None:
+    """What the learning rates are for; later overrides of the batch size do not change it. One rule for all stages."""
+    config.optimizer.recipe_batch_size = config.batch_size
+    if "second_stage_optimizer" in config:
+        config.second_stage_optimizer.recipe_batch_size = config.batch_size
+        del config.second_stage_optimizer["rate_rule"]
 
 
 def short(config: ConfigDict) -> None:

@@ -15,6 +15,7 @@ def base(method: str) -> ConfigDict:
             "steps_per_call": 0,  # training steps of one program with the data on the device; 0 = automatic
             "epochs": 200,
             "batch_size": 128,  # over all devices; the last, smaller batch of an epoch is dropped
+            "micro_batches": 1,  # parts of a batch that a step takes one after the other, where the whole does not fit
             "recipe": "",  # the data set, as the config file's name has it
             "init_from": "",  # the workdir of a finished run: its last stage takes the place of the first stage
             "dtype": "float32",  # of the computation: float32, bfloat16 (parameters stay float32) or float64
@@ -50,10 +51,13 @@ def base(method: str) -> ConfigDict:
                 "width": 1,  # of the CIFAR ResNets: a factor on all channels
                 "zero_init": False,  # the last batch norm of every block starts with scale 0
                 "remat": False,  # recompute every block in the backward pass: less memory, about a third more time
+                "norm_group": 0,  # images that share batch statistics, neighbours in the batch; 0: all of the batch
                 "pretrained": "",  # an .npz of a PyTorch state_dict: where the backbone starts
             },
             "optimizer": {  # SGD
                 "learning_rate": 0.1,
+                "recipe_batch_size": 0,  # images a step that this rate is for: the recipe's own; 0: not known
+                "rate_rule": "none",  # of another batch size: none, linear (rate * ratio) or sqrt (rate * root of it)
                 "momentum": 0.9,
                 "nesterov": False,
                 "weight_decay": 5e-4,  # on every parameter

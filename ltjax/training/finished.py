@@ -15,7 +15,7 @@ from ltjax.training.logging import Record
 from ltjax.training.prepare import prepare, stage_steps
 from ltjax.training.seeds import split_seeds
 from ltjax.training.stages import shape_of_state
-from ltjax.training.workdir import absolute
+from ltjax.training.workdir import absolute, with_later_settings
 
 
 class Finished(NamedTuple):
@@ -33,7 +33,7 @@ def read_config(workdir: str, key: str = "--run") -> Any:
     if not path.exists():
         raise InputError(f"{key}={workdir}: has no config.json, so it is no run's workdir")
     try:
-        config = config_dict.ConfigDict(json.loads(path.read_text()))
+        config = config_dict.ConfigDict(with_later_settings(json.loads(path.read_text())))
     except ValueError:
         raise InputError(f"{path}: is no JSON; the run cannot be read") from None
     if "init_from" not in config:

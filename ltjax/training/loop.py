@@ -19,6 +19,7 @@ from ltjax.training.placement import place
 from ltjax.training.prepare import prepare, stage_steps, steps_per_epoch
 from ltjax.training.programs import Program, at_last, calls, from_host, on_device
 from ltjax.training.progress import Progress
+from ltjax.training.rates import rate_notes
 from ltjax.training.results import (
     describe,
     evaluation_arrays,
@@ -56,7 +57,7 @@ def train(config: Any, workdir: str) -> Record:
     with Interrupt() as interrupt:
         began, log = time.monotonic(), MetricsLog(folder, seeds_of(config))
         progress = Progress(total, config.batch_size * config.num_seeds)
-        for note in data.notes:
+        for note in [*data.notes, *rate_notes(stages, config)]:
             progress.say(note)
         placed, why = place(config, data, mesh)
         progress.say(why)

@@ -65,9 +65,11 @@ def by_share(function: Callable, mesh: Mesh, shared: int) -> Callable:
     return jax.shard_map(function, mesh=mesh, in_specs=(whole,) * shared + (share,), out_specs=share, check_vma=False)
 
 
-def check_batch(batch_size: int, epoch_size: int, mesh: Mesh, key: str = "config.batch_size") -> None:
-    """Raises InputError unless a batch divides over the devices and an epoch has at least one."""
-    devices = mesh.size
+def check_batch(
+    batch_size: int, epoch_size: int, mesh: Mesh, key: str = "config.batch_size", micro_batches: int = 1
+) -> None:
+    """Raises InputError unless every part of a batch divides over the devices and an epoch has at least one batch."""
+    devices = mesh.size * micro_batches
     if batch_size > epoch_size:
         raise InputError(
             f"{key}: {batch_size} is larger than an epoch of {epoch_size} images; use at most {epoch_size}"
@@ -75,7 +77,8 @@ def check_batch(batch_size: int, epoch_size: int, mesh: Mesh, key: str = "config
     if batch_size % devices:
         below = batch_size // devices * devices
         sizes = " or ".join(str(s) for s in (below, below + devices) if s)
-        raise InputError(f"{key}: {batch_size} does not divide over {devices} devices; nearest sizes: {sizes}")
+        times = f" times {micro_batches} micro-batches" if micro_batches > 1 else ""
+        raise InputError(f"{key}: {batch_size} does not divide over {mesh.size} devices{times}; nearest sizes: {sizes}")
 
 
 def put_split(batch: Any, mesh: Mesh, leading: bool = False) -> Any:

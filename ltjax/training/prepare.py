@@ -11,6 +11,7 @@ from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Features, Previous, Stage, Start
 from ltjax.training import mesh as meshes
+from ltjax.training.rates import scaled_rate
 from ltjax.training.schedules import make_schedule
 from ltjax.training.workdir import identity
 
@@ -29,16 +30,41 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
     method = choose(METHODS, config.method, "config.method")
     data = build(config.data)
     check_size(config.data.augment, data)
-    stages, mesh = method(config, data), meshes.data_mesh()
+    stages, mesh = [scaled(stage, config) for stage in method(config, data)], meshes.data_mesh()
     if config.init_from:
         stages[0] = dataclasses.replace(stages[0], epochs=0, init=_taken_over)
     for stage in stages:
         if stage.epochs:
-            meshes.check_batch(config.batch_size, stage.epoch_size or len(data.train), mesh)
+            size = stage.epoch_size or len(data.train)
+            meshes.check_batch(config.batch_size, size, mesh, micro_batches=config.micro_batches)
+            check_norm_group(config)
             make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(stage, config, data))
     check_groups(config.evaluation, data)
     settings = json.dumps(identity(config), sort_keys=True)
     return data, stages, mesh, f"{data.fingerprint[:32]}-{zlib.crc32(settings.encode()):08x}"
+
+
+def scaled(stage: Stage, config: Any) -> Stage:
+    """The method's stage in this run: its rate for the run's batch size, its batches in config.micro_batches parts.
+
+    Raises:
+      InputError: when batches are to be split that the stage's objective takes as a whole.
+    """
+    parts = config.micro_batches
+    if parts > 1 and stage.epochs and stage.whole_batch:
+        raise InputError(
+            f"config.micro_batches: {parts} parts of a batch are not the same as the batch in stage '{stage.name}': "
+            f"{stage.whole_batch}; use 1 (config.model.remat=true saves memory, too)"
+        )
+    return dataclasses.replace(scaled_rate(stage, config), micro_batches=parts)
+
+
+def check_norm_group(config: Any) -> None:
+    """Raises InputError unless what the network sees at a time is made of whole groups of config.model.norm_group."""
+    group, part = config.model.norm_group, config.batch_size // config.micro_batches
+    if group and part % group:
+        what = "config.batch_size / config.micro_batches" if config.micro_batches > 1 else "config.batch_size"
+        raise InputError(f"config.model.norm_group: {group} is no divisor of {what} = {part}; use one, or 0")
 
 
 def check_size(augment: str, data: Data) -> None:

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ltjax.methods.stage import Apply, Batch, Context, Stage, Tree
+from ltjax.methods.stage import Apply, Batch, Context, Outcome, Ratio, Stage, Tree
+from ltjax.training.micro_batches import Objective, accumulated
 from ltjax.training.schedules import make_schedule
 from ltjax.training.state import TrainState, make_optimizer, merge, rate_factors, select
 
@@ -60,18 +61,19 @@ def make_train_step(stage: Stage, steps_per_epoch: int) -> TrainStep:
         context = make_context(stage, state, constants, steps_per_epoch)
         trainable, standing = select(state.params, stage.trainable)
 
-        def loss_of(moving: Tree) -> tuple[jax.Array, Any]:
-            outcome = stage.objective(apply, merge(moving, standing), state.model_state, batch, context)
-            means = {name: term.mean() for name, term in outcome.terms.items()}
-            total = sum(outcome.terms[name].scale * mean for name, mean in means.items())
-            return jnp.asarray(total), (outcome, means)
+        def objective(moving: Tree, batch: Batch, context: Context) -> Outcome:
+            return stage.objective(apply, merge(moving, standing), state.model_state, batch, context)
 
-        (loss, (outcome, means)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable)
+        if stage.micro_batches == 1:
+            loss, means, outcome, gradients = at_once(objective, trainable, batch, context)
+        else:
+            loss, means, outcome, gradients = accumulated(objective, trainable, batch, context, stage.micro_batches)
         updates, opt_state = optimizer.update(gradients, state.opt_state, trainable)
         rate = context.learning_rate
         factors = rate_factors(trainable, stage.rates)
         updates = {path: (-rate * factors[path] * update).astype(update.dtype) for path, update in updates.items()}
-        metrics = {"loss": loss, "learning_rate": rate, **outcome.metrics}
+        seen = {name: m.value() if isinstance(m, Ratio) else m for name, m in outcome.metrics.items()}
+        metrics: dict[str, Any] = {"loss": loss, "learning_rate": rate, **seen}
         if len(means) > 1:  # with one term the loss says it all
             metrics |= {f"loss/{name}": mean for name, mean in means.items()}
         new = dataclasses.replace(
@@ -85,3 +87,18 @@ def make_train_step(stage: Stage, steps_per_epoch: int) -> TrainStep:
         return new, metrics
 
     return train_step
+
+
+def at_once(
+    objective: Objective, moving: Tree, batch: Batch, context: Context
+) -> tuple[jax.Array, dict[str, jax.Array], Outcome, Tree]:
+    """(loss, each term's mean, what the objective gave, gradients) of a whole batch."""
+
+    def loss_of(moving: Tree) -> tuple[jax.Array, Any]:
+        outcome = objective(moving, batch, context)
+        means = {name: term.mean() for name, term in outcome.terms.items()}
+        total = sum(outcome.terms[name].scale * mean for name, mean in means.items())
+        return jnp.asarray(total), (outcome, means)
+
+    (loss, (outcome, means)), gradients = jax.value_and_grad(loss_of, has_aux=True)(moving)
+    return loss, means, outcome, gradients

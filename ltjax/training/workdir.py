@@ -16,6 +16,9 @@ RUN_ONLY = (
     "data.on_error", "data.max_skipped", "data.timeout",  # so that a run which stopped at a bad file can go on over it
     "data.on_device", "steps_per_call", "seeds_by", "checkpoint.every_steps", "checkpoint.keep",
 )  # fmt: skip
+# Settings that came later than some workdirs, with the value that is as if they were not there: those go on.
+LATER = {"micro_batches": 1, "model.norm_group": 0, "optimizer.rate_rule": "none"}
+OF_RATE_RULE = ("optimizer.recipe_batch_size", "second_stage_optimizer.recipe_batch_size")  # nothing without a rule
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -33,7 +36,20 @@ def to_json(config: Any) -> str:
 def identity(config: Any) -> dict[str, Any]:
     """The settings that decide the result, as they read after a trip through JSON."""
     settings = json.loads(json.dumps(flat(config)))
-    return {key: value for key, value in settings.items() if key not in RUN_ONLY}
+    left_out = [*RUN_ONLY, *(key for key, value in LATER.items() if settings.get(key) == value)]
+    if "optimizer.rate_rule" in left_out:
+        left_out += OF_RATE_RULE
+    return {key: value for key, value in settings.items() if key not in left_out}
+
+
+def with_later_settings(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored config with the settings that it may be older than."""
+    for key, value in (LATER | dict.fromkeys(OF_RATE_RULE, 0)).items():
+        block, _, name = key.rpartition(".")
+        inner = stored.get(block) if block else stored
+        if inner is not None:
+            inner.setdefault(name, value)
+    return stored
 
 
 def difference(config: Any, stored: dict[str, Any]) -> str | None:

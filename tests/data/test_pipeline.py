@@ -92,6 +92,42 @@ def test_hosts_share_the_one_global_batch(source, hosts):
     assert_same(whole, joined)
 
 
+def test_a_host_reads_its_own_share_and_nothing_else(source):
+    """Every file that is opened for a step, on any host, is opened by one of them, for its own slots."""
+    opened = []
+
+    def read(record):
+        opened.append(int(record))
+        return source.read(record)
+
+    watched = Source(source.labels, source.index, read)
+    sampler = class_balanced()  # may draw a record twice in a batch
+    tables = {"image": sampler.tables(source.labels, CLASSES)}
+
+    def files(host, hosts):
+        opened.clear()
+        elements = TrainElements(watched, {"image": sampler}, tables, 3, 24, 4, 0, 8, TRANSFORMS["none"], (host, hosts))
+        batch = elements[5]["image"]
+        assert opened == batch["index"].tolist()
+        return list(opened)
+
+    whole = files(0, 1)
+    for hosts in (2, 3, 8):
+        shares = [files(host, hosts) for host in range(hosts)]
+        assert [record for share in shares for record in share] == whole and {len(share) for share in shares} == {
+            24 // hosts
+        }
+        seen = []
+        for host in range(hosts):
+            opened.clear()
+            elements = evaluation_batches(watched, 24, (host, hosts))
+            assert len(list(elements)) == -(-RECORDS // 24)
+            blanks = len(opened) - len(set(opened))  # a padded slot looks at record 0 for its shape
+            assert blanks < 24
+            seen += sorted(set(opened) - ({0} if host else set()))
+        assert sorted(seen) == list(range(RECORDS))
+
+
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_every_sampler_has_one_global_batch_for_any_number_of_hosts(source, name):
     sampler = SAMPLERS[name](epochs=2, batch_size=8)

@@ -64,7 +64,9 @@ def stream(records):
 
 
 BATCH = {"balanced": stream([0, 1, 30, 31]), "random": stream([5, 25, 38, 9])}
-IMAGES, LABELS = (np.concatenate([BATCH[s][key] for s in ("balanced", "random")]) for key in ("image", "label"))
+IMAGES, LABELS = (
+    method.together(*(jnp.asarray(BATCH[s][key]) for s in ("balanced", "random"))) for key in ("image", "label")
+)
 CONTEXT = Context(jnp.int32(0), jnp.int32(0), 1, jnp.float32(0), jax.random.key(0), {}, {})
 
 
@@ -107,7 +109,7 @@ def test_the_loss_and_its_gradients_are_those_of_equation_2(case, monkeypatch):
 
     def loss(cbs, rrs, ss):
         other = jnp.full_like(cbs, 7.0)  # what a classifier says of the other stream counts nowhere
-        apply = Recorder(primary=jnp.concatenate([cbs, other]), auxiliary=jnp.concatenate([other, rrs]), rotation=ss)
+        apply = Recorder(primary=method.together(cbs, other), auxiliary=method.together(other, rrs), rotation=ss)
         outcome = train.objective(apply, {}, {}, batch, CONTEXT)
         return total(outcome), {name: term.mean() for name, term in outcome.terms.items()}
 
@@ -131,16 +133,16 @@ def test_one_joint_forward_and_one_of_the_turned_images():
     images, labels, parts = second
     assert images.shape == IMAGES.shape and images.dtype == np.uint8 and parts == ("rotation",)
     np.testing.assert_array_equal(labels, LABELS)  # the classes: the gradient diagnostic asks for them
-    angles = jax.random.randint(CONTEXT.key, (2 * S,), 0, 4)
+    angles = jax.random.randint(CONTEXT.key, (2 * S,), 0, 4).reshape(2, S).T.reshape(-1)
     assert len(set(angles.tolist())) > 1  # an angle for each image
     np.testing.assert_array_equal(images, rotate(IMAGES, angles))
 
 
 def test_all_four_angles_are_predicted_where_asked_for():
     (_, second), outcome = recorded(auxiliary__rotation="all_four")
-    expected = np.concatenate([np.rot90(IMAGES, turns, axes=(1, 2)) for turns in range(4)])
+    expected = np.stack([np.rot90(image, turns) for image in IMAGES for turns in range(4)])
     np.testing.assert_array_equal(second[0], expected)
-    np.testing.assert_array_equal(second[1], np.tile(LABELS, 4))
+    np.testing.assert_array_equal(second[1], np.repeat(LABELS, 4))
     assert outcome.terms["rotation"].values.shape == (8 * S,)
 
 
@@ -149,9 +151,9 @@ def test_rotation_as_augmentation_classifies_all_copies_in_the_joint_forward(rot
     (only,), outcome = recorded(auxiliary__rotation=rotation)
     images, labels, parts = only
     assert parts == ("primary", "auxiliary") and set(outcome.terms) == {"balanced", "random"}
-    np.testing.assert_array_equal(labels, np.tile(LABELS, copies))
-    np.testing.assert_array_equal(images[: 2 * S], IMAGES)  # the upright ones come first, once
-    for copy, image in zip(np.asarray(images), np.tile(IMAGES, (copies, 1, 1, 1)), strict=True):
+    np.testing.assert_array_equal(labels, np.repeat(LABELS, copies))
+    np.testing.assert_array_equal(images[::copies], IMAGES)  # the upright one comes first, once
+    for copy, image in zip(np.asarray(images), np.repeat(IMAGES, copies, axis=0), strict=True):
         assert any(np.array_equal(copy, np.rot90(image, turns)) for turns in range(4))
     if rotation == "augmentation_all_four":
         assert len({image.tobytes() for image in np.asarray(images)}) == copies * 2 * S
@@ -159,10 +161,10 @@ def test_rotation_as_augmentation_classifies_all_copies_in_the_joint_forward(rot
 
 
 def test_the_copies_of_each_stream_go_to_its_own_classifier():
-    values = jnp.arange(16).reshape(16, 1)  # two copies of [balanced 0..3, random 4..7]
+    values = jnp.arange(16).reshape(16, 1)  # two copies of each of balanced, random, balanced, random, ...
     balanced, random = method.by_stream(values, S)
-    assert balanced[:, 0].tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
-    assert random[:, 0].tolist() == [4, 5, 6, 7, 12, 13, 14, 15]
+    assert balanced[:, 0].tolist() == [0, 1, 4, 5, 8, 9, 12, 13]
+    assert random[:, 0].tolist() == [2, 3, 6, 7, 10, 11, 14, 15]
 
 
 def test_each_task_trains_its_classifier_and_all_of_them_the_features():
@@ -233,8 +235,8 @@ def test_the_most_and_the_least_frequent_class_are_watched_unless_others_are():
     assert {name for name in outcome.metrics if name.startswith("class_loss")} == {
         "class_loss/0", "class_loss/2", "class_loss/0/random", "class_loss/2/random",
     }  # fmt: skip
-    np.testing.assert_allclose(outcome.metrics["class_loss/0"], np.log(3), rtol=1e-6)
-    assert np.isnan(outcome.metrics["class_loss/2"])  # no image of it in the balanced batch: not in this step
+    np.testing.assert_allclose(outcome.metrics["class_loss/0"].value(), np.log(3), rtol=1e-6)
+    assert np.isnan(outcome.metrics["class_loss/2"].value())  # no image of it in the balanced batch: not in this step
     _, outcome = recorded(watch_classes=(1,))
     assert "class_loss/1" in outcome.metrics and "class_loss/0" not in outcome.metrics
 

@@ -150,8 +150,8 @@ def test_the_embedding_loss_is_its_papers_on_the_features_of_the_batch(name, set
 def test_watched_classes_are_those_of_the_classification():
     outcome = outcome_of("lifted", watch_classes=(1, 2))
     by_class = np.log(np.exp(LOGITS).sum(1)) - LOGITS[np.arange(5), LABELS]
-    assert float(outcome.metrics["class_loss/1"]) == pytest.approx(by_class[2:4].mean(), rel=1e-5)
-    assert float(outcome.metrics["class_loss/2"]) == pytest.approx(by_class[4], rel=1e-5)
+    assert float(outcome.metrics["class_loss/1"].value()) == pytest.approx(by_class[2:4].mean(), rel=1e-5)
+    assert float(outcome.metrics["class_loss/2"].value()) == pytest.approx(by_class[4], rel=1e-5)
 
 
 @pytest.mark.parametrize("dataset", presets.DATASETS)

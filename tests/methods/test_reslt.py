@@ -178,7 +178,7 @@ def test_watched_classes_have_the_loss_of_the_fusion():
     logits = given(3)
     expected = cross_entropy(logits.sum(0), LABELS)[LABELS == 2].mean()
     metrics = outcome(stage_of(watch_classes=(2,)), logits).metrics
-    assert float(metrics["class_loss/2"]) == pytest.approx(expected, rel=1e-5)
+    assert float(metrics["class_loss/2"].value()) == pytest.approx(expected, rel=1e-5)
 
 
 def head_of(stage):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ltjax.errors import InputError
 from ltjax.models import BatchNorm
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -74,9 +75,9 @@ def test_float64_stays_float64():
 
 
 GLOBAL_BATCH = """
-import json, jax, jax.numpy as jnp, numpy as np
+import json, flax.linen as nn, jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from ltjax.models import BACKBONES, Network, ResLTHead
+from ltjax.models import BACKBONES, BatchNorm, Network, ResLTHead
 jax.config.update("jax_enable_x64", True)
 assert jax.device_count() == 8
 net = Network(BACKBONES["resnet8"](dtype="float64"), ResLTHead(5, dtype="float64"), (0.5,), (0.25,), "float64")
@@ -91,15 +92,61 @@ for count in (1, 8):
     out = step(jax.device_put(variables, NamedSharding(mesh, PartitionSpec())), sharded)
     results.append(jax.device_get(out))
 difference = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), *results)
-print(json.dumps(max(jax.tree.leaves(difference))))
+found = {"network": max(jax.tree.leaves(difference))}
+class Two(nn.Module):
+    group: int
+    @nn.compact
+    def __call__(self, x):
+        types = {"dtype": "float64", "param_dtype": "float64", "group": self.group}
+        x = nn.relu(BatchNorm(**types)(x, True))
+        return BatchNorm(**types)(x @ jnp.arange(6.0).reshape(2, 3), True)
+x = np.random.default_rng(1).normal(size=[16, 3, 3, 2])
+for group in (0, 2, 4):  # two images a device
+    variables = Two(group).init(jax.random.key(0), x)
+    step = lambda v, x: Two(group).apply(v, x, mutable=["batch_stats"])
+    placed, rows = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ([], ["batch"]))
+    eight = jax.jit(step)(jax.device_put(variables, placed), jax.device_put(x, rows))
+    difference = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), jax.device_get(eight), step(variables, x))
+    forward = jax.jit(lambda v, x: step(v, x)[0], in_shardings=(placed, rows), out_shardings=rows)
+    text = forward.lower(variables, x).compile().as_text()
+    talk = [op for op in ("all-reduce(", "all-gather(", "all-to-all(", "collective-permute(") if op in text]
+    found[group] = [max(jax.tree.leaves(difference)), talk]
+print(json.dumps(found))
 """
 
 
-def test_statistics_are_those_of_the_global_batch_on_eight_devices():
+def test_statistics_are_those_of_the_global_batch_or_of_its_groups_on_eight_devices():
+    """Groups that lie within a device need nothing from another one in the forward pass."""
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
     done = subprocess.run(
         [sys.executable, "-c", GLOBAL_BATCH], env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) < 1e-12
+    found = json.loads(done.stdout)
+    assert found.pop("network") < 1e-12
+    assert all(difference < 1e-12 for difference, _ in found.values()), found
+    assert found["2"][1] == [] and found["0"][1] == ["all-reduce("], found
+
+
+@pytest.mark.parametrize("group", [2, 4])
+def test_groups_have_their_own_statistics_and_the_running_ones_move_to_their_mean(group):
+    x = np.random.default_rng(3).normal(2.0, 3.0, [8, 3, 2, 5])
+    with jax.enable_x64(True):
+        types = {"dtype": jnp.float64, "param_dtype": jnp.float64}
+        y, _, after = apply(x, train=True, group=group, **types)
+        each = [apply(part, train=True, **types) for part in np.split(x, 8 // group)]
+        np.testing.assert_allclose(y, np.concatenate([one[0] for one in each]), rtol=1e-12)
+        for name in ("mean", "var"):
+            np.testing.assert_allclose(after[name], np.mean([one[2][name] for one in each], 0), rtol=1e-12)
+        for train, frozen_norm in ((True, True), (False, False)):
+            plain, grouped = (apply(x, train=train, frozen_norm=frozen_norm, group=g)[0] for g in (0, group))
+            np.testing.assert_array_equal(plain, grouped)
+
+
+def test_a_group_of_the_whole_batch_is_no_group_and_a_broken_one_is_an_error():
+    x = np.random.default_rng(4).normal(size=[6, 3]).astype(np.float32)
+    np.testing.assert_array_equal(apply(x, train=True, group=6)[0], apply(x, train=True)[0])
+    with pytest.raises(InputError, match="a batch of 6 images is not made of groups of 4"):
+        apply(x, train=True, group=4)
+    assert apply(x[:1], train=False, group=4)[0].shape == (1, 3)  # evaluation takes any number

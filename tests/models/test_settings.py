@@ -12,9 +12,13 @@ import pytest
 
 from ltjax.models import (
     BACKBONES,
+    BatchNorm,
+    ConvTopHead,
     ExpertBackbone,
+    ExpertsHead,
     LargeExpertBackbone,
     LargeTwoBranchBackbone,
+    ResLTHead,
     ResNet,
     ResNetCifar,
     TwoBranchBackbone,
@@ -61,7 +65,32 @@ def test_the_settings_reach_every_block_and_final_relu_the_last_ones(net, blocks
 
 def test_every_backbone_of_the_table_takes_the_settings():
     for make in BACKBONES.values():
-        make(dtype=jnp.bfloat16, param_dtype=jnp.float32, final_relu=False, zero_init=True, remat=True)
+        make(dtype=jnp.bfloat16, param_dtype=jnp.float32, final_relu=False, zero_init=True, remat=True, norm_group=2)
+
+
+HEADS = [  # with batch normalisation of their own, and the rank of their map
+    (ResLTHead(3), 4),
+    (ResLTHead(3, form="conv"), 4),
+    (ConvTopHead(3), 4),
+    (ConvTopHead(3, form="separate"), 4),
+    (ExpertsHead(3, 2, head="reslt"), 5),
+]
+
+
+@pytest.mark.parametrize("net", [*(net for net, _, _ in FAMILIES), ResNet(50), *(head for head, _ in HEADS)])
+def test_every_batch_normalisation_has_the_group(net):
+    ranks = dict(HEADS)
+    images = np.zeros((2, 2, 2, 2, 8)[-ranks[net] :]) if net in ranks else IMAGES
+    groups = []
+
+    def note(call, args, kwargs, context):
+        if isinstance(context.module, BatchNorm) and context.method_name == "__call__":
+            groups.append(context.module.group)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        shapes(net.clone(norm_group=2), images)
+    assert len(groups) >= 1 and set(groups) == {2}
 
 
 @pytest.mark.parametrize("net", [ResNetCifar(8), ResNet(10)])

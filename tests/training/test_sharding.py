@@ -1,17 +1,18 @@
 """The same config on one device, on eight forced devices and in two processes: the same losses.
 
-The images lie on the devices; in two processes also: each host reads and makes its own share.
+The images lie on the devices; in two processes also: each host reads and makes its own share, of arrays and of files.
 """
 
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+
+from tests.data.conftest import write_picture
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = [
@@ -67,31 +68,52 @@ def test_two_seeds_on_eight_devices_in_float32_start_like_one_on_one_device(tmp_
     assert abs(eight[0, 1] / one[0] - 1) > 1e-3
 
 
-@pytest.mark.parametrize("on_device", [pytest.param("yes", marks=pytest.mark.slow), "no"])
+def launched(workdir, *arguments):
+    """The same in two processes of two devices each, started by launch/local.sh: (losses, results, one log)."""
+    done = subprocess.run(
+        [ROOT / "launch" / "local.sh", "--processes=2", *arguments, f"--workdir={workdir}"], cwd=ROOT,
+        env=environment(2, PYTHON=sys.executable), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((workdir / "results.json").read_text())
+    assert "2 process(es)" in results["hardware"]
+    return losses(workdir), results, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on_device", ["yes", "no"])
 def test_two_processes_are_one_device_and_the_first_writes_the_texts(one_device, tmp_path, on_device):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [
-        subprocess.Popen(
-            command(tmp_path / "run", "--config.dtype=float64", f"--config.data.on_device={on_device}"),
-            cwd=ROOT,
-            env=environment(
-                2,
-                JAX_COORDINATOR_ADDRESS=f"127.0.0.1:{port}",
-                JAX_NUM_PROCESSES="2",
-                JAX_PROCESS_ID=str(i),
-            ),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(2)
-    ]
-    outputs = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    np.testing.assert_allclose(losses(tmp_path / "run")[:20], one_device[0][:20], rtol=1e-9)
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert "2 process(es)" in results["hardware"] and results["per_class"] == one_device[1]["per_class"]
-    assert "many" in outputs[0][0] and "report:" in outputs[0][0]
-    assert "report:" not in outputs[1][0] and "step" not in outputs[1][1]
+    two, results, log = launched(
+        tmp_path / "run", *CONFIG, "--config.dtype=float64", f"--config.data.on_device={on_device}"
+    )
+    np.testing.assert_allclose(two[:20], one_device[0][:20], rtol=1e-9)
+    assert results["per_class"] == one_device[1]["per_class"]
+    first, second = ([line for line in log.splitlines() if line.startswith(f"[{i}]")] for i in (0, 1))
+    assert any("many" in line for line in first) and any("report:" in line for line in first)
+    assert not any("report:" in line or "step" in line for line in second)
+
+
+FILES = [
+    "--config=configs/folder_ce.py", "--config.dtype=float64", "--config.data.on_device=no", "--config.data.workers=0",
+    "--config.data.augment=crop16_flip", "--config.data.image_size=16", "--config.data.resize=18",
+    "--config.model.backbone=resnet8", "--config.batch_size=8", "--config.evaluation.batch_size=8",
+    "--config.epochs=4", "--config.evaluation.every_epochs=0", "--config.log_every_steps=1",
+    "--config.optimizer.learning_rate=0.01", "--config.optimizer.schedule.warmup_epochs=1",
+]  # fmt: skip
+
+
+def test_two_processes_read_files_as_one_does(tmp_path):
+    """Sixty JPEGs in three classes, cropped at random, batch normalisation over both processes."""
+    for name, count in {"a": 30, "b": 20, "c": 10}.items():
+        for i in range(count):
+            write_picture(tmp_path / "pictures" / name / f"{i}.jpg", 7 * i + 10 * ord(name) % 50)
+    files = [*FILES, f"--config.data.dir={tmp_path / 'pictures'}"]
+    run = [sys.executable, "-m", "ltjax.main", *files, f"--workdir={tmp_path / 'one'}"]
+    done = subprocess.run(run, cwd=ROOT, env=environment(1), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    two, results, log = launched(tmp_path / "two", *files)
+    assert len(two) >= 20
+    np.testing.assert_allclose(two, losses(tmp_path / "one"), rtol=1e-9)
+    alone = json.loads((tmp_path / "one" / "results.json").read_text())
+    assert results["per_class"] == alone["per_class"] and not results["data_on_device"]
+    assert "[0] report:" in log and "[1] report:" not in log

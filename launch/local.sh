@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Several processes of one run on this machine, over loopback: what a cluster does, to try it out.
+#
+#   launch/local.sh [--processes=2] [--gpus=0,1] [--port=N] [--dry-run] [--config=FILE] [--workdir=DIR] [--config.KEY=VALUE ...]
+#
+#   --processes=N  so many, on the CPU (default 2)
+#   --gpus=LIST    one process for each of these GPUs instead
+#   --port=N       of the coordinator; a free one without it
+#   --dry-run      prints what would run
+#
+# Everything else goes to `python -m ltjax.main` (default: --config=configs/inat_reslt.py). One log: every line has its
+# process's number. Ctrl-C and SIGTERM go to all of them, which save and end. When one fails, the others are ended, and
+# its status is this command's.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=launch/common.sh
+source "$here/common.sh"
+
+GRACE=${LTJAX_GRACE:-10} # seconds that the others have to end when one has failed
+
+count=2 port="" gpus=() rest=()
+for word in "$@"; do
+  case $word in
+    --help | -h) show_help ;;
+    --dry-run) DRY_RUN=true ;;
+    --processes=*) count=${word#*=} ;;
+    --port=*) port=${word#*=} ;;
+    --gpus=*) IFS=, read -r -a gpus <<<"${word#*=}" ;;
+    *) rest+=("$word") ;;
+  esac
+done
+[[ ${#gpus[@]} == 0 ]] || count=${#gpus[@]}
+is_number "$count" || die "--processes=$count: an integer >= 1"
+[[ -z $port ]] || is_number "$port" || die "--port=$port: an integer >= 1"
+train_arguments ${rest[@]+"${rest[@]}"}
+if [[ -z $port ]]; then
+  port=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+fi
+
+command_of() { # NUMBER: into COMMAND
+  COMMAND=(env "JAX_NUM_PROCESSES=$count" "JAX_PROCESS_ID=$1" "JAX_COORDINATOR_ADDRESS=127.0.0.1:$port" PYTHONUNBUFFERED=1)
+  if [[ ${#gpus[@]} == 0 ]]; then COMMAND+=(JAX_PLATFORMS=cpu); else COMMAND+=("CUDA_VISIBLE_DEVICES=${gpus[$1]}"); fi
+  COMMAND+=("$PYTHON" -m ltjax.main "${TRAIN[@]}")
+}
+
+if $DRY_RUN; then
+  for ((i = 0; i < count; i++)); do
+    command_of "$i"
+    quoted "${COMMAND[@]}"
+  done
+  exit 0
+fi
+
+prefixed() { # NUMBER: every line of the input with it
+  local line
+  while IFS= read -r line || [[ -n $line ]]; do printf '[%s] %s\n' "$1" "$line"; done
+}
+
+pids=() printers=() told=0
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+tell() { # SIGNAL: to all that still run
+  local pid
+  for pid in "${pids[@]}"; do kill "-$1" "$pid" 2>/dev/null || true; done
+}
+trap 'told=130; tell INT' INT
+trap 'told=143; tell TERM' TERM
+
+set -m # every process in a group of its own: a Ctrl-C comes here, and from here to each of them once
+for ((i = 0; i < count; i++)); do
+  command_of "$i"
+  mkfifo "$scratch/$i"
+  prefixed "$i" <"$scratch/$i" &
+  printers+=($!)
+  "${COMMAND[@]}" >"$scratch/$i" 2>&1 &
+  pids+=($!)
+done
+set +m
+exec 3>&2 2>/dev/null # the shell would say of every process that a signal ended it
+
+status_of() { # PID: waits for it; into STATUS
+  STATUS=0
+  wait "$1" 2>/dev/null || STATUS=$?
+}
+
+any_alive() {
+  local pid
+  for pid in "${pids[@]}"; do
+    if kill -0 "$pid" 2>/dev/null; then return 0; fi
+  done
+  return 1
+}
+
+failed=0 over=() deadline=""
+while any_alive; do
+  for ((i = 0; i < count; i++)); do
+    if [[ -z ${over[$i]:-} ]] && ! kill -0 "${pids[$i]}" 2>/dev/null; then
+      status_of "${pids[$i]}"
+      over[i]=$STATUS
+      if ((STATUS && !failed)); then
+        failed=$STATUS
+        if ((!told)) && any_alive; then
+          echo "error: process $i ended with status $STATUS; the others are ended" >&3
+          tell TERM
+          deadline=$((SECONDS + GRACE))
+        fi
+      fi
+    fi
+  done
+  if [[ -n $deadline ]] && ((SECONDS >= deadline)); then
+    tell KILL
+    deadline=""
+  fi
+  sleep 0.2 || true
+done
+for ((i = 0; i < count; i++)); do # those that ended together
+  if [[ -z ${over[$i]:-} ]]; then
+    status_of "${pids[$i]}"
+    ((failed)) || failed=$STATUS
+  fi
+done
+wait "${printers[@]}" 2>/dev/null || true
+exit "$failed"

@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# A run on a TPU slice, from making the slice to the result: one command, run again at any time.
+#
+#   launch/tpu_pod.sh --zone=ZONE --workdir=gs://BUCKET/DIR [--name=ltjax] [--type=v5litepod-256] [--version=RUNTIME]
+#       [--project=ID] [--spot] [--delete] [--tries=100] [--dry-run] [--config=FILE] [--config.KEY=VALUE ...]
+#
+#   --name     the slice of this name is taken, or made
+#   --type     the accelerator type; --version its runtime (default v2-alpha-tpuv5-lite)
+#   --spot     a slice that may be preempted
+#   --delete   the slice is deleted when the run is finished
+#   --tries    how often a slice is asked for, a minute apart, where there is none free
+#   --dry-run  prints what would run
+#
+# The committed files of this checkout are installed on every worker, and all of them start `python -m ltjax.main` with
+# the other arguments (default: --config=configs/inat_reslt.py). The log is worker 0's; another one that fails says its
+# last lines. When the slice is preempted, a new one is made and the same command given again: the run goes on from its
+# last checkpoint in the bucket, so checkpoints (config.checkpoint.every_steps) should be minutes apart. Any other
+# failure ends this command with the run's status. Ctrl-C leaves run and slice; the next start has it save and goes on.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=launch/common.sh
+source "$here/common.sh"
+
+PAUSE=${LTJAX_PAUSE:-60} # seconds between two tries
+name=ltjax zone="" type=v5litepod-256 version=v2-alpha-tpuv5-lite project=() spot=() delete=false tries=100 workdir="" rest=()
+for word in "$@"; do
+  case $word in
+    --help | -h) show_help ;;
+    --dry-run) DRY_RUN=true ;;
+    --name=*) name=${word#*=} ;;
+    --zone=*) zone=${word#*=} ;;
+    --type=*) type=${word#*=} ;;
+    --version=*) version=${word#*=} ;;
+    --project=*) project=("$word") ;;
+    --spot) spot=(--spot) ;;
+    --delete) delete=true ;;
+    --tries=*) tries=${word#*=} ;;
+    *)
+      rest+=("$word")
+      [[ $word != --workdir=* ]] || workdir=${word#*=}
+      ;;
+  esac
+done
+[[ -n $zone ]] || die "--zone is missing: where the slice is, such as --zone=us-west4-a"
+[[ $workdir == gs://* ]] || die "--workdir=$workdir: must be in a bucket (gs://...), which outlives the slice"
+is_number "$tries" || die "--tries=$tries: an integer >= 1"
+train_arguments "${rest[@]}"
+$DRY_RUN || command -v gcloud >/dev/null || die "gcloud is not installed: https://cloud.google.com/sdk/docs/install"
+
+where=("$name" "--zone=$zone" ${project[@]+"${project[@]}"})
+slice() { # VERB ARGUMENTS...
+  local verb=$1
+  shift
+  perform gcloud compute tpus tpu-vm "$verb" "${where[@]}" "$@"
+}
+on_all() { # COMMAND: in the shell of every worker
+  slice ssh --worker=all "--command=$1"
+}
+state() { # READY, PREEMPTED, ...; NONE without a slice
+  gcloud compute tpus tpu-vm describe "${where[@]}" '--format=value(state)' 2>/dev/null || echo NONE
+}
+create() {
+  slice create "--accelerator-type=$type" "--version=$version" ${spot[@]+"${spot[@]}"}
+}
+install() { # the committed files, in an environment of its own: the image's Python may be older than 3.11
+  local archive
+  archive=/tmp/ltjax.tar.gz
+  $DRY_RUN || archive=$(mktemp -d)/ltjax.tar.gz
+  perform git -C "$here/.." archive --format=tar.gz "--output=$archive" HEAD &&
+    perform gcloud compute tpus tpu-vm scp "$archive" "$name:ltjax.tar.gz" "${where[@]:1}" --worker=all &&
+    on_all "rm -rf ltjax && mkdir ltjax && tar -xzf ltjax.tar.gz -C ltjax && python3 -m pip install -q uv && \
+python3 -m uv venv -q --clear --python 3.12 ltjax-env && \
+python3 -m uv pip install -q --python ltjax-env/bin/python './ltjax[train,tpu,gcs,images]'"
+}
+train() {
+  on_all "cd ltjax && PYTHON=../ltjax-env/bin/python bash launch/tpu_worker.sh $(quoted "${TRAIN[@]}")"
+}
+if $DRY_RUN; then
+  create
+  install
+  train
+  if $delete; then slice delete --quiet; fi
+  exit 0
+fi
+
+tried=0
+again() { # REASON: after a pause, unless there were too many
+  tried=$((tried + 1))
+  ((tried < tries)) || die "slice '$name': $1; given up after $tries tries"
+  echo "slice '$name': $1; again in $PAUSE s" >&2
+  sleep "$PAUSE"
+}
+
+installed=false
+while true; do
+  now=$(state)
+  case $now in
+    READY) ;;
+    NONE)
+      installed=false
+      create || again "none free"
+      continue
+      ;;
+    PREEMPTED | TERMINATED)
+      echo "slice '$name' is $now: it is deleted and made anew" >&2
+      slice delete --quiet || again "not deleted yet"
+      continue
+      ;;
+    STOPPED | STOPPING | HIDING | HIDDEN) die "slice '$name' is $now; start it or delete it, or take another --name" ;;
+    *)
+      again "is $now"
+      continue
+      ;;
+  esac
+  $installed || install || { again "not installed" && continue; }
+  installed=true
+  if train; then break; fi
+  now=$(state)
+  if [[ $now != READY ]]; then
+    echo "slice '$name' is $now: the run goes on from its last checkpoint on the next one" >&2
+    installed=false
+    continue
+  fi
+  status=$(slice ssh --worker=0 '--command=cat ltjax.status' 2>/dev/null || echo 143)
+  [[ $status == 143 ]] || { echo "error: the run ended with status $status" >&2 && exit "$status"; }
+  again "the run was told to stop, or lost"
+done
+if $delete; then slice delete --quiet; fi

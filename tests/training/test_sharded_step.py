@@ -1,0 +1,99 @@
+"""The step on eight forced devices talks of gradients, batch statistics and means alone, and each reads its share."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+IMAGES = 16  # a batch: two a device
+SCRIPT = """
+import dataclasses, json, sys
+import jax, jax.numpy as jnp, numpy as np
+jax.config.update("jax_disable_most_optimizations", True)
+from ltjax import models
+from ltjax.data.pipeline import train_batches
+from ltjax.data.resident import Resident, read_all
+from ltjax.data.transforms import TRANSFORMS
+from ltjax.methods import METHODS
+from ltjax.methods.stage import Start
+from ltjax.training import mesh as meshes
+from ltjax.training.collectives import collectives
+from ltjax.training.programs import data_seed, resident_draw, streamed_step
+from ltjax.training.state import create_state
+from tests.training import test_micro_batches as methods
+from tests.training import toy
+
+assert jax.device_count() == 8
+models.BACKBONES.update({"toy": methods.asynchronous_toy.Backbone})
+mesh, data, found = meshes.data_mesh(), toy.build(None), {}
+for name, (number, changes, parts) in json.loads(sys.argv[1]).items():
+    config = methods.config_of(name.partition(" ")[0], changes | {"dtype": "float32", "batch_size": 16})
+    stage = METHODS[config.method](config, data)[number]
+    stage = dataclasses.replace(stage, micro_batches=parts)
+    fresh = jax.eval_shape(lambda: stage.network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1), jnp.uint8)))
+    state = jax.eval_shape(lambda variables: create_state(stage, Start(variables), 0), fresh)
+    row = jax.ShapeDtypeStruct((16,), jnp.int32)
+    one = {"image": jax.ShapeDtypeStruct((16, 8, 8, 1), jnp.uint8), "label": row, "index": row}
+    step = streamed_step(stage, steps_per_epoch=5, mesh=mesh)
+    text = step.lower(state, {"teacher": fresh}, dict.fromkeys(stage.streams, one)).compile().as_text()
+    size = sum(leaf.size * 4 for leaf in jax.tree.leaves(state.params))
+    found[name] = [size, [(one.kind, one.bytes, one.shapes) for one in collectives(text)]]
+
+stage = toy.stage(toy.config())
+cut = TRANSFORMS["pad_crop"]
+draw = resident_draw(stage, stage_index=1, steps_per_epoch=2, batch_size=16, transform=cut, mesh=mesh)
+tables = {name: sampler.tables(data.train.labels, 3) for name, sampler in stage.streams.items()}
+state = dataclasses.replace(create_state(stage, stage.init(jax.random.key(0), None, None), 5), step=jnp.int32(3))
+batch = jax.jit(draw)(state, tables, Resident(*map(jnp.asarray, read_all(data.train))))["image"]
+for device in range(8):
+    (own,) = train_batches(
+        data.train, stage.streams, tables, seed=data_seed(5, 1), batch_size=16, steps_per_epoch=2, start=3, stop=4,
+        transform=cut, shard=(device, 8),
+    )
+    for key, array in batch.items():
+        (held,) = [one.data for one in array.addressable_shards if one.device == mesh.devices[device]]
+        np.testing.assert_array_equal(held, own["image"][key])
+print(json.dumps(found))
+"""
+# method -> number of the stage, settings, micro-batches
+CASES = {
+    "ce": (0, {}, 1),
+    "reslt in two parts": (0, {}, 2),
+    "asynchronous": (1, {"asynchronous.split": 1}, 1),
+    "auxiliary": (0, {"auxiliary.images_per_class": 8}, 1),
+}
+
+
+@pytest.fixture(scope="module")
+def found():
+    """What the step of each case says to other devices; that each draws its share is checked on the way."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(CASES)], cwd=ROOT, capture_output=True, text=True, timeout=600,
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "asynchronous"])
+def test_a_step_reduces_and_moves_no_image(found, name):
+    """Two streams in one pass and the parts of a batch, too, are made of what each device has."""
+    size, talk = found[name]
+    assert {kind for kind, *_ in talk} == {"all-reduce"}, talk
+    passes = 1 if name == "ce" else 2  # each pass through the network, and each part of a batch, has its own gradients
+    assert sum(volume for _, volume, _ in talk) < passes * (size + 1500)  # and statistics, scalars
+
+
+def test_graph_matching_gathers_features_and_nothing_else(found):
+    size, talk = found["asynchronous"]
+    gathered = {shape for kind, _, shapes in talk if kind == "all-gather" for shape in shapes}
+    assert {kind for kind, *_ in talk} == {"all-reduce", "all-gather"}
+    assert gathered == {f"f32[4,{IMAGES}]", f"f32[{IMAGES}]"}, (
+        gathered
+    )  # features and their lengths: no images, no logits
+    assert sum(volume for _, volume, _ in talk) < size + 3000
