@@ -12,7 +12,8 @@ from ltjax.data.sampling import Sampler
 from ltjax.losses import weighted_mean
 
 Tree = Any  # a pytree of arrays
-Batch = Mapping[str, Mapping[str, jax.Array]]  # stream -> image uint8 [B, H, W, C], label int32 [B], index int32 [B]
+# stream -> image uint8 [B, H, W, C] (float [B, d] where Stage.inputs are features), label int32 [B], index int32 [B]
+Batch = Mapping[str, Mapping[str, jax.Array]]
 
 
 class Term(NamedTuple):
@@ -86,8 +87,9 @@ class Apply(Protocol):
     ) -> tuple[Any, Tree]: ...
 
 
-Features = Callable[..., Any]  # (variables, records[, source]) -> float [n, d] by the network of the
-# stage before, without augmentation, evaluation mode; of the training set unless another source is given
+Features = Callable[..., Any]  # (variables, records[, source]) -> float [n, d] by Stage.features, or by the network
+# of the stage before, without augmentation, evaluation mode; of the training set unless another source is given. Those
+# of all records may be mapped from a file and larger than the memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +110,10 @@ class Stage:
       undecayed: path prefixes of the parameters that weight decay leaves alone.
       norm: "batch" or "frozen" (stored statistics are used and stand still).
       epoch_size: records in an epoch; None = the training set.
+      features: the flax module, called as ``features.apply(variables, images, train=False).features``, that stands
+        still in this stage: `init`'s features are by it. None: the network of the stage before.
+      inputs: "images", augmented; or "features": the streams give what `features` makes of the images without
+        augmentation, made once for all records, and the network takes them in place of images.
       views: name -> another reading of the same network, as `predict` (one branch alone, say). Those of the last stage
         are evaluated after the last epoch and reported beside the result.
       report: (variables) -> numbers that a reader of the last stage's result wants to know, such as a tau that was
@@ -127,5 +133,7 @@ class Stage:
     undecayed: Sequence[str] = ()
     norm: str = "batch"
     epoch_size: int | None = None
+    features: Any = None
+    inputs: str = "images"
     views: Mapping[str, Callable[[Tree, jax.Array], jax.Array]] = dataclasses.field(default_factory=dict)
     report: Callable[[Tree], Mapping[str, float]] | None = None

@@ -90,7 +90,6 @@ def as_map(features: jax.Array) -> jax.Array:
     return features[:, None, None, :]
 
 
-
 def normalised(images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...], dtype: Dtype) -> jax.Array:
     """uint8 images [B, H, W, channels] in units of ``std`` around ``mean``; float images only change their dtype.
 

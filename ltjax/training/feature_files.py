@@ -3,8 +3,9 @@
     features.npy     float [n, d], in record order; numpy.load(..., mmap_mode="r") reads it
     manifest.json    what the features are of (the key is its hash), shape, dtype, a CRC-32 of every block of rows
 
-While they are made they lie in ``<key>.<n>.unfinished``, with a line in ``blocks.txt`` for each block that is there. The
-process that makes them holds a lock on the folder; when it is killed, the next one goes on behind the last good block.
+While they are made they lie in ``<key>.<n>.unfinished``, with a line in ``blocks.txt`` for each block that is there.
+The process that makes them holds a lock on the folder; when it is killed, the next one goes on behind the last good
+block.
 """
 
 import contextlib
@@ -75,7 +76,8 @@ def find(place: pathlib.Path, identity: Identity, check: bool = True) -> pathlib
         return None
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        layout = Layout(*manifest["shape"], np.dtype(manifest["dtype"]), manifest["block"])
+        rows, size = manifest["shape"]
+        layout = Layout(rows, size, np.dtype(manifest["dtype"]), manifest["block"])
         sums = manifest["crc32"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{folder}/{MANIFEST} cannot be read ({type(error).__name__})") from None
@@ -114,13 +116,13 @@ class Writer:
         place.mkdir(parents=True, exist_ok=True)
         self.folder, self._lock = _own_folder(place, key_of(identity))
         self._sums, self._replaced = self._taken_over()
-        self._features = open(self.folder / FEATURES, "r+b" if self._sums else "w+b")
+        self._features = (self.folder / FEATURES).open("r+b" if self._sums else "w+b")
         if not self._sums:
             self._features.write(layout.header())
         else:
             self._features.seek(len(layout.header()) + sum(layout.bytes_of(k) for k in range(self.begin)))
             self._features.truncate()
-        self._blocks = open(self.folder / BLOCKS, "w")
+        self._blocks = (self.folder / BLOCKS).open("w")
         self._blocks.write(json.dumps(self._heading()) + "\n")
         self._blocks.writelines(f"{crc} {n}\n" for crc, n in zip(self._sums, self._replaced, strict=True))
 
@@ -180,9 +182,10 @@ class Writer:
 
     def close(self) -> None:
         """What is there stays for the next process."""
-        self._features.close()
-        self._blocks.close()
-        os.close(self._lock)
+        if not self._features.closed:
+            self._features.close()
+            self._blocks.close()
+            os.close(self._lock)
 
 
 def _own_folder(place: pathlib.Path, key: str) -> tuple[pathlib.Path, int]:

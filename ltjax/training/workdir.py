@@ -14,7 +14,8 @@ from ltjax.training.logging import Record
 RUN_ONLY = (
     "data.dir", "data.source", "data.workers", "evaluation.batch_size",
     "data.on_error", "data.max_skipped", "data.timeout",  # so that a run which stopped at a bad file can go on over it
-    "data.on_device", "steps_per_call", "seeds_by", "checkpoint.every_steps", "checkpoint.keep",
+    "data.on_device", "steps_per_call", "seeds_by", "checkpoint.every_steps", "checkpoint.keep", "features.dir",
+    "features.memory_mb",
 )  # fmt: skip
 
 
