@@ -5,14 +5,17 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from flax import traverse_util
 
 from ltjax.data import Data, Source
 from ltjax.data.resident import Resident
 from ltjax.data.sources import feature_source
 from ltjax.data.transforms import TRANSFORMS, Transform, named
+from ltjax.methods.stage import Stage
 from ltjax.training import mesh as meshes
 from ltjax.training.placement import SHARE, Placed, device_memory
 from ltjax.training.seeds import seeds_of
+from ltjax.training.state import under
 
 
 class Inputs(NamedTuple):
@@ -32,6 +35,23 @@ class Inputs(NamedTuple):
     transform: Transform
     workers: int
     first_seed: int | None = None
+
+
+def check_stands_still(stage: Stage, image_shape: Any) -> None:
+    """Raises ValueError if the stage trains on features and something that makes them would change meanwhile."""
+    if stage.inputs == "images":
+        return
+
+    def make() -> Any:
+        return stage.features.init(jax.random.key(0), jax.numpy.zeros((1, *image_shape), np.uint8), train=False)
+
+    paths = traverse_util.flatten_dict(jax.eval_shape(make)["params"], sep="/")
+    moving = [p for p in paths if not stage.trainable or any(under(p, prefix) for prefix in stage.trainable)]
+    if moving or stage.norm != "frozen":
+        raise ValueError(
+            f"stage '{stage.name}': inputs='features' needs norm='frozen' and trainable parameters that do not make the"
+            f" features; norm is '{stage.norm}', {len(moving)} of them would move"
+        )
 
 
 def of_images(config: Any, data: Data, placed: Placed | None) -> Inputs:

@@ -11,6 +11,7 @@ from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Features, Previous, Stage, Start
 from ltjax.training import mesh as meshes
+from ltjax.training.inputs import check_stands_still
 from ltjax.training.schedules import make_schedule
 from ltjax.training.workdir import identity
 
@@ -33,6 +34,7 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
     if config.init_from:
         stages[0] = dataclasses.replace(stages[0], epochs=0, init=_taken_over)
     for stage in stages:
+        check_stands_still(stage, data.image_shape)
         if stage.epochs:
             meshes.check_batch(config.batch_size, stage.epoch_size or len(data.train), mesh)
             make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(stage, config, data))
