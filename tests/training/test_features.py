@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import pathlib
+import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +16,7 @@ from ltjax import models
 from ltjax.data.reading import Watch
 from ltjax.data.sources import array_source
 from ltjax.errors import InputError
-from ltjax.methods.stage import Start
-from ltjax.models import representation
+from ltjax.models import CosineHead, LinearHead, LWSHead, MLPHead, TauHead, representation
 from ltjax.presets import decoupling as presets
 from ltjax.training import features as module
 from ltjax.training import inputs, loop, prepare
@@ -240,22 +242,30 @@ def numbers(folder):
     return [{name: each[name] for name in names if name in each} for each in own]
 
 
-def test_a_heads_step_on_features_is_the_networks_on_their_images(variables):
-    """Every head, jitted away: outputs and what is left of the statistics."""
-    from ltjax.models import CosineHead, LinearHead, LWSHead, MLPHead, TauHead
+HEADS = (LinearHead(3), LWSHead(3), MLPHead(3, (6,)), CosineHead(3), TauHead(3))
 
-    images = toy.build(None).train.images(np.arange(9))
-    for head in (LinearHead(3), LWSHead(3), MLPHead(3, (6,)), CosineHead(3), TauHead(3)):
-        network = dataclasses.replace(toy.network(), head=head)
-        own = network.init(jax.random.key(1), images, train=False)
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: type(head).__name__)
+def test_a_head_on_features_is_the_network_on_their_images(head):
+    """Bit for bit, and nothing of the state moves."""
+    network, images = dataclasses.replace(toy.network(), head=head), toy.build(None).train.images(np.arange(9))
+
+    @jax.jit
+    def everything(key):
+        own = network.init(key, images, train=False)
         features = representation(network).apply(own, images).features
-        assert features.shape == (9, 4)
-        whole, stays = network.apply(own, images, train=True, frozen_norm=True, mutable=["batch_stats"])
-        alone, left = network.apply(own, features, train=True, frozen_norm=True, mutable=["batch_stats"])
-        jax.tree.map(np.testing.assert_array_equal, jax.device_get(alone), jax.device_get(whole))
-        jax.tree.map(np.testing.assert_array_equal, {**own, **left}, {**own, **stays})
+        modes = {"train": True, "frozen_norm": True, "mutable": ["batch_stats"]}
+        return own, features, network.apply(own, images, **modes), network.apply(own, features, **modes)
+
+    own, features, (whole, stays), (alone, left) = jax.device_get(everything(jax.random.key(1)))
+    assert features.shape == (9, 4) and np.ptp(features) > 0
+    jax.tree.map(np.testing.assert_array_equal, alone, whole)
+    jax.tree.map(np.testing.assert_array_equal, {**own, **left}, {**own, **stays})
+
+
+def test_features_that_are_not_float_are_refused():
     with pytest.raises(InputError, match=r"features: dtype uint8 \[9, 4\] is not float"):
-        network.apply(own, images[:, :4, 0, 0])
+        toy.network().init(jax.random.key(0), np.zeros((9, 4), np.uint8))
 
 
 def test_features_are_placed_as_images_are_but_a_mapped_file_stays_where_it_is_on_a_cpu(tmp_path, monkeypatch):
@@ -292,7 +302,6 @@ def test_where_features_would_not_be_true_they_are_refused_in_one_line(changes, 
 
 def test_a_stage_whose_features_would_move_is_refused():
     stage = toy.stage(toy.config(), inputs="features", features=NETWORK, norm="frozen")
-    assert isinstance(stage.init(jax.random.key(0), None, None), Start)
     for wrong in (stage, dataclasses.replace(stage, trainable=("head",), norm="batch")):
         with pytest.raises(ValueError, match="features"):
             inputs.check_stands_still(wrong, SHAPE)
@@ -305,3 +314,18 @@ def test_the_manifest_can_be_read(tmp_path, variables):
     record = json.loads(manifest.read_text())
     assert record["shape"] == [42, 4] and "conv" not in record["identity"]["network"]
     assert pathlib.Path(manifest.parent).name == module.files.key_of(record["identity"])
+
+
+def test_what_does_not_fit_in_memory_is_never_loaded(tmp_path):
+    """410 MB of features; the process's own memory grows by what a step and a part of them take."""
+    options = "--records 200000 --size 512 --classes 20 --steps 10 --memory-mb 50 --seconds crt ncm"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.large_features", *options.split(), str(tmp_path)],
+        cwd=pathlib.Path(__file__).parents[2], capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(tmp_path / "features")
+    _, ncm = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.stderr.count("features: 200,000 x 512 (409.6 MB) made") == 1
+    assert "batches are made by the host from their file" in done.stderr and "features: found in" in done.stderr
+    assert ncm["peak_mb"] < ncm["before_mb"] + 250, ncm
