@@ -79,7 +79,8 @@ def make_problem(options: Any, dtype: str, cached: bool) -> problems.Problem:
     counts = np.bincount(labels, minlength=options.classes)
     if not counts.all() or len(labels) < options.batch:
         raise InputError(
-            f"--images: {options.images} are too few for {options.classes} classes and batches of {options.batch}"
+            f"--images: {options.images} are too few for {options.classes} classes with a hundredth of the largest in "
+            f"the smallest, and batches of {options.batch}; take more"
         )
     images = np.random.default_rng(1).integers(0, 256, (len(labels), *data.image_shape), np.uint8)
     source = array_source(images, labels, np.arange(len(labels)))

@@ -8,18 +8,18 @@ from ltjax.bench import measure, stage2
 from ltjax.bench.__main__ import main
 from tests.bench.test_bench import keep_the_compiler_flag, run  # noqa: F401
 
-SMALL = "--network resnet8 --batch 8 --size 8 --classes 10 --images 60 --steps 2"
+SMALL = "--network resnet8 --batch 8 --size 8 --classes 10 --images 400 --steps 2"
 
 
 def test_second_stages_are_measured_on_features_and_through_the_backbone(tmp_path, capsys):
     printed, record = run(f"stage2 {SMALL} --repeats 1", tmp_path / "stage2.json", capsys)
     assert list(record["sides"]) == ["cached features", "backbone every batch"]
     assert record["check"]["loss"] < 1e-5 and record["check"]["update"] < 1e-4
-    assert "making the features of 60 images, once:" in printed and record["images"] == 60
-    assert record["steps"] == 70 and record["epochs"] == 10  # 7 whole batches in an epoch
+    assert "making the features of 400 images, once:" in printed and record["images"] == 400
+    assert record["steps"] == 500 and record["epochs"] == 10
     ours, theirs = (side["median_ms"] for side in record["sides"].values())
     assert record["speed_relative_to"]["backbone every batch"] == pytest.approx(theirs / ours)
-    assert record["stage_seconds"]["cached features"] == pytest.approx(70 * ours / 2 / 1e3)
+    assert record["stage_seconds"]["cached features"] == pytest.approx(500 * ours / 2 / 1e3)
 
 
 def test_in_float64_the_sides_agree_and_other_features_do_not():

@@ -1,6 +1,6 @@
 """Second stages on features that do not fit in memory: what they take, in a process of its own.
 
-    python -m tests.training.large_features --records 437513 --size 2048 --classes 8142 --steps 50 DIR
+    python -m tests.training.large_features DIR --records 437513 --size 2048 --classes 8142 --steps 30
 
 Images of 8 x 8 pixels are made as they are asked for; one convolution makes ``--size`` features of each, which a run
 writes to DIR and maps from there. Prints a JSON line for each second stage: seconds, and the peak of the memory that is

@@ -320,7 +320,7 @@ def test_what_does_not_fit_in_memory_is_never_loaded(tmp_path):
     """410 MB of features; the process's own memory grows by what a step and a part of them take."""
     options = "--records 200000 --size 512 --classes 20 --steps 10 --memory-mb 50 --seconds crt ncm"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.training.large_features", *options.split(), str(tmp_path)],
+        [sys.executable, "-m", "tests.training.large_features", str(tmp_path), *options.split()],
         cwd=pathlib.Path(__file__).parents[2], capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
