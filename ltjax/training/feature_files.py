@@ -165,8 +165,11 @@ class Writer:
         self._blocks.write(f"{self._sums[-1]} {replaced}\n")
         self._blocks.flush()
 
-    def publish(self, identity: Identity | None = None) -> None:
-        """All blocks are there: others may find them, under another identity if one is given."""
+    def publish(self, identity: Identity | None = None) -> bool:
+        """All blocks are there: others may find them, under another identity if one is given.
+
+        False if something of that name lies there already: features of a faster process, if they are good.
+        """
         assert self.begin == self.layout.blocks, f"{self.begin} blocks of {self.layout.blocks}"
         layout, identity = self.layout, identity or self.identity
         manifest = {"identity": identity, "shape": [layout.rows, layout.size], "dtype": layout.dtype.str}
@@ -174,11 +177,13 @@ class Writer:
         (self.folder / MANIFEST).write_text(json.dumps(manifest | {"block": layout.block, "crc32": self._sums}) + "\n")
         target = self.place / key_of(identity)
         (self.folder / BLOCKS).unlink()
-        with contextlib.suppress(OSError):  # another process was faster: its features are the same
+        with contextlib.suppress(OSError):
             os.rename(self.folder, target)
         self.close()
-        if self.folder.exists():
+        ours = not self.folder.exists()
+        if not ours:
             shutil.rmtree(self.folder)
+        return ours
 
     def close(self) -> None:
         """What is there stays for the next process."""

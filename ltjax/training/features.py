@@ -102,10 +102,12 @@ class FeatureStore(NamedTuple):
                     self.stop()
             replaced = _of_first(0 if writer is None else writer.replaced)
             named = known | {"run": self.own} if replaced else known
-            if writer is not None:
-                writer.publish(named)
+            check = writer is not None and not writer.publish(named)
         _wait_for_all()
-        path = files.find(place, named, check=False)
+        try:
+            path = files.find(place, named, check)
+        except files.Damaged as damage:
+            raise OSError(f"features: {damage}, and they cannot be replaced; remove them") from None
         if not _everywhere(path is not None):
             raise InputError(
                 f"{place}: the features that the first process wrote are not seen by all; several processes need a "

@@ -99,9 +99,9 @@ def test_two_at_once_do_not_meet_and_the_first_one_counts(tmp_path):
     for rows in blocks():
         first.add(rows)
         second.add(rows)
-    first.publish()
+    assert first.publish()
     written = find(tmp_path, IDENTITY).stat().st_ino
-    second.publish()
+    assert not second.publish()
     assert find(tmp_path, IDENTITY).stat().st_ino == written
     assert [p.name for p in tmp_path.iterdir()] == [key_of(IDENTITY)]
 

@@ -116,6 +116,19 @@ def test_damaged_features_are_said_and_made_again(tmp_path, variables):
     assert "is not what was written" in said[0] and "made again" in said[0] and "made in" in said[1]
 
 
+def test_damaged_features_that_cannot_be_removed_are_not_used(tmp_path, variables, monkeypatch):
+    made(store(tmp_path), variables)
+    (path,) = tmp_path.rglob("features.npy")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(module.files, "remove", refuse)
+    with pytest.raises(OSError, match=r"is not what was written.*remove them"):
+        made(store(tmp_path), variables)
+
+
 def test_where_nothing_can_be_written_the_next_place_is_taken_and_said(tmp_path, variables):
     (tmp_path / "file").write_text("")
     said = []
