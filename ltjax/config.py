@@ -66,6 +66,7 @@ RULES: dict[str, Rule] = {
     "evaluation.every_epochs": _at_least_0,
     "evaluation.shots": _one_of("strict", "inclusive", "index"),
     "evaluation.index_boundaries": (lambda v: len(v) == 2 and _rising(v), "two rising class indices, such as (35,70)"),
+    "features.memory_mb": _not_negative,
     "log_every_steps": _at_least_1,
     "checkpoint.every_steps": _at_least_1,
     "checkpoint.keep": _at_least_1,

@@ -43,6 +43,31 @@ def test_class_means_of_a_long_class_far_from_the_origin_are_exact():
     np.testing.assert_allclose(means[0], features.astype(np.float64).mean(0), rtol=1e-7)
 
 
+@pytest.mark.parametrize("kind", ["raw", "centered_l2"])
+def test_class_means_of_rows_are_class_means_where_they_fit_and_float64s_else(kind, tmp_path, monkeypatch):
+    rng = np.random.default_rng(2)
+    labels = rng.integers(-1, 6, 1003)
+    labels[labels == 4] = 5  # a class without examples
+    np.save(tmp_path / "x.npy", (3 + rng.normal(size=(1003, 8))).astype(np.float32))
+    features = np.load(tmp_path / "x.npy", mmap_mode="r")
+    center = features.mean(0)
+
+    def transform(rows):
+        return classifiers.ncm_transform(rows, kind, center)
+
+    whole = classifiers.class_means_of_rows(features, labels, 6, transform)
+    np.testing.assert_array_equal(whole, classifiers.class_means(transform(features), labels, 6))
+    monkeypatch.setattr("ltjax.classifiers.nearest_mean.AT_ONCE", 100 * 8 * 4)
+    parts = classifiers.class_means_of_rows(features, labels, 6, transform)
+    made = np.asarray(transform(features), np.float64)
+    exact = [made[labels == c].mean(0) if (labels == c).any() else np.zeros(8) for c in range(6)]
+    assert parts.dtype == whole.dtype == np.float32
+    for means in (whole, parts):
+        np.testing.assert_allclose(means, exact, rtol=2e-7, atol=5e-8)
+    with pytest.raises(ValueError, match="expected"):
+        classifiers.class_means_of_rows(features, labels[:-1], 6)
+
+
 def test_labels_outside_belong_to_no_class():
     means = classifiers.class_means(np.array([[1.0], [5.0], [7.0]]), np.array([0, -1, 2]), 2)
     assert means.tolist() == [[1.0], [0.0]]

@@ -6,8 +6,9 @@ import sys
 from ltjax.main import guarded
 from ltjax.training import devices
 
-BENCHMARKS = ("losses", "step", "scan", "seeds", "infer", "input", "sampler")
-WHOLE_NETWORKS = ("step", "scan", "seeds", "infer")  # compiled as the commands that train and evaluate compile them
+BENCHMARKS = ("losses", "step", "scan", "seeds", "infer", "input", "sampler", "stage2")
+# compiled as the commands that train and evaluate compile them
+WHOLE_NETWORKS = ("step", "scan", "seeds", "infer", "stage2")
 
 
 def main(arguments: list[str]) -> int:

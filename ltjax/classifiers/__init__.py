@@ -6,12 +6,13 @@ product is exact to that precision (``Precision.HIGHEST``).
 
 from ltjax.classifiers.exemplars import select_exemplars
 from ltjax.classifiers.linear import adjust_logits, causal_norm_logits, cosine_logits, lws_logits, tau_normalize
-from ltjax.classifiers.nearest_mean import class_means, ncm_logits, ncm_transform
+from ltjax.classifiers.nearest_mean import class_means, class_means_of_rows, ncm_logits, ncm_transform
 
 __all__ = [
     "adjust_logits",
     "causal_norm_logits",
     "class_means",
+    "class_means_of_rows",
     "cosine_logits",
     "lws_logits",
     "ncm_logits",

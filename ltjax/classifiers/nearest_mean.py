@@ -1,10 +1,12 @@
 """The nearest-class-mean classifier: transform, means, scores."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ltjax.classifiers.arrays import Array, as_float, check_examples, product, unit
 
@@ -43,6 +45,62 @@ def _class_means(features: Array, labels: Array, num_classes: int) -> Array:
     # The rounding of a long sum, taken off by a second pass over what it left.
     residuals = features - means[jnp.clip(labels, 0, num_classes - 1)]
     return means + _class_sums(residuals, labels, num_classes) / numbers
+
+
+AT_ONCE = 32 * 2**20  # bytes of features that are taken together
+
+
+def class_means_of_rows(
+    features: Any, labels: Any, num_classes: int, transform: Callable[[Any], Any] | None = None
+) -> np.ndarray:
+    """``class_means`` of features that need not fit in memory: ``numpy.load(FILE, mmap_mode="r")``.
+
+    They pass twice, 32 MiB at a time, and what lies in memory beside is a few times that and three arrays [C, d]. Up to
+    32 MiB of features give the bits of ``class_means``; more are summed in float64, and differ by its rounding (1e-7).
+
+    Args:
+      features: an array ``[N, d]`` that gives rows as ``features[a:b]``.
+      labels: integers ``[N]``; an example whose label is outside 0..num_classes-1 belongs to no class.
+      num_classes: C.
+      transform: (rows ``[n, d]``) -> ``[n, d]``, such as ``ncm_transform`` with its mean; the means are of its results.
+
+    Returns:
+      ``[C, d]``, of the dtype that ``class_means`` gives.
+
+    Raises:
+      ValueError: if the shapes do not fit.
+
+    Example:
+      >>> import numpy as np
+      >>> features = np.array([[1.0, 0.0], [3.0, 2.0], [0.0, 5.0]])
+      >>> print(class_means_of_rows(features, np.array([0, 0, 2]), 3, lambda rows: 2 * rows))
+      [[ 4.  2.]
+       [ 0.  0.]
+       [ 0. 10.]]
+
+    Reference: Kang et al., Decoupling Representation and Classifier, ICLR 2020, section 4.1 (NCM).
+    """
+    labels = np.asarray(labels)
+    made = (lambda rows: rows) if transform is None else transform
+    at_once = max(1, AT_ONCE // max(1, features[:1].nbytes))
+    if len(features) <= at_once or labels.shape != features.shape[:1]:
+        return np.asarray(class_means(made(features), labels, num_classes))
+    numbers = np.maximum(np.bincount(labels[(labels >= 0) & (labels < num_classes)], minlength=num_classes), 1)
+    means = np.zeros((num_classes, features.shape[1]), np.dtype(as_float(features[:1]).dtype))
+    for _ in range(2):  # the second time of what the first left: its rounding
+        sums = np.zeros(means.shape, np.float64)
+        for begin in range(0, len(features), at_once):
+            rows, own = made(np.asarray(features[begin : begin + at_once])), labels[begin : begin + at_once]
+            sums += np.asarray(_residual_sums(as_float(rows), jnp.asarray(own), means))
+        means = np.asarray(means + sums / numbers[:, None], means.dtype)
+    return means
+
+
+@jax.jit
+def _residual_sums(features: Array, labels: Array, means: Array) -> Array:
+    """Each class's sum of what its mean leaves of its features: [C, d]."""
+    num_classes = len(means)
+    return _class_sums(features - means[jnp.clip(labels, 0, num_classes - 1)], labels, num_classes)
 
 
 def _class_sums(values: Array, labels: Array, num_classes: int) -> Array:

@@ -69,25 +69,27 @@ class TrainElements:
 
 @dataclasses.dataclass(frozen=True)
 class _EvaluationBatches:
-    """Element k holds records k * batch_size and on; those beyond the last one are padding."""
+    """Element k holds records (start + k) * batch_size and on; those beyond the last one are padding."""
 
     source: Source
     batch_size: int
     shard: tuple[int, int]
     replace: bool
+    start: int = 0
 
     def __len__(self) -> int:
-        return -(-len(self.source) // self.batch_size)
+        return -(-len(self.source) // self.batch_size) - self.start
 
     def __getitem__(self, element: Any) -> Batch:
-        records = int(element) * self.batch_size + _slots(self.batch_size, self.shard)
+        element = self.start + int(element)
+        records = element * self.batch_size + _slots(self.batch_size, self.shard)
         mask = records < len(self.source)
         readable = np.where(mask, records, 0)  # a padded slot needs an image of the right shape: the first one, blanked
         position = (0, EVALUATION, 0, readable)
         try:
             images, _, faults = _cut(self.source, readable, NONE, {}, position if self.replace else None)
         except InputError as error:
-            raise InputError(f"evaluation batch {int(element)}: {error}") from error
+            raise InputError(f"evaluation batch {element}: {error}") from error
         images = np.where(mask[:, None, None, None], images, np.uint8(0))
         batch = {"image": images, "label": np.where(mask, self.source.labels[readable], np.int32(0)), "mask": mask}
         return batch | ({FAULTS: as_arrays(faults)} if faults else {})
@@ -171,6 +173,7 @@ def evaluation_batches(
     shard: tuple[int, int] = (0, 1),
     workers: int = 0,
     watch: Watch | None = None,
+    start: int = 0,
 ) -> Batches:
     """Every record once, in order; the last batch is padded with blank images of label 0 that the mask excludes.
 
@@ -179,6 +182,7 @@ def evaluation_batches(
       batch_size: of all hosts together; divisible by their number.
       shard: (this host, number of hosts). Every host gets the same number of batches.
       workers, watch: as in ``train_batches``.
+      start: the first batch.
 
     Returns:
       Batches, an iterator of {"image": uint8 [b, H, W, C], "label": int32 [b], "mask": bool [b]}.
@@ -192,7 +196,8 @@ def evaluation_batches(
     _check_batch(batch_size, shard)
     _check_range("workers", workers, 0, MOST_WORKERS)
     replace = watch is not None and watch.faults is not None
-    return Batches(_EvaluationBatches(source, batch_size, shard, replace), workers, watch)
+    _check_range("start", start, 0, -(-len(source) // batch_size))
+    return Batches(_EvaluationBatches(source, batch_size, shard, replace, start), workers, watch, first=start)
 
 
 def _cut(

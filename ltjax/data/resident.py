@@ -23,7 +23,7 @@ READ_AT_ONCE = 1024  # records of a source that are read together
 class Resident(NamedTuple):
     """All of a source as two arrays, numpy's before they are placed: arguments of the step, never closed over."""
 
-    images: Any  # uint8 [N, H, W, C]
+    images: Any  # uint8 [N, H, W, C]; or features, float [N, d], of several seeds one after the other [S * N, d]
     labels: Any  # int32 [N]
 
 
@@ -64,6 +64,7 @@ def train_batch(
     seed: jax.Array,
     epoch: jax.Array,
     offset: jax.Array,
+    row: jax.Array | None = None,
 ) -> dict[str, dict[str, jax.Array]]:
     """The images at the positions ``offset`` of an epoch, for every stream.
 
@@ -74,6 +75,7 @@ def train_batch(
       transform: the augmentation.
       seed, epoch: uint32 scalars; these and all arrays may be traced.
       offset: uint32 [B], positions in the epoch.
+      row: where in ``resident.images`` the first record stands; None: in the first row.
 
     Returns:
       {stream: {"image": uint8 [B, H, W, C], "label": int32 [B], "index": int32 [B] (record)}}
@@ -94,7 +96,8 @@ def train_batch(
         position = (seed, name_id(name), epoch, offset)
         records = sampler.draw(tables[name], *position, ops=DEVICE)
         draws = transform.draw(*position, ops=DEVICE)
-        images = transform.apply(resident.images[records], draws, ops=DEVICE)
+        rows = records if row is None else records + row
+        images = transform.apply(resident.images[rows], draws, ops=DEVICE)
         batch[name] = {"image": images, "label": resident.labels[records], "index": records}
     return batch
 

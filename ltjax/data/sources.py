@@ -161,6 +161,18 @@ def array_source(images: np.ndarray, labels: Any, index: Any) -> Source:
     return Source(np.asarray(labels, dtype=np.int32), np.asarray(index, dtype=np.int64), reader, reader)
 
 
+def feature_source(features: np.ndarray, source: Source) -> Source:
+    """The same records with features, float [N, d], in place of the images; they may be mapped from a file.
+
+    Example:
+      >>> images = array_source(np.zeros((2, 8, 8, 3), np.uint8), labels=[0, 1], index=[40, 7])
+      >>> feature_source(np.array([[1.0, 2.0], [3.0, 4.0]]), images).images(np.array([1, 0, 1])).tolist()
+      [[3.0, 4.0], [1.0, 2.0], [3.0, 4.0]]
+    """
+    reader = ArrayReader(features)
+    return Source(source.labels, source.index, reader, reader)
+
+
 def fingerprint(source: Source) -> str:
     """SHA-256, as hex, of the index list and the labels of a source: both as little-endian int64, one after the other.
 

@@ -33,6 +33,7 @@ def rules(settings: Any) -> Rules:
     parts = PARTS if settings.second_stage == "crt" else PARTS[:1]  # all others leave the representation as it is
     return {
         "second_stage": _one_of(settings.second_stage, (*SECOND_STAGES, ONE_STAGE)),
+        "cached": _can_be_cached(settings),
         "representation": _one_of(settings.representation, PARTS[1:]),
         "norm": _one_of(settings.norm, ("auto", "frozen", "batch")),
         "images_per_class": (settings.images_per_class >= 1, "an integer >= 1"),
@@ -45,6 +46,17 @@ def rules(settings: Any) -> Rules:
         "mlp_hidden": (settings.mlp_hidden >= 1, "an integer >= 1"),
         "cosine_scale": (0 < settings.cosine_scale < float("inf"), "a finite number > 0"),
     }
+
+
+def _can_be_cached(settings: Any) -> tuple[bool, str]:
+    """Features stay true only while nothing before the classifier changes."""
+    if not settings.cached:
+        return True, ""
+    if settings.second_stage == ONE_STAGE:
+        return False, "False for joint, which has no second stage"
+    if settings.second_stage == "crt" and settings.retrain != "classifier":
+        return False, f"False with retrain={settings.retrain}, which trains the backbone"
+    return settings.norm != "batch", "False with norm=batch, whose statistics change with every batch"
 
 
 def _one_of(value: str, allowed: tuple[str, ...]) -> tuple[bool, str]:

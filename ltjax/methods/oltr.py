@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.classifiers import class_means
+from ltjax.classifiers import class_means_of_rows
 from ltjax.data import Data
 from ltjax.data.sampling import class_cycle
 from ltjax.losses import cross_entropy
@@ -84,7 +84,7 @@ def with_class_means(network: Any, data: Data) -> Any:
         begun = start(key, previous, features)
         assert previous is not None
         seen = features(previous.variables, np.arange(len(data.train)))
-        centroids = class_means(seen, data.train.labels, data.num_classes)
+        centroids = class_means_of_rows(seen, data.train.labels, data.num_classes)
         given = {"centroids": centroids, "hallucinator": previous.variables["params"]["head"]["classifier"]}
         params = begun.variables["params"]
         return Start({**begun.variables, "params": {**params, "head": {**params["head"], **given}}})

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.classifiers import class_means, ncm_transform
+from ltjax.classifiers import class_means_of_rows, ncm_transform
 from ltjax.data import Data, Source
 from ltjax.data.sampling import class_cycle
 from ltjax.errors import InputError
@@ -16,7 +16,7 @@ from ltjax.losses import cross_entropy
 from ltjax.methods.common import build_network, carry_over, classify, dtypes, initialise, predicts, rates
 from ltjax.methods.stage import Features, Previous, Stage, Start, Tree
 from ltjax.methods.tau import best_tau, class_averaged_accuracies
-from ltjax.models import CosineHead, LinearHead, LWSHead, MeanHead, MLPHead, TauHead
+from ltjax.models import CosineHead, LinearHead, LWSHead, MeanHead, MLPHead, TauHead, representation
 
 
 def retrained(config: Any, data: Data) -> Stage:
@@ -83,8 +83,10 @@ def nearest_class_mean(config: Any, data: Data) -> Stage:
         begun = start(key, previous, features)
         assert previous is not None
         seen = features(previous.variables, np.arange(len(data.train)))
-        center = np.mean(seen, 0, dtype=np.float64).astype(seen.dtype)
-        means = class_means(ncm_transform(seen, kind, center), data.train.labels, data.num_classes)
+        center = np.asarray(np.mean(seen, 0, dtype=np.float64), seen.dtype)
+        means = class_means_of_rows(
+            seen, data.train.labels, data.num_classes, lambda rows: ncm_transform(rows, kind, center)
+        )
         return Start(with_head(begun.variables, means=means, center=center))
 
     return closed_form("ncm", config, network, init)
@@ -110,7 +112,10 @@ def balanced_training(
     trainable: tuple[str, ...],
     **fields: Any,
 ) -> Stage:
-    """Cross-entropy on as many images of every class, from the stage before, under the second stage's own schedule."""
+    """Cross-entropy on as many images of every class, from the stage before, under the second stage's own schedule.
+
+    With config.decoupling.cached on their features: the classifier alone is computed, and nothing is augmented.
+    """
     settings = config.decoupling
     stands_still = all(prefix.startswith("head") for prefix in trainable) and trainable != ()
     norm = settings.norm if settings.norm != "auto" else "frozen" if stands_still else "batch"
@@ -126,6 +131,8 @@ def balanced_training(
         trainable=trainable,
         rates=rates(config, "second_stage_optimizer"),
         norm=norm,
+        features=representation(network),
+        inputs="features" if settings.cached else "images",
         **fields,
     )
 
@@ -141,6 +148,7 @@ def closed_form(name: str, config: Any, network: Any, init: Callable[..., Start]
         init=init,
         objective=classify("image", cross_entropy),  # never called
         predict=predicts(network),
+        features=representation(network),
         **fields,
     )
 

@@ -13,7 +13,8 @@ from ltjax.losses import weighted_mean
 from ltjax.losses.reduction import weighted_sums
 
 Tree = Any  # a pytree of arrays
-Batch = Mapping[str, Mapping[str, jax.Array]]  # stream -> image uint8 [B, H, W, C], label int32 [B], index int32 [B]
+# stream -> image uint8 [B, H, W, C] (float [B, d] where Stage.inputs are features), label int32 [B], index int32 [B]
+Batch = Mapping[str, Mapping[str, jax.Array]]
 
 
 class Term(NamedTuple):
@@ -104,8 +105,9 @@ class Apply(Protocol):
     ) -> tuple[Any, Tree]: ...
 
 
-Features = Callable[..., Any]  # (variables, records[, source]) -> float [n, d] by the network of the
-# stage before, without augmentation, evaluation mode; of the training set unless another source is given
+Features = Callable[..., Any]  # (variables, records[, source]) -> float [n, d] by Stage.features, or by the network
+# of the stage before, without augmentation, evaluation mode; of the training set unless another source is given. Those
+# of all records may be mapped from a file and larger than the memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +131,10 @@ class Stage:
       whole_batch: what ties the images of a batch together in the objective, such as "graph matching compares all
         images of a batch": such a batch is not split into micro-batches. "" = every image's loss is its own.
       micro_batches: parts of a batch that a step takes one after the other; the run's setting, not the method's.
+      features: the flax module, called as ``features.apply(variables, images, train=False).features``, that stands
+        still in this stage: `init`'s features are by it. None: the network of the stage before.
+      inputs: "images", augmented; or "features": the streams give what `features` makes of the images without
+        augmentation, made once for all records, and the network takes them in place of images.
       views: name -> another reading of the same network, as `predict` (one branch alone, say). Those of the last stage
         are evaluated after the last epoch and reported beside the result.
       report: (variables) -> numbers that a reader of the last stage's result wants to know, such as a tau that was
@@ -150,5 +156,7 @@ class Stage:
     epoch_size: int | None = None
     whole_batch: str = ""
     micro_batches: int = 1
+    features: Any = None
+    inputs: str = "images"
     views: Mapping[str, Callable[[Tree, jax.Array], jax.Array]] = dataclasses.field(default_factory=dict)
     report: Callable[[Tree], Mapping[str, float]] | None = None

@@ -11,7 +11,7 @@ from ltjax.models.cosine_heads import CausalNormHead, CosineHead, MeanHead
 from ltjax.models.experts import ExpertBackbone, ExpertsHead, LargeExpertBackbone
 from ltjax.models.heads import AuxiliaryHead, LinearHead, LWSHead, MLPHead, ProxyHead, TauHead
 from ltjax.models.memory_head import MemoryHead
-from ltjax.models.network import Network
+from ltjax.models.network import Network, Representation, representation
 from ltjax.models.norm import BatchNorm
 from ltjax.models.outputs import Outputs
 from ltjax.models.reslt_heads import ConvTopHead, ResLTHead
@@ -57,9 +57,11 @@ __all__ = [
     "Network",
     "Outputs",
     "ProxyHead",
+    "Representation",
     "ResLTHead",
     "ResNet",
     "ResNetCifar",
     "TauHead",
     "TwoBranchBackbone",
+    "representation",
 ]

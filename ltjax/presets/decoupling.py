@@ -30,6 +30,9 @@ def settings(dataset: str) -> ConfigDict:
             # (the batches' are used and the stored ones drift, as in the authors' code), auto: batch if the backbone is
             # trained, frozen otherwise
             "norm": "auto",
+            # the classifier is trained on features of the images without augmentation, made once, and not through the
+            # network on augmented images (the paper's way): seconds, and another result
+            "cached": False,
             "images_per_class": 4,  # that a visit to a class takes, of class-aware sampling (authors' code)
             # crt: what is trained: classifier, and with it last_block, last_stage or all (table 1); the backbone's own
             # learning rate is config.second_stage_optimizer.backbone_rate
@@ -80,6 +83,12 @@ def _second_stage(name: str, **more: object) -> Callable[[ConfigDict, str], None
     return apply
 
 
+def _cached(config: ConfigDict, value: str) -> None:
+    if value:
+        raise ValueError("cached takes no value")
+    config.decoupling.cached = True
+
+
 def _tau(config: ConfigDict, value: str) -> None:
     """The bare word is the second stage; with a value it is the value of tau, too."""
     config.decoupling.second_stage = "tau"
@@ -93,6 +102,7 @@ ARGUMENTS = {
     **{key: setting(f"decoupling.{key}", str) for key in ("tau_from", "ncm_features", "ncm_metric", "norm", "retrain")},
     **{key: setting(f"decoupling.{key}", int) for key in ("mlp_layers", "mlp_hidden", "images_per_class")},
     "tau": _tau,
+    "cached": _cached,
     "backbone_rate": setting("second_stage_optimizer.backbone_rate"),
     "second_stage_epochs": setting("second_stage_epochs", int),
 }

@@ -81,6 +81,10 @@ def base(method: str) -> ConfigDict:
                 "every_steps": 0,  # 0: never
                 "frequent_classes": 0,  # how many count as frequent; 0: those with at least 20 images
             },
+            "features": {  # of all images by a network that stands still, for second stages: made once and kept
+                "dir": "",  # where; "" = features/ in the workdir of the first stage (init_from), or else in our own
+                "memory_mb": 1000.0,  # larger ones are mapped from their file, not loaded
+            },
             "watch_classes": (),  # classes whose mean training loss is logged as class_loss/<class>
             "log_every_steps": 20,
             "checkpoint": {"every_steps": 200, "keep": 2},

@@ -1,7 +1,8 @@
 """Exact evaluation: every example once, integer counts, remainder padded and masked."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
 import jax
@@ -45,7 +46,7 @@ class Evaluator:
         reading: Reading = IN_THREADS,
     ):
         self.reading = reading
-        self.batch_size = -(-batch_size // mesh.size) * mesh.size
+        self.batch_size = rows_at_once(batch_size, mesh)
         self.mesh, self.seeds = mesh, axis[0]
         empty = jax.tree.map(np.asarray, metrics.create(num_classes, confusion=num_classes <= LARGEST_CONFUSION))
         self.empty = stack_seeds([empty] * self.seeds, "counters")
@@ -148,14 +149,39 @@ def extract_features(
     reading: Reading = IN_THREADS,
 ) -> np.ndarray:
     """float [n, d]: the network's features of these records in order; evaluation mode, no augmentation."""
-    features, chosen = _feature_program(network, mesh), source.subset(records)
+    return np.concatenate(list(feature_blocks(network, variables, source.subset(records), batch_size, mesh, reading)))
+
+
+def feature_blocks(
+    network: Any,
+    variables: Tree,
+    source: Source,
+    batch_size: int,
+    mesh: Mesh,
+    reading: Reading = IN_THREADS,
+    start: int = 0,
+) -> Generator[np.ndarray]:
+    """The same of all records of ``source``, block after block from number ``start`` on: float [b, d].
+
+    A block has ``rows_at_once(batch_size, mesh)`` rows, the last one what is left; every process gets all of them.
+    """
+    features, size = _feature_program(network, mesh), rows_at_once(batch_size, mesh)
+    variables = meshes.put_replicated(variables, mesh)
     shard = (jax.process_index(), jax.process_count())
-    batch_size = -(-batch_size // mesh.size) * mesh.size
-    rows = [
-        np.asarray(features(variables, meshes.put_split(batch["image"], mesh)))
-        for batch in evaluation_batches(chosen, batch_size, shard, *reading)
-    ]
-    return np.concatenate(rows)[: len(records)]
+    batches = evaluation_batches(source, size, shard, *reading, start=start)
+    with contextlib.closing(batches):
+        waiting: list[jax.Array] = []  # one batch is computed while the next is read
+        for batch in batches:
+            waiting.append(features(variables, meshes.put_split(batch["image"], mesh)))
+            if len(waiting) > 1:
+                yield np.asarray(waiting.pop(0))
+        for last in waiting:
+            yield np.asarray(last)[: (len(source) - 1) % size + 1]
+
+
+def rows_at_once(batch_size: int, mesh: Mesh) -> int:
+    """``batch_size``, or the next number that divides over the devices."""
+    return -(-batch_size // mesh.size) * mesh.size
 
 
 @functools.lru_cache(maxsize=4)  # a stage's init asks once for every seed

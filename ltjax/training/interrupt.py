@@ -45,3 +45,9 @@ class Interrupt:
         from jax.experimental import multihost_utils
 
         return int(np.max(multihost_utils.process_allgather(np.int32(self.signum))))
+
+    def raise_if_told(self) -> None:
+        """Raises Interrupted once any process was told to stop and nothing is left to save; like ``agreed``."""
+        signum = self.agreed()
+        if signum:
+            raise Interrupted(signum)

@@ -11,6 +11,7 @@ import jax
 from ltjax.methods.stage import Previous, Stage, Tree
 from ltjax.training.checkpoint import Checkpoints, checkpoints
 from ltjax.training.evaluation import Evaluator, Summary
+from ltjax.training.features import make_store
 from ltjax.training.gradients import frequent_classes, make_distortion
 from ltjax.training.init_from import check_source, open_source
 from ltjax.training.interrupt import Interrupt, Interrupted
@@ -31,7 +32,7 @@ from ltjax.training.results import (
 )
 from ltjax.training.seeds import seeds_of
 from ltjax.training.skipped import make_watch, skipped_records
-from ltjax.training.stages import Current, Run, checkpoint_folder, open_stage, resumes
+from ltjax.training.stages import Current, Run, checkpoint_folder, inputs_of, open_stage, resumes
 from ltjax.training.state import TrainState, variables_of
 from ltjax.training.workdir import absolute, open_workdir, to_json
 
@@ -62,9 +63,11 @@ def train(config: Any, workdir: str) -> Record:
         placed, why = place(config, data, mesh)
         progress.say(why)
         watch = make_watch(config, folder, progress.say)
+        store = make_store(config, folder, mesh, progress.say, interrupt.raise_if_told)
         run = Run(
-            config, data, stages, folder, mesh, fingerprint, log, progress, interrupt, began, placed, watch, source
-        )
+            config, data, stages, folder, mesh, fingerprint, log, progress, interrupt, began, placed, watch, store,
+            source,
+        )  # fmt: skip
         try:
             return _run_stages(run)
         finally:
@@ -145,12 +148,10 @@ def _train_stage(
 
 def _program(run: Run, stage: Stage, current: Current, per_epoch: int, steps: int) -> Program:
     """The stage's steps with the data where it lies."""
-    index = run.stages.index(stage)
-    common = (run.config, stage, index, per_epoch, run.mesh, current.constants, current.tables)
-    if run.placed is None:
-        program = from_host(*common, run.data, (current.step, steps), run.watch)
-    else:
-        program = on_device(*common, run.placed.train)
+    index, inputs = run.stages.index(stage), inputs_of(run, stage, current)
+    common = (run.config, stage, index, per_epoch, run.mesh, current.constants, current.tables, inputs)
+    on_host = inputs.resident is None
+    program = from_host(*common, (current.step, steps), run.watch) if on_host else on_device(*common)
     if not run.config.gradients.every_steps:
         return program
     frequent = frequent_classes(run.config.gradients, run.data.class_counts)

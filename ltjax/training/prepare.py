@@ -11,6 +11,7 @@ from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Features, Previous, Stage, Start
 from ltjax.training import mesh as meshes
+from ltjax.training.inputs import check_stands_still
 from ltjax.training.rates import scaled_rate
 from ltjax.training.schedules import make_schedule
 from ltjax.training.workdir import identity
@@ -34,6 +35,7 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
     if config.init_from:
         stages[0] = dataclasses.replace(stages[0], epochs=0, init=_taken_over)
     for stage in stages:
+        check_stands_still(stage, data.image_shape)
         if stage.epochs:
             size = stage.epoch_size or len(data.train)
             meshes.check_batch(config.batch_size, size, mesh, micro_batches=config.micro_batches)

@@ -10,14 +10,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ltjax.data import Data
 from ltjax.data.pipeline import train_batches
 from ltjax.data.reading import Batches, Watch
 from ltjax.data.resident import Resident, train_batch
 from ltjax.data.sampling import Tables
-from ltjax.data.transforms import Transform, named
+from ltjax.data.transforms import Transform
 from ltjax.methods.stage import Batch, Stage, Tree
 from ltjax.training import mesh as meshes
+from ltjax.training.inputs import Inputs
 from ltjax.training.seeds import over_seeds, seed_axis, seeds_of, split_seeds, stack_seeds
 from ltjax.training.state import TrainState
 from ltjax.training.step import make_train_step
@@ -99,16 +99,17 @@ def resident_program(
     mesh: Any,
     axis: tuple[int, str] = (1, "unroll"),
     unroll: int = 1,
+    first_seed: int | None = None,
 ) -> Callable[[TrainState, Tree, Mapping[str, Tables], Resident, int], tuple[TrainState, Metrics]]:
     """(state, constants, tables, resident, count) -> (state, metrics): ``count`` steps in one jitted program.
 
     Everything but ``count`` is an argument of the program: tables and constants may differ from seed to seed. The state
-    is donated. ``unroll`` is the scan's.
+    is donated. ``unroll`` is the scan's; ``first_seed`` as in ``Inputs``.
     """
     step = make_train_step(stage, steps_per_epoch)
     draw = resident_draw(
         stage, stage_index=stage_index, steps_per_epoch=steps_per_epoch, batch_size=batch_size, transform=transform,
-        mesh=mesh,
+        mesh=mesh, first_seed=first_seed,
     )  # fmt: skip
 
     def one(state: TrainState, constants: Tree, tables: Any, resident: Resident) -> tuple[TrainState, Metrics]:
@@ -131,20 +132,30 @@ def resident_program(
 
 
 def resident_draw(
-    stage: Stage, *, stage_index: int, steps_per_epoch: int, batch_size: int, transform: Transform, mesh: Any
+    stage: Stage,
+    *,
+    stage_index: int,
+    steps_per_epoch: int,
+    batch_size: int,
+    transform: Transform,
+    mesh: Any,
+    first_seed: int | None = None,
 ) -> Callable[[TrainState, Any, Resident], Batch]:
     """(state, tables, resident) -> the batch of the state's step, drawn on the device."""
 
-    def draw(seed: jax.Array, number: jax.Array, tables: Any, resident: Resident, slots: jax.Array) -> Batch:
+    def draw(seed: jax.Array, number: jax.Array, row: Any, tables: Any, resident: Resident, slots: jax.Array) -> Batch:
         epoch = (number // steps_per_epoch).astype(jnp.uint32)
         offset = (number % steps_per_epoch * batch_size).astype(jnp.uint32) + slots
-        return train_batch(resident, stage.streams, tables, transform, seed, epoch, offset)
+        return train_batch(resident, stage.streams, tables, transform, seed, epoch, offset, row)
 
-    each_device_its_share = meshes.by_share(draw, mesh, shared=4)
+    each_device_its_share = meshes.by_share(draw, mesh, shared=5)
 
     def of_state(state: TrainState, tables: Any, resident: Resident) -> Batch:
-        seed = state.seed + jnp.uint32(data_seed(0, stage_index))
-        return each_device_its_share(seed, state.step, tables, resident, jnp.arange(batch_size, dtype=jnp.uint32))
+        seed, row = state.seed + jnp.uint32(data_seed(0, stage_index)), None
+        if first_seed is not None:
+            row = (state.seed - jnp.uint32(first_seed)).astype(jnp.int32) * len(resident.labels)
+        slots = jnp.arange(batch_size, dtype=jnp.uint32)
+        return each_device_its_share(seed, state.step, row, tables, resident, slots)
 
     return of_state
 
@@ -169,15 +180,18 @@ def streamed_step(
 
 
 def on_device(
-    config: Any, stage: Stage, index: int, per_epoch: int, mesh: Any, constants: Tree, tables: Tree, resident: Resident
+    config: Any, stage: Stage, index: int, per_epoch: int, mesh: Any, constants: Tree, tables: Tree, inputs: Inputs
 ) -> Program:
-    """The program of a stage whose training images lie on the device."""
+    """The program of a stage whose training images, or features, lie on the device."""
+    resident = inputs.resident
+    assert resident is not None
     frame = {
         "stage_index": index,
         "steps_per_epoch": per_epoch,
         "batch_size": config.batch_size,
-        "transform": named(config.data.augment),
+        "transform": inputs.transform,
         "mesh": mesh,
+        "first_seed": inputs.first_seed,
     }
     several = resident_program(stage, axis=seed_axis(config), **frame)
     placed = meshes.put_replicated(tables, mesh)
@@ -196,7 +210,7 @@ def on_device(
 
 
 def from_host(
-    config: Any, stage: Stage, index: int, per_epoch: int, mesh: Any, constants: Tree, tables: Tree, data: Data,
+    config: Any, stage: Stage, index: int, per_epoch: int, mesh: Any, constants: Tree, tables: Tree, inputs: Inputs,
     span: tuple[int, int], watch: Watch | None = None,
 ) -> Program:  # fmt: skip
     """The program of a stage whose batches the host reads and makes, for the steps ``span`` = (first, last).
@@ -209,7 +223,7 @@ def from_host(
     def read(start: int, stop: int, workers: int) -> list[Batches]:
         return [
             train_batches(
-                data.train,
+                source,
                 stage.streams,
                 own,
                 seed=data_seed(seed, index),
@@ -217,19 +231,19 @@ def from_host(
                 steps_per_epoch=per_epoch,
                 start=start,
                 stop=stop,
-                transform=named(config.data.augment),
+                transform=inputs.transform,
                 shard=(jax.process_index(), jax.process_count()),
                 workers=workers,
                 watch=watch,
             )
-            for seed, own in zip(seeds_of(config), split_seeds(tables, axis[0]), strict=True)
+            for seed, source, own in zip(seeds_of(config), inputs.sources, split_seeds(tables, axis[0]), strict=True)
         ]
 
     def placed(readers: list[Batches]) -> Any:
         batch = stack_seeds([next(reader) for reader in readers], "batch")
         return meshes.put_split(batch, mesh, leading=axis[0] > 1)
 
-    readers = read(*span, workers=-(-config.data.workers // axis[0]))  # those of the config, shared between the seeds
+    readers = read(*span, workers=-(-inputs.workers // axis[0]))  # shared between the seeds
 
     def advance(state: TrainState, count: int) -> tuple[TrainState, Metrics]:
         assert count == 1

@@ -16,13 +16,15 @@ from ltjax.methods.stage import Previous, Stage, Start, Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.checkpoint import Checkpoints, abstract
 from ltjax.training.evaluation import Reading, extract_features
+from ltjax.training.features import FeatureStore
+from ltjax.training.inputs import Inputs, of_features, of_images
 from ltjax.training.interrupt import Interrupt
 from ltjax.training.logging import MetricsLog, Record, write_atomically
 from ltjax.training.placement import Placed
 from ltjax.training.pretrained import with_pretrained
 from ltjax.training.progress import Progress
 from ltjax.training.seeds import seeds_of, split_seeds, stack_seeds
-from ltjax.training.state import TrainState, create_state
+from ltjax.training.state import TrainState, create_state, variables_of
 
 
 class Run(NamedTuple):
@@ -40,6 +42,7 @@ class Run(NamedTuple):
     began: float  # time.monotonic() at the start of this process
     placed: Placed | None  # the images on the device
     watch: Watch  # over the reading of the others
+    store: FeatureStore
     source: Previous | None = None  # the end of the run config.init_from, until the first stage has it
 
 
@@ -132,16 +135,38 @@ def shape_of_state(data: Data, stage: Stage, extras: Tree, seeds: int = 1) -> Tr
 
 
 def _features(run: Run, index: int) -> Any:
-    """The loop's one service to a stage's init: features by the network of the stage before (or its own)."""
-    network = run.stages[max(index - 1, 0)].network
+    """The loop's one service to a stage's init: features by what the stage says, or by the network before (or its own).
+
+    Those of all records of a source are kept for the runs after this one; those of some are made anew.
+    """
+    network = run.stages[index].features or run.stages[max(index - 1, 0)].network
 
     def features(variables: Tree, records: np.ndarray, source: Source = run.data.train) -> np.ndarray:
+        records = np.asarray(records)
+        if np.array_equal(records, np.arange(len(source))):
+            return run.store.features(network, variables, source, run.data.image_shape, reading(run, source))
         size = run.config.evaluation.batch_size
-        watch = run.watch if source is run.data.train else dataclasses.replace(run.watch, faults=None)
-        reading = Reading(run.config.data.workers, watch)
-        return extract_features(network, variables, source, np.asarray(records), size, run.mesh, reading)
+        return extract_features(network, variables, source, records, size, run.mesh, reading(run, source))
 
     return features
+
+
+def inputs_of(run: Run, stage: Stage, current: Current) -> Inputs:
+    """What the stage's streams draw from: the images, or each seed's features by what stands still of its network."""
+    if stage.inputs == "images":
+        return of_images(run.config, run.data, run.placed)
+    each = split_seeds(variables_of(current.state), run.config.num_seeds)
+    shape, how = run.data.image_shape, reading(run, run.data.train)
+    arrays = [run.store.features(stage.features, one, run.data.train, shape, how) for one in each]
+    inputs, why = of_features(run.config, arrays, run.data.train, run.mesh)
+    run.progress.say(why)
+    return inputs
+
+
+def reading(run: Run, source: Source) -> Reading:
+    """How the images of a source are read; none but those of the training set are ever skipped."""
+    watch = run.watch if source is run.data.train else dataclasses.replace(run.watch, faults=None)
+    return Reading(run.config.data.workers, watch)
 
 
 def resumes(folder: epath.Path) -> list[Record]:

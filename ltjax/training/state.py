@@ -32,7 +32,7 @@ def make_optimizer(settings: Any, undecayed: Sequence[str] = ()) -> optax.Gradie
     """
 
     def decays(params: Mapping) -> dict[str, bool]:
-        return {path: not any(_under(path, prefix) for prefix in undecayed) for path in params}
+        return {path: not any(under(path, prefix) for prefix in undecayed) for path in params}
 
     return optax.chain(
         optax.add_decayed_weights(settings.weight_decay, mask=decays if undecayed else None),
@@ -44,9 +44,9 @@ def select(params: Tree, prefixes: Sequence[str]) -> tuple[dict, dict]:
     """(trainable, standing) parameters as flat dicts "a/b/c" -> array; no prefix means that all move."""
     flat = traverse_util.flatten_dict(params, sep="/")
     for prefix in prefixes:
-        if not any(_under(path, prefix) for path in flat):
+        if not any(under(path, prefix) for path in flat):
             raise InputError(f"trainable: no parameter lies under '{prefix}'")
-    moving = {p: v for p, v in flat.items() if not prefixes or any(_under(p, prefix) for prefix in prefixes)}
+    moving = {p: v for p, v in flat.items() if not prefixes or any(under(p, prefix) for prefix in prefixes)}
     return moving, {p: v for p, v in flat.items() if p not in moving}
 
 
@@ -57,12 +57,12 @@ def merge(trainable: Mapping, standing: Mapping) -> Tree:
 def rate_factors(params: Mapping, rates: Mapping[str, float]) -> dict[str, float]:
     """For each flat path the factor of the longest prefix in `rates` that it lies under; 1 without one."""
     return {
-        path: rates[max(fits, key=len)] if (fits := [prefix for prefix in rates if _under(path, prefix)]) else 1.0
+        path: rates[max(fits, key=len)] if (fits := [prefix for prefix in rates if under(path, prefix)]) else 1.0
         for path in params
     }
 
 
-def _under(path: str, prefix: str) -> bool:
+def under(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix.rstrip("/") + "/")
 
 

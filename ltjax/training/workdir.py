@@ -14,7 +14,8 @@ from ltjax.training.logging import Record
 RUN_ONLY = (
     "data.dir", "data.source", "data.workers", "evaluation.batch_size",
     "data.on_error", "data.max_skipped", "data.timeout",  # so that a run which stopped at a bad file can go on over it
-    "data.on_device", "steps_per_call", "seeds_by", "checkpoint.every_steps", "checkpoint.keep",
+    "data.on_device", "steps_per_call", "seeds_by", "checkpoint.every_steps", "checkpoint.keep", "features.dir",
+    "features.memory_mb",
 )  # fmt: skip
 # Settings that came later than some workdirs, with the value that is as if they were not there: those go on.
 LATER = {"micro_batches": 1, "model.norm_group": 0, "optimizer.rate_rule": "none"}

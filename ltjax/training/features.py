@@ -1,0 +1,261 @@
+"""The features of a whole source by a network that stands still: made once, kept on disk, found by the runs after it.
+
+A later run that starts from the same first stage (config.init_from) has the same variables and images, so the same key.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import pathlib
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import traverse_util
+from jax.experimental import multihost_utils
+
+import ltjax
+from ltjax.data import Source
+from ltjax.data.sources import fingerprint
+from ltjax.errors import InputError
+from ltjax.methods.stage import Tree
+from ltjax.training import feature_files as files
+from ltjax.training.evaluation import Reading, feature_blocks, rows_at_once
+from ltjax.training.workdir import absolute
+
+LOOKS = 8  # images whose pixels are part of the key: other pictures, sizes or decoders give other ones
+LOOK_EVERY = 10  # batches between two looks whether the run was told to stop
+
+
+class FeatureStore(NamedTuple):
+    """Where features are kept, and how they are made.
+
+    Attributes:
+      places: folders of this machine (with several processes: that all see), the first that can be written is written.
+      memory: bytes; larger features are mapped from their file.
+      batch_size: images at a time.
+      mesh: the devices.
+      say: takes a line for whoever watches.
+      stop: called now and then while features are made; raises when the run was told to stop.
+      own: what tells this run from others: features in which other images stand for unreadable ones are its own.
+    """
+
+    places: tuple[pathlib.Path, ...]
+    memory: float
+    batch_size: int
+    mesh: Any
+    say: Callable[[str], None]
+    stop: Callable[[], None]
+    own: str = ""
+
+    def features(self, network: Any, variables: Tree, source: Source, shape: Any, reading: Reading) -> np.ndarray:
+        """float [n, d]: ``network.apply(variables, images).features`` of all of ``source``, without augmentation.
+
+        In memory, or mapped from the file where it is large. ``shape`` is that of an image.
+        """
+        known = identity(network, variables, source, shape)
+        skips = reading.watch is not None and reading.watch.faults is not None
+        path = self._found(known) or (self._found(known | {"run": self.own}) if skips else None)
+        if path is None:
+            path = self._made(known, network, variables, source, shape, reading)
+        return files.load(path, self.memory)
+
+    def _found(self, known: files.Identity) -> pathlib.Path | None:
+        """The file, the same for all processes; the first one looks at every byte of it."""
+        first = jax.process_index() == 0
+        for place in self.places:
+            path = None
+            try:
+                path = files.find(place, known, check=first)
+            except files.Damaged as damage:
+                self.say(f"features: {damage}; they are made again")
+                if first:
+                    with contextlib.suppress(OSError):  # then they are made in another place
+                        files.remove(place, known)
+            if _everywhere(path is not None):
+                assert path is not None
+                self.say(f"features: found in {path.parent}")
+                return path
+        return None
+
+    def _made(
+        self, known: files.Identity, network: Any, variables: Tree, source: Source, shape: Any, reading: Reading
+    ) -> pathlib.Path:
+        began = time.monotonic()
+        size, dtype = _row(network, variables, shape)
+        layout = files.Layout(len(source), size, dtype, rows_at_once(self.batch_size, self.mesh))
+        place, writer = self._writer(known, layout)
+        faults = _Faults(reading)
+        blocks = feature_blocks(
+            network, variables, source, self.batch_size, self.mesh, faults.reading,
+            start=_of_first(0 if writer is None else writer.begin),
+        )  # fmt: skip
+        with contextlib.closing(writer) if writer else contextlib.nullcontext(), contextlib.closing(blocks):
+            for number, rows in enumerate(blocks):
+                replaced = faults.of_block()
+                if writer is not None:
+                    writer.add(rows, replaced)
+                if number % LOOK_EVERY == LOOK_EVERY - 1:
+                    self.stop()
+            replaced = _of_first(0 if writer is None else writer.replaced)
+            named = known | {"run": self.own} if replaced else known
+            check = writer is not None and not writer.publish(named)
+        _wait_for_all()
+        try:
+            path = files.find(place, named, check)
+        except files.Damaged as damage:
+            raise OSError(f"features: {damage}, and they cannot be replaced; remove them") from None
+        if not _everywhere(path is not None):
+            raise InputError(
+                f"{place}: the features that the first process wrote are not seen by all; several processes need a "
+                "workdir, or config.features.dir, that all of them share"
+            )
+        assert path is not None
+        told = f" ({replaced} other images stand for unreadable ones: for this run alone)" if replaced else ""
+        self.say(
+            f"features: {layout.rows:,} x {layout.size:,} ({path.stat().st_size / 1e6:,.1f} MB) made in "
+            f"{time.monotonic() - began:.1f} s{told}, kept in {path.parent}"
+        )
+        return path
+
+    def _writer(self, known: files.Identity, layout: files.Layout) -> tuple[pathlib.Path, files.Writer | None]:
+        """The place that is written, and the writer in the process that writes: the first, or each its own copy."""
+        first, writer, chosen, why = jax.process_index() == 0, None, len(self.places), ""
+        for number, place in enumerate(self.places if first else ()):
+            try:
+                writer, chosen = files.Writer(place, known, layout), number
+                break
+            except OSError as error:
+                why = why or f"{place} cannot be written ({error.strerror or error})"
+        chosen = _of_first(chosen)
+        if chosen < len(self.places):
+            if why:
+                self.say(f"features: {why}; they are kept in {self.places[chosen]}")
+            return self.places[chosen], writer
+        place = _temporary()
+        self.say(f"features: {why or 'no folder of this machine to keep them in'}; they are kept until this run ends")
+        return place, files.Writer(place, known, layout)
+
+
+def make_store(
+    config: Any, workdir: Any, mesh: Any, say: Callable[[str], None], stop: Callable[[], None]
+) -> FeatureStore:
+    """The store of a run: config.features.dir; without it beside the first stage, in its workdir or in our own."""
+    if config.features.dir:
+        roots = [absolute(config.features.dir)]
+    else:
+        roots = [absolute(config.init_from)] if config.init_from else []
+        roots = [root / "features" for root in (*roots, workdir)]
+    places = tuple(pathlib.Path(root) for root in roots if "://" not in str(root))
+    memory, size = 1e6 * config.features.memory_mb, config.evaluation.batch_size
+    return FeatureStore(places, memory, size, mesh, say, stop, own=str(workdir))
+
+
+def identity(network: Any, variables: Tree, source: Source, shape: Any) -> files.Identity:
+    """Whatever decides the features: the network and the arrays that it reads, the records and the looks of some.
+
+    Of ``variables`` only what the network has counts: the head of a ``Network`` makes no difference to its
+    ``Representation``.
+    """
+    return {
+        "format": 1,
+        "ltjax": ltjax.__version__,
+        "network": " ".join(repr(network).split()),
+        "variables": _hash_of_arrays(_own(network, variables, shape)),
+        "records": fingerprint(source),
+        "images": _hash_of_looks(source),
+    }
+
+
+def _own(network: Any, variables: Tree, shape: Any) -> dict[str, Any]:
+    """The arrays of the network by path."""
+
+    def make() -> Tree:
+        return network.init(jax.random.key(0), jax.numpy.zeros((1, *shape), np.uint8), train=False)
+
+    given = traverse_util.flatten_dict(variables, sep="/")
+    return {path: given[path] for path in traverse_util.flatten_dict(jax.eval_shape(make), sep="/")}
+
+
+def _hash_of_arrays(arrays: dict[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(arrays):
+        array = np.asarray(arrays[path])
+        digest.update(f"{path} {array.dtype.str} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _hash_of_looks(source: Source) -> str:
+    """Of the pixels of some images, as they are evaluated; of one that cannot be read, that it cannot."""
+    digest = hashlib.sha256()
+    for record in np.unique(np.linspace(0, len(source) - 1, LOOKS).astype(np.int64)):
+        try:
+            image = source.images(record[None])
+        except InputError:
+            digest.update(b"unreadable")
+            continue
+        digest.update(f"{image.dtype.str} {image.shape} ".encode())
+        digest.update(image.tobytes())
+    return digest.hexdigest()
+
+
+def _row(network: Any, variables: Tree, shape: Any) -> tuple[int, np.dtype]:
+    """Length and dtype of one image's features."""
+    image = jax.ShapeDtypeStruct((1, *shape), np.uint8)
+    made = jax.eval_shape(lambda v, x: network.apply(v, x, train=False).features, variables, image)
+    return made.shape[1], np.dtype(made.dtype)
+
+
+class _Faults:
+    """Counts the images that are replaced while they are read, in all processes together."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.seen, self.reading = 0, reading
+        watch = reading.watch
+        self.counts = watch is not None and watch.faults is not None
+        if watch is not None and watch.faults is not None:
+            told = watch.faults
+
+            def count(faults: list[Any]) -> None:
+                self.seen += len(faults)
+                told(faults)
+
+            self.reading = reading._replace(watch=dataclasses.replace(watch, faults=count))
+
+    def of_block(self) -> int:
+        """Those since the last call. Images are read ahead: they may be of a block after this one, never before."""
+        if not self.counts:
+            return 0
+        seen, self.seen = self.seen, 0
+        if jax.process_count() == 1:
+            return seen
+        return int(np.sum(multihost_utils.process_allgather(np.int32(seen))))
+
+
+_TEMPORARY: list[tempfile.TemporaryDirectory] = []  # removed when the process ends
+
+
+def _temporary() -> pathlib.Path:
+    _TEMPORARY.append(tempfile.TemporaryDirectory(prefix="ltjax-features-"))
+    return pathlib.Path(_TEMPORARY[-1].name)
+
+
+def _everywhere(there: bool) -> bool:
+    """Whether it is so in all processes."""
+    if jax.process_count() == 1:
+        return there
+    return bool(np.min(multihost_utils.process_allgather(np.int32(there))))
+
+
+def _of_first(number: int) -> int:
+    """The first process's number."""
+    return number if jax.process_count() == 1 else int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+
+def _wait_for_all() -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("features")

@@ -1,0 +1,82 @@
+"""What a stage's streams draw from, and where it lies: the images, or their features by a network that stands still."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from ltjax.data import Data, Source
+from ltjax.data.resident import Resident
+from ltjax.data.sources import feature_source
+from ltjax.data.transforms import TRANSFORMS, Transform, named
+from ltjax.methods.stage import Stage
+from ltjax.training import mesh as meshes
+from ltjax.training.placement import SHARE, Placed, device_memory
+from ltjax.training.seeds import seeds_of
+from ltjax.training.state import under
+
+
+class Inputs(NamedTuple):
+    """All that a batch is made of beside the samplers.
+
+    Attributes:
+      sources: what the host reads, one for each seed.
+      resident: the same on the devices; None where the host makes the batches.
+      transform: the augmentation.
+      workers: processes that read, of all seeds together.
+      first_seed: where every seed has rows of its own in ``resident.images``, the seed whose rows come first, followed
+        by those of the next seed; None where they share them.
+    """
+
+    sources: Sequence[Source]
+    resident: Resident | None
+    transform: Transform
+    workers: int
+    first_seed: int | None = None
+
+
+def check_stands_still(stage: Stage, image_shape: Any) -> None:
+    """Raises ValueError if the stage trains on features and something that makes them would change meanwhile."""
+    if stage.inputs == "images":
+        return
+
+    def make() -> Any:
+        return stage.features.init(jax.random.key(0), jax.numpy.zeros((1, *image_shape), np.uint8), train=False)
+
+    paths = traverse_util.flatten_dict(jax.eval_shape(make)["params"], sep="/")
+    moving = [p for p in paths if not stage.trainable or any(under(p, prefix) for prefix in stage.trainable)]
+    if moving or stage.norm != "frozen":
+        raise ValueError(
+            f"stage '{stage.name}': inputs='features' needs norm='frozen' and trainable parameters that do not make the"
+            f" features; norm is '{stage.norm}', {len(moving)} of them would move"
+        )
+
+
+def of_images(config: Any, data: Data, placed: Placed | None) -> Inputs:
+    """The training images, augmented, where they lie already."""
+    resident = None if placed is None else placed.train
+    return Inputs([data.train] * config.num_seeds, resident, named(config.data.augment), config.data.workers)
+
+
+def of_features(config: Any, arrays: Sequence[np.ndarray], train: Source, mesh: Any) -> tuple[Inputs, str]:
+    """Features float [N, d], one array for each seed, as they are; and the line for the log that says where they lie.
+
+    On the devices where they fit as images have to. Those that are mapped from a file stay there on a CPU, whose own
+    memory it would be.
+    """
+    need, mapped = sum(array.nbytes for array in arrays), any(isinstance(array, np.memmap) for array in arrays)
+    memory, setting = device_memory(), config.data.on_device
+    fits = need <= SHARE * memory
+    wanted = setting == "yes" or (setting == "auto" and not (mapped and jax.default_backend() == "cpu"))
+    sources = [feature_source(array, train) for array in arrays]
+    inputs = Inputs(sources, None, TRANSFORMS["none"], workers=0)  # rows of memory or of one file: threads do
+    where = "batches are made by the host from their file" if mapped else "batches are made by the host"
+    if fits and wanted:
+        rows = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        resident = Resident(*meshes.put_replicated((rows, train.labels), mesh))
+        first = seeds_of(config)[0] if len(arrays) > 1 else None
+        inputs, where = inputs._replace(resident=resident, first_seed=first), "on the device"
+    sizes = f"{need / 1e6:,.1f} MB, the device has {memory / 1e6:,.0f} MB"
+    return inputs, f"features: {where} (config.data.on_device={setting}; {sizes})"
