@@ -1,0 +1,107 @@
+"""What a compiled program says to the other devices: its collectives, read from the compiler's text."""
+
+import math
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+KINDS = (
+    "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragged-all-to-all", "collective-permute",
+    "collective-broadcast", "send", "recv",
+)  # fmt: skip
+# "%name = SHAPES kind(": an asynchronous one is counted where it starts, its "-done" is not counted
+INSTRUCTION = re.compile(rf"%?[\w.-]+ = (.+?) ({'|'.join(KINDS)})(-start)?\(")
+ARRAY = re.compile(r"\b(pred|[a-z]+?)(\d*)(?:e\d\w*)?\[([\d,]*)\]")
+NAME = re.compile(r'op_name="([^"]*)"')
+PARTITIONS = re.compile(r"\bnum_partitions=(\d+)")
+# replica_groups in the compiler's three forms: {{0,1},{2,3}}, [2,2]<=[4], mesh['x'=2,'y'=2] {'y'}
+LISTED = re.compile(r"replica_groups=\{\{([\d,]+)\}")
+COUNTED = re.compile(r"replica_groups=\[\d+,(\d+)\]")
+NAMED = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+
+
+class Collective(NamedTuple):
+    """One instruction.
+
+    Attributes:
+      kind: as in ``KINDS``.
+      bytes: of the whole arrays that the devices have afterwards (all-reduce, all-gather) or before (reduce-scatter).
+      group: how many devices take part.
+      shapes: of the arrays, such as ("f32[64]",).
+      origin: where in the traced function it comes from, such as "jit(one)/.../norm1/reduce_sum".
+    """
+
+    kind: str
+    bytes: int
+    group: int
+    shapes: tuple[str, ...]
+    origin: str
+
+
+def collectives(text: str) -> list[Collective]:
+    """The collectives in ``compiled.as_text()``, in its order; what stands in a loop's body is counted once.
+
+    Example:
+      >>> text = '''HloModule jit_step, num_partitions=8
+      ...   %all-reduce.1 = (f32[64]{0}, bf16[2,3]{1,0}) all-reduce(%a, %b), replica_groups=[1,8]<=[8], to_apply=%sum
+      ...   %start = (f32[4]{0}, f32[32]{0}) all-gather-start(%c), replica_groups={{0,1,2,3,4,5,6,7}}, dimensions={0}
+      ...   %done = f32[32]{0} all-gather-done(%start)'''
+      >>> [(one.kind, one.bytes, one.group, one.shapes) for one in collectives(text)]
+      [('all-reduce', 268, 8, ('f32[64]', 'bf16[2,3]')), ('all-gather', 128, 8, ('f32[32]',))]
+    """
+    partitions = PARTITIONS.search(text)
+    everyone, found = int(partitions[1]) if partitions else 1, []
+    for line in text.splitlines():
+        match = INSTRUCTION.search(line)
+        if match:
+            kind, name = match[2], NAME.search(line)
+            arrays = _results(kind, bool(match[3]), ARRAY.findall(match[1]))
+            group = group_size(line, everyone)
+            size = sum(_bytes(*one) for one in arrays) * (group if kind == "reduce-scatter" else 1)
+            shapes = tuple(f"{letters}{bits}[{sides}]" for letters, bits, sides in arrays)
+            found.append(Collective(kind, size, group, shapes, name[1] if name else ""))
+    return found
+
+
+def _results(kind: str, starts: bool, arrays: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """The arrays that come out. A start of any but an all-reduce also names what goes in, and counters of its own."""
+    if not starts or kind == "all-reduce":
+        return arrays
+    data = [one for one in arrays if one[:2] != ("u", "32") or one[2]]
+    return data[len(data) // 2 :]
+
+
+def _bytes(letters: str, bits: str, sides: str) -> int:
+    return math.prod(int(side) for side in sides.split(",") if side) * (8 if letters == "pred" else int(bits or 0)) // 8
+
+
+def group_size(line: str, everyone: int) -> int:
+    """How many devices share one of these instruction's groups; all of them where no groups are named.
+
+    Example:
+      >>> group_size("all-reduce(%x), replica_groups=mesh['a'=2,'b'=4] {'b'}, to_apply=%sum", 8)
+      4
+    """
+    if listed := LISTED.search(line):
+        return listed[1].count(",") + 1
+    if counted := COUNTED.search(line):
+        return int(counted[1])
+    if named := NAMED.search(line):
+        sizes = dict(re.findall(r"'([^']+)'=(\d+)", named[1]))
+        parts = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", named[2])  # 'a', or 'a':(1)2 for a part of an axis
+        return math.prod(int(part or sizes[axis]) for axis, part in parts)
+    return everyone
+
+
+def totals(found: Iterable[Collective]) -> dict[str, tuple[int, int]]:
+    """kind -> (how many, bytes of all), the largest first.
+
+    Example:
+      >>> totals([Collective("all-gather", 8, 2, (), ""), *[Collective("all-reduce", 6, 2, (), "")] * 2])
+      {'all-reduce': (2, 12), 'all-gather': (1, 8)}
+    """
+    sums: dict[str, tuple[int, int]] = {}
+    for one in found:
+        count, size = sums.get(one.kind, (0, 0))
+        sums[one.kind] = (count + 1, size + one.bytes)
+    return dict(sorted(sums.items(), key=lambda item: -item[1][1]))
