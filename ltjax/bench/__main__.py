@@ -6,7 +6,7 @@ import sys
 from ltjax.main import guarded
 from ltjax.training import devices
 
-BENCHMARKS = ("losses", "step", "scan", "seeds", "infer", "input", "sampler")
+BENCHMARKS = ("losses", "step", "scan", "seeds", "infer", "input", "sampler", "scale")
 WHOLE_NETWORKS = ("step", "scan", "seeds", "infer")  # compiled as the commands that train and evaluate compile them
 
 
