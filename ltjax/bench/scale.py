@@ -125,11 +125,10 @@ def slices_table(runs: list[dict[str, Any]], options: Any) -> str:
 
 def on_devices(count: int, options: Any) -> dict[str, Any]:
     """One step on so many forced devices: the whole batch of ``--batch`` split over them, and as much on each."""
-    return {
-        "devices": count,
-        "strong_ms": _step_ms(count, options.batch, options),
-        "weak_ms": _step_ms(count, options.batch // max(options.devices) * count, options),
-    }
+    share = options.batch // max(options.devices) * count
+    strong = _step_ms(count, options.batch, options)
+    weak = strong if share == options.batch else _step_ms(count, share, options)
+    return {"devices": count, "strong_ms": strong, "weak_ms": weak}
 
 
 def _step_ms(count: int, batch: int, options: Any) -> list[float]:
