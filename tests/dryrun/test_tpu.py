@@ -1,7 +1,7 @@
 """The real TPU compiler on slices that are nowhere near: the command on a toy, and what its step says to other chips.
 
 libtpu is not among the tests' packages, for JAX on a machine that has it and no TPU complains on stderr. The tests take
-it where it is installed, or from the folder that LTJAX_LIBTPU names (`pip install --target DIR libtpu`), and its
+it where it is installed, or from the folder that LTJAX_LIBTPU names (`pip install --no-deps --target DIR libtpu`); its
 compiler runs in a process of its own.
 """
 
