@@ -6,7 +6,7 @@ import sys
 from ltjax.main import guarded
 from ltjax.training import devices
 
-BENCHMARKS = ("losses", "step", "scan", "seeds", "infer", "input", "sampler", "stage2")
+BENCHMARKS = ("losses", "step", "scan", "seeds", "infer", "input", "sampler", "stage2", "scale")
 # compiled as the commands that train and evaluate compile them
 WHOLE_NETWORKS = ("step", "scan", "seeds", "infer", "stage2")
 

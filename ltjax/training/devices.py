@@ -1,5 +1,6 @@
 """Compiler settings for CPUs: set by the commands only, before JAX starts, never over the user's own."""
 
+import glob
 import importlib.metadata
 import os
 
@@ -25,9 +26,17 @@ def prepare_cpu() -> None:
 
 
 def _has_accelerator() -> bool:
-    """Whether one of JAX's accelerator plugins is installed; looking at the devices would start JAX."""
-    plugins = ("jax-cuda12-plugin", "jax-cuda13-plugin", "jax-rocm60-plugin", "libtpu")
-    return any(_installed(name) for name in plugins)
+    """Whether one of JAX's accelerator plugins is installed; looking at the devices would start JAX.
+
+    libtpu alone says nothing: dry runs need it on machines that have no TPU.
+    """
+    plugins = ("jax-cuda12-plugin", "jax-cuda13-plugin", "jax-rocm60-plugin")
+    return any(_installed(name) for name in plugins) or (_installed("libtpu") and _has_tpu())
+
+
+def _has_tpu() -> bool:
+    """Whether the system shows a chip: up to v4 as /dev/accel0, later ones as /dev/vfio/0."""
+    return any(glob.glob(pattern) for pattern in ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*"))
 
 
 def _installed(name: str) -> bool:

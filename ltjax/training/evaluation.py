@@ -99,13 +99,16 @@ class Evaluator:
         return counters
 
     def _on_device(self, counters: Any, variables: Tree, resident: Resident) -> Any:
-        """All batches in one call; on a CPU one a call, which is faster there."""
-        calls = -(-len(resident.labels) // self.batch_size)
+        calls, at_once = self.calls(len(resident.labels))
         carry = (counters, meshes.put_replicated(np.int32(0), self.mesh))
-        at_once = 1 if jax.default_backend() == "cpu" else calls
         for _ in range(calls // at_once):
             carry = self.count_resident(carry, variables, resident, at_once)
         return carry[0]
+
+    def calls(self, images: int) -> tuple[int, int]:
+        """(batches, batches of one call) of so many images on the device; on a CPU one a call is faster."""
+        batches = -(-images // self.batch_size)
+        return batches, 1 if meshes.platform(self.mesh) == "cpu" else batches
 
 
 class Summary(NamedTuple):

@@ -44,6 +44,11 @@ def data_mesh() -> Mesh:
     return Mesh(np.asarray(jax.devices()), (AXIS,))
 
 
+def platform(mesh: Mesh) -> str:
+    """What the mesh's programs are compiled for, "cpu", "gpu" or "tpu": of a dry run, not what this process runs on."""
+    return mesh.devices.flat[0].platform
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 

@@ -28,12 +28,9 @@ def stage_steps(stage: Stage, config: Any, data: Data) -> int:
 
 def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
     """The data, the method's stages, the mesh, and the fingerprint of data and config: nothing is written yet."""
-    method = choose(METHODS, config.method, "config.method")
-    data = build(config.data)
-    check_size(config.data.augment, data)
-    stages, mesh = [scaled(stage, config) for stage in method(config, data)], meshes.data_mesh()
-    if config.init_from:
-        stages[0] = dataclasses.replace(stages[0], epochs=0, init=_taken_over)
+    choose(METHODS, config.method, "config.method")
+    data, mesh = build(config.data), meshes.data_mesh()
+    stages = make_stages(config, data)
     for stage in stages:
         check_stands_still(stage, data.image_shape)
         if stage.epochs:
@@ -41,9 +38,19 @@ def prepare(config: Any) -> tuple[Data, list[Stage], Any, str]:
             meshes.check_batch(config.batch_size, size, mesh, micro_batches=config.micro_batches)
             check_norm_group(config)
             make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(stage, config, data))
-    check_groups(config.evaluation, data)
     settings = json.dumps(identity(config), sort_keys=True)
     return data, stages, mesh, f"{data.fingerprint[:32]}-{zlib.crc32(settings.encode()):08x}"
+
+
+def make_stages(config: Any, data: Data) -> list[Stage]:
+    """The stages that a run of this config on this data has, whatever devices it gets."""
+    method = choose(METHODS, config.method, "config.method")
+    check_size(config.data.augment, data)
+    stages = [scaled(stage, config) for stage in method(config, data)]
+    if config.init_from:
+        stages[0] = dataclasses.replace(stages[0], epochs=0, init=_taken_over)
+    check_groups(config.evaluation, data)
+    return stages
 
 
 def scaled(stage: Stage, config: Any) -> Stage:

@@ -179,23 +179,31 @@ def streamed_step(
     )
 
 
+def resident_frame(
+    config: Any, index: int, per_epoch: int, mesh: Any, transform: Transform, first_seed: int | None = None
+) -> dict[str, Any]:
+    """What ``resident_program`` and ``resident_draw`` take beside the stage."""
+    return {
+        "stage_index": index,
+        "steps_per_epoch": per_epoch,
+        "batch_size": config.batch_size,
+        "transform": transform,
+        "mesh": mesh,
+        "first_seed": first_seed,
+    }
+
+
 def on_device(
     config: Any, stage: Stage, index: int, per_epoch: int, mesh: Any, constants: Tree, tables: Tree, inputs: Inputs
 ) -> Program:
     """The program of a stage whose training images, or features, lie on the device."""
     resident = inputs.resident
     assert resident is not None
-    frame = {
-        "stage_index": index,
-        "steps_per_epoch": per_epoch,
-        "batch_size": config.batch_size,
-        "transform": inputs.transform,
-        "mesh": mesh,
-        "first_seed": inputs.first_seed,
-    }
-    several = resident_program(stage, axis=seed_axis(config), **frame)
+    frame = resident_frame(config, index, per_epoch, mesh, inputs.transform, inputs.first_seed)
+    axis = seed_axis(config, meshes.platform(mesh))
+    several = resident_program(stage, axis=axis, **frame)
     placed = meshes.put_replicated(tables, mesh)
-    length = call_length(config.steps_per_call, per_epoch, jax.default_backend())
+    length = call_length(config.steps_per_call, per_epoch, meshes.platform(mesh))
 
     def inspector(inspect: Inspect) -> Callable[[TrainState, int], dict[str, jax.Array]]:
         draw = resident_draw(stage, **frame)
@@ -203,7 +211,7 @@ def on_device(
         def one(state: TrainState, constants: Tree, tables: Any, resident: Resident) -> dict[str, jax.Array]:
             return inspect(state, constants, draw(state, tables, resident))
 
-        each = jax.jit(over_seeds(one, seed_axis(config), (0, 0, 0, None)))
+        each = jax.jit(over_seeds(one, axis, (0, 0, 0, None)))
         return lambda state, step: each(state, constants, placed, resident)
 
     return Program(length, lambda state, count: several(state, constants, placed, resident, count), inspector)
@@ -217,7 +225,7 @@ def from_host(
 
     A call returns before the device is done; so the next batch is read, and put on the device, while it is busy.
     """
-    axis = seed_axis(config)
+    axis = seed_axis(config, meshes.platform(mesh))
     step = streamed_step(stage, steps_per_epoch=per_epoch, mesh=mesh, axis=axis)
 
     def read(start: int, stop: int, workers: int) -> list[Batches]:

@@ -18,6 +18,7 @@ import ltjax
 from ltjax.data import Data
 from ltjax.data.reading import Watch
 from ltjax.methods.stage import Stage, Tree
+from ltjax.training import mesh as meshes
 from ltjax.training.evaluation import Evaluator, Reading, Summary, summarize
 from ltjax.training.logging import Record, write_atomically
 from ltjax.training.seeds import seed_axis, seeds_of, split_seeds, stack_seeds
@@ -76,7 +77,8 @@ def make_evaluator(config: Any, data: Data, stage: Stage, mesh: Any, watch: Watc
     """The evaluation of a stage under this config. It skips no image, whatever ``watch`` does in training."""
     strict = watch and dataclasses.replace(watch, faults=None)
     reading = Reading(config.data.workers, strict)
-    return Evaluator(stage.predict, data.num_classes, config.evaluation.batch_size, mesh, seed_axis(config), reading)
+    axis = seed_axis(config, meshes.platform(mesh))
+    return Evaluator(stage.predict, data.num_classes, config.evaluation.batch_size, mesh, axis, reading)
 
 
 def summarize_seeds(config: Any, data: Data, counters: Sequence[Any]) -> list[Summary]:

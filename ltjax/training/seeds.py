@@ -21,10 +21,10 @@ def seeds_of(config: Any) -> tuple[int, ...]:
     return tuple(range(config.seed, config.seed + config.num_seeds))
 
 
-def seed_axis(config: Any) -> tuple[int, str]:
-    """(number of seeds, "vmap" or "unroll"), as ``over_seeds`` takes them."""
+def seed_axis(config: Any, platform: str) -> tuple[int, str]:
+    """(number of seeds, "vmap" or "unroll"), as ``over_seeds`` takes them, on "cpu", "gpu" or "tpu"."""
     how = config.seeds_by
-    return config.num_seeds, AUTO.get(jax.default_backend(), "unroll") if how == "auto" else how
+    return config.num_seeds, AUTO.get(platform, "unroll") if how == "auto" else how
 
 
 def over_seeds(function: Callable, axis: tuple[int, str], in_axes: Sequence[int | None]) -> Callable:

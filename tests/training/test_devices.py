@@ -15,12 +15,13 @@ FLAG = " ".join(FLAGS)
 def set_up(monkeypatch):
     """A machine with these variables, jaxlib version and installed accelerator plugins."""
 
-    def make(version="0.10.2", plugins=(), **variables):
+    def make(version="0.10.2", plugins=(), tpu=False, **variables):
         for name in ("XLA_FLAGS", "JAX_PLATFORMS"):
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(devices, "_installed", lambda name: name in plugins)
+        monkeypatch.setattr(devices, "_has_tpu", lambda: tpu)
         monkeypatch.setattr(devices.importlib.metadata, "version", lambda name: version)
         devices.prepare_cpu()
         return devices.os.environ.get("XLA_FLAGS")
@@ -35,12 +36,17 @@ def test_the_flag_is_added_to_the_users_own(set_up):
     )
 
 
+def test_the_tpu_compiler_alone_is_no_tpu(set_up):
+    assert set_up(plugins=("libtpu",)) == FLAG
+
+
 @pytest.mark.parametrize(
     "machine",
     [
         {"version": "0.11.0"},  # XLA aborts on a flag that it does not know
         {"version": "0.9.2"},
         {"plugins": ("jax-cuda12-plugin",)},
+        {"plugins": ("libtpu",), "tpu": True},
         {"JAX_PLATFORMS": "tpu"},
     ],
 )

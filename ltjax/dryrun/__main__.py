@@ -1,0 +1,80 @@
+"""Compiles a run for a TPU slice that is not there, or for the GPUs of this machine: does it fit, and how long?
+
+python -m ltjax.dryrun --config=configs/inat_reslt.py --topology=v5e:16x16 [--config.KEY=VALUE ...]
+
+The train and evaluation steps of ltjax.main, compiled by the real compiler (for TPUs that of libtpu: pip install
+'ltjax[tpu]'; no TPU is needed), and per chip: memory, FLOPs, bytes, collectives, the least time that the chip's peaks
+allow. The data set need not be on this machine. Exit status: 0 it fits, 1 it does not, 2 bad input.
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ltjax.bench.measure import writable, write_json
+from ltjax.errors import Parser
+from ltjax.main import guarded
+
+
+def parse(argv: Sequence[str]) -> tuple[Any, list[str]]:
+    """The command's own options, and what is left for the config."""
+    parser = Parser("ltjax.dryrun", __doc__)
+    parser.add_argument("--topology", default="local", help="such as v5e:16x16; default: this machine's accelerators")
+    parser.add_argument("--stage", metavar="NAME", help="this stage alone; default: all that are trained")
+    parser.add_argument("--no-largest", action="store_true", help="do not look for the largest batch that fits")
+    parser.add_argument("--json", metavar="FILE", type=writable, help="also write the numbers there")
+    return parser.parse_known_args(argv)
+
+
+def run(argv: Sequence[str]) -> int:
+    from ltjax import config as configs
+    from ltjax.dryrun import devices
+
+    options, rest = parse(argv)
+    devices.prepare(options.topology)
+    config, _ = configs.parse([*rest, "--workdir=none"])
+    source = next(word.partition("=")[2] for word in rest if word.startswith(("--config=", "-config=")))
+    import jax
+
+    if config.dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+    return report(config, source, devices.open_slice(options.topology), options.stage, options.no_largest, options.json)
+
+
+def report(config: Any, source: str, where: Any, stage: str | None, no_largest: bool, json: pathlib.Path | None) -> int:
+    """Compiles, prints, writes the JSON; the exit status."""
+    from ltjax.dryrun import plan as plans
+    from ltjax.dryrun import text
+
+    plan = plans.plan_for(config, where)
+    stages = plans.chosen_stages(plan, stage)
+    print("\n".join(text.heading(plan, where, source)), flush=True)
+    rows = plans.compile_all(plan, stages, where.chips, say)
+    fits, lines = text.verdict(plan, rows, where)
+    tries = []
+    if not no_largest and stages:
+        index = max(range(len(stages)), key=lambda i: rows[i].needed)  # of the stage that takes most
+        tries = plans.find_largest(plan, stages[index], rows[index], where, say)
+        lines.append(text.largest_line(tries, where.chips, rows[index].name))
+    if fits:
+        plans.check_epoch(plan, stages)
+    print("\n" + text.program_table(plan, rows, where))
+    print("\n".join([*(text.run_lines(plan, rows, where) if fits else []), *lines]))
+    print("\n" + text.COUNTED)
+    write_json(json, text.record(plan, rows, where, source, fits, tries))
+    return 0 if fits else 1
+
+
+def say(line: str) -> None:
+    """Progress: on stderr, so that the report can be kept."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    return guarded(lambda: run(sys.argv[1:] if argv is None else argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The devices that a dry run compiles for: a slice that is nowhere near, those of this machine, or forced CPU devices.
+
+``prepare`` sets what has to stand in the environment before JAX starts; ``open_slice`` then starts it.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+from typing import Any, NamedTuple
+
+from ltjax.dryrun import chips
+from ltjax.dryrun.chips import Chip
+from ltjax.errors import InputError
+
+LOCAL = "local"
+# No metadata server is asked, no other worker waited for, no other dry run shut out; the last one only keeps libtpu
+# from complaining.
+COMPILE_ONLY = {
+    "JAX_PLATFORMS": "cpu",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-16",
+}
+
+
+class Slice(NamedTuple):
+    """What is compiled for.
+
+    Attributes:
+      topology: as it was asked for.
+      chip: what is known of the chip; None for CPUs and unknown GPUs.
+      name: of the devices.
+      mesh: of all of them.
+      hosts: machines that they belong to.
+      memory: bytes that a program may take on one of them.
+      compiler: which one, with its version.
+    """
+
+    topology: str
+    chip: Chip | None
+    name: str
+    mesh: Any
+    hosts: int
+    memory: int
+    compiler: str
+
+    @property
+    def chips(self) -> int:
+        return self.mesh.size
+
+
+def prepare(topology: str) -> None:
+    """Checks the topology and sets the environment for it; JAX must not have started.
+
+    Raises:
+      InputError: for an unknown topology, or when the compiler for it is not installed.
+    """
+    if topology == LOCAL:
+        return
+    if topology.startswith("cpu:"):
+        from ltjax.training.devices import prepare_cpu
+
+        flag = f"--xla_force_host_platform_device_count={_cpus(topology)}"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        prepare_cpu()
+        return
+    chips.find(topology)
+    if importlib.util.find_spec("libtpu") is None:
+        raise InputError(f"--topology={topology}: the TPU compiler is not installed: pip install 'ltjax[tpu]'")
+    os.environ.update(COMPILE_ONLY)
+
+
+def _cpus(topology: str) -> int:
+    count = topology.partition(":")[2]
+    if not count.isdigit() or not 1 <= int(count) <= 4096:
+        raise InputError(f"--topology: '{topology}' is not possible; cpu:N with N from 1 to 4096 devices")
+    return int(count)
+
+
+def open_slice(topology: str) -> Slice:
+    """The devices of a topology that ``prepare`` has been given.
+
+    Raises:
+      InputError: without a topology on a machine that has no accelerator.
+    """
+    import jax
+
+    from ltjax.training import mesh as meshes
+    from ltjax.training.placement import device_memory
+
+    if topology == LOCAL or topology.startswith("cpu:"):
+        mesh = meshes.data_mesh()
+        kind = jax.devices()[0].device_kind
+        if topology == LOCAL and meshes.platform(mesh) == "cpu":
+            raise InputError(
+                "--topology is missing, and this machine has no accelerator: give a slice of TPUs to compile for, "
+                f"such as --topology=v5e:4x4; known: {chips.known()}; or cpu:N"
+            )
+        chip = chips.of_kind(kind)
+        compiler = f"XLA of jaxlib {importlib.metadata.version('jaxlib')}"
+        return Slice(topology, chip, chip.name if chip else kind, mesh, jax.process_count(), device_memory(), compiler)
+
+    import numpy as np
+    from jax.experimental import topologies
+    from jax.sharding import Mesh
+
+    slices, sides = chips.find(topology)
+    bounds = {"chips_per_host_bounds": (1, 1, 1)} if set(sides) == {1} else {}
+    devices: Any = topologies.get_topology_desc(
+        topology_name=topology, platform="tpu", **slices.options, **bounds
+    ).devices
+    hosts = len({device.process_index for device in devices})
+    mesh = Mesh(np.asarray(devices), (meshes.AXIS,))
+    version = importlib.metadata.version("libtpu")
+    return Slice(topology, slices.chip, slices.chip.name, mesh, hosts, slices.chip.memory, f"libtpu {version}")

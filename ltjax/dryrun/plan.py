@@ -1,0 +1,156 @@
+"""The dry run itself: every program that a run compiles, compiled; what follows from their numbers."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ltjax.data import DATASETS, Data, build
+from ltjax.data.stand_in import BALANCED, SIZES, stand_in
+from ltjax.dryrun.compiled import Compiled, TooLarge, compile_program
+from ltjax.dryrun.devices import Slice
+from ltjax.dryrun.largest import Try, largest_batch
+from ltjax.dryrun.roofline import Part, evaluations, times
+from ltjax.errors import InputError, choose
+from ltjax.training import mesh as meshes
+from ltjax.training.abstract import Lowered, Plan, lower_evaluation, lower_train, make_plan
+from ltjax.training.prepare import steps_per_epoch
+
+Say = Callable[[str], None]
+
+
+class Row(NamedTuple):
+    """One program of the run."""
+
+    kind: str  # train or evaluation
+    stage: str
+    say_stage: bool  # whether there are several
+    made: Compiled | TooLarge
+    steps: int  # of the whole run
+    streams: int  # batches of images that a step takes
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} ({self.stage})" if self.say_stage else self.kind
+
+    @property
+    def needed(self) -> int:
+        """Bytes of a chip; 0 where the compiler did not say."""
+        return self.made.needed if isinstance(self.made, TooLarge) else self.made.memory.together
+
+    def fits(self, memory: int) -> bool:
+        return isinstance(self.made, Compiled) and self.made.memory.together <= memory
+
+
+def find_data(settings: Any) -> Data:
+    """The data set if it is here, else a stand-in of its sizes.
+
+    Raises:
+      InputError: when the config names a folder (``config.data.dir``) and it is not there, or the sizes of this data
+        set are known from its files alone.
+    """
+    choose(DATASETS, settings.name, "config.data.name")
+    if settings.dir or settings.name not in (*BALANCED, *SIZES):
+        return build(settings)
+    try:
+        return build(settings)
+    except InputError:
+        return stand_in(settings)  # settings that no data set can have are refused by it, too
+
+
+def plan_for(config: Any, where: Slice) -> Plan:
+    """What the run compiles on the slice.
+
+    Raises:
+      InputError: for settings that the run would refuse, or a dtype that the chip has not.
+    """
+    if where.chip is not None and config.dtype not in where.chip.flops:
+        allowed = ", ".join(where.chip.flops)
+        raise InputError(f"config.dtype: no peak of {config.dtype} is known for {where.name}; take {allowed}")
+    return make_plan(config, find_data(config.data), where.mesh, where.memory)
+
+
+def chosen_stages(plan: Plan, wanted: str | None) -> list[int]:
+    """The trained stages, or the one of that name."""
+    trained = {stage.name: index for index, stage in enumerate(plan.stages) if stage.epochs}
+    return [choose(trained, wanted, "--stage")] if wanted else list(trained.values())
+
+
+def compile_all(plan: Plan, stages: list[int], chips: int, say: Say) -> list[Row]:
+    """Every stage's train step, and every evaluation step that is run; a view counts as its stage's evaluation."""
+    rows, config, last = [], plan.config, len(plan.stages) - 1
+    alone = sum(bool(stage.epochs) for stage in plan.stages) == 1
+    for index in stages:
+        stage = plan.stages[index]
+        steps = stage.epochs * steps_per_epoch(stage, config, plan.data)
+        made = _compiled(f"train step of stage '{stage.name}'", say, lower_train(plan, index), chips)
+        rows.append(Row("train", stage.name, not alone, made, steps, len(stage.streams)))
+    for index, stage in enumerate(plan.stages):
+        within = evaluations(stage.epochs, config.evaluation.every_epochs) if index in stages else 0
+        count = within + (1 + len(stage.views) if index == last else 0)
+        if count:
+            program = lower_evaluation(plan, index)
+            made = _compiled(f"evaluation step of stage '{stage.name}'", say, program, chips)
+            batches = -(-len(plan.data.test) // program.batch)
+            rows.append(Row("evaluation", stage.name, not alone, made, count * batches, 1))
+    return rows
+
+
+def _compiled(what: str, say: Say, program: Lowered, chips: int) -> Compiled | TooLarge:
+    say(f"compiling the {what} ...")
+    began = time.monotonic()
+    made = compile_program(program, chips)
+    verdict = "it does not fit" if isinstance(made, TooLarge) else "done"
+    say(f"  {verdict} after {time.monotonic() - began:.0f} s")
+    return made
+
+
+def parts(plan: Plan, rows: list[Row], where: Slice) -> list[Part]:
+    """The run as times on the chip; nothing for a program that does not fit."""
+    if where.chip is None:
+        return []
+    found = []
+    for row in rows:
+        if isinstance(row.made, Compiled):
+            step = times(row.made, where.chip, plan.config.dtype).step
+            found.append(Part(row.kind, row.stage, row.steps, step, row.made.batch * row.streams))
+    return found
+
+
+def find_largest(plan: Plan, index: int, first: Row, where: Slice, say: Say) -> list[Try]:
+    """Tries of larger (or, where it does not fit, smaller) batches for the train step of a stage."""
+    chips, config = where.chips, plan.config.copy_and_resolve_references()
+    config.unlock()
+
+    def as_try(images: int, made: Compiled | TooLarge) -> Try:
+        needed = made.needed if isinstance(made, TooLarge) else made.memory.together
+        fits = isinstance(made, Compiled) and needed <= where.memory
+        say(f"  {images} images a chip, batch {images * chips}: {_need(needed, where.memory)}")
+        return Try(images, needed, fits)
+
+    def measure(images: int) -> Try:
+        config.batch_size = images * chips
+        other = make_plan(config, plan.data, plan.mesh, where.memory)
+        program = lower_train(other, index)
+        return as_try(images, _compiled(f"train step with batch {images * chips}", say, program, chips))
+
+    say("looking for the largest batch that fits")
+    stage = plan.stages[index]
+    most = (stage.epoch_size or len(plan.data.train)) // chips
+    begun = as_try(plan.config.batch_size // chips, first.made)
+    memory = first.made.memory if isinstance(first.made, Compiled) else None
+    fixed = memory.arguments + memory.code if memory else 0
+    return largest_batch(measure, begun, fixed, where.memory, most)
+
+
+def _need(needed: int, limit: int) -> str:
+    if not needed:
+        return "does not fit"
+    verdict = "fits" if needed <= limit else "does not fit"
+    return f"{verdict}, {needed / 2**20:,.0f} of {limit / 2**20:,.0f} MiB"
+
+
+def check_epoch(plan: Plan, stages: list[int]) -> None:
+    """Raises InputError for a batch larger than an epoch: it may fit, but no run has it."""
+    for index in stages:
+        stage = plan.stages[index]
+        meshes.check_batch(plan.config.batch_size, stage.epoch_size or len(plan.data.train), plan.mesh)

@@ -1,0 +1,224 @@
+"""A run's programs from shapes alone: the same train and evaluation steps that the loop compiles, lowered for any mesh.
+
+Nothing is trained, read or placed: the mesh may be of devices that this machine does not have, the data a stand-in.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax.data import Data, Source
+from ltjax.data.resident import Resident, image_bytes
+from ltjax.data.stand_in import shrunk
+from ltjax.data.transforms import TRANSFORMS, Transform, named
+from ltjax.methods.stage import Previous, Stage, Tree
+from ltjax.training import mesh as meshes
+from ltjax.training.placement import SHARE, decide
+from ltjax.training.prepare import check_norm_group, make_stages, steps_per_epoch
+from ltjax.training.programs import call_length, resident_frame, resident_program, streamed_step
+from ltjax.training.results import make_evaluator
+from ltjax.training.seeds import seed_axis
+from ltjax.training.stages import shape_of_state
+from ltjax.training.state import TrainState
+
+
+class Plan(NamedTuple):
+    """What a run of a config on a mesh compiles, all of it as shapes."""
+
+    config: Any
+    data: Data
+    stages: list[Stage]
+    mesh: Any
+    shapes: list["StageShapes"]  # one a stage
+    memory: int  # bytes of a device
+    on_device: bool  # whether the images lie on the devices
+    where: str  # the line of the log that says so
+
+
+class StageShapes(NamedTuple):
+    """A stage's arguments; with several seeds with a leading seed axis."""
+
+    state: TrainState
+    constants: Tree
+    tables: dict[str, Any]
+
+
+class Lowered(NamedTuple):
+    """A program before it is compiled."""
+
+    lowered: Any  # jax.stages.Lowered
+    jaxpr: Any  # what was traced
+    steps: int  # training or evaluation steps of one call
+    batch: int  # images of one step and stream, over all devices
+    standing: int  # bytes that lie on every device beside the program's own
+
+
+def make_plan(config: Any, data: Data, mesh: Any, memory: int) -> Plan:
+    """What a run of ``config`` on ``mesh`` would compile; ``memory`` is a device's, in bytes.
+
+    Raises:
+      InputError: for settings that a run would refuse, too (but not for a batch larger than an epoch).
+    """
+    stages = make_stages(config, data)
+    for stage in stages:
+        if stage.epochs:
+            meshes.check_batch(config.batch_size, config.batch_size, mesh, micro_batches=config.micro_batches)
+            check_norm_group(config)
+    whole_pictures = named(config.data.augment).cut is not None
+    on_device, where = decide(config.data.on_device, data, memory, whole_pictures)
+    # Tables have shapes that depend on the images, so that they are made of all of these where the device draws.
+    drawn_there = on_device or any(stage.inputs == "features" for stage in stages)
+    small = data if drawn_there else shrunk(data)
+    shapes = stage_shapes(config, data, stages, small, make_stages(config, small) if small is not data else stages)
+    return Plan(config, data, stages, mesh, shapes, memory, on_device, where)
+
+
+def stage_shapes(
+    config: Any, data: Data, stages: Sequence[Stage], small: Data, same: Sequence[Stage]
+) -> list[StageShapes]:
+    """Each stage's arguments. ``same`` are the stages of ``small``, data of the same classes: their init is asked for
+    what stands still beside the network."""
+    found: list[StageShapes] = []
+    previous: Previous | None = None
+    for index, (stage, twin) in enumerate(zip(stages, same, strict=True)):
+        if index == 0 and config.init_from:  # the end of another run with this network
+            previous = Previous("", _variables(shape_of_state(data, stage, {})), {})
+        network = twin.features or same[max(index - 1, 0)].network
+        frozen, extras, tables = _start(twin, previous, small, network)
+        tables = {name: s.tables(small.train.labels, small.num_classes) for name, s in stage.streams.items()} | tables
+        state = shape_of_state(data, stage, extras)
+        found.append(StageShapes(*(_for_seeds(tree, config.num_seeds) for tree in (state, frozen, tables))))
+        previous = Previous(stage.name, _variables(state), extras)
+    return found
+
+
+def _variables(state: TrainState) -> Tree:
+    return {"params": state.params, **state.model_state}
+
+
+def _start(stage: Stage, previous: Previous | None, data: Data, network: Any) -> tuple[Tree, Tree, dict[str, Any]]:
+    """(frozen, extras, tables) of the stage's init as shapes, from blank features and, if it must, blank weights."""
+    if not stage.epochs:  # nothing is compiled that takes them
+        return {}, {}, {}
+
+    def features(variables: Tree, records: np.ndarray, source: Source = data.train) -> np.ndarray:
+        del source
+        width = jax.eval_shape(
+            lambda v: network.apply(v, jnp.zeros((1, *data.image_shape), jnp.uint8), train=False).features, variables
+        ).shape[-1]
+        return np.zeros((len(records), width), np.float32)
+
+    def init(key: jax.Array, variables: Tree, extras: Tree) -> tuple[Tree, Tree, dict[str, Any]]:
+        before = None if previous is None else Previous(previous.name, variables, extras)
+        made = stage.init(key, before, features)
+        return dict(made.frozen), dict(made.extras), {name: dict(table) for name, table in made.tables.items()}
+
+    own = (None, None) if previous is None else (previous.variables, previous.extras)
+    try:
+        return jax.eval_shape(init, jax.random.key(0), *own)
+    except Exception:  # an init that looks at values; if something is wrong with it, the next line says so
+        blank = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), own)
+        return jax.tree.map(_shape, init(jax.random.key(0), *blank))
+
+
+def _shape(x: Any) -> jax.ShapeDtypeStruct:
+    dtype = x.dtype if hasattr(x, "dtype") else np.result_type(x)
+    return jax.ShapeDtypeStruct(np.shape(x), jax.dtypes.canonicalize_dtype(dtype))
+
+
+def _for_seeds(tree: Tree, seeds: int) -> Tree:
+    leading = () if seeds == 1 else (seeds,)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((*leading, *np.shape(x)), _shape(x).dtype), tree)
+
+
+class Drawn(NamedTuple):
+    """What the streams of a stage give, as ``inputs.py`` has it."""
+
+    record: jax.ShapeDtypeStruct  # one image, or one record's features
+    copies: int  # of all records: features are each seed's own
+    on_device: bool
+    transform: Transform
+    first_seed: int | None
+
+
+def drawn_by(plan: Plan, index: int) -> Drawn:
+    """Images, or features where these fit on a device."""
+    config, stage = plan.config, plan.stages[index]
+    if stage.inputs == "images":
+        image = jax.ShapeDtypeStruct(plan.data.image_shape, jnp.uint8)
+        return Drawn(image, 1, plan.on_device, named(config.data.augment), None)
+    blank = jnp.zeros((1, *plan.data.image_shape), jnp.uint8)
+    variables = _variables(shape_of_state(plan.data, stage, {}))
+    made = jax.eval_shape(lambda v: stage.features.apply(v, blank, train=False).features, variables)
+    record = jax.ShapeDtypeStruct(made.shape[1:], made.dtype)
+    fits = config.num_seeds * len(plan.data.train) * tree_bytes(record) <= SHARE * plan.memory
+    first = config.seed if config.num_seeds > 1 else None
+    return Drawn(record, config.num_seeds, fits and config.data.on_device != "no", TRANSFORMS["none"], first)
+
+
+def lower_train(plan: Plan, index: int) -> Lowered:
+    """The train step of a stage, or with its inputs on the device the many steps of one call."""
+    config, stage, mesh, shapes = plan.config, plan.stages[index], plan.mesh, plan.shapes[index]
+    per_epoch = max(steps_per_epoch(stage, config, plan.data), 1)  # a batch above an epoch is for its memory alone
+    axis, drawn = seed_axis(config, meshes.platform(mesh)), drawn_by(plan, index)
+    standing = sum(_bytes(plan.data, source) for source in (plan.data.train, plan.data.test)) if plan.on_device else 0
+    if drawn.on_device:
+        length = call_length(config.steps_per_call, per_epoch, meshes.platform(mesh))
+        frame = resident_frame(config, index, per_epoch, mesh, drawn.transform, drawn.first_seed)
+        step: Any = resident_program(stage, axis=axis, **frame)
+        records = _resident(plan.data.train, drawn.record, drawn.copies)
+        traced = step.trace(shapes.state, shapes.constants, shapes.tables, records, length)
+        own = (
+            tree_bytes(records) if stage.inputs == "images" else 0
+        )  # images are an argument
+        return Lowered(traced.lower(), traced.jaxpr, length, config.batch_size, standing - own)
+    batch = {name: _batch_shapes(drawn.record, config.batch_size, "index") for name in stage.streams}
+    batch = _for_seeds(batch, config.num_seeds)
+    one: Any = streamed_step(stage, steps_per_epoch=per_epoch, mesh=mesh, axis=axis)
+    traced = one.trace(shapes.state, shapes.constants, batch)
+    # The host puts the next batch on the devices while they are busy with this one.
+    return Lowered(traced.lower(), traced.jaxpr, 1, config.batch_size, standing + tree_bytes(batch) // mesh.size)
+
+
+def lower_evaluation(plan: Plan, index: int) -> Lowered:
+    """The evaluation step of a stage."""
+    stage, shapes = plan.stages[index], plan.shapes[index]
+    evaluator = make_evaluator(plan.config, plan.data, stage, plan.mesh)
+    counters, variables = jax.tree.map(_shape, evaluator.empty), _variables(shapes.state)
+    image = jax.ShapeDtypeStruct(plan.data.image_shape, jnp.uint8)
+    # What training holds beside the network: the optimizer's state, a teacher, and the images.
+    standing = tree_bytes(shapes.state) + tree_bytes(shapes.constants) - tree_bytes(variables)
+    if plan.on_device:
+        _, at_once = evaluator.calls(len(plan.data.test))
+        carry = (counters, jax.ShapeDtypeStruct((), jnp.int32))
+        traced = evaluator.count_resident.trace(carry, variables, _resident(plan.data.test, image), at_once)
+        standing += _bytes(plan.data, plan.data.train)
+        return Lowered(traced.lower(), traced.jaxpr, at_once, evaluator.batch_size, standing)
+    batch = _batch_shapes(image, evaluator.batch_size, "mask")
+    traced = evaluator.count.trace(counters, variables, batch)
+    standing += tree_bytes(batch) // plan.mesh.size
+    return Lowered(traced.lower(), traced.jaxpr, 1, evaluator.batch_size, standing)
+
+
+def _batch_shapes(record: jax.ShapeDtypeStruct, size: int, last: str) -> dict[str, jax.ShapeDtypeStruct]:
+    """As ``pipeline.py`` makes them: image and label, and the record ("index") or whether it counts ("mask")."""
+    row = jax.ShapeDtypeStruct((size,), jnp.int32)
+    rest = jax.ShapeDtypeStruct((size,), jnp.bool_) if last == "mask" else row
+    return {"image": jax.ShapeDtypeStruct((size, *record.shape), record.dtype), "label": row, last: rest}
+
+
+def _resident(source: Source, record: jax.ShapeDtypeStruct, copies: int = 1) -> Resident:
+    records = jax.ShapeDtypeStruct((copies * len(source), *record.shape), record.dtype)
+    return Resident(records, jax.ShapeDtypeStruct((len(source),), jnp.int32))
+
+
+def _bytes(data: Data, source: Source) -> int:
+    return image_bytes(source, data.image_shape) + 4 * len(source)
+
+
+def tree_bytes(tree: Tree) -> int:
+    """Of all arrays of a tree of shapes together."""
+    return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
