@@ -72,11 +72,11 @@ def test_two_seeds_on_eight_devices_in_float32_start_like_one_on_one_device(tmp_
     assert abs(eight[0, 1] / one[0] - 1) > 1e-3
 
 
-def launched(workdir, *arguments):
+def launched(workdir, *arguments, **more):
     """The same in two processes of two devices each, started by launch/local.sh: (losses, results, one log)."""
     done = subprocess.run(
         [ROOT / "launch" / "local.sh", "--processes=2", *arguments, f"--workdir={workdir}"], cwd=ROOT,
-        env=environment(2, PYTHON=sys.executable), capture_output=True, text=True, timeout=300,
+        env=environment(2, PYTHON=sys.executable, **more), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((workdir / "results.json").read_text())
@@ -113,9 +113,10 @@ def test_two_processes_read_files_as_one_does(tmp_path):
             write_picture(tmp_path / "pictures" / name / f"{i}.jpg", 7 * i + 10 * ord(name) % 50)
     files = [*FILES, f"--config.data.dir={tmp_path / 'pictures'}"]
     run = [sys.executable, "-m", "ltjax.main", *files, f"--workdir={tmp_path / 'one'}"]
-    done = subprocess.run(run, cwd=ROOT, env=environment(1), capture_output=True, text=True, timeout=300)
+    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # to compile takes longer than to train
+    done = subprocess.run(run, cwd=ROOT, env=environment(1, **quick), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    two, results, log = launched(tmp_path / "two", *files)
+    two, results, log = launched(tmp_path / "two", *files, **quick)
     assert len(two) >= 20
     np.testing.assert_allclose(two, losses(tmp_path / "one"), rtol=1e-9)
     alone = json.loads((tmp_path / "one" / "results.json").read_text())
