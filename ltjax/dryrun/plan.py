@@ -12,7 +12,7 @@ from ltjax.dryrun.largest import Try, largest_batch
 from ltjax.dryrun.roofline import Part, evaluations, times
 from ltjax.errors import InputError, choose
 from ltjax.training import mesh as meshes
-from ltjax.training.abstract import Lowered, Plan, lower_evaluation, lower_train, make_plan
+from ltjax.training.abstract import Lowered, Plan, lower_evaluation, lower_train, make_plan, tree_bytes
 from ltjax.training.prepare import steps_per_epoch
 
 Say = Callable[[str], None]
@@ -76,7 +76,7 @@ def chosen_stages(plan: Plan, wanted: str | None) -> list[int]:
 
 
 def compile_all(plan: Plan, stages: list[int], chips: int, say: Say) -> list[Row]:
-    """Every stage's train step, and every evaluation step that is run; a view counts as its stage's evaluation."""
+    """Every stage's train step and, if these fit, every evaluation step that is run; a view counts as an evaluation."""
     rows, config, last = [], plan.config, len(plan.stages) - 1
     alone = sum(bool(stage.epochs) for stage in plan.stages) == 1
     for index in stages:
@@ -84,6 +84,9 @@ def compile_all(plan: Plan, stages: list[int], chips: int, say: Say) -> list[Row
         steps = stage.epochs * steps_per_epoch(stage, config, plan.data)
         made = _compiled(f"train step of stage '{stage.name}'", say, lower_train(plan, index), chips)
         rows.append(Row("train", stage.name, not alone, made, steps, len(stage.streams)))
+    if any(isinstance(row.made, TooLarge) for row in rows):
+        say("no evaluation step is compiled: there would be nothing to evaluate")
+        return rows
     for index, stage in enumerate(plan.stages):
         within = evaluations(stage.epochs, config.evaluation.every_epochs) if index in stages else 0
         count = within + (1 + len(stage.views) if index == last else 0)
@@ -137,8 +140,8 @@ def find_largest(plan: Plan, index: int, first: Row, where: Slice, say: Say) -> 
     stage = plan.stages[index]
     most = (stage.epoch_size or len(plan.data.train)) // chips
     begun = as_try(plan.config.batch_size // chips, first.made)
-    memory = first.made.memory if isinstance(first.made, Compiled) else None
-    fixed = memory.arguments + memory.code if memory else 0
+    shapes = plan.shapes[index]
+    fixed = tree_bytes(shapes.state) + tree_bytes(shapes.constants)  # what does not grow with the batch
     return largest_batch(measure, begun, fixed, where.memory, most)
 
 

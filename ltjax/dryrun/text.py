@@ -16,7 +16,8 @@ MIB = 2**20
 COUNTED = """\
 Counted: FLOPs as the compiler counts them (products, convolutions without their padding, element by element), or those
 of the traced products and convolutions where they are more; the bytes of every operation, whatever stays in on-chip
-memory; of collectives what a chip must send, over all of its links. No chip reaches its peaks: times are lower bounds.
+memory; of collectives (in a loop once) what a chip must send, over all its links. No chip reaches its peaks: times are
+lower bounds.
 Not counted: reading and making batches; how long a collective takes to begin and end, which for the many small ones of
 batch statistics is more than their bytes; checkpoints; compilation; what a later stage's init reads (exemplars, means).
 A view of the last stage counts as its evaluation."""
