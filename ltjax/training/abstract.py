@@ -171,9 +171,7 @@ def lower_train(plan: Plan, index: int) -> Lowered:
         step: Any = resident_program(stage, axis=axis, **frame)
         records = _resident(plan.data.train, drawn.record, drawn.copies)
         traced = step.trace(shapes.state, shapes.constants, shapes.tables, records, length)
-        own = (
-            tree_bytes(records) if stage.inputs == "images" else 0
-        )  # images are an argument
+        own = tree_bytes(records) if stage.inputs == "images" else 0  # images are an argument
         return Lowered(traced.lower(), traced.jaxpr, length, config.batch_size, standing - own)
     batch = {name: _batch_shapes(drawn.record, config.batch_size, "index") for name in stage.streams}
     batch = _for_seeds(batch, config.num_seeds)
