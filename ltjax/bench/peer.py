@@ -30,6 +30,19 @@ def unavailable(platform: str) -> str:
     return f"PyTorch cannot use the {platform} here: ours alone"
 
 
+def most_held() -> int | None:
+    """The most bytes that PyTorch's allocator has held on the GPU since it was asked last; None without one."""
+    if not torch_installed():
+        return None
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    most = torch.cuda.max_memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    return most
+
+
 def build(name: str, num_classes: int, *, reslt: bool = False, channels: int = 3, seed: int = 0) -> Any:
     """The torch.nn.Module of the backbone ``name`` in BACKBONES: float [B, channels, H, W] -> logits.
 

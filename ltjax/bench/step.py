@@ -25,6 +25,8 @@ from ltjax.bench.problems import (
     start,
     steps_per_epoch,
 )
+from ltjax.dryrun.chips import of_kind
+from ltjax.dryrun.flops import matrix_flops
 from ltjax.errors import InputError
 from ltjax.training import mesh as meshes
 from ltjax.training.programs import streamed_step
@@ -56,6 +58,15 @@ class Ours:
 
     def variables(self) -> Any:
         return jax.tree.map(np.array, variables_of(self.state))  # a copy: the next step donates the state
+
+    def cost(self) -> dict[str, float]:
+        """FLOPs of a step's products and convolutions, and the bytes that its program takes. Compiles it again."""
+        step: Any = self.step
+        traced = step.trace(self.state, {}, self.batch)
+        made = traced.lower().compile().memory_analysis()
+        outputs = max(made.output_size_in_bytes - made.alias_size_in_bytes, 0)
+        taken = made.argument_size_in_bytes + made.temp_size_in_bytes + outputs + made.generated_code_size_in_bytes
+        return {"matrix_flops": float(matrix_flops(traced.jaxpr)), "bytes": float(taken)}
 
 
 def check(sides: Mapping[str, Any], loss_tolerance: float, update_tolerance: float) -> dict[str, Any]:
@@ -115,6 +126,33 @@ def make_sides(problem: Problem, platform: str, compiled: bool) -> dict[str, Any
     return sides
 
 
+def cost_of(sides: Mapping[str, Any], record: Mapping[str, Any], kind: str, dtype: str) -> dict[str, Any]:
+    """What the step takes, and which part of the chip's peak it reaches (MFU), where the peak is known.
+
+    Every side makes the same products, so each is counted with the FLOPs of ours. PyTorch's bytes are the most that its
+    allocator held on a GPU; on a CPU they are not known.
+    """
+    cost: dict[str, Any] = sides["ltjax"].cost()
+    chip = of_kind(kind)
+    peak = chip.flops.get(dtype) if chip is not None else None
+    held = peer.most_held()
+    for name, side in record["sides"].items():
+        rate = cost["matrix_flops"] / (1e-3 * side["median_ms"])
+        taken = cost["bytes"] if name == "ltjax" else held
+        side |= {"flops_per_second": rate, "mfu": rate / peak if peak else None, "bytes": taken}
+    return cost | {"peak_flops_per_second": peak}
+
+
+def cost_table(record: Mapping[str, Any]) -> str:
+    """FLOP/s, part of the peak and memory of every side; "-" for what is not known."""
+    rows = [["", "TFLOP/s", "MFU", "MiB"]]
+    for name, side in record["sides"].items():
+        mfu = f"{side['mfu']:.1%}" if side["mfu"] is not None else "-"
+        taken = f"{side['bytes'] / 2**20:,.0f}" if side["bytes"] else "-"
+        rows.append([name, f"{side['flops_per_second'] / 1e12:.3g}", mfu, taken])
+    return measure.table(rows)
+
+
 def report(options: Any, times: measure.Times, parameters: int) -> dict[str, Any]:
     """Prints the table; returns the part of the JSON about times."""
     record = measure.summary(times, options.batch)
@@ -135,6 +173,7 @@ def parse(arguments: list[str]) -> Any:
     parser = measure.Parser("step", __doc__, repeats=20)
     add_options(parser)
     parser.add_argument("--compile", action="store_true", help="also torch.compile (GPU only)")
+    parser.add_argument("--cost", action="store_true", help="also FLOP/s, part of the peak (MFU) and memory")
     return parser.parse_args(arguments)
 
 
@@ -157,6 +196,9 @@ def main(arguments: list[str]) -> None:
     parameters = parameter_count(sides["ltjax"].state.params)
     times = measure.interleaved(sides, options.repeats, warmup=3)
     record = report(options, times, parameters)
+    if options.cost:
+        record["cost"] = cost_of(sides, record, environment["device_kind"], options.dtype)
+        print(cost_table(record), flush=True)
     named = {key: value for key, value in vars(options).items() if key != "json"}
     about = {"benchmark": "step", "environment": environment, "options": named, "parameters": parameters}
     measure.write_json(options.json, about | {"check": agreement} | record)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -54,6 +55,25 @@ def test_step_compares_with_pytorch(method, classes, tmp_path, capsys):
     assert record["options"]["method"] == method and record["environment"]["platform"] == "cpu"
     assert record["check"]["loss"] < 1e-5 and record["check"]["update"] < 2e-3
     assert "x as fast" in printed
+
+
+@needs_torch
+def test_step_says_what_it_costs_and_which_part_of_the_peak_it_is(tmp_path, capsys, monkeypatch):
+    flops = {"float32": 1e12}
+    monkeypatch.setattr(step, "of_kind", lambda kind: SimpleNamespace(flops=flops))
+    printed, record = run(f"{STEP} --cost --classes 10", tmp_path / "step.json", capsys)
+    ours = record["sides"]["ltjax"]
+    # forward, and twice that backward but for the images' own gradient; the last linear layer is small beside it
+    forward = 2 * 8 * (64 * 9 * (3 * 16 + 2 * 16 * 16) + 16 * 9 * 3 * 16 * 32 + 4 * 9 * 3 * 32 * 64)
+    assert record["cost"]["matrix_flops"] == pytest.approx(3 * forward, rel=0.1)
+    assert ours["mfu"] == pytest.approx(record["cost"]["matrix_flops"] / (1e9 * ours["median_ms"]))
+    assert ours["bytes"] > 4 * 3 * record["parameters"] and record["sides"]["torch"]["bytes"] is None
+    assert printed.splitlines()[-3].split() == ["TFLOP/s", "MFU", "MiB"] and printed.splitlines()[-1].endswith("-")
+    monkeypatch.setattr(step, "of_kind", lambda kind: None)
+    sides = {"ltjax": SimpleNamespace(cost=lambda: {"matrix_flops": 2e9, "bytes": 2.0**20})}
+    times = {"sides": {"ltjax": {"median_ms": 1.0}}}
+    assert step.cost_of(sides, times, "a CPU", "float32")["peak_flops_per_second"] is None
+    assert step.cost_table(times).splitlines()[-1].split() == ["ltjax", "2", "-", "1"]
 
 
 @needs_torch
