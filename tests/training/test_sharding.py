@@ -72,11 +72,11 @@ def test_two_seeds_on_eight_devices_in_float32_start_like_one_on_one_device(tmp_
     assert abs(eight[0, 1] / one[0] - 1) > 1e-3
 
 
-def launched(workdir, *arguments, **more):
-    """The same in two processes of two devices each, started by launch/local.sh: (losses, results, one log)."""
+def launched(workdir, *arguments, devices=2, **more):
+    """The same in two processes of so many devices each, started by launch/local.sh: (losses, results, one log)."""
     done = subprocess.run(
         [ROOT / "launch" / "local.sh", "--processes=2", *arguments, f"--workdir={workdir}"], cwd=ROOT,
-        env=environment(2, PYTHON=sys.executable, **more), capture_output=True, text=True, timeout=600,
+        env=environment(devices, PYTHON=sys.executable, **more), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((workdir / "results.json").read_text())
@@ -116,7 +116,7 @@ def test_two_processes_read_files_as_one_does(tmp_path):
     quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # to compile takes longer than to train
     done = subprocess.run(run, cwd=ROOT, env=environment(1, **quick), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    two, results, log = launched(tmp_path / "two", *files, **quick)
+    two, results, log = launched(tmp_path / "two", *files, devices=1, **quick)
     assert len(two) >= 20
     np.testing.assert_allclose(two, losses(tmp_path / "one"), rtol=1e-9)
     alone = json.loads((tmp_path / "one" / "results.json").read_text())
