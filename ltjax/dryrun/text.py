@@ -79,7 +79,7 @@ def run_lines(plan: Plan, rows: list[Row], where: Slice) -> list[str]:
                 per_epoch = steps_per_epoch(stage, plan.config, plan.data)
                 lines.append(
                     f"stage '{stage.name}': {stage.epochs} epochs of {per_epoch:,} steps, an epoch takes at least "
-                    f"{per_epoch * part.seconds:.1f} s"
+                    f"{short(per_epoch * part.seconds)} s"
                 )
                 if not plan.on_device and stage.inputs == "images":
                     rate = part.images / part.seconds / where.hosts
@@ -90,10 +90,20 @@ def run_lines(plan: Plan, rows: list[Row], where: Slice) -> list[str]:
     total = hours(done)
     trained = hours([part for part in done if part.kind == "train"])
     lines.append(
-        f"the run takes at least {total:.2f} h ({total - trained:.2f} h of it evaluation): "
-        f"{total * where.chips:.1f} chip-hours"
+        f"the run takes at least {short(total)} h ({short(total - trained)} h of it evaluation): "
+        f"{short(total * where.chips)} chip-hours"
     )
     return lines
+
+
+def short(value: float) -> str:
+    """Three digits, or all before the point and one behind it.
+
+    Example:
+      >>> short(0.0123456), short(29.32), short(1957.04)
+      ('0.0123', '29.3', '1,957.0')
+    """
+    return f"{value:,.1f}" if value >= 100 else f"{value:.3g}"
 
 
 def verdict(plan: Plan, rows: list[Row], where: Slice) -> tuple[bool, list[str]]:
