@@ -1,5 +1,6 @@
 """The dry run itself: every program that a run compiles, compiled; what follows from their numbers."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -123,14 +124,17 @@ def find_largest(plan: Plan, index: int, first: Row, where: Slice, say: Say) -> 
     """Tries of larger (or, where it does not fit, smaller) batches for the train step of a stage."""
     chips, config = where.chips, plan.config.copy_and_resolve_references()
     config.unlock()
+    group = config.model.norm_group
+    step = config.micro_batches * (group // math.gcd(group, chips) if group else 1)  # images a chip that go together
 
     def as_try(images: int, made: Compiled | TooLarge) -> Try:
         needed = made.needed if isinstance(made, TooLarge) else made.memory.together
         fits = isinstance(made, Compiled) and needed <= where.memory
         say(f"  {images} images a chip, batch {images * chips}: {_need(needed, where.memory)}")
-        return Try(images, needed, fits)
+        return Try(images // step, needed, fits)
 
-    def measure(images: int) -> Try:
+    def measure(times: int) -> Try:
+        images = times * step
         config.batch_size = images * chips
         other = make_plan(config, plan.data, plan.mesh, where.memory)
         program = lower_train(other, index)
@@ -142,7 +146,8 @@ def find_largest(plan: Plan, index: int, first: Row, where: Slice, say: Say) -> 
     begun = as_try(plan.config.batch_size // chips, first.made)
     shapes = plan.shapes[index]
     fixed = tree_bytes(shapes.state) + tree_bytes(shapes.constants)  # what does not grow with the batch
-    return largest_batch(measure, begun, fixed, where.memory, most)
+    tries = largest_batch(measure, begun, fixed, where.memory, most // step)
+    return [one._replace(images=one.images * step) for one in tries]
 
 
 def _need(needed: int, limit: int) -> str:
@@ -156,4 +161,5 @@ def check_epoch(plan: Plan, stages: list[int]) -> None:
     """Raises InputError for a batch larger than an epoch: it may fit, but no run has it."""
     for index in stages:
         stage = plan.stages[index]
-        meshes.check_batch(plan.config.batch_size, stage.epoch_size or len(plan.data.train), plan.mesh)
+        images, parts = stage.epoch_size or len(plan.data.train), plan.config.micro_batches
+        meshes.check_batch(plan.config.batch_size, images, plan.mesh, micro_batches=parts)

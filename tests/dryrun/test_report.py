@@ -17,7 +17,7 @@ from ltjax.dryrun import plan as plans
 from ltjax.dryrun.chips import TPUS
 from ltjax.dryrun.devices import Slice
 from ltjax.errors import InputError
-from ltjax.presets import build
+from ltjax.presets import build, resolve
 from ltjax.training import abstract, prepare
 from ltjax.training import mesh as meshes
 from ltjax.training.programs import streamed_step
@@ -101,6 +101,22 @@ def test_the_largest_batch_is_looked_for_with_every_try_said(tmp_path, capsys):
     assert status == 0 and numbers["largest_batch"] == max(one["images"] for one in numbers["tries"] if one["fits"])
     assert all(f"{one['images']} images a chip" in out.err for one in numbers["tries"])
     assert f"largest batch that fits, of those compiled for train: {numbers['largest_batch']}" in out.out
+
+
+def test_batches_that_are_tried_have_whole_micro_batches(tmp_path):
+    _, numbers = dry_run(toy.config(batch_size=9, micro_batches=3), tmp_path, memory=100_000, no_largest=False)
+    assert len(numbers["tries"]) > 1 and all(one["images"] % 3 == 0 for one in numbers["tries"])
+
+
+def test_a_stage_on_features_takes_features():
+    config = build("mnist5k", "decoupling", "crt,cached")
+    resolve(config)
+    for memory, on_device in ((2**34, True), (2**20, False)):
+        plan = abstract.make_plan(config, stand_in(config.data), meshes.data_mesh(), memory)
+        drawn, step = abstract.drawn_by(plan, 1), abstract.lower_train(plan, 1)
+        assert drawn.record.shape == (64,) and drawn.on_device == on_device
+        assert "conv_general_dilated" not in str(step.jaxpr) and step.steps == 1
+    assert "conv_general_dilated" in str(abstract.lower_train(plan, 0).jaxpr)
 
 
 def test_a_batch_above_an_epoch_is_bad_input_where_it_fits_and_else_does_not_fit(tmp_path):
