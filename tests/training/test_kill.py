@@ -38,6 +38,12 @@ def logged(workdir):
     return path.read_text().count("\n") if path.exists() else 0
 
 
+def saved(workdir):
+    """The last step that has a whole checkpoint; 0 without one."""
+    folder = pathlib.Path(workdir) / "checkpoints" / "train"
+    return max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0) if folder.exists() else 0
+
+
 def final_arrays(workdir):
     """The bytes of the last step's parameters, by path."""
     import orbax.checkpoint as ocp
@@ -63,11 +69,13 @@ def whole(start, tmp_path_factory):
 def test_kills_at_random_moments_change_no_bit(start, whole, tmp_path, most):
     workdir, rng, kills = tmp_path / "run", random.Random(os.environ.get("LTJAX_KILL_SEED", "20")), 0
     for _ in range(40):
-        process, before = start(workdir), logged(workdir)
+        # Somewhere between "it has begun to train", the first time even before it has saved anything, and "some steps
+        # and checkpoints later".
+        gone_on = saved if kills else logged
+        before, process = gone_on(workdir), start(workdir)
         if kills < most:
-            # Somewhere between "it has begun to train again" and "some steps and checkpoints later".
-            deadline = time.monotonic() + 120
-            while logged(workdir) <= before and process.poll() is None and time.monotonic() < deadline:
+            deadline = time.monotonic() + 280
+            while gone_on(workdir) <= before and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.02)
             time.sleep(rng.uniform(0, 0.8))
             if process.poll() is None:
