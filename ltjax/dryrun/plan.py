@@ -77,7 +77,7 @@ def chosen_stages(plan: Plan, wanted: str | None) -> list[int]:
 
 
 def compile_all(plan: Plan, stages: list[int], chips: int, say: Say) -> list[Row]:
-    """Every stage's train step and, if these fit, every evaluation step that is run; a view counts as an evaluation."""
+    """Every stage's train step and, if these fit, every evaluation step that is run."""
     rows, config, last = [], plan.config, len(plan.stages) - 1
     alone = sum(bool(stage.epochs) for stage in plan.stages) == 1
     for index in stages:
@@ -90,10 +90,14 @@ def compile_all(plan: Plan, stages: list[int], chips: int, say: Say) -> list[Row
         return rows
     for index, stage in enumerate(plan.stages):
         within = evaluations(stage.epochs, config.evaluation.every_epochs) if index in stages else 0
-        count = within + (1 + len(stage.views) if index == last else 0)
-        if count:
-            program = lower_evaluation(plan, index)
-            made = _compiled(f"evaluation step of stage '{stage.name}'", say, program, chips)
+        # the views are read after the last epoch only: without any, that evaluation is the one of the epochs before
+        alike = index == last and not stage.views
+        for views, count in ((False, within + alike), (True, int(index == last and not alike))):
+            if not count:
+                continue
+            program = lower_evaluation(plan, index, views)
+            what = f"evaluation step of stage '{stage.name}'" + (" with its views" if views else "")
+            made = _compiled(what, say, program, chips)
             batches = -(-len(plan.data.test) // program.batch)
             rows.append(Row("evaluation", stage.name, not alone, made, count * batches, 1))
     return rows

@@ -204,7 +204,7 @@ def _name_stages(axes: Axes, boundaries: Sequence[tuple[float, str]]) -> int:
     """Writes each stage's name over its start, a line higher where it would touch the one before; returns the lines."""
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.canvas.draw()  # fixes the layout, so that the extents below are those of the picture
+    figure.draw_without_rendering()  # fixes the layout, so that the extents below are those of the picture
     ends: list[float] = []  # right end of the last name on each line
     for edge, stage in boundaries:
         place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}

@@ -53,7 +53,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 def png(figure: Figure) -> bytes:
     """The picture as the bytes of a PNG; equal pictures give equal bytes."""
-    figure.canvas.draw()
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
     figure.set_layout_engine("none")  # the layout is done; what reaches beyond it widens the picture instead
     for axes in figure.axes:
         legend = axes.get_legend()
@@ -122,7 +124,7 @@ def place_labels(axes: Axes, x: np.ndarray, y: np.ndarray, labels: Sequence[str]
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.canvas.draw()  # fixes the layout, so that the pixels below are those of the picture
+    figure.draw_without_rendering()  # fixes the layout, so that the pixels below are those of the picture
     points = axes.transData.transform(np.column_stack([x, y]))
     radius = 5 * figure.dpi / 72
     taken = [(px - radius, py - radius, px + radius, py + radius) for px, py in points]

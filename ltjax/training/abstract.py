@@ -181,10 +181,10 @@ def lower_train(plan: Plan, index: int) -> Lowered:
     return Lowered(traced.lower(), traced.jaxpr, 1, config.batch_size, standing + tree_bytes(batch) // mesh.size)
 
 
-def lower_evaluation(plan: Plan, index: int) -> Lowered:
-    """The evaluation step of a stage."""
+def lower_evaluation(plan: Plan, index: int, views: bool = False) -> Lowered:
+    """The evaluation step of a stage; with its views, it is the one after the last epoch."""
     stage, shapes = plan.stages[index], plan.shapes[index]
-    evaluator = make_evaluator(plan.config, plan.data, stage, plan.mesh)
+    evaluator = make_evaluator(plan.config, plan.data, stage, plan.mesh, views=views)
     counters, variables = jax.tree.map(_shape, evaluator.empty), _variables(shapes.state)
     image = jax.ShapeDtypeStruct(plan.data.image_shape, jnp.uint8)
     # What training holds beside the network: the optimizer's state, a teacher, and the images.

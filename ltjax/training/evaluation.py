@@ -2,7 +2,8 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -31,29 +32,39 @@ class Reading(NamedTuple):
 
 
 IN_THREADS = Reading()
+Predict = Callable[[Tree, jax.Array], jax.Array]
+RESULT = ""  # the name of `predict` among the readings: no view has it
 
 
 class Evaluator:
-    """`predict` over a source, compiled once and used as often as needed; one set of counters for each seed."""
+    """`predict` over a source, compiled once and used as often as needed; one set of counters for each seed.
+
+    `views` are other readings of the same network: one program makes all of them, and what they share once.
+    """
 
     def __init__(
         self,
-        predict: Callable[[Tree, jax.Array], jax.Array],
+        predict: Predict,
         num_classes: int,
         batch_size: int,
         mesh: Mesh,
         axis: tuple[int, str] = (1, "unroll"),
         reading: Reading = IN_THREADS,
+        views: Mapping[str, Predict] = MappingProxyType({}),
     ):
         self.reading = reading
         self.batch_size = rows_at_once(batch_size, mesh)
         self.mesh, self.seeds = mesh, axis[0]
         empty = jax.tree.map(np.asarray, metrics.create(num_classes, confusion=num_classes <= LARGEST_CONFUSION))
-        self.empty = stack_seeds([empty] * self.seeds, "counters")
+        readings = {RESULT: predict, **views}
+        self.empty = {name: stack_seeds([empty] * self.seeds, "counters") for name in readings}
         everywhere, over_devices = meshes.replicated(mesh), meshes.split(mesh)
 
         def count(counters: Any, variables: Tree, batch: dict[str, jax.Array]) -> Any:
-            return metrics.update(counters, predict(variables, batch["image"]), batch["label"], batch["mask"])
+            return {
+                name: metrics.update(counters[name], read(variables, batch["image"]), batch["label"], batch["mask"])
+                for name, read in readings.items()
+            }
 
         count = over_seeds(count, axis, (0, 0, None))
         cut = meshes.by_share(evaluation_batch, mesh, shared=1)
@@ -81,13 +92,17 @@ class Evaluator:
         )
 
     def __call__(self, variables: Tree, source: Source, resident: Resident | None = None) -> list[Any]:
-        """The counters over all of `source`, for each seed, on the host; `resident` is the source on the device."""
+        """`predict`'s counters over all of `source` for each seed, on the host; `resident` is it on the device."""
+        return self.readings(variables, source, resident)[RESULT]
+
+    def readings(self, variables: Tree, source: Source, resident: Resident | None = None) -> dict[str, list[Any]]:
+        """The same of `predict` (RESULT) and of every view."""
         counters = meshes.put_replicated(self.empty, self.mesh)
         counters = self._from_host(counters, variables, source) if resident is None else self._on_device(
             counters, variables, resident
         )  # fmt: skip
-        each = split_seeds(jax.device_get(counters), self.seeds)
-        for one in each:
+        each = {name: split_seeds(one, self.seeds) for name, one in jax.device_get(counters).items()}
+        for one in (one for seeds in each.values() for one in seeds):
             seen = int(np.sum(one.examples))
             assert seen == len(source), f"evaluation saw {seen} examples of {len(source)}"
         return each

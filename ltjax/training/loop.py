@@ -10,7 +10,7 @@ import jax
 
 from ltjax.methods.stage import Previous, Stage, Tree
 from ltjax.training.checkpoint import Checkpoints, checkpoints
-from ltjax.training.evaluation import Evaluator, Summary
+from ltjax.training.evaluation import RESULT, Evaluator, Summary
 from ltjax.training.features import make_store
 from ltjax.training.gradients import frequent_classes, make_distortion
 from ltjax.training.init_from import check_source, open_source
@@ -91,7 +91,10 @@ def _run_stages(run: Run) -> Record:
         previous = Previous(stage.name, variables_of(current.state), current.state.extras)
         offset += stage_steps(stage, run.config, run.data)
     assert previous is not None
-    return _finish(run, previous.variables, evaluators[-1], offset, before)
+    last = evaluators[-1]
+    if run.stages[-1].views:
+        last = make_evaluator(run.config, run.data, run.stages[-1], run.mesh, run.watch, views=True)
+    return _finish(run, previous.variables, last, offset, before)
 
 
 def _train_stage(
@@ -177,9 +180,10 @@ def _stop_if_told(run: Run, saved: Checkpoints, step: int, state: TrainState, me
 def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: float) -> Record:
     """Evaluates the last epoch and writes what the run leaves."""
     config = run.config
-    counters = evaluator(variables, run.data.test, run.placed and run.placed.test)
+    readings = evaluator.readings(variables, run.data.test, run.placed and run.placed.test)
+    counters = readings.pop(RESULT)
     summaries, arrays = summarize_seeds(config, run.data, counters), evaluation_arrays(counters, variables["params"])
-    views = _views(run, variables)
+    views = {name: _view(run, counters) for name, counters in readings.items()}
     reports = stage_reports(config, run.stages[-1], variables)
     run.progress.show(run.log.amend(_tests(run, summaries) | _by_name("report", reports)))
     for name in reports[0]:
@@ -200,18 +204,11 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
     return record
 
 
-def _views(run: Run, variables: Tree) -> Record:
-    """{name: {"accuracy": ..., "std": ...}}: the last stage's other readings of its network."""
-    stage, found = run.stages[-1], {}
-    for name, predict in stage.views.items():
-        view = dataclasses.replace(stage, predict=predict)
-        counters = make_evaluator(run.config, run.data, view, run.mesh, run.watch)(
-            variables, run.data.test, run.placed and run.placed.test
-        )
-        record = results_over_seeds(run.config, summarize_seeds(run.config, run.data, counters), None)
-        std = {"std": record["std"]["accuracy"]} if "std" in record else {}
-        found[name] = {"accuracy": record["accuracy"]} | std
-    return found
+def _view(run: Run, counters: Sequence[Any]) -> Record:
+    """{"accuracy": ..., "std": ...} of another reading of the last stage's network."""
+    record = results_over_seeds(run.config, summarize_seeds(run.config, run.data, counters), None)
+    std = {"std": {"accuracy": record["std"]["accuracy"]}} if "std" in record else {}
+    return {"accuracy": record["accuracy"]} | std
 
 
 def _test(run: Run, evaluator: Evaluator, state: TrainState) -> Record:

@@ -73,12 +73,18 @@ def describe(config: Any, data: Data, params: Tree) -> Record:
     }
 
 
-def make_evaluator(config: Any, data: Data, stage: Stage, mesh: Any, watch: Watch | None = None) -> Evaluator:
-    """The evaluation of a stage under this config. It skips no image, whatever ``watch`` does in training."""
+def make_evaluator(
+    config: Any, data: Data, stage: Stage, mesh: Any, watch: Watch | None = None, views: bool = False
+) -> Evaluator:
+    """The evaluation of a stage under this config, with its views where they are wanted.
+
+    It skips no image, whatever ``watch`` does in training.
+    """
     strict = watch and dataclasses.replace(watch, faults=None)
     reading = Reading(config.data.workers, strict)
     axis = seed_axis(config, meshes.platform(mesh))
-    return Evaluator(stage.predict, data.num_classes, config.evaluation.batch_size, mesh, axis, reading)
+    size, others = config.evaluation.batch_size, stage.views if views else {}
+    return Evaluator(stage.predict, data.num_classes, size, mesh, axis, reading, others)
 
 
 def summarize_seeds(config: Any, data: Data, counters: Sequence[Any]) -> list[Summary]:
