@@ -20,7 +20,7 @@ memory; of collectives (in a loop once) what a chip must send, over all its link
 lower bounds.
 Not counted: reading and making batches; how long a collective takes to begin and end, which for the many small ones of
 batch statistics is more than their bytes; checkpoints; compilation; what a later stage's init reads (exemplars, means).
-A view of the last stage counts as its evaluation."""
+The views of a last stage are part of its last evaluation."""
 
 
 def heading(plan: Plan, where: Slice, source: str) -> list[str]:

@@ -16,6 +16,7 @@ from ltjax.data.stand_in import shrunk
 from ltjax.data.transforms import TRANSFORMS, Transform, named
 from ltjax.methods.stage import Previous, Stage, Tree
 from ltjax.training import mesh as meshes
+from ltjax.training.evaluation import Evaluator
 from ltjax.training.placement import SHARE, decide
 from ltjax.training.prepare import check_norm_group, make_stages, steps_per_epoch
 from ltjax.training.programs import call_length, resident_frame, resident_program, streamed_step
@@ -182,23 +183,32 @@ def lower_train(plan: Plan, index: int) -> Lowered:
 
 
 def lower_evaluation(plan: Plan, index: int, views: bool = False) -> Lowered:
-    """The evaluation step of a stage; with its views, it is the one after the last epoch."""
+    """The evaluation step of a stage; with its views, it is the one after the last epoch.
+
+    What is traced is always without: views share the network's pass, which the compiler finds out and a trace does not.
+    """
     stage, shapes = plan.stages[index], plan.shapes[index]
     evaluator = make_evaluator(plan.config, plan.data, stage, plan.mesh, views=views)
-    counters, variables = jax.tree.map(_shape, evaluator.empty), _variables(shapes.state)
-    image = jax.ShapeDtypeStruct(plan.data.image_shape, jnp.uint8)
+    alone = make_evaluator(plan.config, plan.data, stage, plan.mesh)
+    variables, image = _variables(shapes.state), jax.ShapeDtypeStruct(plan.data.image_shape, jnp.uint8)
     # What training holds beside the network: the optimizer's state, a teacher, and the images.
     standing = tree_bytes(shapes.state) + tree_bytes(shapes.constants) - tree_bytes(variables)
     if plan.on_device:
         _, at_once = evaluator.calls(len(plan.data.test))
-        carry = (counters, jax.ShapeDtypeStruct((), jnp.int32))
-        traced = evaluator.count_resident.trace(carry, variables, _resident(plan.data.test, image), at_once)
+        test = _resident(plan.data.test, image)
         standing += _bytes(plan.data, plan.data.train)
-        return Lowered(traced.lower(), traced.jaxpr, at_once, evaluator.batch_size, standing)
-    batch = _batch_shapes(image, evaluator.batch_size, "mask")
-    traced = evaluator.count.trace(counters, variables, batch)
-    standing += tree_bytes(batch) // plan.mesh.size
-    return Lowered(traced.lower(), traced.jaxpr, 1, evaluator.batch_size, standing)
+
+        def trace(one: Evaluator) -> Any:
+            carry = (jax.tree.map(_shape, one.empty), jax.ShapeDtypeStruct((), jnp.int32))
+            return one.count_resident.trace(carry, variables, test, at_once)
+    else:
+        at_once, batch = 1, _batch_shapes(image, evaluator.batch_size, "mask")
+        standing += tree_bytes(batch) // plan.mesh.size
+
+        def trace(one: Evaluator) -> Any:
+            return one.count.trace(jax.tree.map(_shape, one.empty), variables, batch)
+
+    return Lowered(trace(evaluator).lower(), trace(alone).jaxpr, at_once, evaluator.batch_size, standing)
 
 
 def _batch_shapes(record: jax.ShapeDtypeStruct, size: int, last: str) -> dict[str, jax.ShapeDtypeStruct]:

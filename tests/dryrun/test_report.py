@@ -60,6 +60,19 @@ def test_what_fits_is_reported_with_times_of_the_whole_run(tmp_path, capsys):
         assert one["traced_matrix_flops"] > 0 and one["memory_bytes"]["together"] > 0
 
 
+def test_the_views_of_a_last_stage_are_read_with_it_after_the_last_epoch(tmp_path, monkeypatch):
+    def method(config, data):
+        network = toy.network()
+        views = {"twice": lambda variables, images: 2 * network.apply(variables, images, train=False).logits}
+        return [toy.stage(config, views=views)]
+
+    monkeypatch.setitem(prepare.METHODS, "viewed", method)
+    _, numbers = dry_run(toy.config("viewed", evaluation__every_epochs=1), tmp_path)
+    before, last = (one for one in numbers["programs"] if one["kind"] == "evaluation")
+    assert (before["steps_of_the_run"], last["steps_of_the_run"]) == (3, 3)  # 21 test images in batches of 8, each
+    assert last["traced_matrix_flops"] == before["traced_matrix_flops"]  # of one pass
+
+
 def test_one_stage_alone(tmp_path):
     _, numbers = dry_run(toy.config("three"), tmp_path, stage="second")
     assert [(one["kind"], one["stage"]) for one in numbers["programs"]] == [

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ltjax.data.resident import Resident, read_all
 from ltjax.data.sources import array_source
 from ltjax.training import mesh as meshes
-from ltjax.training.evaluation import Evaluator, extract_features, summarize
+from ltjax.training.evaluation import RESULT, Evaluator, extract_features, summarize
 from tests.training import toy
 
 
@@ -32,6 +33,28 @@ def test_the_counts_do_not_depend_on_the_batch_size(batch_size):
     np.add.at(confusion, (data.test.labels, expected), 1)
     np.testing.assert_array_equal(counters.confusion, confusion)
     np.testing.assert_array_equal(counters.examples, [7, 7, 7])
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_views_are_read_beside_the_result_and_what_they_share_is_computed_once(resident):
+    data, calls = toy.build(None), []
+
+    def darkest(variables, images):
+        return -predict(variables, images)
+
+    def counted(variables, images):
+        calls.append(images.shape)
+        return darkest(variables, images)
+
+    mesh = meshes.data_mesh()
+    both = Evaluator(predict, 3, 8, mesh, views={"darkest": counted})
+    place = Resident(*meshes.put_replicated(read_all(data.test), mesh)) if resident else None
+    found = both.readings(VARIABLES, data.test, place)
+    assert list(found) == [RESULT, "darkest"] and calls == [(8, 8, 8, 1)]  # one trace, whatever the number of batches
+    for name, alone in ((RESULT, predict), ("darkest", darkest)):
+        (expected,), (own,) = Evaluator(alone, 3, 8, mesh)(VARIABLES, data.test), found[name]
+        np.testing.assert_array_equal(own.confusion, expected.confusion)
+    assert not np.array_equal(found[RESULT][0].confusion, found["darkest"][0].confusion)
 
 
 def test_a_label_that_no_class_has_is_noticed():
