@@ -114,9 +114,7 @@ def fresh(network: Any, data: Data) -> Callable[[jax.Array, Previous | None, Fea
 
 def initialise(network: Any, data: Data) -> Callable[[jax.Array], Tree]:
     """key -> random variables of the network."""
-    # Layer by layer it is a hundred small programs; the one of all is run once, so on a CPU it is compiled quickly.
-    quickly = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-    make = jax.jit(functools.partial(network.init, train=False), compiler_options=quickly)
+    make = jax.jit(functools.partial(network.init, train=False))  # layer by layer it is a hundred small programs
     return lambda key: make(key, jnp.zeros((1, *data.image_shape), jnp.uint8))
 
 

@@ -1,21 +1,33 @@
-"""Compiler settings for CPUs: set by the commands only, before JAX starts, never over the user's own."""
+"""Compiler and memory settings for CPUs: set by the commands only, before JAX starts, never over the user's own."""
 
+import ctypes
 import glob
 import importlib.metadata
 import os
+import sys
 
 # name -> value. The first lets XLA fuse products and reductions through YNNPACK where it can; the second keeps the
-# barriers of ltjax.models.conv, which its CPU compiler drops otherwise.
+# barriers of ltjax.models.conv, which its CPU compiler drops otherwise. With the third a network's init compiles in a
+# third of the time, and steps are as fast: products and convolutions are a library's, the rest waits for the memory.
 CPU_FLAGS = {
     "--xla_cpu_experimental_ynn_fusion_type": "dot,reduce",
     "--xla_disable_hlo_passes": "cse_barrier_expander",
+    "--xla_backend_optimization_level": "1",
 }
 # The versions of jaxlib known to have them: XLA aborts on a flag that it does not know.
 KNOWN = ((0, 10, 0), (0, 10, 99))
 
+# mallopt's names of what glibc shall do: never give freed memory back, and take all of it from where it can be kept.
+KEEP_MEMORY = {-4: 0, -1: 2**31 - 1}  # M_MMAP_MAX, M_TRIM_THRESHOLD
+OWN_MEMORY = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+
 
 def prepare_cpu() -> None:
-    """Sets the flags, where the devices will be CPUs: 1.4x and again 1.3x in training a ResNet-32."""
+    """Sets the flags, where the devices will be CPUs: 1.4x and again 1.3x in training a ResNet-32.
+
+    And lets the process keep the memory that a step frees, which the next one takes again page by page: 1.4x to 1.7x in
+    training a ResNet-8 on 28-pixel images, for a fifth more memory.
+    """
     platforms, own = os.environ.get("JAX_PLATFORMS", ""), os.environ.get("XLA_FLAGS", "")
     if platforms not in ("", "cpu") or _has_accelerator():
         return
@@ -23,6 +35,16 @@ def prepare_cpu() -> None:
     if KNOWN[0] <= version <= KNOWN[1]:
         added = [f"{name}={value}" for name, value in CPU_FLAGS.items() if name not in own]
         os.environ["XLA_FLAGS"] = " ".join([own, *added]).strip()
+    if not any(name in os.environ for name in OWN_MEMORY):
+        _keep_memory()
+
+
+def _keep_memory() -> None:
+    """Nothing, where the C library is not glibc."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for name, value in KEEP_MEMORY.items():
+            mallopt(name, value)
 
 
 def _has_accelerator() -> bool:

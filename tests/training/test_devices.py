@@ -1,5 +1,6 @@
-"""The CPU's compiler flags: only where XLA knows them, never over the user's own, never on import."""
+"""The CPU's settings: flags only where XLA knows them, nothing over the user's own, nothing on import."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -14,18 +15,21 @@ FLAG = " ".join(FLAGS)
 @pytest.fixture
 def set_up(monkeypatch):
     """A machine with these variables, jaxlib version and installed accelerator plugins."""
+    kept = []
 
     def make(version="0.10.2", plugins=(), tpu=False, **variables):
-        for name in ("XLA_FLAGS", "JAX_PLATFORMS"):
+        for name in ("XLA_FLAGS", "JAX_PLATFORMS", *devices.OWN_MEMORY):
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(devices, "_installed", lambda name: name in plugins)
         monkeypatch.setattr(devices, "_has_tpu", lambda: tpu)
         monkeypatch.setattr(devices.importlib.metadata, "version", lambda name: version)
+        monkeypatch.setattr(devices, "_keep_memory", lambda: kept.append(True))
         devices.prepare_cpu()
         return devices.os.environ.get("XLA_FLAGS")
 
+    make.kept = kept
     return make
 
 
@@ -52,11 +56,39 @@ def test_the_tpu_compiler_alone_is_no_tpu(set_up):
 )
 def test_elsewhere_nothing_is_set(set_up, machine):
     assert set_up(**machine) is None
+    assert bool(set_up.kept) == ("version" in machine)  # what the C library does is no matter of XLA's version
 
 
 def test_the_users_own_value_stays(set_up):
     for i, name in enumerate(devices.CPU_FLAGS):
-        assert set_up(XLA_FLAGS=f"{name}=own") == f"{name}=own {FLAGS[1 - i]}"
+        assert set_up(XLA_FLAGS=f"{name}=own") == " ".join([f"{name}=own", *FLAGS[:i], *FLAGS[i + 1 :]])
+    assert len(set_up.kept) == len(FLAGS)
+    set_up(MALLOC_MMAP_MAX_="5")
+    set_up(GLIBC_TUNABLES="glibc.malloc.trim_threshold=5")
+    assert len(set_up.kept) == len(FLAGS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+def test_freed_memory_stays_with_the_process():
+    code = """
+import resource, sys
+import numpy as np
+from ltjax.training.devices import _keep_memory
+if sys.argv[1] == "keep":
+    _keep_memory()
+np.ones(2**23); before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    np.ones(2**23)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    run = [[sys.executable, "-c", code, how] for how in ("keep", "leave")]
+    environment = {
+        "PATH": "/usr/bin",
+        "PYTHONPATH": str(pathlib.Path(__file__).parents[2]),
+        "NUMPY_MADVISE_HUGEPAGE": "0",
+    }
+    keep, leave = (int(subprocess.run(r, capture_output=True, text=True, env=environment).stdout) for r in run)
+    assert keep < leave / 10  # page faults of ten arrays of 64 MB
 
 
 def test_importing_sets_nothing():
