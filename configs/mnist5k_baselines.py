@@ -1,4 +1,4 @@
-"""The baselines of the papers' tables on MNIST-5k-LT (imbalance 40), ResNet-8, 20 epochs (BBN 12).
+"""The baselines of the papers' tables on MNIST-5k-LT (imbalance 40), ResNet-8, 20 epochs (BBN 10).
 
 python -m ltjax.main --config=configs/mnist5k_baselines.py:ldam_drw --workdir=runs/mnist5k_ldam_drw
 

@@ -19,7 +19,7 @@ def bbn(config: ConfigDict, dataset: str) -> None:
         # the script says 120 and 160 and counts epochs from 1: it decays after 119 and 159 finished ones
         config.optimizer.schedule.update(warmup_epochs=5, warmup_start=1 / 3, milestones=(119, 159), decay=0.01)
     elif dataset.startswith("mnist"):
-        config.epochs = 12  # a step has two batches, so this is 24 epochs' worth of images
+        config.epochs = 10  # a step has two batches, so this is 20 epochs' worth of images
     elif dataset.startswith("inat"):
         config.update(epochs=180, batch_size=128)
         config.optimizer.update(learning_rate=0.05, weight_decay=1e-4)
