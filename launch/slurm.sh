@@ -44,10 +44,15 @@ if $DRY_RUN; then
   exit 0
 fi
 
+srun_pid="" late=false told=false
+stop() { # the step, or as soon as there is one
+  if [[ -n $srun_pid ]]; then kill -TERM "$srun_pid" 2>/dev/null || true; else told=true; fi
+}
+trap 'late=true; stop' USR1
+trap stop TERM
 "${step[@]}" &
-srun_pid=$! late=false status=0
-trap 'late=true; kill -TERM "$srun_pid" 2>/dev/null || true' USR1
-trap 'kill -TERM "$srun_pid" 2>/dev/null || true' TERM
+srun_pid=$!
+if $told; then stop; fi # a signal came before its number was known
 while true; do # a trap ends the wait, not the step
   status=0
   wait "$srun_pid" || status=$?
