@@ -57,6 +57,7 @@ def one_device(tmp_path_factory):
     return train(tmp_path_factory.mktemp("one") / "run", 1, "--config.dtype=float64")
 
 
+@pytest.mark.slow
 def test_eight_devices_in_float64_are_one_device(one_device, tmp_path):
     eight, results = train(tmp_path / "run", 8, "--config.dtype=float64")
     assert len(eight) >= 20
@@ -106,21 +107,49 @@ FILES = [
 ]  # fmt: skip
 
 
-def test_two_processes_read_files_as_one_does(tmp_path):
-    """Sixty JPEGs in three classes, cropped at random, batch normalisation over both processes."""
+QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # to compile takes longer than to train
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Sixty JPEGs in three classes, to be cropped at random."""
+    folder = tmp_path_factory.mktemp("pictures")
     for name, count in {"a": 30, "b": 20, "c": 10}.items():
         for i in range(count):
-            write_picture(tmp_path / "pictures" / name / f"{i}.jpg", 7 * i + 10 * ord(name) % 50)
-    files = [*FILES, f"--config.data.dir={tmp_path / 'pictures'}"]
-    run = [sys.executable, "-m", "ltjax.main", *files, f"--workdir={tmp_path / 'one'}"]
-    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # to compile takes longer than to train
-    done = subprocess.run(run, cwd=ROOT, env=environment(1, **quick), capture_output=True, text=True, timeout=600)
+            write_picture(folder / name / f"{i}.jpg", 7 * i + 10 * ord(name) % 50)
+    return [*FILES, f"--config.data.dir={folder}"]
+
+
+@pytest.fixture(scope="module")
+def alone(pictures, tmp_path_factory):
+    return read(pictures, tmp_path_factory.mktemp("alone") / "run", 1)
+
+
+def read(pictures, workdir, devices):
+    """(losses, results) of one process with so many devices."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ltjax.main", *pictures, f"--workdir={workdir}"], cwd=ROOT,
+        env=environment(devices, **QUICK), capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    two, results, log = launched(tmp_path / "two", *files, devices=1, **quick)
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["hardware"].startswith(f"{devices} x")
+    return losses(workdir), results
+
+
+def test_eight_devices_train_on_files_as_one_does(pictures, alone, tmp_path):
+    """Of a batch every device has one image; batch normalisation is over all of them."""
+    eight, results = read(pictures, tmp_path / "eight", 8)
+    assert len(eight) >= 20
+    np.testing.assert_allclose(eight, alone[0], rtol=1e-9)
+    assert results["per_class"] == alone[1]["per_class"]
+
+
+def test_two_processes_read_files_as_one_does(pictures, alone, tmp_path):
+    two, results, log = launched(tmp_path / "two", *pictures, devices=1, **QUICK)
     assert len(two) >= 20
-    np.testing.assert_allclose(two, losses(tmp_path / "one"), rtol=1e-9)
-    alone = json.loads((tmp_path / "one" / "results.json").read_text())
-    assert results["per_class"] == alone["per_class"] and not results["data_on_device"]
+    np.testing.assert_allclose(two, alone[0], rtol=1e-9)
+    assert results["per_class"] == alone[1]["per_class"] and not results["data_on_device"]
     assert "[0] report:" in log and "[1] report:" not in log
 
 
