@@ -14,7 +14,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = [
-    sys.executable, "-m", "ltjax.main", "--config=configs/mnist5k_reslt.py", "--config.epochs=6",
+    sys.executable, "-m", "ltjax.main", "--config=configs/mnist5k_reslt.py", "--config.epochs=4",
     "--config.checkpoint.every_steps=5", "--config.log_every_steps=3", "--config.evaluation.every_epochs=2",
     "--config.batch_size=32", "--config.data.validation_fraction=0.1", "--config.evaluation.batch_size=64",
 ]  # fmt: skip

@@ -107,9 +107,6 @@ FILES = [
 ]  # fmt: skip
 
 
-QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # to compile takes longer than to train
-
-
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """Sixty JPEGs in three classes, to be cropped at random."""
@@ -129,7 +126,7 @@ def read(pictures, workdir, devices):
     """(losses, results) of one process with so many devices."""
     done = subprocess.run(
         [sys.executable, "-m", "ltjax.main", *pictures, f"--workdir={workdir}"], cwd=ROOT,
-        env=environment(devices, **QUICK), capture_output=True, text=True, timeout=600,
+        env=environment(devices), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     results = json.loads((workdir / "results.json").read_text())
@@ -146,7 +143,7 @@ def test_eight_devices_train_on_files_as_one_does(pictures, alone, tmp_path):
 
 
 def test_two_processes_read_files_as_one_does(pictures, alone, tmp_path):
-    two, results, log = launched(tmp_path / "two", *pictures, devices=1, **QUICK)
+    two, results, log = launched(tmp_path / "two", *pictures, devices=1)
     assert len(two) >= 20
     np.testing.assert_allclose(two, alone[0], rtol=1e-9)
     assert results["per_class"] == alone[1]["per_class"] and not results["data_on_device"]
