@@ -1,4 +1,4 @@
-"""CBS+RRS+SS (Zhang et al., 2019, To Balance or not to Balance) on MNIST-5k-LT (imbalance 40), ResNet-8, 5 epochs.
+"""CBS+RRS+SS (Zhang et al., 2019, To Balance or not to Balance) on MNIST-5k-LT (imbalance 40), ResNet-8, 4 epochs.
 
 python -m ltjax.main --config=configs/mnist5k_auxiliary.py --workdir=runs/mnist5k_auxiliary
 
