@@ -36,7 +36,7 @@ def test_the_counts_do_not_depend_on_the_batch_size(batch_size):
 
 
 @pytest.mark.parametrize("resident", [False, True])
-def test_views_are_read_beside_the_result_and_what_they_share_is_computed_once(resident):
+def test_views_are_read_beside_the_result_by_one_program(resident):
     data, calls = toy.build(None), []
 
     def darkest(variables, images):
@@ -55,6 +55,26 @@ def test_views_are_read_beside_the_result_and_what_they_share_is_computed_once(r
         (expected,), (own,) = Evaluator(alone, 3, 8, mesh)(VARIABLES, data.test), found[name]
         np.testing.assert_array_equal(own.confusion, expected.confusion)
     assert not np.array_equal(found[RESULT][0].confusion, found["darkest"][0].confusion)
+
+
+def test_views_of_a_network_share_its_pass_in_the_compiled_program():
+    """Two readings that call the network have as many convolutions as one: the compiler finds that they are the same."""
+    network, images = toy.network(), np.zeros((8, 8, 8, 1), np.uint8)
+    variables = network.init(jax.random.key(0), images, train=False)
+
+    def logits(variables, images):
+        return network.apply(variables, images, train=False).logits
+
+    def twice(variables, images):
+        return 2 * logits(variables, images)
+
+    def convolutions(**views):
+        one = Evaluator(logits, 3, 8, meshes.data_mesh(), views=views)
+        batch = {"image": images, "label": np.zeros(8, np.int32), "mask": np.ones(8, bool)}
+        lowered = one.count.lower(one.empty, variables, batch)
+        return lowered.as_text().count("stablehlo.convolution"), lowered.compile().as_text().count(" convolution(")
+
+    assert convolutions() == (1, 1) and convolutions(twice=twice) == (2, 1)
 
 
 def test_a_label_that_no_class_has_is_noticed():
