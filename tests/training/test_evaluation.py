@@ -58,7 +58,7 @@ def test_views_are_read_beside_the_result_by_one_program(resident):
 
 
 def test_views_of_a_network_share_its_pass_in_the_compiled_program():
-    """Two readings that call the network have as many convolutions as one: the compiler finds that they are the same."""
+    """Two readings that call the network have as many convolutions as one: the compiler finds them to be the same."""
     network, images = toy.network(), np.zeros((8, 8, 8, 1), np.uint8)
     variables = network.init(jax.random.key(0), images, train=False)
 
