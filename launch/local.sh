@@ -56,28 +56,37 @@ prefixed() { # NUMBER: every line of the input with it
   while IFS= read -r line || [[ -n $line ]]; do printf '[%s] %s\n' "$1" "$line"; done
 }
 
-pids=() printers=() told=0
+pids=() printers=() told=0 heard=0
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+trap '[[ ${BASHPID:-$$} != "$$" ]] || rm -rf "$scratch"' EXIT # not from a child that a signal ends as it is forked
 
-tell() { # SIGNAL: to all that still run
+tell() { # SIGNAL [FIRST]: to all that still run, or to those from this one on
   local pid
-  for pid in "${pids[@]}"; do kill "-$1" "$pid" 2>/dev/null || true; done
+  for pid in "${pids[@]:${2:-0}}"; do kill "-$1" "$pid" 2>/dev/null || true; done
 }
-trap 'told=130; tell INT' INT
-trap 'told=143; tell TERM' TERM
+trap 'told=130 heard=${#pids[@]}; tell INT' INT
+trap 'told=143 heard=${#pids[@]}; tell TERM' TERM
 
+exec 3>&2 2>/dev/null # the shell would say of every process that a signal ended it
 set -m # every process in a group of its own: a Ctrl-C comes here, and from here to each of them once
-for ((i = 0; i < count; i++)); do
+for ((i = 0; i < count && !told; i++)); do
   command_of "$i"
-  mkfifo "$scratch/$i"
+  mkfifo "$scratch/$i" 2>&3
   prefixed "$i" <"$scratch/$i" &
   printers+=($!)
-  "${COMMAND[@]}" >"$scratch/$i" 2>&1 &
+  exec 4>"$scratch/$i" # here and not in the process: one that ends before it has opened it leaves its printer waiting
+  "${COMMAND[@]}" >&4 2>&1 4>&- &
   pids+=($!)
+  exec 4>&-
 done
 set +m
-exec 3>&2 2>/dev/null # the shell would say of every process that a signal ended it
+again="" deadline=""
+if ((told)); then # a signal came while they were started: those that it did not find hear of it now
+  count=${#pids[@]}
+  if ((told == 130)); then tell INT "$heard"; else tell TERM "$heard"; fi
+  ((count)) || exit "$told"
+  again=$((SECONDS + 1)) # one that was just being forked loses it; none has anything to save yet
+fi
 
 status_of() { # PID: waits for it; into STATUS
   STATUS=0
@@ -92,7 +101,7 @@ any_alive() {
   return 1
 }
 
-failed=0 over=() deadline=""
+failed=0 over=()
 while any_alive; do
   for ((i = 0; i < count; i++)); do
     if [[ -z ${over[$i]:-} ]] && ! kill -0 "${pids[$i]}" 2>/dev/null; then
@@ -108,6 +117,10 @@ while any_alive; do
       fi
     fi
   done
+  if [[ -n $again ]] && ((SECONDS >= again)); then
+    tell TERM
+    again="" deadline=$((SECONDS + GRACE))
+  fi
   if [[ -n $deadline ]] && ((SECONDS >= deadline)); then
     tell KILL
     deadline=""

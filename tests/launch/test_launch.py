@@ -168,6 +168,18 @@ def test_a_signal_goes_to_all_and_they_may_take_their_time(tmp_path, signum, sta
     assert sorted(out.splitlines()) == ["[0] saved", "[1] saved"]
 
 
+def test_a_signal_while_processes_are_started_ends_those_that_come_after_it_too(tmp_path):
+    python = tool(tmp_path, "python", "echo ready; for i in {1..600}; do sleep 0.1; done")
+    process = subprocess.Popen(
+        [LAUNCH / "local.sh", "--port=7", "--processes=40"], cwd=ROOT, env=os.environ | {"PYTHON": str(python)},
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)  # a process that did not hear of it would take a minute
+    assert (process.returncode, err) == (143, "")
+
+
 # --- slurm.sh, in a job that is near its limit
 
 
