@@ -59,3 +59,8 @@ def test_a_class_of_zero_weights_harms_nothing():
 )
 def test_the_best_tau_is_the_middle_one_of_equals(accuracies, best):
     assert tau.best_tau(accuracies, (0.0, 0.1, 0.2, 0.3)) == best
+
+
+def test_of_equal_logits_the_first_class_counts_as_argmax_has_it():
+    features, kernel = np.ones((3, 2)), np.array([[1.0, 1.0, 0.5], [1.0, 1.0, 0.5]])
+    assert tau.class_averaged_accuracies(features, np.array([0, 1, 2]), kernel, [0.0]) == pytest.approx(1 / 3)
