@@ -16,6 +16,7 @@ import os
 import pathlib
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ from ltjax.errors import InputError
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TOLERANCE = 1.5  # mean difference of the pixels, of 255, that the two resamplings may have
 CHECKED = 32  # pictures
-AHEAD = 4  # batches for each worker, at least what either side makes while it waits for its turn
+AHEAD = 4  # batches of each worker before and after a timed turn: it has started, and does not run out of work
 SEED, EPOCH = 0, 0
 
 
@@ -128,30 +129,33 @@ def check(problem: Problem) -> float:
 
 
 def compare(problem: Problem, workers: int, batches: int, repeats: int, alone: bool) -> measure.Times:
-    """Side -> seconds of ``batches`` batches, in turns. Starting is not timed, nor what was made ahead of a turn.
+    """Side -> seconds of ``batches`` batches, in turns.
 
-    A core is timed by the processor time of this process, which another busy program does not lengthen.
+    A core is timed by the processor time of this process, which another busy program does not lengthen. With workers,
+    each turn starts its own processes and is timed between ``AHEAD`` batches of each worker before and as many after:
+    processes that wait for their turn would make batches in the other side's, and show them in their own.
     """
-    ahead, clock = (AHEAD * workers, time.perf_counter) if workers else (0, time.process_time)
-    total = 1 + repeats * (ahead + batches)
-    sides = {"ltjax": ours(problem, workers, total)}
+    kinds: dict[str, Callable[[int], Any]] = {"ltjax": lambda total: ours(problem, workers, total)}
     if not alone:
-        sides["torch"] = theirs(problem, workers, total)
-        sides["torch, uint8"] = theirs(problem, workers, total, normalize=False)
-    times: measure.Times = {name: [] for name in sides}
-    for iterator in sides.values():
-        next(iterator)
+        kinds["torch"] = lambda total: theirs(problem, workers, total)
+        kinds["torch, uint8"] = lambda total: theirs(problem, workers, total, normalize=False)
+    times: measure.Times = {name: [] for name in kinds}
+    margin, clock = (AHEAD * workers, time.perf_counter) if workers else (1, time.process_time)
     for _ in range(repeats):
-        for name, iterator in sides.items():
-            for _ in range(ahead):
-                next(iterator)
+        for name, make in kinds.items():
+            iterator = make(margin + batches + margin)
+            _take(iterator, margin)
             start = clock()
-            for _ in range(batches):
-                next(iterator)
+            _take(iterator, batches)
             times[name].append(clock() - start)
-    for iterator in sides.values():
-        assert next(iterator, None) is None  # so that each ends its processes
+            _take(iterator, margin)
+            assert next(iterator, None) is None  # so that it ends its processes
     return times
+
+
+def _take(iterator: Any, batches: int) -> None:
+    for _ in range(batches):
+        next(iterator)
 
 
 def flat_memory(problem: Problem, workers: int, batches: int) -> list[tuple[int, float]]:
