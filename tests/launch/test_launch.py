@@ -176,7 +176,7 @@ def test_a_signal_while_processes_are_started_ends_those_that_come_after_it_too(
     )  # fmt: skip
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=30)  # a process that did not hear of it would take a minute
+    _, err = process.communicate(timeout=30)  # a process that did not hear of it would take a minute
     assert (process.returncode, err) == (143, "")
 
 
