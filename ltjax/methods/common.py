@@ -145,7 +145,7 @@ def grafted(fresh_variables: Tree, variables: Tree, skip: Sequence[str] = ()) ->
     """
     own = traverse_util.flatten_dict(fresh_variables, sep="/")
     given = traverse_util.flatten_dict(variables, sep="/")
-    stays = [path for path in own if any(_under(path.partition("/")[2], prefix) for prefix in skip)]
+    stays = [path for path in own if any(under(path.partition("/")[2], prefix) for prefix in skip)]
     taken = {path: given[path] for path in own if path in given and path not in stays}
     for path, array in taken.items():
         if array.shape != own[path].shape:
@@ -158,7 +158,8 @@ def grafted(fresh_variables: Tree, variables: Tree, skip: Sequence[str] = ()) ->
     return traverse_util.unflatten_dict(own | taken, sep="/")
 
 
-def _under(path: str, prefix: str) -> bool:
+def under(path: str, prefix: str) -> bool:
+    """Whether ``path`` ("head/classifier/kernel") is or lies under ``prefix`` ("head", "head/classifier")."""
     return path == prefix or path.startswith(prefix.rstrip("/") + "/")
 
 

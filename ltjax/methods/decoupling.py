@@ -29,11 +29,15 @@ def decoupling(config: Any, data: Data) -> list[Stage]:
     return [first, SECOND_STAGES[settings.second_stage](config, data)]
 
 
+SOLVERS = ("sgd", "lbfgs")
+
+
 def rules(settings: Any) -> Rules:
     parts = PARTS if settings.second_stage == "crt" else PARTS[:1]  # all others leave the representation as it is
     return {
         "second_stage": _one_of(settings.second_stage, (*SECOND_STAGES, ONE_STAGE)),
         "cached": _can_be_cached(settings),
+        "solver": _can_be_solved(settings),
         "representation": _one_of(settings.representation, PARTS[1:]),
         "norm": _one_of(settings.norm, ("auto", "frozen", "batch")),
         "images_per_class": (settings.images_per_class >= 1, "an integer >= 1"),
@@ -57,6 +61,15 @@ def _can_be_cached(settings: Any) -> tuple[bool, str]:
     if settings.second_stage == "crt" and settings.retrain != "classifier":
         return False, f"False with retrain={settings.retrain}, which trains the backbone"
     return settings.norm != "batch", "False with norm=batch, whose statistics change with every batch"
+
+
+def _can_be_solved(settings: Any) -> tuple[bool, str]:
+    """All images at once need features that stand still, one minimum needs logits linear in what is trained."""
+    if settings.solver != "lbfgs":
+        return _one_of(settings.solver, SOLVERS)
+    if settings.second_stage not in ("crt", "lws"):
+        return False, f"sgd for {settings.second_stage}; lbfgs finds crt and lws"
+    return settings.cached, "sgd without cached=True, for lbfgs takes features"
 
 
 def _one_of(value: str, allowed: tuple[str, ...]) -> tuple[bool, str]:

@@ -7,16 +7,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 from ltjax.classifiers import class_means_of_rows, ncm_transform
 from ltjax.data import Data, Source
 from ltjax.data.sampling import class_cycle
 from ltjax.errors import InputError
 from ltjax.losses import cross_entropy
-from ltjax.methods.common import build_network, carry_over, classify, dtypes, initialise, predicts, rates
+from ltjax.methods.common import build_network, carry_over, classify, dtypes, initialise, predicts, rates, under
+from ltjax.methods.full_batch import balanced_optimum
 from ltjax.methods.stage import Features, Previous, Stage, Start, Tree
 from ltjax.methods.tau import best_tau, class_averaged_accuracies
 from ltjax.models import CosineHead, LinearHead, LWSHead, MeanHead, MLPHead, TauHead, representation
+from ltjax.models.norm import at_least_float32
 
 
 def retrained(config: Any, data: Data) -> Stage:
@@ -114,9 +117,12 @@ def balanced_training(
 ) -> Stage:
     """Cross-entropy on as many images of every class, from the stage before, under the second stage's own schedule.
 
-    With config.decoupling.cached on their features: the classifier alone is computed, and nothing is augmented.
+    With config.decoupling.cached on their features: the classifier alone is computed, and nothing is augmented. With
+    config.decoupling.solver=lbfgs it is what that training goes towards.
     """
     settings = config.decoupling
+    if settings.solver == "lbfgs":
+        return solved(name, config, data, network, reinitialise, trainable)
     stands_still = all(prefix.startswith("head") for prefix in trainable) and trainable != ()
     norm = settings.norm if settings.norm != "auto" else "frozen" if stands_still else "batch"
     return Stage(
@@ -135,6 +141,45 @@ def balanced_training(
         inputs="features" if settings.cached else "images",
         **fields,
     )
+
+
+def solved(
+    name: str, config: Any, data: Data, network: Any, reinitialise: tuple[str, ...], trainable: tuple[str, ...]
+) -> Stage:
+    """The classifier of least balanced cross-entropy on all features, with the second stage's weight decay.
+
+    Raises:
+      InputError: without weight decay, for then there need not be one.
+    """
+    weight_decay = config.second_stage_optimizer.weight_decay
+    if not weight_decay > 0:
+        raise InputError(
+            f"config.second_stage_optimizer.weight_decay: impossible value {weight_decay!r} with solver=lbfgs, for "
+            "without it there need not be a minimum; allowed: a number > 0"
+        )
+    start = carry_over(network, data, reinitialise)
+    exact = at_least_float32(network.dtype)  # a search for a minimum needs values that do not jump
+    precise = network.clone(dtype=exact, head=network.head.clone(dtype=exact))
+
+    def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
+        begun = start(key, previous, features)
+        assert previous is not None
+        params = traverse_util.flatten_dict(begun.variables["params"], sep="/")
+        moving = {path: array for path, array in params.items() if any(under(path, prefix) for prefix in trainable)}
+
+        def with_moving(arrays: Tree) -> Tree:
+            return {**begun.variables, "params": traverse_util.unflatten_dict(params | arrays, sep="/")}
+
+        found = balanced_optimum(
+            lambda arrays, rows: precise.apply(with_moving(arrays), rows, train=False).logits,
+            moving,
+            features(previous.variables, np.arange(len(data.train))),
+            data.train.labels,
+            weight_decay=weight_decay,
+        )
+        return Start(with_moving(found.params))
+
+    return closed_form(name, config, network, init)
 
 
 def closed_form(name: str, config: Any, network: Any, init: Callable[..., Start], **fields: Any) -> Stage:

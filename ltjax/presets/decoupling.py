@@ -33,6 +33,8 @@ def settings(dataset: str) -> ConfigDict:
             # the classifier is trained on features of the images without augmentation, made once, and not through the
             # network on augmented images (the paper's way): seconds, and another result
             "cached": False,
+            # crt and lws on features: sgd (the paper's steps), or lbfgs: where these steps go, by all images at once
+            "solver": "sgd",
             "images_per_class": 4,  # that a visit to a class takes, of class-aware sampling (authors' code)
             # crt: what is trained: classifier, and with it last_block, last_stage or all (table 1); the backbone's own
             # learning rate is config.second_stage_optimizer.backbone_rate
@@ -89,6 +91,10 @@ def _cached(config: ConfigDict, value: str) -> None:
     config.decoupling.cached = True
 
 
+def _solver(config: ConfigDict, value: str) -> None:
+    config.decoupling.update(solver=value, cached=True)
+
+
 def _tau(config: ConfigDict, value: str) -> None:
     """The bare word is the second stage; with a value it is the value of tau, too."""
     config.decoupling.second_stage = "tau"
@@ -103,6 +109,7 @@ ARGUMENTS = {
     **{key: setting(f"decoupling.{key}", int) for key in ("mlp_layers", "mlp_hidden", "images_per_class")},
     "tau": _tau,
     "cached": _cached,
+    "solver": _solver,
     "backbone_rate": setting("second_stage_optimizer.backbone_rate"),
     "second_stage_epochs": setting("second_stage_epochs", int),
 }

@@ -11,11 +11,11 @@ from ltjax.data import Data, Source
 from ltjax.data.resident import Resident
 from ltjax.data.sources import feature_source
 from ltjax.data.transforms import TRANSFORMS, Transform, named
+from ltjax.methods.common import under
 from ltjax.methods.stage import Stage
 from ltjax.training import mesh as meshes
 from ltjax.training.placement import SHARE, Placed, device_memory
 from ltjax.training.seeds import seeds_of
-from ltjax.training.state import under
 
 
 class Inputs(NamedTuple):

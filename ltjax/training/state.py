@@ -10,6 +10,7 @@ import optax
 from flax import traverse_util
 
 from ltjax.errors import InputError
+from ltjax.methods.common import under
 from ltjax.methods.stage import Stage, Start, Tree
 
 
@@ -60,10 +61,6 @@ def rate_factors(params: Mapping, rates: Mapping[str, float]) -> dict[str, float
         path: rates[max(fits, key=len)] if (fits := [prefix for prefix in rates if under(path, prefix)]) else 1.0
         for path in params
     }
-
-
-def under(path: str, prefix: str) -> bool:
-    return path == prefix or path.startswith(prefix.rstrip("/") + "/")
 
 
 def create_state(stage: Stage, start: Start, seed: int) -> TrainState:
