@@ -27,7 +27,7 @@ LONGEST = (
     "test_every_config.py",
 )
 # Folders whose networks are so small that compiling them is all that takes time.
-TOYS = ("bench", "dryrun", "losses", "methods", "models", "training")
+TOYS = ("bench", "dryrun", "losses", "methods", "models", "training", "tests")
 WELL = ("test_resnet_cifar.py",)  # of a real size, and compared in float32: compiled as users' programs are
 
 

@@ -36,7 +36,7 @@ def joint(apply, params, model_state, batch, context):
 def setting(dtype="float32", **changes):
     config = toy.config(dtype=dtype)
     stage = toy.stage(config, **changes)
-    state = create_state(stage, stage.init(jax.random.key(0), None, None), 0)
+    state = jax.jit(lambda key: create_state(stage, stage.init(key, None, None), 0))(jax.random.key(0))
     data = toy.build(None)
     rows = np.array([0, 30, 40, 7, 25, 1, 38, 3])
     one = {"image": jnp.stack([data.train.read(i) for i in rows]), "label": jnp.asarray(data.train.labels[rows])}
@@ -51,7 +51,7 @@ def whole_gradient(stage, state, batch):
         outcome = stage.objective(make_apply(stage), params, state.model_state, batch, context)
         return sum(term.scale * term.mean() for name, term in outcome.terms.items() if name != "beside")
 
-    return select(jax.grad(loss_of)(state.params), ())[0], moving
+    return select(jax.jit(jax.grad(loss_of))(state.params), ())[0], moving
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_two_sides_sum_to_the_whole_and_are_those_of_their_images(changes):
 def test_without_frequent_images_their_gradient_is_zero_and_the_other_side_is_the_whole():
     stage, state, batch = setting()
     batch["image"]["label"] = jnp.ones(8, jnp.int32)
-    metrics = make_distortion(stage, 5, FREQUENT)(state, {}, batch)
+    metrics = jax.jit(make_distortion(stage, 5, FREQUENT))(state, {}, batch)
     assert metrics["gradient/norm_frequent"] == 0 and np.isnan(metrics["gradient/cosine_frequent"])
     np.testing.assert_allclose(metrics["gradient/cosine_rare"], 1, rtol=1e-5)
 
