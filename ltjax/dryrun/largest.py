@@ -5,11 +5,19 @@ from typing import NamedTuple
 
 
 class Try(NamedTuple):
-    """One compilation: images a chip, bytes it needs (0: unknown), whether it fits."""
+    """One compilation.
+
+    Attributes:
+      images: of a chip.
+      needed: bytes, 0 where the compiler says none.
+      fits: whether it does.
+      speed: images/s of all chips at most; 0 where that is not known.
+    """
 
     images: int
     needed: int
     fits: bool
+    speed: float = 0.0
 
 
 def largest_batch(

@@ -133,9 +133,12 @@ def find_largest(plan: Plan, index: int, first: Row, where: Slice, say: Say) -> 
 
     def as_try(images: int, made: Compiled | TooLarge) -> Try:
         needed = made.needed if isinstance(made, TooLarge) else made.memory.together
-        fits = isinstance(made, Compiled) and needed <= where.memory
-        say(f"  {images} images a chip, batch {images * chips}: {_need(needed, where.memory)}")
-        return Try(images // step, needed, fits)
+        fits, speed = isinstance(made, Compiled) and needed <= where.memory, 0.0
+        if isinstance(made, Compiled) and where.chip is not None:
+            speed = made.batch * first.streams / times(made, where.chip, config.dtype).step
+        least = f", {speed:,.0f} images/s at most" if speed else ""
+        say(f"  {images} images a chip, batch {images * chips}: {_need(needed, where.memory)}{least}")
+        return Try(images // step, needed, fits, speed)
 
     def measure(times: int) -> Try:
         images = times * step

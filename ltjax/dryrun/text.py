@@ -124,11 +124,17 @@ def verdict(plan: Plan, rows: list[Row], where: Slice) -> tuple[bool, list[str]]
 
 
 def largest_line(tries: list[Try], chips: int, name: str) -> str:
-    fitting = [one.images for one in tries if one.fits]
+    """The largest that fits, how fast it may be, and whether a larger one is known that does not."""
+    fitting = [one for one in tries if one.fits]
     if not fitting:
         return f"no batch that was tried fits ({', '.join(str(one.images * chips) for one in tries)})"
-    best = max(fitting)
-    return f"largest batch that fits, of those compiled for {name}: {best * chips:,} ({best} images a chip)"
+    best = max(fitting, key=lambda one: one.images)
+    found = (
+        f"largest batch that fits, of those compiled for {name}: {best.images * chips:,} ({best.images} images a chip"
+    )
+    found += f", {best.speed:,.0f} images/s at most)" if best.speed else ")"
+    larger = [one.images * chips for one in tries if one.images > best.images]
+    return found + (f"; {min(larger):,} does not" if larger else "; none that was tried is too large")
 
 
 def record(plan: Plan, rows: list[Row], where: Slice, source: str, fits: bool, tries: list[Try]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ RUN_ONLY = (
     "features.memory_mb",
 )  # fmt: skip
 # Settings that came later than some workdirs, with the value that is as if they were not there: those go on.
-LATER = {"micro_batches": 1, "model.norm_group": 0, "optimizer.rate_rule": "none"}
+LATER = {"micro_batches": 1, "model.norm_group": 0, "optimizer.rate_rule": "none", "decoupling.solver": "sgd"}
 OF_RATE_RULE = ("optimizer.recipe_batch_size", "second_stage_optimizer.recipe_batch_size")  # nothing without a rule
 
 

@@ -14,8 +14,10 @@ from ltjax.data.stand_in import SIZES, shrunk, stand_in
 from ltjax.data.transforms import named
 from ltjax.dryrun import __main__ as command
 from ltjax.dryrun import plan as plans
+from ltjax.dryrun import text
 from ltjax.dryrun.chips import TPUS
 from ltjax.dryrun.devices import Slice
+from ltjax.dryrun.largest import Try
 from ltjax.errors import InputError
 from ltjax.presets import build, resolve
 from ltjax.training import abstract, prepare
@@ -114,6 +116,14 @@ def test_the_largest_batch_is_looked_for_with_every_try_said(tmp_path, capsys):
     assert status == 0 and numbers["largest_batch"] == max(one["images"] for one in numbers["tries"] if one["fits"])
     assert all(f"{one['images']} images a chip" in out.err for one in numbers["tries"])
     assert f"largest batch that fits, of those compiled for train: {numbers['largest_batch']}" in out.out
+
+
+def test_the_line_of_the_largest_batch_says_what_was_seen():
+    tries = [Try(16, 100, True, 1500.0), Try(32, 190, True, 2000.0)]
+    line = text.largest_line(tries, 8, "train")
+    assert line.endswith("train: 256 (32 images a chip, 2,000 images/s at most); none that was tried is too large")
+    assert text.largest_line([*tries, Try(64, 900, False)], 8, "train").endswith("images/s at most); 512 does not")
+    assert "no batch that was tried fits (512)" in text.largest_line([Try(64, 900, False)], 8, "train")
 
 
 def test_batches_that_are_tried_have_whole_micro_batches(tmp_path):

@@ -1,11 +1,18 @@
 """Runs on one's own pictures, from the command line: few classes, small pictures, no more than a person would type."""
 
+import contextlib
+import csv
+import io
 import json
 
+import jax
+import numpy as np
 import pytest
 
+from ltjax import predict
 from ltjax.config import parse
 from ltjax.main import main
+from ltjax.training.finished import open_finished
 from ltjax.training.loop import train
 from tests.data.conftest import write_picture
 
@@ -32,14 +39,80 @@ def folder(tmp_path_factory):
     return root
 
 
-def test_a_folder_trains_and_what_was_held_out_is_said(folder, tmp_path, capsys):
-    config, workdir = parse(
-        ["--config=configs/folder_ce.py", f"--workdir={tmp_path}", f"--config.data.dir={folder}", *SMALL]
-    )
-    train(config, workdir)
-    results = json.loads((tmp_path / "results.json").read_text())
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    """(the workdir of a finished run of two seeds, what it said)"""
+    workdir, said = tmp_path_factory.mktemp("run"), io.StringIO()
+    flags = [f"--workdir={workdir}", f"--config.data.dir={folder}", "--config.num_seeds=2", *SMALL]
+    with contextlib.redirect_stderr(said):
+        train(*parse(["--config=configs/folder_ce.py", *flags]))
+    return workdir, said.getvalue()
+
+
+def test_a_folder_trains_and_what_was_held_out_is_said(run):
+    workdir, said = run
+    results = json.loads((workdir / "results.json").read_text())
     assert (results["class_names"], results["class_counts"]) == (["a", "b", "c"], [13, 6, 3])
-    assert "6 of 28 images are held out for testing" in capsys.readouterr().err
+    assert "6 of 28 images are held out for testing" in said
+
+
+# ---------------------------------------------------------------------------------------------------- ltjax.predict
+
+
+def test_pictures_are_predicted_as_the_evaluation_sees_them(run, folder, tmp_path, capsys):
+    finished = open_finished(str(run[0]), {})
+    test = finished.data.test
+    paths = [test.where(record) for record in range(len(test))]
+    images = test.images(np.arange(len(test)))
+    seeds = [jax.tree.map(lambda a, seed=seed: a[seed], finished.variables) for seed in range(2)]
+    expected = np.mean([jax.nn.softmax(finished.stage.predict(variables, images)) for variables in seeds], 0)
+    out = tmp_path / "predictions.csv"
+    flags = ["--top=9", "--batch-size=4", f"--out={out}"]  # 6 pictures, 3 classes
+    assert predict.main([f"--run={run[0]}", *paths, *flags]) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert [row["path"] for row in rows] == paths and "6 pictures" in capsys.readouterr().out
+    for row, shares in zip(rows, expected, strict=True):
+        assert [row[f"class_{k}"] for k in (1, 2, 3)] == ["abc"[label] for label in np.argsort(-shares)]
+        np.testing.assert_allclose([float(row[f"probability_{k}"]) for k in (1, 2, 3)], -np.sort(-shares), atol=2e-6)
+    assert list(rows[0]) == ["path", *(f"{word}_{k}" for k in (1, 2, 3) for word in ("class", "probability"))]
+
+
+def test_folders_are_looked_through_and_what_cannot_be_read_ends_it_or_is_named(run, tmp_path, capsys):
+    shown = tmp_path / "shown"
+    write_picture(shown / "deep" / "grey.png", 50)
+    write_picture(shown / "x.JPG", 90)
+    (shown / "notes.txt").write_text("no picture")
+    write_picture(shown / ".hidden" / "x.jpg", 90)
+    (shown / "broken.jpg").write_bytes(b"no picture either")
+    command, out = [f"--run={run[0]}", str(shown), "--top=1"], tmp_path / "out.csv"
+    assert predict.main([*command, f"--out={out}"]) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert error[0].startswith("2 files are no pictures") and f"error: {shown}/broken.jpg cannot be read" in error[-1]
+    assert not out.exists()
+    assert predict.main([*command, "--on-error=skip"]) == 0
+    printed = capsys.readouterr()
+    assert [line.split("\t")[0] for line in printed.out.splitlines()] == [f"{shown}/deep/grey.png", f"{shown}/x.JPG"]
+    assert "left out" in printed.err and "1 of 3 pictures could not be read" in printed.err
+
+
+@pytest.mark.parametrize(
+    "flags, says",
+    [
+        (["nowhere.jpg"], "'nowhere.jpg': no such file or folder"),
+        (["EMPTY"], "no picture there (.jpg, "),
+        (["EMPTY", "--top=0"], "--top: impossible value 0"),
+        (["EMPTY", "--out=no/such/file.csv"], "make it"),
+        (["FOLDER", "--run=no_run"], "has no config.json"),
+    ],
+)
+def test_mistakes_of_predict_are_one_line(run, folder, tmp_path, capsys, flags, says):
+    words = [flag.replace("EMPTY", str(tmp_path)).replace("FOLDER", str(folder)) for flag in flags]
+    assert predict.main([f"--run={run[0]}", *words]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+# ------------------------------------------------------------------------------------------------------ bad input
 
 
 @pytest.mark.parametrize(
