@@ -5,6 +5,7 @@ python -m ltjax.main --config=configs/cifar100_decoupling.py --workdir=runs/cifa
 Arguments: ":crt" (the default), ":lws", ":tau", ":ncm", ":mlp", ":cosine", ":cosine_norelu", ":joint" (one stage);
 ":imbalance=50", ":short", ":tau=0.5", ":tau,tau_from=learned", ":ncm,ncm_metric=cosine", ":joint,sampler=progressive".
 ",cached" behind ":crt", ":lws", ":mlp", ":cosine" or ":tau,tau_from=learned" trains on features made once.
+":crt,solver=lbfgs" and ":lws,solver=lbfgs" find where that training goes, on the same features.
 "--config.init_from=WORKDIR" takes the first stage from a finished cifar100_ce.py or cifar100_decoupling.py:joint.
 
 The paper has no CIFAR; ours is not measured yet. tau is chosen on the training images; on a part of them set aside with

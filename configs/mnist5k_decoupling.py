@@ -6,6 +6,7 @@ Arguments: ":crt" (the default), ":lws", ":tau", ":ncm", ":mlp", ":cosine", ":co
 ":tau=0.5", ":tau,tau_from=learned", ":ncm,ncm_metric=cosine", ":joint,sampler=square_root",
 ":retrain=all,backbone_rate=0.1".
 ",cached" behind ":crt", ":lws", ":mlp", ":cosine" or ":tau,tau_from=learned" trains on features made once.
+":crt,solver=lbfgs" and ":lws,solver=lbfgs" find where that training goes, on the same features.
 "--config.init_from=WORKDIR" takes the first stage from a finished mnist5k_ce.py or mnist5k_decoupling.py:joint.
 
 The paper has no such data set. Test accuracy of the last epoch on the representations of mnist5k_ce.py, seeds 0, 1, 2,

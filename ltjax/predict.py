@@ -200,15 +200,19 @@ def write(out: str, found: Iterator[Prediction], names: Sequence[str], top: int)
     """The CSV file, whole or not at all; how many pictures are in it."""
     if not is_first_process():
         return sum(1 for _ in found)
-    count, part = 0, f"{out}.part"
-    with open(part, "w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["path", *(word for k in range(1, top + 1) for word in (f"class_{k}", f"probability_{k}"))])
-        for one in found:
-            shares = zip(one.labels, one.probabilities, strict=True)
-            table.writerow([one.path, *(word for label, share in shares for word in (names[label], f"{share:.6f}"))])
-            count += 1
-    os.replace(part, out)
+    count, part = 0, pathlib.Path(f"{out}.part")
+    try:
+        with part.open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["path", *(word for k in range(1, top + 1) for word in (f"class_{k}", f"probability_{k}"))])
+            for one in found:
+                shares = zip(one.labels, one.probabilities, strict=True)
+                said = (word for label, share in shares for word in (names[label], f"{share:.6f}"))
+                table.writerow([one.path, *said])
+                count += 1
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
     return count
 
 

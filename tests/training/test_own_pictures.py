@@ -88,7 +88,7 @@ def test_folders_are_looked_through_and_what_cannot_be_read_ends_it_or_is_named(
     assert predict.main([*command, f"--out={out}"]) == 2
     error = capsys.readouterr().err.splitlines()
     assert error[0].startswith("2 files are no pictures") and f"error: {shown}/broken.jpg cannot be read" in error[-1]
-    assert not out.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["shown"]  # nothing half written
     assert predict.main([*command, "--on-error=skip"]) == 0
     printed = capsys.readouterr()
     assert [line.split("\t")[0] for line in printed.out.splitlines()] == [f"{shown}/deep/grey.png", f"{shown}/x.JPG"]
