@@ -8,6 +8,7 @@ workers ``PER_WORKER`` of each and one in the making; and one that waits to be t
 import atexit
 import dataclasses
 import functools
+import gc
 import multiprocessing
 import os
 import pathlib
@@ -142,14 +143,17 @@ def _read(iterator: Any, ready: queue.Queue, stop: threading.Event, copy: bool) 
             batch = next(iterator)
             # A worker's arrays lie in shared memory, which complains when they outlive the interpreter's shutdown.
             put(_copied(batch) if copy else batch)
-    except StopIteration as end:
-        put(end)
+            del batch
+    except StopIteration:
+        put(StopIteration())
     except RuntimeError as error:
         put(_of_worker(error))
     except BaseException as error:
         put(error)
     finally:
         iterator.close()
+        if copy:
+            gc.collect()  # grain's own frames, and in them the last arrays, are in a cycle with what ended them
 
 
 def _of_worker(error: RuntimeError) -> BaseException:

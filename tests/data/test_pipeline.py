@@ -1,5 +1,6 @@
 """Batches: what they hold, whoever makes them; what they say when an image cannot be read; that they stop cleanly."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -172,8 +173,14 @@ def test_closing_early_stops_the_threads(source):
     assert list(iterator) == []
 
 
-def test_workers_make_the_same_batches_under_pytest(source):
+def is_shared(value):
+    return type(value).__name__ == "SharedMemoryArray"
+
+
+def test_workers_make_the_same_batches_under_pytest_and_hold_no_shared_memory_after_them(source):
     assert_same(batches(source, ("image", "balanced")), batches(source, ("image", "balanced"), workers=2))
+    held = [o for o in gc.get_objects() if isinstance(o, dict) and any(map(is_shared, list(o.values())))]
+    assert not held  # the interpreter would complain about it at its end
 
 
 class Broken:
