@@ -10,9 +10,11 @@ networks'. --data-dir: where the run's training data lies now.
 """
 
 import csv
+import io
 import os
 import pathlib
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -56,16 +58,21 @@ def run(argv: Sequence[str]) -> int:
         print(f"{left_out} files are no pictures by their names and left out", file=sys.stderr)
 
     from ltjax.training.finished import open_finished, read_config
+    from ltjax.training.logging import write_atomically
+    from ltjax.training.workdir import absolute
 
     use_devices(read_config(options.run).dtype)
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
     finished = open_finished(options.run, {key: value for key, value in changes.items() if value is not None})
     names = finished.data.class_names or tuple(str(label) for label in range(finished.data.num_classes))
     skipped: list[str] = []
-    found = predictions(finished, paths, min(options.top, len(names)), skipped if options.on_error == "skip" else None)
+    top = min(options.top, len(names))
+    found = predictions(finished, paths, top, skipped if options.on_error == "skip" else None)
     if options.out:
-        count = write(options.out, found, names, min(options.top, len(names)))
-        print(f"{count} pictures: {options.out}")
+        rows = list(found)
+        if is_first_process():
+            write_atomically(absolute(options.out), as_csv(rows, names, top))
+            print(f"{len(rows)} pictures: {options.out}")
     else:
         for one in found:
             shares = zip(one.labels, one.probabilities, strict=True)
@@ -82,27 +89,20 @@ def find_pictures(given: Sequence[str]) -> tuple[list[str], int]:
     Raises:
       InputError: for a path that is not there, or if there is no picture.
     """
-    from ltjax.data.folder import IMAGES
+    from ltjax.data.folder import IMAGES, images_in
 
     paths: list[str] = []
-    left_out = 0
+    strays: Counter = Counter()
     for one in given:
         if os.path.isfile(one):
             paths.append(one)
         elif os.path.isdir(one):
-            inside = sorted(os.path.join(folder, name) for folder, _, files in os.walk(one) for name in files)
-            own = [path for path in inside if path.lower().endswith(IMAGES) and not _is_hidden(path, one)]
-            left_out += len(inside) - len(own)
-            paths += own
+            paths += [os.path.join(one, name) for name in images_in(one, "", strays)]
         else:
             raise InputError(f"'{one}': no such file or folder")
     if not paths:
         raise InputError(f"{', '.join(given)}: no picture there ({', '.join(IMAGES)})")
-    return paths, left_out
-
-
-def _is_hidden(path: str, root: str) -> bool:
-    return any(part.startswith(".") for part in os.path.relpath(path, root).split(os.sep))
+    return paths, strays.total()
 
 
 def predictions(finished: Any, paths: Sequence[str], top: int, skipped: list[str] | None) -> Iterator[Prediction]:
@@ -196,24 +196,15 @@ def make_probabilities(finished: Any) -> Any:
     return jax.jit(mean, out_shardings=meshes.replicated(finished.mesh))
 
 
-def write(out: str, found: Iterator[Prediction], names: Sequence[str], top: int) -> int:
-    """The CSV file, whole or not at all; how many pictures are in it."""
-    if not is_first_process():
-        return sum(1 for _ in found)
-    count, part = 0, pathlib.Path(f"{out}.part")
-    try:
-        with part.open("w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["path", *(word for k in range(1, top + 1) for word in (f"class_{k}", f"probability_{k}"))])
-            for one in found:
-                shares = zip(one.labels, one.probabilities, strict=True)
-                said = (word for label, share in shares for word in (names[label], f"{share:.6f}"))
-                table.writerow([one.path, *said])
-                count += 1
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
-    return count
+def as_csv(found: Sequence[Prediction], names: Sequence[str], top: int) -> str:
+    """A table: path, class_1, probability_1, class_2, ..."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["path", *(word for k in range(1, top + 1) for word in (f"class_{k}", f"probability_{k}"))])
+    for one in found:
+        shares = zip(one.labels, one.probabilities, strict=True)
+        table.writerow([one.path, *(word for label, share in shares for word in (names[label], f"{share:.6f}"))])
+    return text.getvalue()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

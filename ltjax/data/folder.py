@@ -118,7 +118,7 @@ def scan_tree(root: str, classes: tuple[str, ...] | None = None) -> Tree:
     labels: list[int] = []
     empty = []
     for name in own:
-        files = _images(root, name, strays)
+        files = images_in(root, name, strays)
         names += files
         labels += [label_of[name]] * len(files)
         empty += [] if files else [name]
@@ -136,8 +136,12 @@ def _class_folders(root: str, strays: Counter) -> list[str]:
     return own
 
 
-def _images(root: str, name: str, strays: Counter) -> list[str]:
-    """Paths relative to ``root``, sorted; a folder that links to one above it is entered once."""
+def images_in(root: str, name: str, strays: Counter) -> list[str]:
+    """All images in the folder ``name`` of ``root`` ("": in ``root`` itself) and the folders in it; hidden ones not.
+
+    Paths relative to ``root``, sorted; a folder that links to one above it is entered once. Other files are counted in
+    ``strays``.
+    """
     found, entered = [], set()
     for folder, inside, files in os.walk(os.path.join(root, name), followlinks=True):
         real = os.path.realpath(folder)
