@@ -89,7 +89,7 @@ def find_pictures(given: Sequence[str]) -> tuple[list[str], int]:
     Raises:
       InputError: for a path that is not there, or if there is no picture.
     """
-    from ltjax.data.folder import IMAGES, images_in
+    from ltjax.data.storage.image_folder import IMAGES, images_in
 
     paths: list[str] = []
     strays: Counter = Counter()
@@ -154,9 +154,9 @@ def reader(config: Any, data: Any, paths: Sequence[str]) -> Any:
     """
     import numpy as np
 
-    from ltjax.data.files import Files
-    from ltjax.data.names import Names
-    from ltjax.data.splits import EvaluationView
+    from ltjax.data.datasets.assemble import EvaluationView
+    from ltjax.data.storage.image_files import Files
+    from ltjax.data.storage.packed_names import Names
 
     files = Files("", Names.of([os.path.abspath(path) for path in paths]))
     height, width, channels = data.image_shape

@@ -11,8 +11,8 @@ import pytest
 from ltjax import config as configs
 from ltjax import models, presets
 from ltjax.data import Data, Source
-from ltjax.data.longtail import long_tailed_counts
-from ltjax.data.sources import fingerprint
+from ltjax.data.dataset import fingerprint
+from ltjax.data.datasets.longtail import long_tailed_counts
 from ltjax.methods import METHODS
 from ltjax.training.schedules import make_schedule
 from ltjax.training.state import create_state, parameter_count

@@ -57,7 +57,7 @@ def test_a_room_imports_only_what_design_allows(path):
             assert other in ALLOWED[room] | {room, "errors"}, f"{path}: {room} may not import ltjax.{other}"
         if room in PUBLIC:
             assert top not in STACK, f"{path}: public functions may not load {top}"
-        if room == "data" and path.name != "resident.py":
+        if room == "data" and path.name != "device_batches.py":
             assert top not in {"jax", "flax"}, f"{path}: data never loads {top}"
         if room == "methods":
             assert top not in {"orbax", "grain", "os", "pathlib", "etils"}, f"{path}: methods may not load {top}"

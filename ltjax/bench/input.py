@@ -24,11 +24,11 @@ import numpy as np
 from ltjax.bench import measure
 from ltjax.bench.memory import of_all_processes
 from ltjax.bench.peer_input import Pictures, loader
-from ltjax.data.pipeline import TrainElements, train_batches
-from ltjax.data.random import name_id
-from ltjax.data.sampling import instance_balanced
-from ltjax.data.sources import Source
-from ltjax.data.transforms import named, size_in
+from ltjax.data.augment.registry import named, size_in
+from ltjax.data.dataset import Source
+from ltjax.data.loading.host_batches import TrainElements, train_batches
+from ltjax.data.sampling.counter_rng import name_id
+from ltjax.data.sampling.independent import instance_balanced
 from ltjax.errors import InputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ltjax.data.color_jitter import NAMES, ORDERS, factor
-from ltjax.data.crops import random_box
+from ltjax.data.augment.color_jitter import NAMES, ORDERS, factor
+from ltjax.data.augment.crops import random_box
 
 
 class Pictures:

@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 from ltjax import presets
 from ltjax.bench import measure, peer
 from ltjax.data import Data, Source
-from ltjax.data.longtail import long_tailed_counts
-from ltjax.data.sources import fingerprint
+from ltjax.data.dataset import fingerprint
+from ltjax.data.datasets.longtail import long_tailed_counts
 from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.methods.reslt import groups

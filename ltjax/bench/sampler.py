@@ -19,10 +19,10 @@ import numpy as np
 from ltjax.bench import measure
 from ltjax.bench.memory import of_all_processes
 from ltjax.bench.peer_sampler import ClassAware, weighted
-from ltjax.data.class_sampling import class_cycle
-from ltjax.data.random import name_id
-from ltjax.data.sampler import Sampler
-from ltjax.data.sampling import class_balanced
+from ltjax.data.sampling.class_cycle import class_cycle
+from ltjax.data.sampling.counter_rng import name_id
+from ltjax.data.sampling.independent import class_balanced
+from ltjax.data.sampling.sampler import Sampler
 
 SIZES = (10**5, 10**6, 10**7, 10**8)
 VISIT = 4  # images of a class in a row

@@ -16,9 +16,9 @@ import numpy as np
 
 from ltjax.bench import measure, peer, problems
 from ltjax.bench.peer_loop import Crops, Loop
-from ltjax.data.random import name_id
-from ltjax.data.resident import Resident
-from ltjax.data.transforms import TRANSFORMS
+from ltjax.data.augment.registry import TRANSFORMS
+from ltjax.data.loading.device_batches import Resident
+from ltjax.data.sampling.counter_rng import name_id
 from ltjax.methods.stage import Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.programs import resident_program

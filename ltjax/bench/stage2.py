@@ -18,9 +18,9 @@ import numpy as np
 from ltjax import presets
 from ltjax.bench import measure, problems
 from ltjax.bench.step import check
-from ltjax.data.resident import Resident
-from ltjax.data.sources import array_source
-from ltjax.data.transforms import TRANSFORMS
+from ltjax.data.augment.registry import TRANSFORMS
+from ltjax.data.dataset import array_source
+from ltjax.data.loading.device_batches import Resident
 from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.models import BACKBONES

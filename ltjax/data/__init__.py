@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from ltjax.data.cifar import cifar10, cifar100
-from ltjax.data.holdout import hold_out
-from ltjax.data.large import imagenet_lt, inat2018, places_lt
-from ltjax.data.mnist import mnist5k
-from ltjax.data.own import folder, lists
-from ltjax.data.shards import shards
-from ltjax.data.sources import Data, Source
-from ltjax.data.tfds_pictures import tfds
-from ltjax.data.transforms import named
+from ltjax.data.augment.registry import named
+from ltjax.data.dataset import Data, Source
+from ltjax.data.datasets.cifar import cifar10, cifar100
+from ltjax.data.datasets.holdout import hold_out
+from ltjax.data.datasets.lt_benchmarks import imagenet_lt, inat2018, places_lt
+from ltjax.data.datasets.mnist import mnist5k
+from ltjax.data.datasets.tfds_images import tfds
+from ltjax.data.datasets.user_images import folder, lists
+from ltjax.data.storage.shards import shards
 from ltjax.errors import choose
 
 __all__ = ["DATASETS", "Data", "Source", "build", "hold_out"]

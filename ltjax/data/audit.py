@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ltjax.data.dataset import Data, Source
 from ltjax.data.looks import Look
-from ltjax.data.sources import Data, Source
 
 LONG = 10  # longer side / shorter side from which a picture is remarkable
 # ending of a name -> what Pillow calls such a file

@@ -24,11 +24,11 @@ import numpy as np
 from ltjax.class_counts import shot_groups
 from ltjax.data import audit
 from ltjax.data.check_text import describe, printable, write
-from ltjax.data.large import CARDS
-from ltjax.data.locate import data_root
+from ltjax.data.dataset import Data, Source
+from ltjax.data.datasets.lt_benchmarks import CARDS
 from ltjax.data.looks import Look, look_at, sample
 from ltjax.data.loose import read_loosely
-from ltjax.data.sources import Data, Source
+from ltjax.data.storage.find_dataset import data_root
 from ltjax.errors import InputError, Parser, did_you_mean
 from ltjax.main import guarded
 

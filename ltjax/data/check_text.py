@@ -9,7 +9,7 @@ import numpy as np
 
 from ltjax.class_counts import frequency_order
 from ltjax.data.audit import Finding
-from ltjax.data.paths import write_atomically
+from ltjax.data.storage.paths import write_atomically
 from ltjax.errors import InputError
 
 SHOWN = {"error": 10, "allowed": 3, "note": 3}  # items of a finding that are printed; check.json has all

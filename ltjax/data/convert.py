@@ -7,7 +7,7 @@
 Every array is ``file.npy`` or ``file.npz:field``. The training images may be a part of the training set; then say where
 each stands in the official order (--train-index) and give the labels of the WHOLE training set (--all-train-labels),
 because the long-tailed selection shuffles all images of a class. With all 50,000 images, their own labels
-(--train-labels) are enough. The fields of the file are described in ltjax/data/npz.py.
+(--train-labels) are enough. The fields of the file are described in ltjax/data/storage/cifar_npz.py.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from ltjax.data.balanced import Card, check_balanced, check_pictures
-from ltjax.data.cifar import CARDS
-from ltjax.data.npz import open_arrays
-from ltjax.data.paths import open_path
-from ltjax.data.sources import check_index, check_labels
+from ltjax.data.dataset import check_index, check_labels
+from ltjax.data.datasets.balanced import Card, check_balanced, check_pictures
+from ltjax.data.datasets.cifar import CARDS
+from ltjax.data.storage.cifar_npz import open_arrays
+from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError, Parser, did_you_mean
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltjax.data import decode
+from ltjax.data.augment import decode
 from ltjax.data.workers import Bar, end_with_parent, without_interrupts
 from ltjax.errors import InputError
 

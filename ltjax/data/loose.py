@@ -7,13 +7,13 @@ import numpy as np
 
 from ltjax.data import build
 from ltjax.data.audit import Finding, finding, name_of, some
-from ltjax.data.folder import as_settings, scan_tree
-from ltjax.data.large import CARDS, list_paths
-from ltjax.data.locate import data_root
-from ltjax.data.own import find_list, read_folder, read_lists
-from ltjax.data.shards import MANIFEST
-from ltjax.data.sources import Data
-from ltjax.data.splits import Split, Splits, assemble
+from ltjax.data.dataset import Data
+from ltjax.data.datasets.assemble import Split, Splits, assemble
+from ltjax.data.datasets.lt_benchmarks import CARDS, list_paths
+from ltjax.data.datasets.user_images import find_list, read_folder, read_lists
+from ltjax.data.storage.find_dataset import data_root
+from ltjax.data.storage.image_folder import as_settings, scan_tree
+from ltjax.data.storage.shards import MANIFEST
 from ltjax.errors import InputError
 
 

@@ -19,9 +19,9 @@ from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
 from typing import Any
 
-from ltjax.data.own import find_list, read_folder, read_lists
+from ltjax.data.datasets.assemble import Split, Splits
+from ltjax.data.datasets.user_images import find_list, read_folder, read_lists
 from ltjax.data.shard_writing import Job, agree_plan, alone, finish, jobs_of, make_plan, present, write_shard
-from ltjax.data.splits import Split, Splits
 from ltjax.data.workers import Bar, end_with_parent, without_interrupts
 from ltjax.errors import InputError, Parser
 

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from ltjax.data.builders import NAMES, builder_class
-from ltjax.data.locate import data_root
+from ltjax.data.storage.find_dataset import data_root
 from ltjax.errors import InputError, Parser
 
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ltjax.data.paths import write_atomically
-from ltjax.data.shards import FORMAT, MANIFEST, file_sha256, open_shard, pack
-from ltjax.data.splits import Split, Splits
+from ltjax.data.datasets.assemble import Split, Splits
+from ltjax.data.storage.paths import write_atomically
+from ltjax.data.storage.shards import FORMAT, MANIFEST, file_sha256, open_shard, pack
 from ltjax.errors import InputError
 
 PLAN = "unfinished.json"  # the manifest without the files, while they are being written

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ltjax.data import DATASETS, Data, build
-from ltjax.data.stand_in import BALANCED, SIZES, stand_in
+from ltjax.data.datasets.stand_in import BALANCED, SIZES, stand_in
 from ltjax.dryrun.compiled import Compiled, TooLarge, compile_program
 from ltjax.dryrun.devices import Slice
 from ltjax.dryrun.largest import Try, largest_batch

@@ -21,7 +21,7 @@ import numpy as np
 
 from ltjax.classifiers import cosine_logits
 from ltjax.data import Data
-from ltjax.data.sampling import SAMPLERS, Sampler, subset_tables, within
+from ltjax.data.sampling.independent import SAMPLERS, Sampler, subset_tables, within
 from ltjax.errors import InputError, choose
 from ltjax.losses import cross_entropy, graph_matching_loss, margin_ranking_loss
 from ltjax.methods.common import (

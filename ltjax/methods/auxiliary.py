@@ -20,7 +20,7 @@ import numpy as np
 
 from ltjax.class_counts import frequency_order
 from ltjax.data import Data
-from ltjax.data.sampling import Sampler, distinct_classes
+from ltjax.data.sampling.independent import Sampler, distinct_classes
 from ltjax.losses import cross_entropy, rotate
 from ltjax.methods.common import (
     Rules,

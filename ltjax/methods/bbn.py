@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.data import Data
-from ltjax.data.sampling import reversed_frequency
+from ltjax.data.sampling.independent import reversed_frequency
 from ltjax.losses import cross_entropy
 from ltjax.methods.common import (
     Predict,

@@ -11,7 +11,7 @@ from flax import traverse_util
 
 from ltjax import models
 from ltjax.data import Data
-from ltjax.data.sampling import SAMPLERS, Sampler
+from ltjax.data.sampling.independent import SAMPLERS, Sampler
 from ltjax.errors import InputError, choose
 from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Ratio, Stage, Start, Term, Tree
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax.data import Data, Source
-from ltjax.data.resident import Resident, image_bytes
-from ltjax.data.stand_in import shrunk
-from ltjax.data.transforms import TRANSFORMS, Transform, named
+from ltjax.data.augment.registry import TRANSFORMS, Transform, named
+from ltjax.data.datasets.stand_in import shrunk
+from ltjax.data.loading.device_batches import Resident, image_bytes
 from ltjax.methods.stage import Previous, Stage, Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.evaluation import Evaluator
@@ -212,7 +212,7 @@ def lower_evaluation(plan: Plan, index: int, views: bool = False) -> Lowered:
 
 
 def _batch_shapes(record: jax.ShapeDtypeStruct, size: int, last: str) -> dict[str, jax.ShapeDtypeStruct]:
-    """As ``pipeline.py`` makes them: image and label, and the record ("index") or whether it counts ("mask")."""
+    """As ``host_batches.py`` makes them: image and label, and the record ("index") or whether it counts ("mask")."""
     row = jax.ShapeDtypeStruct((size,), jnp.int32)
     rest = jax.ShapeDtypeStruct((size,), jnp.bool_) if last == "mask" else row
     return {"image": jax.ShapeDtypeStruct((size, *record.shape), record.dtype), "label": row, last: rest}

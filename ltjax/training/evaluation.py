@@ -14,9 +14,9 @@ from jax.sharding import Mesh
 from ltjax import metrics
 from ltjax.class_counts import shot_groups
 from ltjax.data import Data, Source
-from ltjax.data.pipeline import evaluation_batches
-from ltjax.data.reading import Watch
-from ltjax.data.resident import Resident, evaluation_batch
+from ltjax.data.loading.device_batches import Resident, evaluation_batch
+from ltjax.data.loading.host_batches import evaluation_batches
+from ltjax.data.loading.prefetch import Watch
 from ltjax.methods.stage import Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.seeds import over_seeds, split_seeds, stack_seeds

@@ -19,7 +19,7 @@ from jax.experimental import multihost_utils
 
 import ltjax
 from ltjax.data import Source
-from ltjax.data.sources import fingerprint
+from ltjax.data.dataset import fingerprint
 from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
 from ltjax.training import feature_files as files

@@ -8,9 +8,9 @@ import numpy as np
 from flax import traverse_util
 
 from ltjax.data import Data, Source
-from ltjax.data.resident import Resident
-from ltjax.data.sources import feature_source
-from ltjax.data.transforms import TRANSFORMS, Transform, named
+from ltjax.data.augment.registry import TRANSFORMS, Transform, named
+from ltjax.data.dataset import feature_source
+from ltjax.data.loading.device_batches import Resident
 from ltjax.methods.common import under
 from ltjax.methods.stage import Stage
 from ltjax.training import mesh as meshes

@@ -8,8 +8,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from ltjax.data import Data
-from ltjax.data.resident import Resident, image_bytes, lies_in_memory, read_all
-from ltjax.data.transforms import named
+from ltjax.data.augment.registry import named
+from ltjax.data.loading.device_batches import Resident, image_bytes, lies_in_memory, read_all
 from ltjax.errors import InputError
 from ltjax.training import mesh as meshes
 

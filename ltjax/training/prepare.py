@@ -6,7 +6,7 @@ import zlib
 from typing import Any
 
 from ltjax.data import Data, build
-from ltjax.data.transforms import named, size_in
+from ltjax.data.augment.registry import named, size_in
 from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Features, Previous, Stage, Start

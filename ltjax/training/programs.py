@@ -10,11 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ltjax.data.pipeline import train_batches
-from ltjax.data.reading import Batches, Watch
-from ltjax.data.resident import Resident, train_batch
-from ltjax.data.sampling import Tables
-from ltjax.data.transforms import Transform
+from ltjax.data.augment.registry import Transform
+from ltjax.data.loading.device_batches import Resident, train_batch
+from ltjax.data.loading.host_batches import train_batches
+from ltjax.data.loading.prefetch import Batches, Watch
+from ltjax.data.sampling.independent import Tables
 from ltjax.methods.stage import Batch, Stage, Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.inputs import Inputs

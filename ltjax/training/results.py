@@ -16,7 +16,7 @@ from flax import traverse_util
 
 import ltjax
 from ltjax.data import Data
-from ltjax.data.reading import Watch
+from ltjax.data.loading.prefetch import Watch
 from ltjax.methods.stage import Stage, Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.evaluation import Evaluator, Reading, Summary, summarize

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 from etils import epath
 
-from ltjax.data.faults import Fault
-from ltjax.data.reading import Watch
+from ltjax.data.loading.prefetch import Watch
+from ltjax.data.loading.unreadable import Fault
 from ltjax.errors import InputError
 from ltjax.training.logging import Record, write_atomically
 

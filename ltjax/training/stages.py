@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from ltjax.data import Data, Source
-from ltjax.data.reading import Watch
+from ltjax.data.loading.prefetch import Watch
 from ltjax.methods.stage import Previous, Stage, Start, Tree
 from ltjax.training import mesh as meshes
 from ltjax.training.checkpoint import Checkpoints, abstract

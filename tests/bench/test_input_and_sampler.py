@@ -9,7 +9,7 @@ import pytest
 from ltjax.bench import input as inputs
 from ltjax.bench import measure, peer_input, sampler
 from ltjax.bench.__main__ import main
-from ltjax.data.crops import Box
+from ltjax.data.augment.crops import Box
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="PyTorch, the peer of the benchmarks, is not installed"

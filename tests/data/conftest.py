@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from ltjax.data import cifar
+from ltjax.data.datasets import cifar
 
 TRAIN, TEST = 1000, 200
 

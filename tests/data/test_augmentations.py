@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltjax.data import autoaugment, pillow_operations
-from ltjax.data.color_jitter import jitter
-from ltjax.data.crops import random_resized_crop
-from ltjax.data.cutout import cutout, draw_cutout
-from ltjax.data.pipeline import train_batches
-from ltjax.data.random import name_id
-from ltjax.data.sampling import instance_balanced
-from ltjax.data.sources import Source
-from ltjax.data.transforms import AT_A_SIZE, TRANSFORMS, named, size_in
+from ltjax.data.augment import autoaugment, pillow_ops
+from ltjax.data.augment.color_jitter import jitter
+from ltjax.data.augment.crops import random_resized_crop
+from ltjax.data.augment.cutout import cutout, draw_cutout
+from ltjax.data.augment.registry import AT_A_SIZE, TRANSFORMS, named, size_in
+from ltjax.data.dataset import Source
+from ltjax.data.loading.host_batches import train_batches
+from ltjax.data.sampling.counter_rng import name_id
+from ltjax.data.sampling.independent import instance_balanced
 from ltjax.errors import InputError
 from tests.data.test_autoaugment import pillow
 
@@ -30,13 +30,13 @@ def one(draws, i):
 @pytest.mark.parametrize("operation", autoaugment.OPERATIONS)
 def test_operations_are_those_of_the_policies(operation):
     for level, sign in ((0, 1), (3, -1), (9, 1), (9, -1)):
-        found = pillow_operations.operate(PICTURE, operation, level / 9, sign)
+        found = pillow_ops.operate(PICTURE, operation, level / 9, sign)
         assert found.dtype == np.uint8 and found.shape == PICTURE.shape
         np.testing.assert_array_equal(found, pillow(PICTURE, operation, level, sign))
 
 
 def test_the_imagenet_policy_does_what_was_drawn():
-    draws = pillow_operations.draw_imagenet(3, IMAGE, 1, np.arange(300))
+    draws = pillow_ops.draw_imagenet(3, IMAGE, 1, np.arange(300))
     assert set(draws["policy"]) == set(range(25))
     for i in range(300):
         expected = PICTURE
@@ -45,20 +45,20 @@ def test_the_imagenet_policy_does_what_was_drawn():
             assert draws[name][i] or tenths < 10
             if draws[name][i]:
                 expected = pillow(expected, operation, level, 1 - 2 * draws[f"{name}_sign"][i])
-        np.testing.assert_array_equal(pillow_operations.imagenet_policy(PICTURE, one(draws, i)), expected)
+        np.testing.assert_array_equal(pillow_ops.imagenet_policy(PICTURE, one(draws, i)), expected)
 
 
 def test_randaugment_draws_each_operation_as_often_twice_and_does_them():
-    draws = pillow_operations.draw_random(0, IMAGE, 0, np.arange(14_000))
+    draws = pillow_ops.draw_random(0, IMAGE, 0, np.arange(14_000))
     pairs = np.bincount(draws["first"] * 14 + draws["second"], minlength=196)
     assert len(pairs) == 196 and abs(((pairs - 14_000 / 196) ** 2 / (14_000 / 196)).sum() / 195 - 1) < 0.5
     assert abs(draws["first_sign"].mean() - 0.5) < 0.02 and abs(draws["second_sign"].mean() - 0.5) < 0.02
     for i in range(60):
         expected = PICTURE
         for name in ("first", "second"):
-            operation = pillow_operations.RANDOM[draws[name][i]]
-            expected = pillow_operations.operate(expected, operation, 0.9, 1 - 2 * draws[f"{name}_sign"][i])
-        np.testing.assert_array_equal(pillow_operations.random_operations(PICTURE, one(draws, i)), expected)
+            operation = pillow_ops.RANDOM[draws[name][i]]
+            expected = pillow_ops.operate(expected, operation, 0.9, 1 - 2 * draws[f"{name}_sign"][i])
+        np.testing.assert_array_equal(pillow_ops.random_operations(PICTURE, one(draws, i)), expected)
 
 
 def test_cutout_covers_a_square_around_the_middle_that_was_drawn():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from ltjax.data import autoaugment
-from ltjax.data.random import Ops, name_id
+from ltjax.data.augment import autoaugment
+from ltjax.data.sampling.counter_rng import Ops, name_id
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
 QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the time; the arithmetic is of integers

@@ -12,8 +12,9 @@ import sys
 import numpy as np
 import pytest
 
-from ltjax.data import DATASETS, build, cifar, mnist
-from ltjax.data.longtail import long_tailed_counts, select
+from ltjax.data import DATASETS, build
+from ltjax.data.datasets import cifar, mnist
+from ltjax.data.datasets.longtail import long_tailed_counts, select
 from ltjax.errors import InputError
 from tests.shared import ROOT
 
@@ -43,7 +44,7 @@ def test_importing_the_room_needs_numpy_alone():
 import sys
 for name in "{EVERYTHING_ELSE}".split():
     sys.modules[name] = None
-import ltjax.data, ltjax.data.pipeline, ltjax.data.convert
+import ltjax.data, ltjax.data.loading.host_batches, ltjax.data.convert
 loaded = {{name.partition(".")[0] for name in sys.modules}} - set(sys.stdlib_module_names) - {{"numpy", "ltjax"}}
 print(sorted(name for name in loaded if sys.modules[name] is not None and not name.startswith("_")))
 """

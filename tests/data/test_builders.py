@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltjax.data import build, large, prepare_tfds
+from ltjax.data import build, prepare_tfds
 from ltjax.data.builders import NAMES, builder_class
+from ltjax.data.datasets import lt_benchmarks
 from tests.data.conftest import TEST, TRAIN, arrays
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -192,9 +193,9 @@ def imagenet(tmp_path, monkeypatch):
     sizes = {"train": 9, "validation": 2, "test": 3}
     monkeypatch.setattr(of, "SPLITS", {split: (*of.SPLITS[split][:2], size) for split, size in sizes.items()})
     known(monkeypatch, "imagenet_lt", {url: given / name for name, url in of.LISTS.items()})
-    card = large.CARDS["imagenet_lt"]
-    changed = large.LargeCard(card.name, 2, card.lists, card.tfds, card.tfds_splits)
-    monkeypatch.setitem(large.CARDS, "imagenet_lt", changed)
+    card = lt_benchmarks.CARDS["imagenet_lt"]
+    changed = lt_benchmarks.LargeCard(card.name, 2, card.lists, card.tfds, card.tfds_splits)
+    monkeypatch.setitem(lt_benchmarks.CARDS, "imagenet_lt", changed)
     return given
 
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from ltjax.data import check, prepare
 from ltjax.data.audit import class_findings, duplicate_findings, head_findings
+from ltjax.data.dataset import Source, array_source
 from ltjax.data.looks import look, look_at, sample
-from ltjax.data.sources import Source, array_source
 from tests.data.conftest import write_picture
 
 
@@ -266,8 +266,8 @@ def test_a_sample_is_spread_and_the_same_every_time():
 
 
 def test_worker_processes_see_what_one_process_sees(roses):
-    from ltjax.data.files import Files
-    from ltjax.data.names import Names
+    from ltjax.data.storage.image_files import Files
+    from ltjax.data.storage.packed_names import Names
 
     names = Names.of([f"train/rose/{i}.jpg" for i in range(6)])  # the last is not there
     files = {"train": Files(str(roses), names)}

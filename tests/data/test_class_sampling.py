@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ltjax.class_counts import sampling_probabilities
-from ltjax.data.random import Ops, name_id
-from ltjax.data.sampling import (
+from ltjax.data.sampling.counter_rng import Ops, name_id
+from ltjax.data.sampling.independent import (
     class_balanced,
     class_cycle,
     deferred,

@@ -159,7 +159,7 @@ def test_overwrite_replaces(files, small_cifar_convert, tmp_path):
 
 @pytest.fixture
 def small_cifar_convert(small_cifar, monkeypatch):
-    from ltjax.data import cifar
+    from ltjax.data.datasets import cifar
 
     monkeypatch.setattr(convert, "CARDS", cifar.CARDS)
 

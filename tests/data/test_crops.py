@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from ltjax.data import color_jitter, crops
-from ltjax.data.color_jitter import draw_jitter, factor, jitter
-from ltjax.data.crops import Box, draw_crop, evaluation_view, random_box, random_resized_crop, resized
-from ltjax.data.random import name_id
+from ltjax.data.augment import color_jitter, crops
+from ltjax.data.augment.color_jitter import draw_jitter, factor, jitter
+from ltjax.data.augment.crops import Box, draw_crop, evaluation_view, random_box, random_resized_crop, resized
+from ltjax.data.sampling.counter_rng import name_id
 from ltjax.errors import InputError
 
 IMAGE = name_id("image")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from ltjax.data import decode as decoding
-from ltjax.data.decode import decode, read_head
+from ltjax.data.augment import decode as decoding
+from ltjax.data.augment.decode import decode, read_head
 from ltjax.errors import InputError
 
 EITHER = ("simplejpeg", "pillow")

@@ -9,14 +9,14 @@ import time
 import numpy as np
 import pytest
 
-from ltjax.data import reading
-from ltjax.data.faults import TRIED, substitutes
-from ltjax.data.pipeline import evaluation_batches, train_batches
-from ltjax.data.random import name_id
-from ltjax.data.reading import Watch
-from ltjax.data.sampling import class_balanced, instance_balanced
-from ltjax.data.sources import Source
-from ltjax.data.transforms import Transform, named
+from ltjax.data.augment.registry import Transform, named
+from ltjax.data.dataset import Source
+from ltjax.data.loading import prefetch
+from ltjax.data.loading.host_batches import evaluation_batches, train_batches
+from ltjax.data.loading.prefetch import Watch
+from ltjax.data.loading.unreadable import TRIED, substitutes
+from ltjax.data.sampling.counter_rng import name_id
+from ltjax.data.sampling.independent import class_balanced, instance_balanced
 from ltjax.errors import InputError
 
 LABELS = np.array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2], np.int32)
@@ -156,7 +156,7 @@ def test_evaluation_replaces_nothing_unless_it_is_told_to():
 
 
 def test_a_slow_disk_is_said_and_waited_for(monkeypatch):
-    monkeypatch.setattr(reading, "FIRST_WORD", 0.05)
+    monkeypatch.setattr(prefetch, "FIRST_WORD", 0.05)
     lines, go_on = [], threading.Event()
 
     def say(line):
@@ -175,7 +175,7 @@ def sleep_long():
 
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_stuck_disk_is_an_error_when_the_time_is_over(monkeypatch, workers):
-    monkeypatch.setattr(reading, "STOPPING", 0.2)
+    monkeypatch.setattr(prefetch, "STOPPING", 0.2)
     go_on = threading.Event()
     wait = sleep_long if workers else go_on.wait
     before, processes = threading.active_count(), set(multiprocessing.active_children())

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from ltjax.class_counts import shot_groups
-from ltjax.data import build, files, large, prepare
-from ltjax.data.large import LargeCard
-from ltjax.data.sampling import class_cycle, instance_balanced
+from ltjax.data import build, prepare
+from ltjax.data.datasets import lt_benchmarks
+from ltjax.data.datasets.lt_benchmarks import LargeCard
+from ltjax.data.sampling.independent import class_cycle, instance_balanced
+from ltjax.data.storage import image_files
 from ltjax.errors import InputError
 from tests.data.conftest import write_picture
 from tests.shared import shared_path
@@ -25,7 +27,9 @@ def said(settings):
 def small(monkeypatch, tmp_path):
     """Places-LT with three classes, in a folder with its pictures and lists."""
     lists = {"train": "Places_LT_train", "test": "Places_LT_test", "validation": "Places_LT_val"}
-    monkeypatch.setitem(large.CARDS, "places_lt", LargeCard("places_lt", 3, lists, "places_lt", large.ALL_SPLITS))
+    monkeypatch.setitem(
+        lt_benchmarks.CARDS, "places_lt", LargeCard("places_lt", 3, lists, "places_lt", lt_benchmarks.ALL_SPLITS)
+    )
     counts = {"Places_LT_train": 12, "Places_LT_test": 6, "Places_LT_val": 3}
     for stem, count in counts.items():
         folder = "val" if stem.endswith("test") else "train"
@@ -86,7 +90,7 @@ def test_an_imbalance_is_refused_before_it_changes_anything(pictures, small):
 
 @pytest.fixture
 def without_pictures(monkeypatch):
-    monkeypatch.setattr(files, "absent", lambda found, positions: positions[:0])
+    monkeypatch.setattr(image_files, "absent", lambda found, positions: positions[:0])
 
 
 def test_places_lt_at_full_length(pictures, without_pictures):

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from ltjax.data.lists import check_all_classes, check_classes, read_list
+from ltjax.data.storage.list_file import check_all_classes, check_classes, read_list
 from ltjax.errors import InputError
 from tests.shared import shared_path
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ltjax.data import hold_out
-from ltjax.data.longtail import long_tailed_counts, select
+from ltjax.data.datasets.longtail import long_tailed_counts, select
 from ltjax.errors import InputError
 from tests.shared import shared_path
 

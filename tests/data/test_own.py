@@ -6,10 +6,11 @@ import tarfile
 import numpy as np
 import pytest
 
-from ltjax.data import build, holdout
-from ltjax.data.files import Files, absent, find_files
-from ltjax.data.folder import read_tree
-from ltjax.data.names import Names
+from ltjax.data import build
+from ltjax.data.datasets import holdout
+from ltjax.data.storage.image_files import Files, absent, find_files
+from ltjax.data.storage.image_folder import read_tree
+from ltjax.data.storage.packed_names import Names
 from ltjax.errors import InputError
 from tests.data.conftest import write_picture
 from tests.shared import shared_path

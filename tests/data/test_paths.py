@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ltjax.data import build, convert
-from ltjax.data.paths import open_path
+from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError
 
 
@@ -31,7 +31,7 @@ def bucket(monkeypatch):
 
 
 def test_the_npz_is_written_to_and_read_from_a_bucket(settings, small_cifar, monkeypatch, tmp_path, fields, bucket):
-    from ltjax.data import cifar
+    from ltjax.data.datasets import cifar
 
     monkeypatch.setattr(convert, "CARDS", cifar.CARDS)
     np.savez(tmp_path / "all.npz", **fields)

@@ -10,11 +10,11 @@ import threading
 import numpy as np
 import pytest
 
-from ltjax.data.pipeline import TrainElements, evaluation_batches, train_batches
-from ltjax.data.random import name_id
-from ltjax.data.sampling import SAMPLERS, class_balanced, instance_balanced
-from ltjax.data.sources import Source, array_source
-from ltjax.data.transforms import TRANSFORMS
+from ltjax.data.augment.registry import TRANSFORMS
+from ltjax.data.dataset import Source, array_source
+from ltjax.data.loading.host_batches import TrainElements, evaluation_batches, train_batches
+from ltjax.data.sampling.counter_rng import name_id
+from ltjax.data.sampling.independent import SAMPLERS, class_balanced, instance_balanced
 from ltjax.errors import InputError
 from tests.shared import ROOT
 
@@ -288,10 +288,10 @@ def test_a_stream_without_tables_is_refused(source):
 COMMAND = """
 import sys
 import numpy as np
-from ltjax.data.pipeline import train_batches
-from ltjax.data.sampling import instance_balanced
-from ltjax.data.sources import array_source
-from ltjax.data.transforms import TRANSFORMS
+from ltjax.data.loading.host_batches import train_batches
+from ltjax.data.sampling.independent import instance_balanced
+from ltjax.data.dataset import array_source
+from ltjax.data.augment.registry import TRANSFORMS
 
 if __name__ == "__main__":
     workers, stop, taken = map(int, sys.argv[1:])

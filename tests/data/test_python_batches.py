@@ -7,7 +7,8 @@ import struct
 import numpy as np
 import pytest
 
-from ltjax.data import build, python_batches
+from ltjax.data import build
+from ltjax.data.storage import cifar_pickle
 from ltjax.errors import InputError
 from tests.data.conftest import TRAIN, arrays
 
@@ -85,7 +86,7 @@ def python2_pickle(data, labels):
 def test_reads_what_python_2_wrote(tmp_path, fields):
     data, labels = flat(fields["test_images"]), fields["test_labels"]
     (tmp_path / "batch").write_bytes(python2_pickle(data, labels))
-    images, read = python_batches._batch(tmp_path / "batch", b"labels")
+    images, read = cifar_pickle._batch(tmp_path / "batch", b"labels")
     np.testing.assert_array_equal(images, fields["test_images"])
     np.testing.assert_array_equal(read, labels)
 
@@ -117,7 +118,7 @@ def test_a_batch_cannot_run_a_program(settings, small_cifar, tmp_path, fields):
 def test_dangerous_builtins_are_refused(tmp_path, name):
     (tmp_path / "batch").write_bytes(b"\x80\x02cbuiltins\n" + name.encode() + b"\n.")
     with pytest.raises(InputError, match=f"asks for builtins.{name}"):
-        python_batches._batch(tmp_path / "batch", b"labels")
+        cifar_pickle._batch(tmp_path / "batch", b"labels")
 
 
 @pytest.mark.parametrize(

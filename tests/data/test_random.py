@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.extend.random import threefry_2x32
 
-from ltjax.data.random import (
+from ltjax.data.sampling.counter_rng import (
     HOST,
     Ops,
     RoundKeys,

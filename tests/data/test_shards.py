@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ltjax.data import build, prepare, shard_writing
-from ltjax.data.shards import unpack
+from ltjax.data.storage.shards import unpack
 from ltjax.errors import InputError
 from tests.data.conftest import write_picture
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltjax.data import build, check, tfds_pictures
+from ltjax.data import build, check
+from ltjax.data.datasets import tfds_images
 from ltjax.errors import InputError
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -86,7 +87,7 @@ def test_labels_are_read_once_and_kept_beside_the_data(pictures, prepared, tmp_p
     kept = tmp_path / "flowers/1.2.0/ltjax_train_label.npy"
     assert np.load(kept).tolist() == wanted.train.labels.tolist()
     with monkeypatch.context() as patch:
-        patch.setattr(tfds_pictures, "_read_labels", lambda *_: 1 / 0)
+        patch.setattr(tfds_images, "_read_labels", lambda *_: 1 / 0)
         assert build(settings).fingerprint == wanted.fingerprint
     for content in (b"", b"torn", kept.read_bytes()[:-1]):
         kept.write_bytes(content)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltjax.data import build, tfds_records
+from ltjax.data import build
+from ltjax.data.storage import cifar_tfds
 from ltjax.errors import InputError
 from tests.data.conftest import arrays
 
@@ -80,12 +81,12 @@ def test_the_folder_of_tfds_is_found_by_its_own_variable(settings, small_cifar, 
 
 
 def test_the_newest_version_is_taken(tmp_path, small_cifar):
-    from ltjax.data import cifar
+    from ltjax.data.datasets import cifar
 
     for version in ("3.0.2", "3.0.10", "3.0.9", "incomplete.3.1.0", "readme"):
         (tmp_path / "cifar10" / version).mkdir(parents=True)
         (tmp_path / "cifar10" / version / "dataset_info.json").write_text("{}")
-    (found,) = tfds_records.places(tmp_path, cifar.CARDS["cifar10"])
+    (found,) = cifar_tfds.places(tmp_path, cifar.CARDS["cifar10"])
     assert found.parent.name == "3.0.10"
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from ltjax import models
 from ltjax.data import Data
-from ltjax.data.pipeline import train_batches
-from ltjax.data.stand_in import SIZES, shrunk, stand_in
-from ltjax.data.transforms import named
+from ltjax.data.augment.registry import named
+from ltjax.data.datasets.stand_in import SIZES, shrunk, stand_in
+from ltjax.data.loading.host_batches import train_batches
 from ltjax.dryrun import __main__ as command
 from ltjax.dryrun import plan as plans
 from ltjax.dryrun import text

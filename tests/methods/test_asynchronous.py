@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from ltjax import models
-from ltjax.data.random import name_id
+from ltjax.data.sampling.counter_rng import name_id
 from ltjax.losses import cross_entropy, graph_matching_loss
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Context, Previous

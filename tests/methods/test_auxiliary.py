@@ -14,7 +14,7 @@ from jax.tree_util import keystr
 from jax.tree_util import tree_leaves_with_path as leaves_with_path
 
 from ltjax import models, presets
-from ltjax.data.random import name_id
+from ltjax.data.sampling.counter_rng import name_id
 from ltjax.errors import InputError
 from ltjax.losses import rotate
 from ltjax.methods import METHODS, common

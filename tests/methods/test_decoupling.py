@@ -11,7 +11,7 @@ from flax import traverse_util
 
 from ltjax import config as configs
 from ltjax import models
-from ltjax.data.random import name_id
+from ltjax.data.sampling.counter_rng import name_id
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
 from ltjax.methods.second_stages import part

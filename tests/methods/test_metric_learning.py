@@ -10,7 +10,7 @@ import pytest
 from flax import traverse_util
 
 from ltjax import models, presets
-from ltjax.data.random import name_id
+from ltjax.data.sampling.counter_rng import name_id
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
 from ltjax.models import Outputs

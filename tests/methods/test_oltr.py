@@ -9,7 +9,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from ltjax import models, presets
-from ltjax.data.random import name_id
+from ltjax.data.sampling.counter_rng import name_id
 from ltjax.errors import InputError
 from ltjax.methods import METHODS, common
 from ltjax.methods.oltr import centroid_loss

@@ -21,8 +21,8 @@ import numpy as np
 
 from ltjax import models, presets
 from ltjax.data import Data, Source
-from ltjax.data.longtail import long_tailed_counts
-from ltjax.data.sources import fingerprint
+from ltjax.data.dataset import fingerprint
+from ltjax.data.datasets.longtail import long_tailed_counts
 from ltjax.methods import METHODS
 from ltjax.training import loop, prepare
 

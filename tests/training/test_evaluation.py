@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax.data.resident import Resident, read_all
-from ltjax.data.sources import array_source
+from ltjax.data.dataset import array_source
+from ltjax.data.loading.device_batches import Resident, read_all
 from ltjax.training import mesh as meshes
 from ltjax.training.evaluation import RESULT, Evaluator, extract_features, summarize
 from tests.training import toy

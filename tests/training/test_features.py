@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from ltjax import models
-from ltjax.data.reading import Watch
-from ltjax.data.sources import array_source
+from ltjax.data.dataset import array_source
+from ltjax.data.loading.prefetch import Watch
 from ltjax.errors import InputError
 from ltjax.models import CosineHead, LinearHead, LWSHead, MLPHead, TauHead, representation
 from ltjax.presets import decoupling as presets

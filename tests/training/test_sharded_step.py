@@ -15,9 +15,9 @@ import dataclasses, json, sys
 import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_disable_most_optimizations", True)
 from ltjax import models
-from ltjax.data.pipeline import train_batches
-from ltjax.data.resident import Resident, read_all
-from ltjax.data.transforms import TRANSFORMS
+from ltjax.data.loading.host_batches import train_batches
+from ltjax.data.loading.device_batches import Resident, read_all
+from ltjax.data.augment.registry import TRANSFORMS
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Start
 from ltjax.training import mesh as meshes

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ltjax.data.lists import check_all_classes, read_list
-from ltjax.data.shards import file_sha256
+from ltjax.data.storage.list_file import check_all_classes, read_list
+from ltjax.data.storage.shards import file_sha256
 from ltjax.errors import InputError
 
 

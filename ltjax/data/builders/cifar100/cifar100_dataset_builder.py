@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from ltjax.data.builders.bases import CifarBuilder
-from ltjax.data.cifar import CARDS
+from ltjax.data.datasets.cifar import CARDS
 
 
 class Builder(CifarBuilder, skip_registration=True):  # type: ignore[call-arg]

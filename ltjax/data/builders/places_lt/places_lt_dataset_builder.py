@@ -4,7 +4,7 @@ import os
 from typing import ClassVar
 
 from ltjax.data.builders.bases import ListedBuilder
-from ltjax.data.files import STYLES
+from ltjax.data.storage.image_files import STYLES
 
 PINNED = (
     "https://raw.githubusercontent.com/facebookresearch/classifier-balancing/"

@@ -1,0 +1,183 @@
+"""AutoAugment's policies: one of 25 pairs of operations for each image, each with its probability.
+
+Source: Cubuk et al., "AutoAugment: learning augmentation strategies from data", CVPR 2019, section 3 and the appendix's
+tables of operations and of the two policies. Where the paper is silent: ranges are divided evenly into levels 0 to 9;
+moves and blends go to either side, equally likely; a translation's 150 pixels are of the paper's 331; what comes from
+outside an image is mid-grey; images are sheared about their upper left corner and turned about their middle.
+"""
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+from ltjax.data.augment import batch_ops
+from ltjax.data.sampling.counter_rng import HOST, Ops, below, name_id, uint32, words
+
+AUTOAUGMENT = name_id("autoaugment")
+
+Policies = tuple[tuple[tuple[str, int, int], tuple[str, int, int]], ...]
+
+# operation, probability in tenths, level; twice.
+POLICIES: Policies = (  # CIFAR
+    (("Invert", 1, 7), ("Contrast", 2, 6)),
+    (("Rotate", 7, 2), ("TranslateX", 3, 9)),
+    (("Sharpness", 8, 1), ("Sharpness", 9, 3)),
+    (("ShearY", 5, 8), ("TranslateY", 7, 9)),
+    (("AutoContrast", 5, 8), ("Equalize", 9, 2)),
+    (("ShearY", 2, 7), ("Posterize", 3, 7)),
+    (("Color", 4, 3), ("Brightness", 6, 7)),
+    (("Sharpness", 3, 9), ("Brightness", 7, 9)),
+    (("Equalize", 6, 5), ("Equalize", 5, 1)),
+    (("Contrast", 6, 7), ("Sharpness", 6, 5)),
+    (("Color", 7, 7), ("TranslateX", 5, 8)),
+    (("Equalize", 3, 7), ("AutoContrast", 4, 8)),
+    (("TranslateY", 4, 3), ("Sharpness", 2, 6)),
+    (("Brightness", 9, 6), ("Color", 2, 8)),
+    (("Solarize", 5, 2), ("Invert", 0, 3)),
+    (("Equalize", 2, 0), ("AutoContrast", 6, 0)),
+    (("Equalize", 2, 8), ("Equalize", 6, 4)),
+    (("Color", 9, 9), ("Equalize", 6, 6)),
+    (("AutoContrast", 8, 4), ("Solarize", 2, 8)),
+    (("Brightness", 1, 3), ("Color", 7, 0)),
+    (("Solarize", 4, 5), ("AutoContrast", 9, 3)),
+    (("TranslateY", 9, 9), ("TranslateY", 7, 9)),
+    (("AutoContrast", 9, 2), ("Solarize", 8, 3)),
+    (("Equalize", 8, 8), ("Invert", 1, 3)),
+    (("TranslateY", 7, 9), ("AutoContrast", 9, 1)),
+)
+IMAGENET: Policies = (
+    (("Posterize", 4, 8), ("Rotate", 6, 9)),
+    (("Solarize", 6, 5), ("AutoContrast", 6, 5)),
+    (("Equalize", 8, 8), ("Equalize", 6, 3)),
+    (("Posterize", 6, 7), ("Posterize", 6, 6)),
+    (("Equalize", 4, 7), ("Solarize", 2, 4)),
+    (("Equalize", 4, 4), ("Rotate", 8, 8)),
+    (("Solarize", 6, 3), ("Equalize", 6, 7)),
+    (("Posterize", 8, 5), ("Equalize", 10, 2)),
+    (("Rotate", 2, 3), ("Solarize", 6, 8)),
+    (("Equalize", 6, 8), ("Posterize", 4, 6)),
+    (("Rotate", 8, 8), ("Color", 4, 0)),
+    (("Rotate", 4, 9), ("Equalize", 6, 2)),
+    (("Equalize", 0, 7), ("Equalize", 8, 8)),
+    (("Invert", 6, 4), ("Equalize", 10, 8)),
+    (("Color", 6, 4), ("Contrast", 10, 8)),
+    (("Rotate", 8, 8), ("Color", 10, 2)),
+    (("Color", 8, 8), ("Solarize", 8, 7)),
+    (("Sharpness", 4, 7), ("Invert", 6, 8)),
+    (("ShearX", 6, 5), ("Equalize", 10, 9)),
+    (("Color", 4, 0), ("Equalize", 6, 3)),
+    (("Equalize", 4, 7), ("Solarize", 2, 4)),
+    (("Solarize", 6, 5), ("AutoContrast", 6, 5)),
+    (("Invert", 6, 4), ("Equalize", 10, 8)),
+    (("Color", 6, 4), ("Contrast", 10, 8)),
+    (("Equalize", 8, 8), ("Equalize", 6, 3)),
+)
+LEVELS = 10
+SHEAR, TRANSLATION, DEGREES, BITS = 0.3, 150 / 331, 30.0, 4  # at the last level
+
+BLENDS = {
+    "Brightness": batch_ops.BRIGHTNESS,
+    "Color": batch_ops.COLOR,
+    "Contrast": batch_ops.CONTRAST,
+    "Sharpness": batch_ops.SHARPNESS,
+}
+SPREADS = {"AutoContrast": batch_ops.AUTO_CONTRAST, "Equalize": batch_ops.EQUALIZE}
+MOVES = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
+OPERATIONS = (*MOVES, *BLENDS, *SPREADS, "Posterize", "Solarize", "Invert")
+
+
+def strength(operation: str, level: int, sign: int, height: int, width: int) -> dict[str, Any]:
+    """What ``change`` does to an image of this size for one operation; no operation ("") leaves it as it is.
+
+    Args:
+      operation: of ``OPERATIONS``, or "".
+      level: 0 .. 9.
+      sign: 1 or -1, the side to which an image is moved or blended.
+      height, width: of the image.
+
+    Returns:
+      matrix int32 [6] (of ``affine``), kind and tenths (of ``blend``), threshold and mask (of ``invert_and_drop``),
+      spread: integers.
+    """
+    part = level / (LEVELS - 1)
+    made = {"matrix": (1, 0, 0, 0, 1, 0), "kind": 0, "tenths": 10, "threshold": 256, "mask": 255, "spread": 0}
+    if operation in MOVES:
+        made["matrix"] = move(operation, sign * part, height, width)
+    elif operation in BLENDS:
+        made |= {"kind": BLENDS[operation], "tenths": 10 + sign * level}  # 1.9 at the last level, or 0.1
+    elif operation in SPREADS:
+        made["spread"] = SPREADS[operation]
+    elif operation == "Posterize":
+        made["mask"] = 256 - 2 ** round(part * BITS)
+    elif operation == "Solarize":
+        made["threshold"] = math.ceil(256 - 256 * part)
+    elif operation == "Invert":
+        made["threshold"] = 0
+    return made | {"matrix": batch_ops.fixed_point(made["matrix"])}
+
+
+def move(operation: str, part: float, height: int, width: int) -> tuple[float, ...]:
+    """(a, b, c, d, e, f) of ``fixed_point``, for one of ``MOVES`` at a part -1 .. 1 of its last level."""
+    if operation == "Rotate":
+        cosine, sine = math.cos(math.radians(DEGREES * part)), math.sin(math.radians(DEGREES * part))
+        x, y = width / 2, height / 2
+        return cosine, -sine, x - cosine * x + sine * y, sine, cosine, y - sine * x - cosine * y
+    return {
+        "ShearX": (1, SHEAR * part, 0, 0, 1, 0),
+        "ShearY": (1, 0, 0, SHEAR * part, 1, 0),
+        "TranslateX": (1, 0, TRANSLATION * part * width, 0, 1, 0),
+        "TranslateY": (1, 0, 0, 0, 1, TRANSLATION * part * height),
+    }[operation]
+
+
+@functools.cache
+def _strengths(height: int, width: int) -> dict[str, np.ndarray]:
+    """The strengths of every choice: int32 [51, 2, ...]; rows 2 p and 2 p + 1 are those of policy p, the last is none;
+    then the sign."""
+    rows = [(name, level) for pair in POLICIES for name, _, level in pair] + [("", 0)]
+    made = [[strength(*row, sign, height, width) for sign in (1, -1)] for row in rows]
+    return {key: np.array([[one[key] for one in signs] for signs in made], np.int32) for key in made[0][0]}
+
+
+def draw(
+    seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST, policies: Policies = POLICIES
+) -> dict[str, Any]:
+    """Which policy (0 .. 24), whether its operations take place (0, 1) and to which side (0, 1): int32, like offset."""
+    policy_word, sign_word = words(seed, stream, AUTOAUGMENT, epoch, offset, ops)
+    coins = words(seed, stream, AUTOAUGMENT, epoch, offset, ops, lane=1)
+    policy = below(policy_word, uint32(len(policies), ops))
+    drawn = {"policy": policy, "first_sign": sign_word >> 31, "second_sign": (sign_word >> 30) & 1}
+    for i, name in enumerate(("first", "second")):
+        tenths = np.array([pair[i][1] for pair in policies], np.uint32)
+        drawn[name] = below(coins[i], uint32(10, ops)) < ops.xp.asarray(tenths)[policy]
+    return {name: ops.xp.reshape(value, ops.xp.shape(offset)).astype(ops.xp.int32) for name, value in drawn.items()}
+
+
+def apply(images: Any, draws: dict[str, Any], ops: Ops = HOST) -> Any:
+    """The images uint8 [B, H, W, C] after the operations that were drawn for them.
+
+    Example:
+      >>> draws = draw(seed=0, stream=name_id("image"), epoch=0, offset=np.arange(4))
+      >>> {name: draws[name].tolist() for name in ("policy", "first", "second")}
+      {'policy': [14, 16, 21, 15], 'first': [1, 0, 1, 0], 'second': [0, 1, 1, 1]}
+      >>> apply(np.full((4, 32, 32, 3), 200, np.uint8), draws)[:, 16, 16, 0].tolist()
+      [55, 200, 200, 200]
+    """
+    xp = ops.xp
+    strengths = {name: xp.asarray(table) for name, table in _strengths(*images.shape[1:3]).items()}
+    images = images.astype(xp.int32)
+    for i, name in enumerate(("first", "second")):
+        row = xp.where(draws[name] == 1, 2 * draws["policy"] + i, 2 * len(POLICIES))
+        own = {key: table[row, draws[f"{name}_sign"]] for key, table in strengths.items()}
+        images = change(images, own, ops)
+    return images.astype(xp.uint8)
+
+
+def change(images: Any, strengths: dict[str, Any], ops: Ops = HOST) -> Any:
+    """The images int32 [B, H, W, C] after an operation each, whose ``strength`` they have (arrays over B)."""
+    images = batch_ops.affine(images, strengths["matrix"], ops)
+    images = batch_ops.blend(images, strengths["kind"], strengths["tenths"], ops)
+    images = batch_ops.invert_and_drop(images, strengths["threshold"], strengths["mask"], ops)
+    return batch_ops.spread(images, strengths["spread"], ops)

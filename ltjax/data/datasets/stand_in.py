@@ -1,0 +1,148 @@
+"""The sizes of the public data sets, for what needs no picture: a dry run compiles and counts without the data set."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ltjax.data.dataset import ArrayReader, Data, Source
+from ltjax.data.datasets import cifar, lt_benchmarks, mnist
+from ltjax.data.datasets.assemble import Split, Splits, assemble
+from ltjax.data.datasets.balanced import BalancedSet, Card
+from ltjax.data.datasets.longtail import make_long_tailed
+from ltjax.errors import InputError
+
+
+class Sizes(NamedTuple):
+    """Of a set that is long-tailed as it comes: images of each split, and of its largest and smallest class."""
+
+    train: int
+    test: int
+    validation: int
+    largest: int
+    smallest: int
+
+
+SIZES = {
+    "imagenet_lt": Sizes(115_846, 50_000, 20_000, 1280, 5),
+    "places_lt": Sizes(62_500, 36_500, 7_300, 4980, 5),
+    "inat2018": Sizes(437_513, 24_426, 0, 1000, 2),  # tested on its validation images
+}
+# Of the sets that are made long-tailed: their cards, and how many test images they have.
+BALANCED: dict[str, tuple[Card, int]] = {
+    "mnist5k": (mnist.CARD, 10 * (mnist.PER_CLASS - mnist.TRAIN_PER_CLASS)),
+    "cifar10": (cifar.CARDS["cifar10"], 10_000),
+    "cifar100": (cifar.CARDS["cifar100"], 10_000),
+}
+
+
+def stand_in(settings: Any) -> Data:
+    """The data set of ``config.data`` with its sizes, labels and class counts, and without pictures.
+
+    Class counts of CIFAR-LT and MNIST-5k-LT are exact. Of the large sets the total and the largest and smallest class
+    are, and those between fall geometrically; ``notes`` says so.
+
+    Raises:
+      InputError: for a data set whose sizes are not known here, or settings that it cannot have.
+
+    Example:
+      >>> from ltjax import presets
+      >>> data = stand_in(presets.build("inat", "ce").data)
+      >>> len(data.train), data.num_classes, int(data.class_counts.max()), int(data.class_counts.min()), len(data.test)
+      (437513, 8142, 1000, 2, 24426)
+    """
+    name = settings.name
+    if name in BALANCED:
+        return _balanced(*BALANCED[name], settings)
+    if name not in SIZES:
+        known = ", ".join([*BALANCED, *SIZES])
+        raise InputError(f"config.data.name: the sizes of '{name}' are known from its files alone (others: {known})")
+    lt_benchmarks.refuse_imbalance(name, settings)
+    return _long_tailed(lt_benchmarks.CARDS[name], SIZES[name], settings)
+
+
+def _balanced(card: Card, test_size: int, settings: Any) -> Data:
+    labels = np.repeat(np.arange(card.num_classes), card.train_size // card.num_classes)
+    blank = np.broadcast_to(np.uint8(0), (card.train_size, *card.image_shape))
+    test = _in_memory(np.arange(test_size) % card.num_classes, card.image_shape)
+    everything = np.arange(card.train_size)
+    whole = BalancedSet(
+        "the stand-in", labels, everything, lambda kept: blank[: len(kept)], np.ones(card.train_size, bool),
+        lambda: test,
+    )  # fmt: skip
+    note = f"{card.name} is not here: its sizes and class counts are exact, its pictures blank"
+    return dataclasses.replace(make_long_tailed(card, whole, settings), notes=(note,))
+
+
+def _in_memory(labels: np.ndarray, image_shape: tuple[int, ...]) -> Source:
+    """Blank images that count as an array in memory, and take none."""
+    reader = ArrayReader(np.broadcast_to(np.uint8(0), (len(labels), *image_shape)))
+    return Source(labels.astype(np.int32), np.arange(len(labels)), reader, reader)
+
+
+def _long_tailed(card: lt_benchmarks.LargeCard, sizes: Sizes, settings: Any) -> Data:
+    counts = falling_counts(sizes.train, card.num_classes, sizes.largest, sizes.smallest)
+    labels = np.repeat(np.arange(card.num_classes), counts)
+    validation = _pictures(np.arange(sizes.validation) % card.num_classes) if sizes.validation else None
+    note = (
+        f"{card.name} is not here: its numbers of images and classes are the real ones, its class counts fall "
+        f"geometrically from {sizes.largest} to {sizes.smallest}"
+    )
+    splits = Splits(
+        "the stand-in", _pictures(labels), _pictures(np.arange(sizes.test) % card.num_classes), validation,
+        tuple(map(str, range(card.num_classes))), (note,),
+    )  # fmt: skip
+    return assemble(card.name, splits, settings, card.mean, card.std)
+
+
+def _pictures(labels: np.ndarray) -> Split:
+    return Split(Source(labels.astype(np.int32), np.arange(len(labels)), _absent, encoded=_absent))
+
+
+def _absent(record: int) -> Any:
+    raise InputError(f"record {record}: a stand-in has labels and no pictures")
+
+
+def falling_counts(total: int, num_classes: int, largest: int, smallest: int) -> np.ndarray:
+    """int64 [C]: class counts from ``largest`` down to ``smallest`` with this total, between them geometrical.
+
+    Above the smallest each class has the same part of the one before; the part is found by bisection, and what
+    rounding leaves is spread over the classes after the first.
+
+    Example:
+      >>> falling_counts(100, 5, 60, 2)
+      array([60, 24, 10,  4,  2])
+    """
+    ranks = np.arange(num_classes) / max(num_classes - 1, 1)
+
+    def counts(steepness: float) -> np.ndarray:
+        return np.maximum(np.floor(largest * np.exp(-steepness * ranks)), smallest).astype(np.int64)
+
+    low, high = 0.0, 1e4
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if counts(middle).sum() > total else (low, middle)
+    found = counts(high)
+    short = total - int(found.sum())
+    room = np.flatnonzero(found[1:] < largest)[:short] + 1
+    found[room] += 1
+    if found.sum() != total:
+        raise InputError(f"no {num_classes} class counts from {largest} down to {smallest} have {total} images")
+    return found
+
+
+def shrunk(data: Data) -> Data:
+    """The same classes with few images: the most frequent class has 20, each other one; whatever is made of such data
+    has the shapes, where these depend on the classes alone.
+
+    Example:
+      >>> from ltjax import presets
+      >>> len(shrunk(stand_in(presets.build("inat", "ce").data)).train)
+      8161
+    """
+    counts = np.ones(data.num_classes, np.int64)
+    counts[int(np.argmax(data.class_counts))] = 20
+    train = _pictures(np.repeat(np.arange(data.num_classes), counts)).source
+    one_each = _pictures(np.arange(data.num_classes)).source
+    validation = None if data.validation is None else one_each
+    return dataclasses.replace(data, train=train, test=one_each, validation=validation, class_counts=counts)

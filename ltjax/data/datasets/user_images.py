@@ -1,0 +1,141 @@
+"""One's own pictures: ``data.name`` is ``folder`` (class folders) or ``list`` (list files)."""
+
+from typing import Any
+
+import numpy as np
+
+from ltjax.data.dataset import Data
+from ltjax.data.datasets.assemble import Split, Splits, assemble, check_tested, picture_source
+from ltjax.data.storage import image_folder as folders
+from ltjax.data.storage.image_files import Files, find_files
+from ltjax.data.storage.list_file import Listing, check_all_classes, check_classes, read_list
+from ltjax.data.storage.packed_names import Names
+from ltjax.data.storage.paths import open_path
+from ltjax.errors import InputError
+
+
+def folder(settings: Any) -> Data:
+    """A folder of class folders (``config.data.dir``), or one with train/ and test/ or val/ of class folders.
+
+    With all three, val/ is for choices; with val/ alone, it is what is tested on; with neither, a part of every class
+    is held out (``config.data.test_fraction``).
+    """
+    return assemble("folder", read_folder(folders.as_settings(settings), settings), settings)
+
+
+def read_folder(root: str, settings: Any, read_tree: Any = folders.read_tree) -> Splits:
+    """The splits of a folder; labels count the training folders, sorted by name.
+
+    With ``read_tree=folders.scan_tree`` nothing is refused: classes may be without an image, and test labels be C or
+    more.
+    """
+    found, left_out = folders.split_folders(root)
+    train = read_tree(found.pop("train"))
+    notes = [*left_out, *train.notes()]
+    others: dict[str, Split] = {}
+    for split, path in found.items():
+        tree = read_tree(path, train.classes)
+        notes += tree.notes()
+        others[split] = _of_tree(tree, settings)
+    if "test" not in others and "validation" in others:
+        others["test"] = others.pop("validation")
+        notes.append(f"{root}: no test folder there; {found['validation']} is tested on")
+    return Splits(
+        root, _of_tree(train, settings), others.get("test"), others.get("validation"), train.classes, tuple(notes)
+    )
+
+
+def _of_tree(tree: folders.Tree, settings: Any) -> Split:
+    files = Files(tree.root, tree.names)
+    return Split(picture_source(files, tree.labels, settings, files.where), tree.names)
+
+
+def lists(settings: Any) -> Data:
+    """List files (``config.data.train_list``, ``test_list``, ``val_list``) of images under ``config.data.dir``."""
+    root = folders.as_settings(settings)
+    if not settings.train_list:
+        raise InputError("config.data.train_list is missing: a file of 'relative/path label' lines")
+    names = {"train": settings.train_list, "test": settings.test_list, "validation": settings.val_list}
+    paths = {split: find_list(root, name) for split, name in names.items() if name}
+    return assemble("list", read_lists(root, paths, settings), settings)
+
+
+def find_list(root: str, name: str) -> Any:
+    """The list: as given, or else under ``root``."""
+    given = open_path(name)
+    inside = open_path(root) / name
+    return inside if not given.exists() and inside.exists() else given
+
+
+def read_lists(
+    root: str, paths: dict[str, Any], settings: Any, num_classes: int | None = None, refuse: bool = True
+) -> Splits:
+    """The splits of list files.
+
+    Args:
+      root: the folder that the paths in the lists are relative to.
+      paths: "train" and perhaps "test" and "validation" -> list file.
+      settings: of ``picture_source``, and ``class_names``: "" or a file with a name a line, by label.
+      num_classes: C, where it is known; else as many as the training list has.
+      refuse: False lets pass labels that are not 0 .. C - 1, classes without an image and files that are not there.
+    """
+    listings = {split: read_list(path) for split, path in paths.items()}
+    train = listings["train"]
+    class_names = _class_names(settings.class_names, root) if settings.class_names else None
+    known = num_classes or (class_names and len(class_names)) or None
+    classes = check_all_classes(train, known) if refuse else known or max(int(train.labels.max()) + 1, 1)
+    notes = [note for listing in listings.values() for note in listing.notes]
+    for split, listing in listings.items():
+        if split != "train":
+            if num_classes is not None and refuse:
+                check_classes(listing, classes)
+            if refuse:
+                check_tested(listing.labels, np.arange(classes), listing.at)
+            notes += _shared_images(train, listing)
+    splits = {split: _of_listing(root, listing, settings, refuse) for split, listing in listings.items()}
+    return Splits(
+        str(train.path), splits["train"], splits.get("test"), splits.get("validation"),
+        class_names or names_by_folder(train.names, train.labels, classes), tuple(notes),
+    )  # fmt: skip
+
+
+def _of_listing(root: str, listing: Listing, settings: Any, refuse: bool) -> Split:
+    files = find_files(root, listing.names, listing.path, listing.lines, refuse)
+    return Split(picture_source(files, listing.labels, settings, files.where, listing.lines - 1), listing.names)
+
+
+def _shared_images(train: Listing, other: Listing) -> list[str]:
+    """A line when images of ``other`` are training images, too."""
+    own, trained = other.names.shared(train.names)
+    if not own.size:
+        return []
+    line = train.lines[trained[0]]
+    return [f"{other.at(int(own[0]))} is a training image, too (line {line}; {own.size} such images)"]
+
+
+def _class_names(name: str, root: str) -> tuple[str, ...]:
+    path = find_list(root, name)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"config.data.class_names: {path} cannot be read as text ({error})") from error
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    repeated = sorted({one for one in names if names.count(one) > 1}) if len(set(names)) < len(names) else []
+    if not names or repeated:
+        what = f"'{repeated[0]}' stands there twice" if repeated else "no name in it"
+        raise InputError(f"config.data.class_names: {path}: {what}; it needs one name a line, by label")
+    return tuple(names)
+
+
+def names_by_folder(names: Names, labels: np.ndarray, classes: int) -> tuple[str, ...]:
+    """The folder of each class's first image, where no two classes share it; else the labels.
+
+    Example:
+      >>> names_by_folder(Names.of(["train/rose/1.jpg", "train/tulip/2.jpg"]), np.array([0, 1]), 2)
+      ('rose', 'tulip')
+    """
+    present, firsts = np.unique(labels, return_index=True)
+    if len(present) != classes or present[0] != 0:
+        return tuple(map(str, range(classes)))
+    folders_ = [names[int(i)].rpartition("/")[0].rpartition("/")[2] for i in firsts]
+    return tuple(folders_) if len(set(folders_)) == classes and all(folders_) else tuple(map(str, range(classes)))

@@ -1,0 +1,115 @@
+"""A small data set that lies on the device: batches are drawn, gathered and augmented inside the jitted program.
+
+The one file of this room that loads jax. Records, pixels and labels are those of the host's batches
+(``host_batches.py``) at the same steps, because samplers and transforms are written once over the array namespace
+they are given.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax.data.augment.registry import Transform
+from ltjax.data.dataset import ArrayReader, Source
+from ltjax.data.sampling.counter_rng import Ops, name_id
+from ltjax.data.sampling.independent import Sampler, Tables
+
+DEVICE = Ops(jnp, jax.lax.while_loop)
+READ_AT_ONCE = 1024  # records of a source that are read together
+
+
+class Resident(NamedTuple):
+    """All of a source as two arrays, numpy's before they are placed: arguments of the step, never closed over."""
+
+    images: Any  # uint8 [N, H, W, C]; or features, float [N, d], of several seeds one after the other [S * N, d]
+    labels: Any  # int32 [N]
+
+
+def lies_in_memory(source: Source) -> bool:
+    """Whether the images are an array of the host already, so that placing them costs one copy and no reading."""
+    return isinstance(source.read, ArrayReader)
+
+
+def image_bytes(source: Source, image_shape: tuple[int, int, int]) -> int:
+    """What the images of ``source`` take as uint8."""
+    return len(source) * int(np.prod(image_shape))
+
+
+def read_all(source: Source) -> Resident:
+    """All images of a source, in record order, on the host.
+
+    Raises:
+      InputError: for an image that cannot be read or has another shape, with record and index.
+
+    Example:
+      >>> from ltjax.data.dataset import array_source
+      >>> source = array_source(np.zeros((6, 8, 8, 3), np.uint8), labels=[0, 0, 0, 1, 1, 2], index=range(6))
+      >>> read_all(source).images.shape
+      (6, 8, 8, 3)
+    """
+    if isinstance(source.read, ArrayReader):
+        return Resident(source.read.images, source.labels)
+    records = np.arange(len(source))
+    parts = [source.images(records[i : i + READ_AT_ONCE]) for i in range(0, len(records), READ_AT_ONCE)]
+    return Resident(np.concatenate(parts), source.labels)
+
+
+def train_batch(
+    resident: Resident,
+    samplers: Mapping[str, Sampler],
+    tables: Mapping[str, Tables],
+    transform: Transform,
+    seed: jax.Array,
+    epoch: jax.Array,
+    offset: jax.Array,
+    row: jax.Array | None = None,
+) -> dict[str, dict[str, jax.Array]]:
+    """The images at the positions ``offset`` of an epoch, for every stream.
+
+    Args:
+      resident: the training set.
+      samplers: stream name -> sampler.
+      tables: stream name -> the sampler's tables.
+      transform: the augmentation.
+      seed, epoch: uint32 scalars; these and all arrays may be traced.
+      offset: uint32 [B], positions in the epoch.
+      row: where in ``resident.images`` the first record stands; None: in the first row.
+
+    Returns:
+      {stream: {"image": uint8 [B, H, W, C], "label": int32 [B], "index": int32 [B] (record)}}
+
+    Example:
+      >>> from ltjax.data.sampling.independent import instance_balanced
+      >>> from ltjax.data.augment.registry import TRANSFORMS
+      >>> resident = Resident(jnp.zeros((6, 8, 8, 3), jnp.uint8), jnp.array([0, 0, 0, 1, 1, 2]))
+      >>> sampler = instance_balanced()
+      >>> batch = train_batch(
+      ...     resident, {"image": sampler}, {"image": sampler.tables(np.zeros(6, int), 3)}, TRANSFORMS["pad_crop_flip"],
+      ...     seed=jnp.uint32(0), epoch=jnp.uint32(0), offset=jnp.arange(6, dtype=jnp.uint32))
+      >>> batch["image"]["index"].tolist()
+      [3, 0, 1, 5, 4, 2]
+    """
+    batch = {}
+    for name, sampler in samplers.items():
+        position = (seed, name_id(name), epoch, offset)
+        records = sampler.draw(tables[name], *position, ops=DEVICE)
+        draws = transform.draw(*position, ops=DEVICE)
+        rows = records if row is None else records + row
+        images = transform.apply(resident.images[rows], draws, ops=DEVICE)
+        batch[name] = {"image": images, "label": resident.labels[records], "index": records}
+    return batch
+
+
+def evaluation_batch(resident: Resident, slots: jax.Array) -> dict[str, jax.Array]:
+    """The records ``slots`` int32 [B] in order, without augmentation; those beyond the last one are blanked and masked.
+
+    Returns:
+      {"image": uint8 [B, H, W, C], "label": int32 [B], "mask": bool [B]}
+    """
+    mask = slots < len(resident.labels)
+    readable = jnp.where(mask, slots, 0)
+    images = jnp.where(mask[:, None, None, None], resident.images[readable], jnp.uint8(0))
+    return {"image": images, "label": jnp.where(mask, resident.labels[readable], 0), "mask": mask}

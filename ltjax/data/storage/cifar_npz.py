@@ -1,0 +1,80 @@
+"""A data set in one ``.npz`` file, as ``python -m ltjax.data.convert`` writes it.
+
+Fields:
+  train_images  uint8 [N, 32, 32, 3], any part of the training set
+  train_index   integer [N], where each of them stands in the official order (0 .. 49999)
+  train_labels  integer [50000], the labels of the WHOLE official training set in the official order: the long-tailed
+                selection shuffles all images of a class, so it needs the labels of those that are not kept, too
+  test_images   uint8 [T, 32, 32, 3]
+  test_labels   integer [T]
+The official order is that of the python batches: data_batch_1 .. data_batch_5 joined, or train. TFDS's ``id`` counts
+the same.
+"""
+
+import contextlib
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ltjax.data.dataset import Source, array_source, check_index, check_labels
+from ltjax.data.datasets.balanced import BalancedSet, Card, check_balanced, check_pictures
+from ltjax.errors import InputError
+
+FIELDS = ("train_images", "train_index", "train_labels", "test_images", "test_labels")
+
+
+def places(root: Any, card: Card) -> list:
+    """Where the file may be."""
+    return [root] if root.suffix == ".npz" else [root / f"{card.name}.npz"]
+
+
+def how(root: Any, card: Card) -> str:
+    """How to get the file."""
+    return f"make {places(root, card)[0]} with python -m ltjax.data.convert (see --help)"
+
+
+def read(path: Any, card: Card) -> BalancedSet:
+    """The data set in the file; the images are read when they are asked for."""
+    labels = check_balanced(_field(path, "train_labels"), card, f"{path}: train_labels")
+    index = check_index(_field(path, "train_index"), card.train_size, f"{path}: train_index")
+    row = np.full(card.train_size, -1)
+    row[index] = np.arange(len(index))
+
+    def images(positions: np.ndarray) -> np.ndarray:
+        train_images = _field(path, "train_images")
+        return check_pictures(train_images, index, card, f"{path}: train_images", "train_index")[row[positions]]
+
+    def test() -> Source:
+        test_labels = check_labels(_field(path, "test_labels"), card.num_classes, f"{path}: test_labels")
+        test_images = _field(path, "test_images")
+        test_images = check_pictures(test_images, test_labels, card, f"{path}: test_images", "test_labels")
+        return array_source(test_images, test_labels, np.arange(len(test_labels)))
+
+    return BalancedSet(str(path), labels, np.arange(card.train_size), images, row >= 0, test)
+
+
+def _field(path: Any, name: str) -> np.ndarray:
+    with open_arrays(path) as arrays:
+        if name not in arrays:
+            raise InputError(f"{path}: no field '{name}'; it has {', '.join(arrays)}; needed: {', '.join(FIELDS)}")
+        return arrays[name]
+
+
+@contextlib.contextmanager
+def open_arrays(path: Any) -> Iterator[Mapping[str, np.ndarray]]:
+    """The fields of an ``.npz``, or {"": array} of an ``.npy``; every fault is one line with the path.
+
+    Object arrays are refused, so nothing in the file is ever executed.
+    """
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            yield {"": loaded} if isinstance(loaded, np.ndarray) else loaded
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: cannot be read as .npz or .npy ({reason})") from error

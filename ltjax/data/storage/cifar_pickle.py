@@ -1,0 +1,113 @@
+"""CIFAR in its official python version: a folder of pickled batches (``cifar-10-batches-py``, ``cifar-100-python``)."""
+
+import dataclasses
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ltjax.data.dataset import Source, array_source, check_labels
+from ltjax.data.datasets.balanced import BalancedSet, Card, check_balanced, check_pictures
+from ltjax.errors import InputError
+
+URL = "https://www.cs.toronto.edu/~kriz"
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Names inside one of the two folders; ``marker`` is the file that tells that a folder is one."""
+
+    folder: str
+    archive: str
+    marker: str
+    train: tuple[str, ...]
+    test: str
+    labels: bytes
+
+
+LAYOUTS = {
+    "cifar10": Layout(
+        folder="cifar-10-batches-py",
+        archive="cifar-10-python.tar.gz",
+        marker="batches.meta",
+        train=tuple(f"data_batch_{number}" for number in range(1, 6)),
+        test="test_batch",
+        labels=b"labels",
+    ),
+    "cifar100": Layout(
+        folder="cifar-100-python",
+        archive="cifar-100-python.tar.gz",
+        marker="meta",
+        train=("train",),
+        test="test",
+        labels=b"fine_labels",
+    ),
+}
+
+
+def places(root: Any, card: Card) -> list:
+    """Where the folder's marker may be: in the folder under ``root``, or in ``root`` itself."""
+    layout = LAYOUTS[card.name]
+    return [root / layout.folder / layout.marker, root / layout.marker]
+
+
+def how(root: Any, card: Card) -> str:
+    """How to get the folder."""
+    return f"unpack {URL}/{LAYOUTS[card.name].archive} in {root}"
+
+
+def read(path: Any, card: Card) -> BalancedSet:
+    """The data set in the folder of the marker ``path``."""
+    layout, folder = LAYOUTS[card.name], path.parent
+    batches = [_batch(folder / name, layout.labels) for name in layout.train]
+    labels_field = f"{folder}: {layout.labels.decode()} of {', '.join(layout.train)}"
+    labels = check_balanced(np.concatenate([labels for _, labels in batches]), card, labels_field)
+    images = np.concatenate([images for images, _ in batches])
+    images = check_pictures(images, labels, card, f"{folder}: data of {', '.join(layout.train)}", "the labels")
+
+    def test() -> Source:
+        images, labels = _batch(folder / layout.test, layout.labels)
+        field = f"{folder / layout.test}: {layout.labels.decode()}"
+        labels = check_labels(labels, card.num_classes, field)
+        images = check_pictures(images, labels, card, f"{folder / layout.test}: data", field)
+        return array_source(images, labels, np.arange(len(labels)))
+
+    everything = np.arange(card.train_size)
+    return BalancedSet(str(folder), labels, everything, lambda positions: images[positions], everything >= 0, test)
+
+
+def _batch(path: Any, labels_name: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Images [N, 32, 32, 3] and labels [N] of one pickled batch, which has the channels first and flat."""
+    try:
+        with path.open("rb") as file:
+            content = _ArrayUnpickler(file, encoding="bytes").load()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); unpack the archive again") from error
+    except Exception as error:  # a damaged pickle raises nearly anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"{path}: not a python batch of CIFAR ({reason}); unpack the archive again") from error
+    if not isinstance(content, Mapping) or not {b"data", labels_name} <= content.keys():
+        raise InputError(f"{path}: not a python batch of CIFAR (no 'data' or no '{labels_name.decode()}' in it)")
+    data = np.asarray(content[b"data"])
+    if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * 32 * 32:
+        raise InputError(f"{path}: data is {data.dtype} {list(data.shape)}; it must be uint8 [N, 3072]")
+    return data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), np.asarray(content[labels_name])
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits what numpy arrays are made of and nothing else, so that a downloaded file cannot run a program."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        # numpy moved its internals in 2.0: the function is taken from an array of today's numpy instead.
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
+            return np.empty(0).__reduce__()[0]
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        if module == "_codecs" and name == "encode":  # how python 3 writes an array's bytes in protocol 2
+            return _latin1_bytes
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def _latin1_bytes(text: str, encoding: str) -> bytes:
+    return text.encode("latin1")
