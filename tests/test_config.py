@@ -141,7 +141,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(arguments, words):
     ],
 )
 def test_unknown_and_impossible_names_end_the_command_with_status_2(setting, words, tmp_path, capsys):
-    from ltjax.main import main
+    from ltjax.commands.train import main
 
     workdir = tmp_path / "run"
     assert main([MNIST, f"--config.{setting}", f"--workdir={workdir}"]) == 2

@@ -8,9 +8,9 @@ import signal
 import pytest
 
 from ltjax import config as configs
-from ltjax import table
+from ltjax.commands import table
+from ltjax.commands.paper_numbers import ROWS, TABLES
 from ltjax.errors import InputError
-from ltjax.rows import ROWS, TABLES
 from ltjax.training.workdir import to_json
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -157,7 +157,7 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(tmp_path, runner, capsy
 def test_a_finished_cell_of_other_settings_is_refused_by_name(tmp_path, runner, capsys, monkeypatch):
     assert make(tmp_path, "--only=cifar100_if100") == 0
     capsys.readouterr()
-    from ltjax.main import run
+    from ltjax.commands.train import run
 
     monkeypatch.setattr(table, "train_and_report", run)  # the refusal is the main job's own
     assert make(tmp_path, "--only=cifar100_if100_ce", "--num-seeds=8") == 2

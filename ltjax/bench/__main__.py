@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from ltjax.main import guarded
+from ltjax.commands.cli import guarded
 from ltjax.training import devices
 
 BENCHMARKS = ("losses", "step", "scan", "seeds", "infer", "input", "sampler", "stage2", "scale")

@@ -18,6 +18,7 @@ import numpy as np
 
 from ltjax.bench import measure, peer
 from ltjax.bench.problems import MEAN, STD, default_size
+from ltjax.commands import text_output
 from ltjax.errors import choose
 from ltjax.methods.common import evaluate_network
 from ltjax.models import BACKBONES, LinearHead, Network
@@ -145,7 +146,7 @@ def main(arguments: list[str]) -> None:
         flush=True,
     )
     results = [measure_network(name, options, environment["platform"]) for name in options.networks]
-    print(measure.table(rows(results, options.batch)), flush=True)
+    print(text_output.table(rows(results, options.batch)), flush=True)
     named: Mapping[str, Any] = {key: value for key, value in vars(options).items() if key != "json"}
     record = {"benchmark": "infer", "environment": environment, "options": named, "results": results}
-    measure.write_json(options.json, record)
+    text_output.write_json(options.json, record)

@@ -24,6 +24,7 @@ import numpy as np
 from ltjax.bench import measure
 from ltjax.bench.memory import of_all_processes
 from ltjax.bench.peer_input import Pictures, loader
+from ltjax.commands import text_output
 from ltjax.data.augment.registry import named, size_in
 from ltjax.data.dataset import Source
 from ltjax.data.loading.host_batches import TrainElements, train_batches
@@ -218,7 +219,7 @@ def main(arguments: list[str]) -> None:
             memory = flat_memory(problem, options.workers, options.memory)
     named_options = {key: value for key, value in vars(options).items() if key != "json"}
     record = {"benchmark": "input", "environment": environment, "options": named_options, "file_kB": size}
-    measure.write_json(options.json, record | {"results": results, "memory_MB": memory})
+    text_output.write_json(options.json, record | {"results": results, "memory_MB": memory})
 
 
 def one_augment(options: Any, problem: Problem, alone: bool) -> dict[str, Any]:
@@ -236,5 +237,5 @@ def one_augment(options: Any, problem: Problem, alone: bool) -> dict[str, Any]:
         for name, side in record[key]["sides"].items():
             faster = record[key]["speed_relative_to"].get(name)
             rows.append([f"{title}: {name}", f"{side['images_per_second']:.0f}", f"{faster:.2f}x" if faster else ""])
-    print(measure.table(rows), flush=True)
+    print(text_output.table(rows), flush=True)
     return record

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax import class_counts, losses
-from ltjax.errors import Parser
+from ltjax.commands.cli import Parser
 
 Loss = Callable[[Any], Any]  # logits -> scalar
 

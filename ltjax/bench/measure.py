@@ -4,15 +4,14 @@ import argparse
 import functools
 import importlib.metadata
 import importlib.util
-import json
 import os
-import pathlib
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ltjax import errors
+from ltjax.commands import cli
+from ltjax.commands.text_output import writable
 
 DTYPES = ("float32", "bfloat16")
 
@@ -23,7 +22,7 @@ class Disagreement(FloatingPointError):
     """Two sides of a benchmark do not compute the same thing, so that their times must not be compared."""
 
 
-class Parser(errors.Parser):
+class Parser(cli.Parser):
     """The options that every benchmark has."""
 
     def __init__(self, name: str, description: str | None, repeats: int) -> None:
@@ -46,14 +45,6 @@ def at_least(least: int) -> Callable[[str], int]:
         return value
 
     return convert
-
-
-def writable(text: str) -> pathlib.Path:
-    """The type of --json: a missing folder is told before the measurement, not after it."""
-    path = pathlib.Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"cannot write the file '{text}'; name one in a folder that is there")
-    return path
 
 
 def interleaved(sides: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 1) -> Times:
@@ -115,22 +106,6 @@ def summary(times: Times, images: int) -> dict[str, Any]:
     }
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell, the first to the left and the others to the right.
-
-    Example:
-      >>> print(table([["", "ms"], ["ltjax", "12.5"]]))
-               ms
-      ltjax  12.5
-    """
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for first, *others in rows:
-        cells = [first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
 @functools.cache
 def torch_installed() -> bool:
     return importlib.util.find_spec("torch") is not None
@@ -176,9 +151,3 @@ def describe(environment: Mapping[str, Any]) -> str:
     # PyTorch's threads wait for each other and lose far more than half to one other busy program
     busy = e["load"] > e["cores"]  # the mean of a minute: one more benchmark just before is no more than that
     return line + (f"; BUSY (load {e['load']:.1f}): the times say little, repeat on a quiet machine" if busy else "")
-
-
-def write_json(path: pathlib.Path | None, record: Mapping[str, Any]) -> None:
-    """Writes the record, indented; nothing without a path."""
-    if path is not None:
-        path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")

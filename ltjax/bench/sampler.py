@@ -19,6 +19,7 @@ import numpy as np
 from ltjax.bench import measure
 from ltjax.bench.memory import of_all_processes
 from ltjax.bench.peer_sampler import ClassAware, weighted
+from ltjax.commands import text_output
 from ltjax.data.sampling.class_cycle import class_cycle
 from ltjax.data.sampling.counter_rng import name_id
 from ltjax.data.sampling.independent import class_balanced
@@ -146,7 +147,7 @@ def main(arguments: list[str]) -> None:
                 f"{found['first_batch_s']:.3f}", f"{found['batch_us']:.0f}", f"{found['held_MB']:.0f}"
             ]  # fmt: skip
             rows.append([f"{size:,} {name}", *cells])
-    print(measure.table(rows), flush=True)
+    print(text_output.table(rows), flush=True)
     named = {key: value for key, value in vars(options).items() if key != "json"}
     record = {"benchmark": "sampler", "environment": environment, "options": named, "results": results}
-    measure.write_json(options.json, record)
+    text_output.write_json(options.json, record)

@@ -22,6 +22,7 @@ import tempfile
 from typing import Any
 
 from ltjax.bench import measure
+from ltjax.commands import text_output
 from ltjax.errors import InputError
 
 SLICES = ("v5e:4x4", "v5e:4x8", "v5e:8x8", "v5e:8x16", "v5e:16x16")
@@ -66,7 +67,7 @@ def main(arguments: list[str]) -> None:
     if options.devices:
         record["devices"] = [on_devices(count, options) for count in options.devices]
         print(devices_table(record["devices"], options), flush=True)
-    measure.write_json(options.json, record)
+    text_output.write_json(options.json, record)
 
 
 def dry_run(topology: str, options: Any) -> dict[str, Any]:
@@ -120,7 +121,9 @@ def slices_table(runs: list[dict[str, Any]], options: Any) -> str:
         lines.append(
             line + ([f"{options.price * run['chip_hours_at_least']:.2f}"] if options.price is not None else [])
         )
-    return f"dry runs of {options.config} ({how}): bounds by the chips' peaks, not measured\n{measure.table(lines)}\n"
+    return (
+        f"dry runs of {options.config} ({how}): bounds by the chips' peaks, not measured\n{text_output.table(lines)}\n"
+    )
 
 
 def on_devices(count: int, options: Any) -> dict[str, Any]:
@@ -165,5 +168,5 @@ def devices_table(found: list[dict[str, Any]], options: Any) -> str:
     return (
         f"a training step of {options.network} on forced CPU devices, measured. All share {cores} cores: there is no "
         "speed to gain, a ratio below 1 is what\nsplitting costs (left: one batch, strong scaling; right: one share a "
-        f"device, weak scaling, where the batch grows)\n{measure.table(lines)}"
+        f"device, weak scaling, where the batch grows)\n{text_output.table(lines)}"
     )

@@ -4,7 +4,7 @@ import json
 import sys
 
 from ltjax.bench import measure
-from ltjax.main import guarded
+from ltjax.commands.cli import guarded
 from ltjax.training import devices
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from ltjax.bench import measure, peer, problems
 from ltjax.bench.peer_loop import Crops, Loop
+from ltjax.commands import text_output
 from ltjax.data.augment.registry import TRANSFORMS
 from ltjax.data.loading.device_batches import Resident
 from ltjax.data.sampling.counter_rng import name_id
@@ -153,7 +154,7 @@ def main(arguments: list[str]) -> None:
     record = report(options, times, parameter_count(variables["params"]))
     named = {key: value for key, value in vars(options).items() if key != "json"}
     about = {"benchmark": "scan", "environment": environment, "options": named, "check": agreement}
-    measure.write_json(options.json, about | record)
+    text_output.write_json(options.json, about | record)
 
 
 def compare(options: Any, platform: str) -> float | None:
@@ -191,6 +192,6 @@ def report(options: Any, times: Mapping[str, list[float]], parameters: int) -> d
         f"{options.batch}, {options.size} px, {options.classes} classes, {options.dtype}; medians of "
         f"{options.repeats}, in turns"
     )
-    print(measure.table(rows), flush=True)
+    print(text_output.table(rows), flush=True)
     milliseconds = {name: side["median_ms"] / options.steps for name, side in record["sides"].items()}
     return record | {"ms_per_step": milliseconds, "speed_over_torch": over_torch}

@@ -14,6 +14,7 @@ import numpy as np
 
 from ltjax.bench import measure, peer, problems, scan
 from ltjax.bench.scan import CHECKED_STEPS, OnDevice, random_images
+from ltjax.commands import text_output
 
 LOSS_TOLERANCE = 1e-3  # relative, float32, after up to three steps
 WAYS = ("unroll", "vmap")
@@ -91,7 +92,7 @@ def main(arguments: list[str]) -> None:
     named = {key: value for key, value in vars(options).items() if key != "json"}
     checks = agreement | {"torch": against_torch}
     about = {"benchmark": "seeds", "environment": environment, "options": named, "check": checks}
-    measure.write_json(options.json, about | record)
+    text_output.write_json(options.json, about | record)
 
 
 class Repeated:
@@ -122,5 +123,5 @@ def report(options: Any, times: dict[str, list[float]]) -> dict[str, Any]:
         f"training, all seeds in one program: {options.network}, {options.method}, batch {options.batch} a seed, "
         f"{options.size} px, {options.classes} classes, {options.dtype}; medians of {options.repeats}, in turns"
     )
-    print(measure.table(rows), flush=True)
+    print(text_output.table(rows), flush=True)
     return record | {"relative": relative}

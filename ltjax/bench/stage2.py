@@ -18,6 +18,7 @@ import numpy as np
 from ltjax import presets
 from ltjax.bench import measure, problems
 from ltjax.bench.step import check
+from ltjax.commands import text_output
 from ltjax.data.augment.registry import TRANSFORMS
 from ltjax.data.dataset import array_source
 from ltjax.data.loading.device_batches import Resident
@@ -144,7 +145,7 @@ def report(options: Any, times: measure.Times, seconds: float, problem: problems
         f"second stage {options.second}: {options.network}, batch {options.batch}, {options.size} px, "
         f"{options.classes} classes, {options.dtype}; medians of {options.repeats}, in turns"
     )
-    print(measure.table(rows))
+    print(text_output.table(rows))
     print(f"making the features of {images:,} images, once: {seconds:.2f} s ({images / seconds:.0f} images/s)")
     print(
         f"so {epochs} epochs of {count // epochs} steps would take {whole[CACHED] + seconds:.1f} s with the features "
@@ -173,4 +174,4 @@ def main(arguments: list[str]) -> None:
     record = report(options, times, seconds, problem)
     named = {key: value for key, value in vars(options).items() if key != "json"}
     about = {"benchmark": "stage2", "environment": environment, "options": named, "check": agreement}
-    measure.write_json(options.json, about | record)
+    text_output.write_json(options.json, about | record)

@@ -25,6 +25,7 @@ from ltjax.bench.problems import (
     start,
     steps_per_epoch,
 )
+from ltjax.commands import text_output
 from ltjax.dryrun.chips import of_kind
 from ltjax.dryrun.flops import matrix_flops
 from ltjax.errors import InputError
@@ -150,7 +151,7 @@ def cost_table(record: Mapping[str, Any]) -> str:
         mfu = f"{side['mfu']:.1%}" if side["mfu"] is not None else "-"
         taken = f"{side['bytes'] / 2**20:,.0f}" if side["bytes"] else "-"
         rows.append([name, f"{side['flops_per_second'] / 1e12:.3g}", mfu, taken])
-    return measure.table(rows)
+    return text_output.table(rows)
 
 
 def report(options: Any, times: measure.Times, parameters: int) -> dict[str, Any]:
@@ -165,7 +166,7 @@ def report(options: Any, times: measure.Times, parameters: int) -> dict[str, Any
         f"training step: {options.network} ({parameters:,} parameters), {options.method}, batch {options.batch}, "
         f"{options.size} px, {options.classes} classes, {options.dtype}; medians of {options.repeats}, in turns"
     )
-    print(measure.table(rows), flush=True)
+    print(text_output.table(rows), flush=True)
     return record
 
 
@@ -201,7 +202,7 @@ def main(arguments: list[str]) -> None:
         print(cost_table(record), flush=True)
     named = {key: value for key, value in vars(options).items() if key != "json"}
     about = {"benchmark": "step", "environment": environment, "options": named, "parameters": parameters}
-    measure.write_json(options.json, about | {"check": agreement} | record)
+    text_output.write_json(options.json, about | {"check": agreement} | record)
 
 
 def compare(sides: Mapping[str, Any], platform: str) -> dict[str, Any] | None:

@@ -12,9 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ltjax.bench.measure import writable, write_json
-from ltjax.errors import Parser
-from ltjax.main import guarded
+from ltjax.commands.cli import Parser, guarded
+from ltjax.commands.text_output import writable, write_json
 
 
 def parse(argv: Sequence[str]) -> tuple[Any, list[str]]:

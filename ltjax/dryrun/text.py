@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ltjax.bench.measure import table
+from ltjax.commands.text_output import table
 from ltjax.dryrun.compiled import Compiled, TooLarge, as_record
 from ltjax.dryrun.devices import Slice
 from ltjax.dryrun.largest import Try

@@ -44,7 +44,7 @@ def test_importing_the_room_needs_numpy_alone():
 import sys
 for name in "{EVERYTHING_ELSE}".split():
     sys.modules[name] = None
-import ltjax.data, ltjax.data.loading.host_batches, ltjax.data.convert
+import ltjax.data, ltjax.data.loading.host_batches, ltjax.commands.prepare.cifar_npz
 loaded = {{name.partition(".")[0] for name in sys.modules}} - set(sys.stdlib_module_names) - {{"numpy", "ltjax"}}
 print(sorted(name for name in loaded if sys.modules[name] is not None and not name.startswith("_")))
 """

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltjax.data import build, prepare_tfds
-from ltjax.data.builders import NAMES, builder_class
+from ltjax.commands.prepare import tfds as prepare_tfds
+from ltjax.commands.prepare.builders import NAMES, builder_class
+from ltjax.data import build
 from ltjax.data.datasets import lt_benchmarks
 from tests.data.conftest import TEST, TRAIN, arrays
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltjax.data import check, prepare
-from ltjax.data.audit import class_findings, duplicate_findings, head_findings
+from ltjax.commands.check import command as check
+from ltjax.commands.check.findings import class_findings, duplicate_findings, head_findings
+from ltjax.commands.check.inspect_files import look, look_at, sample
+from ltjax.commands.prepare import shards as prepare
 from ltjax.data.dataset import Source, array_source
-from ltjax.data.looks import look, look_at, sample
 from tests.data.conftest import write_picture
 
 

@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from ltjax.data import build, convert
+from ltjax.commands.prepare import cifar_npz as convert
+from ltjax.data import build
 from tests.data.conftest import TRAIN, arrays
 from tests.shared import ROOT, shared_path
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ltjax.class_counts import shot_groups
-from ltjax.data import build, prepare
+from ltjax.commands.prepare import shards as prepare
+from ltjax.data import build
 from ltjax.data.datasets import lt_benchmarks
 from ltjax.data.datasets.lt_benchmarks import LargeCard
 from ltjax.data.sampling.independent import class_cycle, instance_balanced

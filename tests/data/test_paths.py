@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltjax.data import build, convert
+from ltjax.commands.prepare import cifar_npz as convert
+from ltjax.data import build
 from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError
 

@@ -8,7 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
-from ltjax.data import build, prepare, shard_writing
+from ltjax.commands.prepare import shard_writer as shard_writing
+from ltjax.commands.prepare import shards as prepare
+from ltjax.data import build
 from ltjax.data.storage.shards import unpack
 from ltjax.errors import InputError
 from tests.data.conftest import write_picture

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltjax.data import build, check
+from ltjax.commands.check import command as check
+from ltjax.data import build
 from ltjax.data.datasets import tfds_images
 from ltjax.errors import InputError
 

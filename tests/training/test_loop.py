@@ -262,7 +262,7 @@ def test_the_frozen_teacher_is_the_stage_before_also_after_a_resume(tmp_path, mo
 
 
 def test_evaluate_agrees_with_the_run_and_refuses_what_is_no_finished_run(tmp_path, monkeypatch, capsys):
-    from ltjax.evaluate import main
+    from ltjax.commands.evaluate import main
 
     results = loop.train(toy.config(), str(tmp_path / "run"))
     assert main([f"--run={tmp_path / 'run'}", "--batch-size=4"]) == 0

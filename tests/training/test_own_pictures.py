@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from ltjax import predict
+from ltjax.commands import predict
+from ltjax.commands.train import main
 from ltjax.config import parse
-from ltjax.main import main
 from ltjax.training.finished import open_finished
 from ltjax.training.loop import train
 from tests.data.conftest import write_picture

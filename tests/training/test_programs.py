@@ -160,7 +160,7 @@ def test_several_seeds_go_on_bit_for_bit_after_a_signal(tmp_path, monkeypatch):
 
 
 def test_evaluate_reads_several_seeds(tmp_path, capsys):
-    from ltjax.evaluate import main
+    from ltjax.commands.evaluate import main
 
     loop.train(toy.config(num_seeds=2), str(tmp_path / "run"))
     assert main([f"--run={tmp_path / 'run'}"]) == 0

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from ltjax.data.builders import parts
+from ltjax.commands.prepare.builders import archives as parts
 
 Examples = Iterator[tuple[str, dict[str, Any]]]
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ltjax.commands.check.inspect_files import Look
 from ltjax.data.dataset import Data, Source
-from ltjax.data.looks import Look
 
 LONG = 10  # longer side / shorter side from which a picture is remarkable
 # ending of a name -> what Pillow calls such a file

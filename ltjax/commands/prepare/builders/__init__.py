@@ -12,4 +12,4 @@ NAMES = ("cifar10", "cifar100", "imagenet_lt", "places_lt")
 
 def builder_class(name: str) -> Any:
     """The builder of one of ``NAMES``; loads TFDS."""
-    return importlib.import_module(f"ltjax.data.builders.{name}.{name}_dataset_builder").Builder
+    return importlib.import_module(f"ltjax.commands.prepare.builders.{name}.{name}_dataset_builder").Builder

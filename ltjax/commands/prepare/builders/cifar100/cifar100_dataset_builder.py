@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from ltjax.data.builders.bases import CifarBuilder
+from ltjax.commands.prepare.builders.bases import CifarBuilder
 from ltjax.data.datasets.cifar import CARDS
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ltjax.commands.worker_pool import Bar, end_with_parent, without_interrupts
 from ltjax.data.augment import decode
-from ltjax.data.workers import Bar, end_with_parent, without_interrupts
 from ltjax.errors import InputError
 
 PIECE = 32  # files that a worker looks at in a row

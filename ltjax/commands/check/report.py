@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ltjax.class_counts import frequency_order
-from ltjax.data.audit import Finding
+from ltjax.commands.check.findings import Finding
 from ltjax.data.storage.paths import write_atomically
 from ltjax.errors import InputError
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ltjax.commands.check.findings import Finding, finding, name_of, some
 from ltjax.data import build
-from ltjax.data.audit import Finding, finding, name_of, some
 from ltjax.data.dataset import Data
 from ltjax.data.datasets.assemble import Split, Splits, assemble
 from ltjax.data.datasets.lt_benchmarks import CARDS, list_paths

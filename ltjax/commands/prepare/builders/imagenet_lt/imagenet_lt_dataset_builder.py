@@ -3,8 +3,8 @@
 import os
 from typing import Any, ClassVar
 
-from ltjax.data.builders import parts
-from ltjax.data.builders.bases import ListedBuilder
+from ltjax.commands.prepare.builders import archives as parts
+from ltjax.commands.prepare.builders.bases import ListedBuilder
 from ltjax.errors import InputError
 
 PINNED = (

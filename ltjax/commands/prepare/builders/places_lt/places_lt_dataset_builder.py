@@ -3,7 +3,7 @@
 import os
 from typing import ClassVar
 
-from ltjax.data.builders.bases import ListedBuilder
+from ltjax.commands.prepare.builders.bases import ListedBuilder
 from ltjax.data.storage.image_files import STYLES
 
 PINNED = (

@@ -1,0 +1,185 @@
+"""Writes any CIFAR arrays as the one ``.npz`` file that ``config.data.dir`` may name.
+
+    python -m ltjax.data.convert --output cifar100.npz \\
+        --train-images images.npy --train-index index.npy --all-train-labels labels.npy \\
+        --test-images test.npz:images --test-labels test.npz:labels
+
+Every array is ``file.npy`` or ``file.npz:field``. The training images may be a part of the training set; then say where
+each stands in the official order (--train-index) and give the labels of the WHOLE training set (--all-train-labels),
+because the long-tailed selection shuffles all images of a class. With all 50,000 images, their own labels
+(--train-labels) are enough. The fields of the file are described in ltjax/data/storage/cifar_npz.py.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ltjax.commands.cli import Parser
+from ltjax.data.dataset import check_index, check_labels
+from ltjax.data.datasets.balanced import Card, check_balanced, check_pictures
+from ltjax.data.datasets.cifar import CARDS
+from ltjax.data.storage.cifar_npz import open_arrays
+from ltjax.data.storage.paths import open_path
+from ltjax.errors import InputError, did_you_mean
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("ltjax.data.convert", __doc__)
+    parser.add_argument(
+        "--output", required=True, help="the .npz to write; cifar10.npz or cifar100.npz is found in a folder"
+    )
+    parser.add_argument("--name", choices=sorted(CARDS), help="the data set; without it the number of labels tells")
+    parser.add_argument("--train-images", required=True, help="uint8 [N, 32, 32, 3]")
+    parser.add_argument("--train-index", help="integer [N], their places in the official order; without it 0 .. N - 1")
+    parser.add_argument("--train-labels", help="integer [N], the labels of these images")
+    parser.add_argument("--all-train-labels", help="integer [50000], the labels of the whole training set in its order")
+    parser.add_argument("--test-images", required=True, help="uint8 [T, 32, 32, 3]")
+    parser.add_argument("--test-labels", required=True, help="integer [T]")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
+    return parser
+
+
+def convert(arguments: Any) -> str:
+    """Reads, checks and writes; returns the summary.
+
+    Raises:
+      InputError: one line with the file and field; nothing is written then.
+    """
+    output = open_path(arguments.output)
+    if output.suffix != ".npz":
+        raise InputError(f"--output: '{output}' must end in .npz")
+    if output.exists() and not arguments.overwrite:
+        raise InputError(f"--output: {output} is already there; give another name or --overwrite")
+    test_labels = _load(arguments.test_labels)
+    card = _card(arguments.name, test_labels, arguments.test_labels)
+    test_labels = check_labels(test_labels, card.num_classes, arguments.test_labels)
+    test_images = check_pictures(
+        _load(arguments.test_images), test_labels, card, arguments.test_images, arguments.test_labels
+    )
+    images, index, labels = _training(arguments, card)
+    fields = {
+        "train_images": images,
+        "train_index": index,
+        "train_labels": labels,
+        "test_images": test_images,
+        "test_labels": test_labels,
+    }
+    with _replacing(output) as file:
+        np.savez(file, allow_pickle=False, **fields)
+    return _summary(output, card, fields)
+
+
+def _training(arguments: Any, card: Card) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images, their places in the official order, and the labels of the whole training set."""
+    images = _load(arguments.train_images)
+    if arguments.train_index:
+        index = check_index(_load(arguments.train_index), card.train_size, arguments.train_index)
+        images = check_pictures(images, index, card, arguments.train_images, arguments.train_index)
+    else:
+        images = check_pictures(images, images, card, arguments.train_images, arguments.train_images)
+        if len(images) != card.train_size:
+            raise InputError(
+                f"{arguments.train_images}: {len(images)} of {card.train_size} images; --train-index must say which"
+            )
+        index = np.arange(card.train_size)
+    return images, index, _all_labels(arguments, card, index)
+
+
+def _all_labels(arguments: Any, card: Card, index: np.ndarray) -> np.ndarray:
+    own = None
+    if arguments.train_labels:
+        own = check_labels(_load(arguments.train_labels), card.num_classes, arguments.train_labels)
+        if len(own) != len(index):
+            raise InputError(f"{arguments.train_labels}: {len(own)} labels for {len(index)} training images")
+    if arguments.all_train_labels:
+        labels = check_balanced(_load(arguments.all_train_labels), card, arguments.all_train_labels)
+        if own is not None and (labels[index] != own).any():
+            wrong = int(np.flatnonzero(labels[index] != own)[0])
+            raise InputError(
+                f"{arguments.train_labels}: label {own[wrong]} at position {wrong}, but {labels[index[wrong]]} at "
+                f"index {index[wrong]} of {arguments.all_train_labels}; one of the three files is wrong"
+            )
+        return labels
+    if own is None:
+        raise InputError("--train-labels or --all-train-labels: give one of them")
+    if len(index) != card.train_size:
+        raise InputError(
+            f"--all-train-labels: needed, because {arguments.train_images} has {len(index)} of {card.train_size} images"
+        )
+    labels = np.empty(card.train_size, dtype=np.int64)
+    labels[index] = own
+    return check_balanced(labels, card, arguments.train_labels)
+
+
+def _card(name: str | None, test_labels: np.ndarray, field: str) -> Card:
+    if name:
+        return CARDS[name]
+    classes = int(test_labels.max()) + 1 if test_labels.size and test_labels.dtype.kind in "iu" else 0
+    fitting = [card for card in CARDS.values() if card.num_classes == classes]
+    if not fitting:
+        raise InputError(f"{field}: labels up to {classes - 1}; not those of {' or '.join(CARDS)}; see --name")
+    return fitting[0]
+
+
+def _load(text: str) -> np.ndarray:
+    """The array that ``file.npy`` or ``file.npz:field`` names."""
+    match = re.fullmatch(r"(.+\.npz):([^:/]+)", text)
+    path, field = (match[1], match[2]) if match else (text, "")
+    with open_arrays(open_path(path)) as arrays:
+        if field not in arrays:
+            names = ", ".join(arrays)
+            raise InputError(f"{text}: write {path}:FIELD; its fields are {names}{did_you_mean(field, arrays)}")
+        return arrays[field]
+
+
+@contextlib.contextmanager
+def _replacing(path: Any) -> Iterator[Any]:
+    """A file to write to that takes the place of ``path`` when all is well, and leaves nothing behind when not."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(path)
+    except OSError as error:
+        raise InputError(f"--output: {path} cannot be written ({error.strerror or error})") from error
+    finally:
+        if unfinished.exists():
+            unfinished.unlink()
+
+
+def _summary(path: Any, card: Card, fields: dict[str, np.ndarray]) -> str:
+    with path.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    given = np.bincount(fields["train_labels"][fields["train_index"]], minlength=card.num_classes)
+    test = np.bincount(fields["test_labels"], minlength=card.num_classes)
+    return "\n".join(
+        [
+            f"{path}: {card.name}, {given.sum()} of {card.train_size} training images, {test.sum()} test images",
+            f"training images by class: {' '.join(map(str, given))}",
+            f"test images by class: {' '.join(map(str, test))}",
+            f"sha256 {checksum}",
+            f"use it with --config.data.dir={path}",
+        ]
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns the exit status: 0, or 2 after one line on stderr."""
+    try:
+        print(convert(_parser().parse_args(argv)))
+    except InputError as error:
+        print(f"convert: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Downloads and prepares a data set for TFDS, without TensorFlow:
+
+    python -m ltjax.data.prepare_tfds cifar100
+    python -m ltjax.data.prepare_tfds imagenet_lt --manual-dir=DIR
+
+cifar10, cifar100 and places_lt are downloaded and compared with their checksums; what lies in --manual-dir already is
+taken from there. ImageNet's archives cannot be downloaded without an account: put ILSVRC2012_img_train.tar and
+ILSVRC2012_img_val.tar into --manual-dir. The set then lies where config.data.name=NAME finds it.
+"""
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from ltjax.commands.cli import Parser
+from ltjax.commands.prepare.builders import NAMES, builder_class
+from ltjax.data.storage.find_dataset import data_root
+from ltjax.errors import InputError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("ltjax.data.prepare_tfds", __doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument(
+        "--dir", default="", help="where it goes; without it $LTJAX_DATA_DIR, or else TFDS's own folder"
+    )
+    parser.add_argument("--manual-dir", help="the folder with what has been downloaded already")
+    return parser
+
+
+def prepare(arguments: Any) -> str:
+    """Downloads, writes and returns the summary; a set that is already there is left as it is.
+
+    Raises:
+      InputError: one line: what could not be downloaded or read, or what has to be put where.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        raise InputError('preparing needs TensorFlow Datasets; pip install "ltjax[train]"') from None
+    root = str(data_root(arguments))
+    manual = arguments.manual_dir and os.path.abspath(os.path.expanduser(arguments.manual_dir))
+    if manual and not os.path.isdir(manual):
+        raise InputError(f"--manual-dir: '{manual}' is no folder")
+    builder = builder_class(arguments.name)(data_dir=root, file_format="array_record")
+    config = tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False, force_checksums_validation=True)
+    try:
+        builder.download_and_prepare(download_config=config)
+    except (InputError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # TFDS and what it downloads with raise nearly anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{arguments.name} could not be prepared in {root}: {reason}") from error
+    sizes = ", ".join(f"{name} {split.num_examples}" for name, split in builder.info.splits.items())
+    return (
+        f"{builder.data_dir}: {sizes} images\nuse it with --config.data.name={arguments.name} --config.data.dir={root}"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns the exit status: 0, 2 after one line on stderr, 130 when interrupted."""
+    try:
+        print(prepare(_parser().parse_args(argv)))
+    except InputError as error:
+        print(f"prepare_tfds: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("prepare_tfds: stopped; nothing half-written is taken for whole", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

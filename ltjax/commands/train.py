@@ -1,0 +1,44 @@
+"""The main job: trains, evaluates, resumes and reports.
+
+python -m ltjax.main --config=configs/mnist5k_reslt.py --workdir=runs/mnist5k_reslt [--config.KEY=VALUE ...]
+"""
+
+import sys
+from collections.abc import Sequence
+
+from ltjax.commands.cli import guarded, is_first_process, use_devices
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status (0 done, 1 failed, 2 bad input, 130 / 143 told to stop)."""
+    return guarded(lambda: run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    if {"--help", "-h"} & set(argv):
+        print((__doc__ or "") + "\nEvery setting with its meaning and default: ltjax/presets/settings.py.")
+        return 0
+    from ltjax.config import parse
+
+    config, workdir = parse(argv)
+    use_devices(config.dtype)
+    from ltjax.report import format_table, write_report
+    from ltjax.training.interrupt import Interrupted
+    from ltjax.training.loop import train
+    from ltjax.training.workdir import absolute
+
+    try:
+        results = train(config, workdir)
+    except Interrupted as told:
+        print(f"{told}: saved; the same command goes on from here", file=sys.stderr)
+        return told.status
+    if is_first_process():
+        # From the files alone: also after a kill between the results and their report.
+        page = write_report(absolute(workdir))
+        print(format_table(results))
+        print(f"report: {page}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
