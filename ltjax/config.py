@@ -10,7 +10,7 @@ from typing import Any
 
 from ltjax import presets
 from ltjax.errors import InputError, did_you_mean
-from ltjax.training.workdir import flat
+from ltjax.training.workdir.identity import flat
 
 Rule = tuple[Callable[[Any], bool], str]
 _at_least_1: Rule = (lambda v: v >= 1, "an integer >= 1")

@@ -9,8 +9,8 @@ import pytest
 # A worker holds hundreds of compiled programs, and going through all of their objects again and again takes its time.
 gc.set_threshold(200_000, 20, 100)
 
-# As the commands set it (ltjax.training.devices), for the processes that tests start as well; and programs in one part,
-# for the cores have a worker each.
+# As the commands set it (ltjax.training.execution.cpu_flags), for the processes that tests start as well; and programs
+# in one part, for the cores have a worker each.
 FLAGS = "--xla_backend_optimization_level=1 --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
 

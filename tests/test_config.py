@@ -9,7 +9,7 @@ import pytest
 
 from ltjax import config as configs
 from ltjax.errors import InputError
-from ltjax.training.workdir import difference
+from ltjax.training.workdir.identity import difference
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted((ROOT / "configs").glob("*.py"))

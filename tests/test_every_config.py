@@ -14,9 +14,9 @@ from ltjax.data import Data, Source
 from ltjax.data.dataset import fingerprint
 from ltjax.data.datasets.longtail import long_tailed_counts
 from ltjax.methods import METHODS
-from ltjax.training.schedules import make_schedule
-from ltjax.training.state import create_state, parameter_count
-from ltjax.training.step import make_train_step
+from ltjax.training.step.schedules import make_schedule
+from ltjax.training.step.state import create_state, parameter_count
+from ltjax.training.step.step import make_train_step
 
 ROOT = pathlib.Path(__file__).parents[1]
 OWN = ("folder", "list")  # one's own pictures, with the families that need no recipe of the data set's

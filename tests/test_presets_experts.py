@@ -10,7 +10,7 @@ import pytest
 from ltjax import presets
 from ltjax.class_counts import branch_masks
 from ltjax.errors import InputError
-from ltjax.training.schedules import make_schedule
+from ltjax.training.step.schedules import make_schedule
 from tests.shared import shared_path
 
 

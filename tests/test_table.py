@@ -11,7 +11,7 @@ from ltjax import config as configs
 from ltjax.commands import table
 from ltjax.commands.paper_numbers import ROWS, TABLES
 from ltjax.errors import InputError
-from ltjax.training.workdir import to_json
+from ltjax.training.workdir.identity import to_json
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = {

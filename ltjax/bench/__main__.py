@@ -4,7 +4,7 @@ import importlib
 import sys
 
 from ltjax.commands.cli import guarded
-from ltjax.training import devices
+from ltjax.training.execution import cpu_flags
 
 BENCHMARKS = ("losses", "step", "scan", "seeds", "infer", "input", "sampler", "stage2", "scale")
 # compiled as the commands that train and evaluate compile them
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
 
 def run(name: str, options: list[str]) -> int:
     if name in WHOLE_NETWORKS:
-        devices.prepare_cpu()  # before the benchmark imports jax
+        cpu_flags.prepare_cpu()  # before the benchmark imports jax
     importlib.import_module(f"ltjax.bench.{name}").main(options)
     return 0
 

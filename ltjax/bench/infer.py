@@ -22,7 +22,7 @@ from ltjax.commands import text_output
 from ltjax.errors import choose
 from ltjax.methods.common import evaluate_network
 from ltjax.models import BACKBONES, LinearHead, Network
-from ltjax.training.state import parameter_count
+from ltjax.training.step.state import parameter_count
 
 NETWORKS = ("resnet32", "resnet10", "resnet50", "resnext50_32x4d")
 LOGITS_TOLERANCE = 1e-4  # of the largest logit, in float32

@@ -19,9 +19,9 @@ from ltjax.methods import METHODS
 from ltjax.methods.reslt import groups
 from ltjax.methods.stage import Stage, Start
 from ltjax.models import BACKBONES, ResNetCifar
-from ltjax.training import mesh as meshes
-from ltjax.training.schedules import make_schedule
-from ltjax.training.state import TrainState, create_state
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.step.schedules import make_schedule
+from ltjax.training.step.state import TrainState, create_state
 
 PEER_METHODS = ("ce", "reslt")  # those whose loss stands in peer.py
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)

@@ -5,7 +5,7 @@ import sys
 
 from ltjax.bench import measure
 from ltjax.commands.cli import guarded
-from ltjax.training import devices
+from ltjax.training.execution import cpu_flags
 
 
 def main(arguments: list[str]) -> int:
@@ -14,13 +14,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--network", default="resnet8")
     parser.add_argument("--batch", type=measure.at_least(1), default=64)
     options = parser.parse_args(arguments)
-    devices.prepare_cpu()
+    cpu_flags.prepare_cpu()
     import jax
     import numpy as np
 
     from ltjax.bench import problems
-    from ltjax.training import mesh as meshes
-    from ltjax.training.programs import streamed_step
+    from ltjax.training.execution import mesh as meshes
+    from ltjax.training.execution.programs import streamed_step
 
     size = problems.default_size(options.network)
     problem = problems.make_problem(options.network, "ce", options.batch, 100, size, options.dtype)

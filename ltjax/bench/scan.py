@@ -21,10 +21,10 @@ from ltjax.data.augment.registry import TRANSFORMS
 from ltjax.data.loading.device_batches import Resident
 from ltjax.data.sampling.counter_rng import name_id
 from ltjax.methods.stage import Tree
-from ltjax.training import mesh as meshes
-from ltjax.training.programs import resident_program
-from ltjax.training.seeds import stack_seeds
-from ltjax.training.state import parameter_count
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.programs import resident_program
+from ltjax.training.execution.seeds import stack_seeds
+from ltjax.training.step.state import parameter_count
 
 AUGMENT = TRANSFORMS["pad_crop_flip"]
 CHECKED_STEPS = 3

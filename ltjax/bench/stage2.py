@@ -25,10 +25,10 @@ from ltjax.data.loading.device_batches import Resident
 from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.models import BACKBONES
-from ltjax.training import mesh as meshes
 from ltjax.training.evaluation import feature_blocks
-from ltjax.training.programs import call_length, resident_program
-from ltjax.training.state import variables_of
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.programs import call_length, resident_program
+from ltjax.training.step.state import variables_of
 
 SECOND = ("crt", "lws", "mlp", "cosine", "cosine_norelu")
 CACHED, BACKBONE = "cached features", "backbone every batch"

@@ -26,12 +26,12 @@ from ltjax.bench.problems import (
     steps_per_epoch,
 )
 from ltjax.commands import text_output
-from ltjax.dryrun.chips import of_kind
-from ltjax.dryrun.flops import matrix_flops
 from ltjax.errors import InputError
-from ltjax.training import mesh as meshes
-from ltjax.training.programs import streamed_step
-from ltjax.training.state import parameter_count, variables_of
+from ltjax.hardware.chips import of_kind
+from ltjax.hardware.flops import matrix_flops
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.programs import streamed_step
+from ltjax.training.step.state import parameter_count, variables_of
 
 LOSS_TOLERANCE = 1e-4  # relative
 # Of the norm of an array's change. ResNet-32, batch 128: the two sides agree to 6e-12 in float64, and differ in float32

@@ -37,12 +37,12 @@ class Parser(argparse.ArgumentParser):
 
 def use_devices(dtype: str) -> None:
     """Settings that must stand before the first array: float64, the CPU's compiler, the other processes."""
-    from ltjax.training.devices import prepare_cpu
+    from ltjax.training.execution.cpu_flags import prepare_cpu
 
     prepare_cpu()
     import jax
 
-    from ltjax.training.mesh import join_processes
+    from ltjax.training.execution.mesh import join_processes
 
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)

@@ -27,11 +27,11 @@ def run(argv: Sequence[str]) -> int:
     if options.batch_size is not None and options.batch_size < 1:
         raise InputError(f"--batch-size: impossible value {options.batch_size}; allowed: an integer >= 1")
 
-    from ltjax.training.finished import open_finished, read_config
+    from ltjax.training.workdir.finished_run import open_finished, read_config
 
     use_devices(read_config(options.run).dtype)
     from ltjax.report import format_table
-    from ltjax.training.results import make_evaluator, results_over_seeds, summarize_seeds
+    from ltjax.training.workdir.results import make_evaluator, results_over_seeds, summarize_seeds
 
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
     finished = open_finished(options.run, {k: v for k, v in changes.items() if v is not None})

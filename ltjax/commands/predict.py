@@ -57,9 +57,9 @@ def run(argv: Sequence[str]) -> int:
     if left_out:
         print(f"{left_out} files are no pictures by their names and left out", file=sys.stderr)
 
-    from ltjax.training.finished import open_finished, read_config
-    from ltjax.training.logging import write_atomically
-    from ltjax.training.workdir import absolute
+    from ltjax.training.workdir.finished_run import open_finished, read_config
+    from ltjax.training.workdir.identity import absolute
+    from ltjax.training.workdir.metrics_log import write_atomically
 
     use_devices(read_config(options.run).dtype)
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
@@ -109,15 +109,15 @@ def predictions(finished: Any, paths: Sequence[str], top: int, skipped: list[str
     """One for each picture, in order.
 
     Args:
-      finished: a run (``ltjax.training.finished``).
+      finished: a run (``ltjax.training.workdir.finished_run``).
       paths: of picture files.
       top: classes of each, the likeliest first.
       skipped: takes the paths that cannot be read, each said on stderr; None: the first is an error.
     """
     import numpy as np
 
-    from ltjax.training import mesh as meshes
     from ltjax.training.evaluation import rows_at_once
+    from ltjax.training.execution import mesh as meshes
 
     read = reader(finished.config, finished.data, paths)
     size = rows_at_once(min(finished.config.evaluation.batch_size, len(paths)), finished.mesh)
@@ -181,8 +181,8 @@ def make_probabilities(finished: Any) -> Any:
     """(variables, images uint8 [B, H, W, C]) -> float [B, C]: softmax of the logits, the mean over seeds."""
     import jax
 
-    from ltjax.training import mesh as meshes
-    from ltjax.training.seeds import over_seeds, seed_axis
+    from ltjax.training.execution import mesh as meshes
+    from ltjax.training.execution.seeds import over_seeds, seed_axis
 
     axis = seed_axis(finished.config, meshes.platform(finished.mesh))
     predict = over_seeds(

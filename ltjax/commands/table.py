@@ -146,7 +146,7 @@ def arguments(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) 
 def look(argv: Sequence[str]) -> State:
     """What the workdir of these arguments holds; touches neither it nor a device."""
     from ltjax.config import parse
-    from ltjax.training.workdir import absolute, difference
+    from ltjax.training.workdir.identity import absolute, difference
 
     try:
         config, workdir = parse(argv)
@@ -206,8 +206,8 @@ def run_cells(asked: Sequence[Cell], options: argparse.Namespace, settings: Sequ
 
 def write_table(options: argparse.Namespace, settings: Sequence[str]) -> str:
     """Writes ``<root>/table.md`` from what lies in the root, all of it or nothing; returns the text."""
-    from ltjax.training.logging import write_atomically
-    from ltjax.training.workdir import absolute
+    from ltjax.training.workdir.identity import absolute
+    from ltjax.training.workdir.metrics_log import write_atomically
 
     text = format_markdown(options, settings)
     absolute(options.root).mkdir(parents=True, exist_ok=True)
@@ -218,7 +218,7 @@ def write_table(options: argparse.Namespace, settings: Sequence[str]) -> str:
 def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str:
     """All cells of the table, those too that are not asked for: one section for each data set and imbalance."""
     from ltjax.report import Entry, format_comparison
-    from ltjax.training.workdir import RUN_ONLY
+    from ltjax.training.workdir.identity import RUN_ONLY
 
     contents = TABLES[options.table]
     told = [f"`{s}`" for s in settings if s.removeprefix("--config.").partition("=")[0] not in RUN_ONLY]
@@ -276,7 +276,7 @@ def run(argv: Sequence[str]) -> int:
             words = arguments(cell, options, settings)
             print(f"{cell.name}: {look(words).text}\n    {shlex.join(['python', '-m', 'ltjax.main', *words])}")
         return 0
-    from ltjax.training.mesh import several_processes
+    from ltjax.training.execution.mesh import several_processes
 
     if several_processes():
         raise InputError("a table is made by one process (jax joins its processes once); run its cells with --list")

@@ -25,7 +25,7 @@ def run(argv: Sequence[str]) -> int:
     from ltjax.report import format_table, write_report
     from ltjax.training.interrupt import Interrupted
     from ltjax.training.loop import train
-    from ltjax.training.workdir import absolute
+    from ltjax.training.workdir.identity import absolute
 
     try:
         results = train(config, workdir)

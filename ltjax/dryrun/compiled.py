@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from ltjax.dryrun.chips import GIB
-from ltjax.dryrun.flops import matrix_flops
-from ltjax.training.abstract import Lowered
-from ltjax.training.collectives import Collective, collectives
+from ltjax.dryrun.collectives import Collective, collectives
+from ltjax.dryrun.lowering import Lowered
+from ltjax.hardware.chips import GIB
+from ltjax.hardware.flops import matrix_flops
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}
 NEEDED = re.compile(r"(?:Used|required for [^(]*\(|allocating|allocate)\s*([\d.]+)\s*([KMGT]?)", re.IGNORECASE)

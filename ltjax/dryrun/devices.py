@@ -8,9 +8,9 @@ import importlib.util
 import os
 from typing import Any, NamedTuple
 
-from ltjax.dryrun import chips
-from ltjax.dryrun.chips import Chip
 from ltjax.errors import InputError
+from ltjax.hardware import chips
+from ltjax.hardware.chips import Chip
 
 LOCAL = "local"
 # No metadata server is asked, no other worker waited for, no other dry run shut out; the last one only keeps libtpu
@@ -59,7 +59,7 @@ def prepare(topology: str) -> None:
     if topology == LOCAL:
         return
     if topology.startswith("cpu:"):
-        from ltjax.training.devices import prepare_cpu
+        from ltjax.training.execution.cpu_flags import prepare_cpu
 
         flag = f"--xla_force_host_platform_device_count={_cpus(topology)}"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
@@ -87,8 +87,8 @@ def open_slice(topology: str) -> Slice:
     """
     import jax
 
-    from ltjax.training import mesh as meshes
-    from ltjax.training.placement import device_memory
+    from ltjax.training.execution import mesh as meshes
+    from ltjax.training.execution.placement import device_memory
 
     if topology == LOCAL or topology.startswith("cpu:"):
         mesh = meshes.data_mesh()

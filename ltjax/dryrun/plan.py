@@ -10,10 +10,10 @@ from ltjax.data.datasets.stand_in import BALANCED, SIZES, stand_in
 from ltjax.dryrun.compiled import Compiled, TooLarge, compile_program
 from ltjax.dryrun.devices import Slice
 from ltjax.dryrun.largest import Try, largest_batch
+from ltjax.dryrun.lowering import Lowered, Plan, lower_evaluation, lower_train, make_plan, tree_bytes
 from ltjax.dryrun.roofline import Part, evaluations, times
 from ltjax.errors import InputError, choose
-from ltjax.training import mesh as meshes
-from ltjax.training.abstract import Lowered, Plan, lower_evaluation, lower_train, make_plan, tree_bytes
+from ltjax.training.execution import mesh as meshes
 from ltjax.training.prepare import steps_per_epoch
 
 Say = Callable[[str], None]

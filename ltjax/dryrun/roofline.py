@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ltjax.dryrun.chips import Chip
+from ltjax.dryrun.collectives import Collective
 from ltjax.dryrun.compiled import Compiled
-from ltjax.training.collectives import Collective
+from ltjax.hardware.chips import Chip
 
 HOUR = 3600.0
 
@@ -42,7 +42,7 @@ def times(program: Compiled, chip: Chip, dtype: str) -> Times:
     """The three times of one step.
 
     Example:
-      >>> from ltjax.dryrun.chips import TPUS
+      >>> from ltjax.hardware.chips import TPUS
       >>> from ltjax.dryrun.compiled import Memory
       >>> sums = [Collective("all-reduce", 10**8, 16, (), "")]
       >>> program = Compiled(Memory(0, 0, 0, 0, 0), 1.97e12, 0, 8.19e9, sums, 256, 1.0)

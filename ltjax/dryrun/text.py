@@ -3,13 +3,13 @@
 from typing import Any
 
 from ltjax.commands.text_output import table
+from ltjax.dryrun.collectives import totals
 from ltjax.dryrun.compiled import Compiled, TooLarge, as_record
 from ltjax.dryrun.devices import Slice
 from ltjax.dryrun.largest import Try
+from ltjax.dryrun.lowering import Plan
 from ltjax.dryrun.plan import Row, parts
 from ltjax.dryrun.roofline import Part, hours, times
-from ltjax.training.abstract import Plan
-from ltjax.training.collectives import totals
 from ltjax.training.prepare import steps_per_epoch
 
 MIB = 2**20

@@ -18,8 +18,8 @@ from ltjax.data.loading.device_batches import Resident, evaluation_batch
 from ltjax.data.loading.host_batches import evaluation_batches
 from ltjax.data.loading.prefetch import Watch
 from ltjax.methods.stage import Tree
-from ltjax.training import mesh as meshes
-from ltjax.training.seeds import over_seeds, split_seeds, stack_seeds
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.seeds import over_seeds, split_seeds, stack_seeds
 
 LARGEST_CONFUSION = 1000  # classes; beyond it only the counts per class are kept
 

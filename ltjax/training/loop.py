@@ -9,19 +9,23 @@ from typing import Any
 import jax
 
 from ltjax.methods.stage import Previous, Stage, Tree
-from ltjax.training.checkpoint import Checkpoints, checkpoints
 from ltjax.training.evaluation import RESULT, Evaluator, Summary
-from ltjax.training.features import make_store
-from ltjax.training.gradients import frequent_classes, make_distortion
-from ltjax.training.init_from import check_source, open_source
+from ltjax.training.execution.placement import place
+from ltjax.training.execution.programs import Program, at_last, calls, from_host, on_device
+from ltjax.training.execution.seeds import seeds_of
+from ltjax.training.features.store import make_store
 from ltjax.training.interrupt import Interrupt, Interrupted
-from ltjax.training.logging import Lines, MetricsLog, Record, write_atomically
-from ltjax.training.placement import place
+from ltjax.training.open_stage import Current, Run, checkpoint_folder, inputs_of, open_stage, resumes
 from ltjax.training.prepare import prepare, stage_steps, steps_per_epoch
-from ltjax.training.programs import Program, at_last, calls, from_host, on_device
 from ltjax.training.progress import Progress
-from ltjax.training.rates import rate_notes
-from ltjax.training.results import (
+from ltjax.training.step.batch_size_scaling import rate_notes
+from ltjax.training.step.gradient_conflict import frequent_classes, make_distortion
+from ltjax.training.step.state import TrainState, variables_of
+from ltjax.training.workdir.checkpoint import Checkpoints, checkpoints
+from ltjax.training.workdir.identity import absolute, open_workdir, to_json
+from ltjax.training.workdir.init_from import check_source, open_source
+from ltjax.training.workdir.metrics_log import Lines, MetricsLog, Record, write_atomically
+from ltjax.training.workdir.results import (
     describe,
     evaluation_arrays,
     make_evaluator,
@@ -30,11 +34,7 @@ from ltjax.training.results import (
     summarize_seeds,
     write_results,
 )
-from ltjax.training.seeds import seeds_of
-from ltjax.training.skipped import make_watch, skipped_records
-from ltjax.training.stages import Current, Run, checkpoint_folder, inputs_of, open_stage, resumes
-from ltjax.training.state import TrainState, variables_of
-from ltjax.training.workdir import absolute, open_workdir, to_json
+from ltjax.training.workdir.skipped import make_watch, skipped_records
 
 
 def train(config: Any, workdir: str) -> Record:

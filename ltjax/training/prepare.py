@@ -10,11 +10,11 @@ from ltjax.data.augment.registry import named, size_in
 from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Features, Previous, Stage, Start
-from ltjax.training import mesh as meshes
-from ltjax.training.inputs import check_stands_still
-from ltjax.training.rates import scaled_rate
-from ltjax.training.schedules import make_schedule
-from ltjax.training.workdir import identity
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.inputs import check_stands_still
+from ltjax.training.step.batch_size_scaling import scaled_rate
+from ltjax.training.step.schedules import make_schedule
+from ltjax.training.workdir.identity import identity
 
 
 def steps_per_epoch(stage: Stage, config: Any, data: Data) -> int:

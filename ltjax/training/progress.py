@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from ltjax.training.logging import Record
+from ltjax.training.workdir.metrics_log import Record
 
 
 class Clock:

@@ -13,7 +13,7 @@ from ltjax.bench import infer, measure, peer, problems, scan, seeds, step
 from ltjax.bench.__main__ import main
 from ltjax.errors import InputError
 from ltjax.models import BACKBONES
-from ltjax.training import devices
+from ltjax.training.execution import cpu_flags
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="PyTorch, the peer of the benchmarks, is not installed"
@@ -27,7 +27,7 @@ INFER = "infer --networks resnet8 --batch 8 --repeats 1 --classes 5"
 @pytest.fixture(autouse=True)
 def keep_the_compiler_flag(monkeypatch):
     """JAX runs already in this process: a flag set now would only reach the processes of later tests."""
-    monkeypatch.setattr(devices, "prepare_cpu", lambda: None)
+    monkeypatch.setattr(cpu_flags, "prepare_cpu", lambda: None)
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
 import pytest
 
-from ltjax.dryrun import chips, devices
+from ltjax.dryrun import devices
 from ltjax.errors import InputError
+from ltjax.hardware import chips
 
 ALL = [slices.chip for slices in chips.TPUS.values()] + list(chips.GPUS.values())
 

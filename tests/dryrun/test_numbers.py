@@ -9,8 +9,8 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 from ltjax.dryrun.compiled import too_large
-from ltjax.dryrun.flops import matrix_flops
 from ltjax.dryrun.largest import Try, largest_batch
+from ltjax.hardware.flops import matrix_flops
 from ltjax.models import BACKBONES, LinearHead, Network
 
 GMAC = 2e9  # FLOPs

@@ -13,17 +13,17 @@ from ltjax.data.augment.registry import named
 from ltjax.data.datasets.stand_in import SIZES, shrunk, stand_in
 from ltjax.data.loading.host_batches import train_batches
 from ltjax.dryrun import __main__ as command
+from ltjax.dryrun import lowering, text
 from ltjax.dryrun import plan as plans
-from ltjax.dryrun import text
-from ltjax.dryrun.chips import TPUS
 from ltjax.dryrun.devices import Slice
 from ltjax.dryrun.largest import Try
 from ltjax.errors import InputError
+from ltjax.hardware.chips import TPUS
 from ltjax.presets import build, resolve
-from ltjax.training import abstract, prepare
-from ltjax.training import mesh as meshes
-from ltjax.training.programs import streamed_step
-from ltjax.training.state import create_state
+from ltjax.training import prepare
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.programs import streamed_step
+from ltjax.training.step.state import create_state
 from tests.training import toy
 
 
@@ -135,11 +135,11 @@ def test_a_stage_on_features_takes_features():
     config = build("mnist5k", "decoupling", "crt,cached")
     resolve(config)
     for memory, on_device in ((2**34, True), (2**20, False)):
-        plan = abstract.make_plan(config, stand_in(config.data), meshes.data_mesh(), memory)
-        drawn, step = abstract.drawn_by(plan, 1), abstract.lower_train(plan, 1)
+        plan = lowering.make_plan(config, stand_in(config.data), meshes.data_mesh(), memory)
+        drawn, step = lowering.drawn_by(plan, 1), lowering.lower_train(plan, 1)
         assert drawn.record.shape == (64,) and drawn.on_device == on_device
         assert "conv_general_dilated" not in str(step.jaxpr) and step.steps == 1
-    assert "conv_general_dilated" in str(abstract.lower_train(plan, 0).jaxpr)
+    assert "conv_general_dilated" in str(lowering.lower_train(plan, 0).jaxpr)
 
 
 def test_a_batch_above_an_epoch_is_bad_input_where_it_fits_and_else_does_not_fit(tmp_path):
@@ -156,7 +156,7 @@ def test_a_dtype_that_the_chip_has_not_is_bad_input(tmp_path):
 def test_the_train_step_is_the_runs_own():
     """The same text from shapes alone as from the arrays of a run."""
     config = toy.config()
-    plan = abstract.make_plan(config, toy.build(None), meshes.data_mesh(), 2**30)
+    plan = lowering.make_plan(config, toy.build(None), meshes.data_mesh(), 2**30)
     stage, data = toy.stage(config), toy.build(None)
     start = stage.init(jax.random.key(0), None, None)
     tables = {name: sampler.tables(data.train.labels, 3) for name, sampler in stage.streams.items()}
@@ -168,7 +168,7 @@ def test_the_train_step_is_the_runs_own():
     batches.close()
     step = streamed_step(stage, steps_per_epoch=5, mesh=plan.mesh)
     own = step.lower(create_state(stage, start, 0), {}, batch).as_text()
-    assert own == abstract.lower_train(plan, 0).lowered.as_text()
+    assert own == lowering.lower_train(plan, 0).lowered.as_text()
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -184,7 +184,7 @@ def test_what_stands_still_has_the_shapes_that_init_gives(seeds):
 
     for init in (made, looks_at_values):
         stages[1] = dataclasses.replace(stages[1], init=init)
-        found = abstract.stage_shapes(config, data, stages, data, stages)
+        found = lowering.stage_shapes(config, data, stages, data, stages)
         leading = () if seeds == 1 else (seeds,)
         assert found[1].constants["means"].shape == (*leading, 4)
         teacher = jax.tree.map(lambda x: (x.shape, x.dtype), found[1].constants["teacher"]["params"])
@@ -198,12 +198,12 @@ def test_images_on_the_device_are_in_the_program():
     config = build("mnist5k", "ce")
     config.model.backbone, config.epochs = "resnet8", 2
     data = stand_in(config.data)
-    plan = abstract.make_plan(config, data, meshes.data_mesh(), 2**33)
+    plan = lowering.make_plan(config, data, meshes.data_mesh(), 2**33)
     assert plan.on_device and plan.where.startswith("data: on the device")
-    lowered = abstract.lower_train(plan, 0)
+    lowered = lowering.lower_train(plan, 0)
     assert f"tensor<{len(data.train)}x28x28x1xui8>" in lowered.lowered.as_text()
     assert lowered.standing == len(data.test) * (28 * 28 + 4)
-    assert not abstract.make_plan(config, data, meshes.data_mesh(), 2**20).on_device
+    assert not lowering.make_plan(config, data, meshes.data_mesh(), 2**20).on_device
 
 
 @pytest.mark.parametrize("name", SIZES)

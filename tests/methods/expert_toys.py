@@ -7,8 +7,8 @@ import numpy as np
 
 from ltjax.methods import METHODS
 from ltjax.models.bbn import BRANCHES
-from ltjax.training.state import create_state
-from ltjax.training.step import make_apply, make_context
+from ltjax.training.step.state import create_state
+from ltjax.training.step.step import make_apply, make_context
 from tests.training import toy
 
 ROWS = np.array([0, 25, 40, 7, 1, 38])  # two images of each of the toy's classes

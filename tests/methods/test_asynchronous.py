@@ -17,9 +17,9 @@ from ltjax.losses import cross_entropy, graph_matching_loss
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Context, Previous
 from ltjax.training import loop, prepare
-from ltjax.training.checkpoint import checkpoints
 from ltjax.training.interrupt import Interrupted
-from ltjax.training.step import make_apply
+from ltjax.training.step.step import make_apply
+from ltjax.training.workdir.checkpoint import checkpoints
 from tests.methods.asynchronous_toy import BANK, FREQUENT, Backbone, config, data
 from tests.training.test_loop import same, stop_at
 

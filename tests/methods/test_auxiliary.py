@@ -23,8 +23,8 @@ from ltjax.models import LinearHead, Network
 from ltjax.presets.auxiliary import settings
 from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
-from ltjax.training.state import parameter_count
-from ltjax.training.step import make_apply
+from ltjax.training.step.state import parameter_count
+from ltjax.training.step.step import make_apply
 from tests.losses import vectors
 from tests.training import toy
 from tests.training.test_loop import final, lines, same, stop_at

@@ -13,8 +13,8 @@ from ltjax.errors import InputError
 from ltjax.methods import METHODS
 from ltjax.presets import baselines_experts
 from ltjax.training import loop, prepare
-from ltjax.training.gradients import make_split_gradients
 from ltjax.training.interrupt import Interrupted
+from ltjax.training.step.gradient_conflict import make_split_gradients
 from tests.losses import vectors
 from tests.methods.expert_toys import BACKBONES, Step
 from tests.training import toy

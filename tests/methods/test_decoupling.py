@@ -17,10 +17,11 @@ from ltjax.methods import METHODS
 from ltjax.methods.second_stages import part
 from ltjax.methods.stage import Previous, Start
 from ltjax.presets import decoupling as presets
-from ltjax.training import loop, prepare, results
+from ltjax.training import loop, prepare
 from ltjax.training.evaluation import Summary
-from ltjax.training.state import create_state
-from ltjax.training.step import make_train_step
+from ltjax.training.step.state import create_state
+from ltjax.training.step.step import make_train_step
+from ltjax.training.workdir.identity import results
 from tests.shared import shared_path
 from tests.training import toy
 

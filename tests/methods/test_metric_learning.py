@@ -16,8 +16,8 @@ from ltjax.methods import METHODS
 from ltjax.models import Outputs
 from ltjax.presets import baselines_metric
 from ltjax.training import loop, prepare
-from ltjax.training.gradients import make_split_gradients
-from ltjax.training.state import create_state
+from ltjax.training.step.gradient_conflict import make_split_gradients
+from ltjax.training.step.state import create_state
 from tests.training import toy
 
 NAMES = ("lifted", "range", "triplet", "proxy")

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ltjax.training.collectives import collectives, group_size
+from ltjax.dryrun.collectives import collectives, group_size
 
 ROOT = pathlib.Path(__file__).parents[2]
 HEADER = "HloModule jit_step, entry_computation_layout={...}, num_partitions=8\n"
@@ -68,9 +68,9 @@ def test_without_groups_all_devices_take_part():
 TOY_STEP = """
 import json, jax, jax.numpy as jnp
 from ltjax.training import mesh as meshes
-from ltjax.training.collectives import collectives
-from ltjax.training.programs import streamed_step
-from ltjax.training.stages import shape_of_state
+from ltjax.dryrun.collectives import collectives
+from ltjax.training.execution.programs import streamed_step
+from ltjax.training.open_stage import shape_of_state
 from tests.training import toy
 
 config = toy.config(batch_size=16)

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from ltjax.training import devices
+from ltjax.training.execution import cpu_flags
 
-FLAGS = [f"{name}={value}" for name, value in devices.CPU_FLAGS.items()]
+FLAGS = [f"{name}={value}" for name, value in cpu_flags.CPU_FLAGS.items()]
 FLAG = " ".join(FLAGS)
 
 
@@ -18,16 +18,16 @@ def set_up(monkeypatch):
     kept = []
 
     def make(version="0.10.2", plugins=(), tpu=False, **variables):
-        for name in ("XLA_FLAGS", "JAX_PLATFORMS", *devices.OWN_MEMORY):
+        for name in ("XLA_FLAGS", "JAX_PLATFORMS", *cpu_flags.OWN_MEMORY):
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(devices, "_installed", lambda name: name in plugins)
-        monkeypatch.setattr(devices, "_has_tpu", lambda: tpu)
-        monkeypatch.setattr(devices.importlib.metadata, "version", lambda name: version)
-        monkeypatch.setattr(devices, "_keep_memory", lambda: kept.append(True))
-        devices.prepare_cpu()
-        return devices.os.environ.get("XLA_FLAGS")
+        monkeypatch.setattr(cpu_flags, "_installed", lambda name: name in plugins)
+        monkeypatch.setattr(cpu_flags, "_has_tpu", lambda: tpu)
+        monkeypatch.setattr(cpu_flags.importlib.metadata, "version", lambda name: version)
+        monkeypatch.setattr(cpu_flags, "_keep_memory", lambda: kept.append(True))
+        cpu_flags.prepare_cpu()
+        return cpu_flags.os.environ.get("XLA_FLAGS")
 
     make.kept = kept
     return make
@@ -60,7 +60,7 @@ def test_elsewhere_nothing_is_set(set_up, machine):
 
 
 def test_the_users_own_value_stays(set_up):
-    for i, name in enumerate(devices.CPU_FLAGS):
+    for i, name in enumerate(cpu_flags.CPU_FLAGS):
         assert set_up(XLA_FLAGS=f"{name}=own") == " ".join([f"{name}=own", *FLAGS[:i], *FLAGS[i + 1 :]])
     assert len(set_up.kept) == len(FLAGS)
     set_up(MALLOC_MMAP_MAX_="5")
@@ -73,7 +73,7 @@ def test_freed_memory_stays_with_the_process():
     code = """
 import resource, sys
 import numpy as np
-from ltjax.training.devices import _keep_memory
+from ltjax.training.execution.cpu_flags import _keep_memory
 if sys.argv[1] == "keep":
     _keep_memory()
 np.ones(2**23); before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -92,6 +92,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def test_importing_sets_nothing():
-    code = "import os, ltjax.main, ltjax.training.devices, ltjax.training.loop; print(os.environ.get('XLA_FLAGS'))"
+    modules = "os, ltjax.main, ltjax.training.execution.cpu_flags, ltjax.training.loop"
+    code = f"import {modules}; print(os.environ.get('XLA_FLAGS'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PATH": "/usr/bin"})
     assert done.stdout.strip() == "None", done.stderr

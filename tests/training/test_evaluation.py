@@ -9,8 +9,8 @@ import pytest
 
 from ltjax.data.dataset import array_source
 from ltjax.data.loading.device_batches import Resident, read_all
-from ltjax.training import mesh as meshes
 from ltjax.training.evaluation import RESULT, Evaluator, extract_features, summarize
+from ltjax.training.execution import mesh as meshes
 from tests.training import toy
 
 

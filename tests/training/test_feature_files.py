@@ -8,8 +8,8 @@ import signal
 import numpy as np
 import pytest
 
-from ltjax.training import feature_files
-from ltjax.training.feature_files import Damaged, Layout, Writer, find, key_of, load
+from ltjax.training.features.files import Damaged, Layout, Writer, find, key_of, load
+from ltjax.training.features.store import files
 
 ROWS = np.arange(35, dtype=np.float32).reshape(7, 5)
 LAYOUT = Layout(7, 5, np.dtype("float32"), 3)
@@ -141,4 +141,4 @@ def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):
         Writer(tmp_path / "file", IDENTITY, LAYOUT)
-    assert feature_files.AT_ONCE > 2
+    assert files.AT_ONCE > 2

@@ -18,13 +18,14 @@ from ltjax.data.loading.prefetch import Watch
 from ltjax.errors import InputError
 from ltjax.models import CosineHead, LinearHead, LWSHead, MLPHead, TauHead, representation
 from ltjax.presets import decoupling as presets
-from ltjax.training import features as module
-from ltjax.training import inputs, loop, prepare
-from ltjax.training import mesh as meshes
+from ltjax.training import loop, prepare
 from ltjax.training.evaluation import IN_THREADS, Reading
-from ltjax.training.features import FeatureStore, identity, make_store
+from ltjax.training.execution import inputs
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.features.store import FeatureStore, identity, make_store
+from ltjax.training.features.store import store as module
 from ltjax.training.interrupt import Interrupted
-from ltjax.training.workdir import absolute
+from ltjax.training.workdir.identity import absolute
 from tests.training import toy
 from tests.training.test_loop import lines, stop_at
 

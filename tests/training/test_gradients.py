@@ -12,9 +12,9 @@ from ltjax.errors import InputError
 from ltjax.losses import cross_entropy, triplet_loss
 from ltjax.methods.stage import Outcome, Term
 from ltjax.training import loop, prepare
-from ltjax.training.gradients import frequent_classes, make_distortion, make_split_gradients
-from ltjax.training.state import create_state, select
-from ltjax.training.step import make_apply, make_context
+from ltjax.training.step.gradient_conflict import frequent_classes, make_distortion, make_split_gradients
+from ltjax.training.step.state import create_state, select
+from ltjax.training.step.step import make_apply, make_context
 from tests.training import toy
 
 FREQUENT = np.array([True, False, False])

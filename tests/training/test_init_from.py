@@ -11,7 +11,7 @@ from ltjax import models
 from ltjax.errors import InputError
 from ltjax.models import ResNetCifar
 from ltjax.training import loop, prepare
-from ltjax.training.pretrained import with_pretrained
+from ltjax.training.workdir.pretrained import with_pretrained
 from tests.training import toy
 
 

@@ -9,8 +9,8 @@ import pytest
 from etils import epath
 from fsspec.implementations.memory import MemoryFileSystem
 
-from ltjax.training.logging import Lines, MetricsLog, write_atomically
 from ltjax.training.progress import Progress
+from ltjax.training.workdir.metrics_log import Lines, MetricsLog, write_atomically
 
 
 class Bucket(MemoryFileSystem):

@@ -13,9 +13,9 @@ import pytest
 from ltjax import models
 from ltjax.errors import InputError
 from ltjax.training import loop, prepare
-from ltjax.training.checkpoint import abstract, checkpoints
 from ltjax.training.interrupt import Interrupted
-from ltjax.training.stages import shape_of_state
+from ltjax.training.open_stage import shape_of_state
+from ltjax.training.workdir.checkpoint import abstract, checkpoints
 from tests.training import toy
 
 
@@ -91,7 +91,7 @@ def test_a_run_leaves_what_it_promises(tmp_path):
 
 
 def test_the_workdir_may_be_a_relative_path(tmp_path, monkeypatch):
-    from ltjax.training.finished import open_finished
+    from ltjax.training.workdir.finished_run import open_finished
 
     monkeypatch.chdir(tmp_path)
     results = loop.train(toy.config(), "runs/first")

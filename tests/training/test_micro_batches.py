@@ -14,10 +14,11 @@ from ltjax.methods import METHODS
 from ltjax.methods.stage import Outcome, Ratio, Term
 from ltjax.presets import asynchronous, auxiliary, decoupling, oltr
 from ltjax.presets.baselines import BASELINES
-from ltjax.training import loop, prepare, programs
-from ltjax.training.micro_batches import split
-from ltjax.training.state import create_state
-from ltjax.training.step import make_train_step
+from ltjax.training import loop, prepare
+from ltjax.training.execution import programs
+from ltjax.training.step.micro_batches import split
+from ltjax.training.step.state import create_state
+from ltjax.training.step.step import make_train_step
 from tests.methods import asynchronous_toy
 from tests.methods.expert_toys import BACKBONES
 from tests.training import toy
@@ -223,7 +224,7 @@ def test_memory_shrinks_and_the_work_stays_and_only_a_cpu_unrolls():
     (stage,) = METHODS["ldam_drw"](config, toy.build(None))
     batch = batch_of(stage, np.tile(ROWS, 8))
     state = create_state(stage, stage.init(jax.random.key(0), None, None), 0)
-    keep = {"xla_disable_hlo_passes": "cse_barrier_expander"}  # as ltjax.training.devices sets it for the commands
+    keep = {"xla_disable_hlo_passes": "cse_barrier_expander"}  # as the commands set it (cpu_flags.py)
     sizes, work = [], []
     for parts in (1, 4):
         traced = jax.jit(make_train_step(dataclasses.replace(stage, micro_batches=parts), 5)).trace(state, {}, batch)

@@ -17,12 +17,13 @@ from ltjax.data.sampling.independent import SAMPLERS, class_balanced, instance_b
 from ltjax.errors import InputError
 from ltjax.losses import cross_entropy
 from ltjax.methods.stage import Outcome, Term
-from ltjax.training import loop, placement, prepare
-from ltjax.training import mesh as meshes
+from ltjax.training import loop, prepare
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution import placement
+from ltjax.training.execution.programs import call_length, calls, resident_program
+from ltjax.training.execution.seeds import over_seeds, stack_seeds
 from ltjax.training.interrupt import Interrupted
-from ltjax.training.programs import call_length, calls, resident_program
-from ltjax.training.seeds import over_seeds, stack_seeds
-from ltjax.training.state import create_state
+from ltjax.training.step.state import create_state
 from tests.training import toy
 from tests.training.test_loop import lines, stop_at
 

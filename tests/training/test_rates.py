@@ -10,10 +10,10 @@ from ltjax import config as configs
 from ltjax import presets
 from ltjax.errors import InputError
 from ltjax.training import loop, prepare
-from ltjax.training.finished import read_config
-from ltjax.training.rates import factor, rate_notes, scaled_rate
-from ltjax.training.schedules import make_schedule
-from ltjax.training.workdir import difference, identity, to_json
+from ltjax.training.step.batch_size_scaling import factor, rate_notes, scaled_rate
+from ltjax.training.step.schedules import make_schedule
+from ltjax.training.workdir.finished_run import read_config
+from ltjax.training.workdir.identity import difference, identity, to_json
 from tests.training import toy
 
 

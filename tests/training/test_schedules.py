@@ -12,8 +12,8 @@ import pytest
 
 from ltjax import presets
 from ltjax.errors import InputError
-from ltjax.training.schedules import make_schedule
-from ltjax.training.state import make_optimizer
+from ltjax.training.step.schedules import make_schedule
+from ltjax.training.step.state import make_optimizer
 from tests.shared import shared_path
 
 

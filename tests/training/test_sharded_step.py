@@ -21,9 +21,9 @@ from ltjax.data.augment.registry import TRANSFORMS
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Start
 from ltjax.training import mesh as meshes
-from ltjax.training.collectives import collectives
-from ltjax.training.programs import data_seed, resident_draw, streamed_step
-from ltjax.training.state import create_state
+from ltjax.dryrun.collectives import collectives
+from ltjax.training.execution.programs import data_seed, resident_draw, streamed_step
+from ltjax.training.step.state import create_state
 from tests.training import test_micro_batches as methods
 from tests.training import toy
 

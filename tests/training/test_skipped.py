@@ -8,7 +8,7 @@ import pytest
 from ltjax import models
 from ltjax.errors import InputError
 from ltjax.training import loop, prepare
-from ltjax.training.skipped import skipped_records
+from ltjax.training.workdir.skipped import skipped_records
 from tests.training import toy
 
 BAD = {3: "a", 30: "b"}

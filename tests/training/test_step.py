@@ -7,10 +7,10 @@ import pytest
 
 from ltjax.errors import InputError
 from ltjax.methods.stage import Outcome, Term
-from ltjax.training import mesh as meshes
-from ltjax.training.programs import streamed_step
-from ltjax.training.state import create_state, rate_factors, select
-from ltjax.training.step import make_apply, make_train_step
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.programs import streamed_step
+from ltjax.training.step.state import create_state, rate_factors, select
+from ltjax.training.step.step import make_apply, make_train_step
 from tests.training import toy
 
 

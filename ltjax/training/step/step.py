@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from ltjax.methods.stage import Apply, Batch, Context, Outcome, Ratio, Stage, Tree
-from ltjax.training.micro_batches import Objective, accumulated
-from ltjax.training.schedules import make_schedule
-from ltjax.training.state import TrainState, make_optimizer, merge, rate_factors, select
+from ltjax.training.step.micro_batches import Objective, accumulated
+from ltjax.training.step.schedules import make_schedule
+from ltjax.training.step.state import TrainState, make_optimizer, merge, rate_factors, select
 
 TrainStep = Callable[[TrainState, Tree, Batch], tuple[TrainState, dict[str, jax.Array]]]
 

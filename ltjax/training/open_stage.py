@@ -13,18 +13,18 @@ from etils import epath
 from ltjax.data import Data, Source
 from ltjax.data.loading.prefetch import Watch
 from ltjax.methods.stage import Previous, Stage, Start, Tree
-from ltjax.training import mesh as meshes
-from ltjax.training.checkpoint import Checkpoints, abstract
 from ltjax.training.evaluation import Reading, extract_features
-from ltjax.training.features import FeatureStore
-from ltjax.training.inputs import Inputs, of_features, of_images
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.inputs import Inputs, of_features, of_images
+from ltjax.training.execution.placement import Placed
+from ltjax.training.execution.seeds import seeds_of, split_seeds, stack_seeds
+from ltjax.training.features.store import FeatureStore
 from ltjax.training.interrupt import Interrupt
-from ltjax.training.logging import MetricsLog, Record, write_atomically
-from ltjax.training.placement import Placed
-from ltjax.training.pretrained import with_pretrained
 from ltjax.training.progress import Progress
-from ltjax.training.seeds import seeds_of, split_seeds, stack_seeds
-from ltjax.training.state import TrainState, create_state, variables_of
+from ltjax.training.step.state import TrainState, create_state, variables_of
+from ltjax.training.workdir.checkpoint import Checkpoints, abstract
+from ltjax.training.workdir.metrics_log import MetricsLog, Record, write_atomically
+from ltjax.training.workdir.pretrained import with_pretrained
 
 
 class Run(NamedTuple):

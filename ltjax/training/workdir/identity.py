@@ -8,7 +8,7 @@ import jax
 from etils import epath
 
 from ltjax.errors import InputError
-from ltjax.training.logging import Record
+from ltjax.training.workdir.metrics_log import Record
 
 # Settings that may change when a run is resumed: they decide where and how often, never what is computed.
 RUN_ONLY = (

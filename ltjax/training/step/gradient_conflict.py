@@ -17,8 +17,8 @@ import numpy as np
 from ltjax.class_counts import frequency_order
 from ltjax.errors import InputError
 from ltjax.methods.stage import Apply, Batch, Stage, Tree
-from ltjax.training.state import TrainState, merge, select
-from ltjax.training.step import make_apply, make_context
+from ltjax.training.step.state import TrainState, merge, select
+from ltjax.training.step.step import make_apply, make_context
 
 MEDIUM_SHOT = 20  # images from which on a class counts as frequent, unless a number of classes is given
 

@@ -11,7 +11,7 @@ from ltjax.data import Data
 from ltjax.data.augment.registry import named
 from ltjax.data.loading.device_batches import Resident, image_bytes, lies_in_memory, read_all
 from ltjax.errors import InputError
-from ltjax.training import mesh as meshes
+from ltjax.training.execution import mesh as meshes
 
 SHARE = 0.25  # of a device's memory that the images may take
 

@@ -8,10 +8,10 @@ from flax import traverse_util
 from ltjax.data import Data
 from ltjax.errors import InputError
 from ltjax.methods.stage import Previous, Stage, Tree
-from ltjax.training.finished import open_finished
-from ltjax.training.seeds import seeds_of
-from ltjax.training.stages import shape_of_state
-from ltjax.training.workdir import absolute
+from ltjax.training.execution.seeds import seeds_of
+from ltjax.training.open_stage import shape_of_state
+from ltjax.training.workdir.finished_run import open_finished
+from ltjax.training.workdir.identity import absolute
 
 
 def check_source(config: Any) -> None:

@@ -13,9 +13,9 @@ from ltjax.data.dataset import feature_source
 from ltjax.data.loading.device_batches import Resident
 from ltjax.methods.common import under
 from ltjax.methods.stage import Stage
-from ltjax.training import mesh as meshes
-from ltjax.training.placement import SHARE, Placed, device_memory
-from ltjax.training.seeds import seeds_of
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.placement import SHARE, Placed, device_memory
+from ltjax.training.execution.seeds import seeds_of
 
 
 class Inputs(NamedTuple):

@@ -15,15 +15,15 @@ from ltjax.data.augment.registry import TRANSFORMS, Transform, named
 from ltjax.data.datasets.stand_in import shrunk
 from ltjax.data.loading.device_batches import Resident, image_bytes
 from ltjax.methods.stage import Previous, Stage, Tree
-from ltjax.training import mesh as meshes
 from ltjax.training.evaluation import Evaluator
-from ltjax.training.placement import SHARE, decide
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.placement import SHARE, decide
+from ltjax.training.execution.programs import call_length, resident_frame, resident_program, streamed_step
+from ltjax.training.execution.seeds import seed_axis
+from ltjax.training.open_stage import shape_of_state
 from ltjax.training.prepare import check_norm_group, make_stages, steps_per_epoch
-from ltjax.training.programs import call_length, resident_frame, resident_program, streamed_step
-from ltjax.training.results import make_evaluator
-from ltjax.training.seeds import seed_axis
-from ltjax.training.stages import shape_of_state
-from ltjax.training.state import TrainState
+from ltjax.training.step.state import TrainState
+from ltjax.training.workdir.results import make_evaluator
 
 
 class Plan(NamedTuple):

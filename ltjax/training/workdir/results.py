@@ -18,11 +18,11 @@ import ltjax
 from ltjax.data import Data
 from ltjax.data.loading.prefetch import Watch
 from ltjax.methods.stage import Stage, Tree
-from ltjax.training import mesh as meshes
 from ltjax.training.evaluation import Evaluator, Reading, Summary, summarize
-from ltjax.training.logging import Record, write_atomically
-from ltjax.training.seeds import seed_axis, seeds_of, split_seeds, stack_seeds
-from ltjax.training.state import parameter_count
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.seeds import seed_axis, seeds_of, split_seeds, stack_seeds
+from ltjax.training.step.state import parameter_count
+from ltjax.training.workdir.metrics_log import Record, write_atomically
 
 VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 

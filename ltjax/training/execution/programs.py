@@ -16,11 +16,11 @@ from ltjax.data.loading.host_batches import train_batches
 from ltjax.data.loading.prefetch import Batches, Watch
 from ltjax.data.sampling.independent import Tables
 from ltjax.methods.stage import Batch, Stage, Tree
-from ltjax.training import mesh as meshes
-from ltjax.training.inputs import Inputs
-from ltjax.training.seeds import over_seeds, seed_axis, seeds_of, split_seeds, stack_seeds
-from ltjax.training.state import TrainState
-from ltjax.training.step import make_train_step
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.inputs import Inputs
+from ltjax.training.execution.seeds import over_seeds, seed_axis, seeds_of, split_seeds, stack_seeds
+from ltjax.training.step.state import TrainState
+from ltjax.training.step.step import make_train_step
 
 Metrics = dict[str, jax.Array]  # name -> [steps] or, with several seeds, [steps, seeds]
 Inspect = Callable[[TrainState, Tree, Batch], dict[str, jax.Array]]

@@ -9,13 +9,13 @@ from ml_collections import config_dict
 from ltjax.data import Data
 from ltjax.errors import InputError
 from ltjax.methods.stage import Stage, Tree
-from ltjax.training import mesh as meshes
-from ltjax.training.checkpoint import abstract, checkpoints
-from ltjax.training.logging import Record
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.seeds import split_seeds
+from ltjax.training.open_stage import shape_of_state
 from ltjax.training.prepare import prepare, stage_steps
-from ltjax.training.seeds import split_seeds
-from ltjax.training.stages import shape_of_state
-from ltjax.training.workdir import absolute, with_later_settings
+from ltjax.training.workdir.checkpoint import abstract, checkpoints
+from ltjax.training.workdir.identity import absolute, with_later_settings
+from ltjax.training.workdir.metrics_log import Record
 
 
 class Finished(NamedTuple):

@@ -22,9 +22,9 @@ from ltjax.data import Source
 from ltjax.data.dataset import fingerprint
 from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
-from ltjax.training import feature_files as files
 from ltjax.training.evaluation import Reading, feature_blocks, rows_at_once
-from ltjax.training.workdir import absolute
+from ltjax.training.features import files
+from ltjax.training.workdir.identity import absolute
 
 LOOKS = 8  # images whose pixels are part of the key: other pictures, sizes or decoders give other ones
 LOOK_EVERY = 10  # batches between two looks whether the run was told to stop
