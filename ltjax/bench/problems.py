@@ -16,7 +16,7 @@ from ltjax.data.dataset import fingerprint
 from ltjax.data.datasets.longtail import long_tailed_counts
 from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
-from ltjax.methods.reslt import groups
+from ltjax.methods.reslt.stages import groups
 from ltjax.methods.stage import Stage, Start
 from ltjax.models import BACKBONES, ResNetCifar
 from ltjax.training.execution import mesh as meshes

@@ -4,19 +4,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ltjax.data import Data
-from ltjax.methods.asynchronous import asynchronous
+from ltjax.methods.asynchronous.stages import asynchronous
 from ltjax.methods.auxiliary import auxiliary
 from ltjax.methods.bbn import bbn
 from ltjax.methods.causal_norm import causal_norm
 from ltjax.methods.ce import cross_entropy_method
-from ltjax.methods.decoupling import decoupling
+from ltjax.methods.decoupling.stages import decoupling
 from ltjax.methods.focal import class_balanced_focal, focal
 from ltjax.methods.ldam import ldam, ldam_drw
 from ltjax.methods.logit_adjustment import balanced_softmax, logit_adjustment
 from ltjax.methods.metric_learning import lifted, proxy, range_method, triplet
 from ltjax.methods.mixup import cutmix, mixup
 from ltjax.methods.oltr import oltr
-from ltjax.methods.reslt import reslt
+from ltjax.methods.reslt.stages import reslt
 from ltjax.methods.reweighting import class_balanced_ce, cost_sensitive, deferred_resampling, deferred_reweighting
 from ltjax.methods.ride import ride
 from ltjax.methods.stage import Stage

@@ -11,8 +11,8 @@ import pytest
 from ltjax import models
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
-from ltjax.methods.asynchronous import frequent_classes, graph_term, graph_weight, margin_term
-from ltjax.methods.exemplar_memory import attention_entropy, imprinted, memory_bank
+from ltjax.methods.asynchronous.exemplars import attention_entropy, imprinted, memory_bank
+from ltjax.methods.asynchronous.stages import frequent_classes, graph_term, graph_weight, margin_term
 from ltjax.presets import asynchronous as preset
 from ltjax.presets import build as preset_of
 from ltjax.training import prepare

@@ -14,7 +14,7 @@ from ltjax import models
 from ltjax.data.sampling.counter_rng import name_id
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
-from ltjax.methods.second_stages import part
+from ltjax.methods.decoupling.classifiers import part
 from ltjax.methods.stage import Previous, Start
 from ltjax.presets import decoupling as presets
 from ltjax.training import loop, prepare

@@ -7,8 +7,9 @@ import pytest
 
 from ltjax import models
 from ltjax.errors import InputError
-from ltjax.methods import METHODS, full_batch
-from ltjax.methods.full_batch import balanced_optimum
+from ltjax.methods import METHODS
+from ltjax.methods.decoupling import lbfgs
+from ltjax.methods.decoupling.lbfgs import balanced_optimum
 from ltjax.methods.stage import Previous
 from ltjax.presets import decoupling as presets
 from tests.training import toy
@@ -52,7 +53,7 @@ def descended():
 
 @pytest.mark.parametrize("rows", [7, 50, 4096])  # parts with a remainder, one exact part, one part
 def test_it_is_where_gradient_descent_ends(rows, descended, monkeypatch, tmp_path):
-    monkeypatch.setattr(full_batch, "ROWS", rows)
+    monkeypatch.setattr(lbfgs, "ROWS", rows)
     (value, point), (features, labels, start) = descended, problem()
     np.save(tmp_path / "features.npy", features)
     with jax.enable_x64(True):
@@ -83,7 +84,7 @@ def test_where_it_does_not_get_there_one_line_says_so(monkeypatch):
     features, labels, start = problem()
     with pytest.raises(InputError, match=r"config\.decoupling\.solver: after .* passes .* take solver=sgd"):
         balanced_optimum(linear, start, features, labels, weight_decay=DECAY, tolerance=0.0)
-    monkeypatch.setattr(full_batch, "MOST", 2)
+    monkeypatch.setattr(lbfgs, "MOST", 2)
     with pytest.raises(InputError, match=r"after [34] passes"):
         balanced_optimum(linear, start, features, labels, weight_decay=DECAY)
 

@@ -13,7 +13,7 @@ from ltjax.errors import InputError
 from ltjax.losses import reslt_loss
 from ltjax.methods import METHODS
 from ltjax.methods.mixing import mix
-from ltjax.methods.reslt_variants import VARIANTS
+from ltjax.methods.reslt.variants import VARIANTS
 from ltjax.methods.stage import Context
 from ltjax.training import loop, prepare
 from tests.methods.expert_toys import BACKBONES, Step
@@ -87,7 +87,7 @@ def loss(stage, logits, **changes):
 
 def read(stage, logits, monkeypatch):
     """name -> scores of these logits at test; "" is the result."""
-    module = sys.modules["ltjax.methods.reslt"]  # the package's attribute of that name is the method
+    module = sys.modules["ltjax.methods.reslt.stages"]  # the package's attribute of that name is the method
     monkeypatch.setattr(module, "evaluate_network", lambda network, variables, images: models.Outputs(logits, None))
     return {"": stage.predict(None, None)} | {name: view(None, None) for name, view in stage.views.items()}
 

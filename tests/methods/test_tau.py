@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ltjax.methods import tau
+from ltjax.methods.decoupling import tau_search
 from tests.shared import shared_path
 
 
@@ -23,15 +23,15 @@ def problem():
 
 @pytest.mark.parametrize("rows", [10, 57, 4096])  # several calls with a remainder, one exact call, one call
 def test_class_averaged_accuracies_are_those_of_the_formula(rows, monkeypatch):
-    monkeypatch.setattr(tau, "ROWS", rows)
+    monkeypatch.setattr(tau_search, "ROWS", rows)
     features, labels, kernel = problem()
-    expected = [by_hand(features, labels, kernel, value) for value in tau.TAUS]
+    expected = [by_hand(features, labels, kernel, value) for value in tau_search.TAUS]
     assert len(set(expected)) > 5
-    np.testing.assert_allclose(tau.class_averaged_accuracies(features, labels, kernel), expected, rtol=1e-12)
+    np.testing.assert_allclose(tau_search.class_averaged_accuracies(features, labels, kernel), expected, rtol=1e-12)
 
 
 def test_the_grid_is_the_authors():
-    np.testing.assert_allclose(tau.TAUS, np.linspace(0, 2, 21), atol=1e-12)
+    np.testing.assert_allclose(tau_search.TAUS, np.linspace(0, 2, 21), atol=1e-12)
 
 
 @pytest.mark.parametrize("value", ["0.0", "0.3", "0.5", "0.7", "1.0", "2.0"])
@@ -39,13 +39,13 @@ def test_the_reference_logits_name_the_same_classes(value):
     with np.load(shared_path("reference/tau_norm.npz")) as file:
         r = {key: file[f"tau{value}__{key}"] for key in ("features", "weight", "logits")}
     labels = np.argmax(r["logits"], 1)
-    assert tau.class_averaged_accuracies(r["features"], labels, r["weight"].T, [float(value)]) == 1
+    assert tau_search.class_averaged_accuracies(r["features"], labels, r["weight"].T, [float(value)]) == 1
 
 
 def test_a_class_of_zero_weights_harms_nothing():
     features, labels, kernel = problem()
     kernel[:, 2] = 0
-    assert np.isfinite(tau.class_averaged_accuracies(features, labels, kernel)).all()
+    assert np.isfinite(tau_search.class_averaged_accuracies(features, labels, kernel)).all()
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_a_class_of_zero_weights_harms_nothing():
     ],
 )
 def test_the_best_tau_is_the_middle_one_of_equals(accuracies, best):
-    assert tau.best_tau(accuracies, (0.0, 0.1, 0.2, 0.3)) == best
+    assert tau_search.best_tau(accuracies, (0.0, 0.1, 0.2, 0.3)) == best
 
 
 def test_of_equal_logits_the_first_class_counts_as_argmax_has_it():
     features, kernel = np.ones((3, 2)), np.array([[1.0, 1.0, 0.5], [1.0, 1.0, 0.5]])
-    assert tau.class_averaged_accuracies(features, np.array([0, 1, 2]), kernel, [0.0]) == pytest.approx(1 / 3)
+    assert tau_search.class_averaged_accuracies(features, np.array([0, 1, 2]), kernel, [0.0]) == pytest.approx(1 / 3)

@@ -12,7 +12,7 @@ from ltjax.data import Data
 from ltjax.errors import did_you_mean
 from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.common import Rules, checked
-from ltjax.methods.second_stages import PARTS, SECOND_STAGES, part
+from ltjax.methods.decoupling.classifiers import PARTS, SECOND_STAGES, part
 from ltjax.methods.stage import Stage
 
 ONE_STAGE = "joint"  # representation and classifier trained jointly, and that is all

@@ -34,7 +34,7 @@ from ltjax.methods.common import (
     watched,
 )
 from ltjax.methods.mixing import blend, mix
-from ltjax.methods.reslt_variants import CONVOLUTIONS, FUSIONS, VARIANTS, Variant
+from ltjax.methods.reslt.variants import CONVOLUTIONS, FUSIONS, VARIANTS, Variant
 from ltjax.methods.stage import Outcome, Stage, Term, Tree
 from ltjax.models import ConvTopHead, ExpertsHead, Network, ResLTHead
 

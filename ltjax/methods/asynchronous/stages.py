@@ -24,6 +24,7 @@ from ltjax.data import Data
 from ltjax.data.sampling.independent import SAMPLERS, Sampler, subset_tables, within
 from ltjax.errors import InputError, choose
 from ltjax.losses import cross_entropy, graph_matching_loss, margin_ranking_loss
+from ltjax.methods.asynchronous.exemplars import attention_entropy, imprinted, memory_bank
 from ltjax.methods.common import (
     Rules,
     accuracy,
@@ -38,7 +39,6 @@ from ltjax.methods.common import (
     rates,
     watched,
 )
-from ltjax.methods.exemplar_memory import attention_entropy, imprinted, memory_bank
 from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree
 from ltjax.models import CosineHead
 

@@ -15,9 +15,9 @@ from ltjax.data.sampling.independent import class_cycle
 from ltjax.errors import InputError
 from ltjax.losses import cross_entropy
 from ltjax.methods.common import build_network, carry_over, classify, dtypes, initialise, predicts, rates, under
-from ltjax.methods.full_batch import balanced_optimum
+from ltjax.methods.decoupling.lbfgs import balanced_optimum
+from ltjax.methods.decoupling.tau_search import best_tau, class_averaged_accuracies
 from ltjax.methods.stage import Features, Previous, Stage, Start, Tree
-from ltjax.methods.tau import best_tau, class_averaged_accuracies
 from ltjax.models import CosineHead, LinearHead, LWSHead, MeanHead, MLPHead, TauHead, representation
 from ltjax.models.norm import at_least_float32
 
