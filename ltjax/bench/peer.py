@@ -1,7 +1,7 @@
 """The same networks, losses and optimiser in plain PyTorch, for the benchmarks to run beside ours.
 
 As a PyTorch user would write them for speed: channels_last, in-place ReLU, autocast for bfloat16, cuDNN's autotuning.
-Their state_dict has the usual names, so that ``ltjax.models.import_torch`` gives both sides the same weights. PyTorch
+Their state_dict has the usual names, so that ``ltjax.models.weights.torch_resnet`` gives both sides the same weights. PyTorch
 is imported when a function here is called, and never by the rest of ltjax.
 """
 
@@ -15,8 +15,8 @@ from ltjax.bench.measure import torch_installed
 from ltjax.bench.peer_layers import layers
 from ltjax.errors import InputError
 from ltjax.models import BACKBONES, ResNet, ResNetCifar
-from ltjax.models.import_torch import import_resnet, import_resnet_cifar
 from ltjax.models.resnet import STAGES
+from ltjax.models.weights.torch_resnet import import_resnet, import_resnet_cifar
 
 
 def unavailable(platform: str) -> str:

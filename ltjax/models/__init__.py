@@ -7,14 +7,14 @@ import flax.linen as nn
 
 from ltjax.models.bbn import BBNNetwork, LargeTwoBranchBackbone, TwoBranchBackbone
 from ltjax.models.causal_norm import CausalNormNetwork
-from ltjax.models.cosine_heads import CausalNormHead, CosineHead, MeanHead
 from ltjax.models.experts import ExpertBackbone, ExpertsHead, LargeExpertBackbone
-from ltjax.models.heads import AuxiliaryHead, LinearHead, LWSHead, MLPHead, ProxyHead, TauHead
-from ltjax.models.memory_head import MemoryHead
+from ltjax.models.heads.cosine import CausalNormHead, CosineHead, MeanHead
+from ltjax.models.heads.linear import AuxiliaryHead, LinearHead, LWSHead, MLPHead, ProxyHead, TauHead
+from ltjax.models.heads.memory import MemoryHead
+from ltjax.models.heads.reslt import ConvTopHead, ResLTHead
 from ltjax.models.network import Network, Representation, representation
 from ltjax.models.norm import BatchNorm
 from ltjax.models.outputs import Outputs
-from ltjax.models.reslt_heads import ConvTopHead, ResLTHead
 from ltjax.models.resnet import ResNet
 from ltjax.models.resnet_cifar import ResNetCifar
 

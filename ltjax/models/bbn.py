@@ -84,7 +84,7 @@ class BBNNetwork(Network):
       InputError: if ``branch`` is unknown, and as ``Network`` does.
 
     Example:
-      >>> from ltjax.models.heads import LinearHead
+      >>> from ltjax.models.heads.linear import LinearHead
       >>> net = BBNNetwork(TwoBranchBackbone(depth=8), LinearHead(10), mean=(0.13,), std=(0.31,))
       >>> images = jnp.zeros([2, 28, 28, 1], jnp.uint8)
       >>> outputs, variables = jax.eval_shape(lambda: net.init_with_output(jax.random.key(0), images))

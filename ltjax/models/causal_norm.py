@@ -20,7 +20,7 @@ class CausalNormNetwork(Network):
     Variables: those of ``Network`` and {"running": {"mean_feature": [d]}}.
 
     Example:
-      >>> from ltjax.models.cosine_heads import CausalNormHead
+      >>> from ltjax.models.heads.cosine import CausalNormHead
       >>> from ltjax.models.resnet_cifar import ResNetCifar
       >>> net = CausalNormNetwork(ResNetCifar(depth=8), CausalNormHead(10), mean=(0.13,), std=(0.31,), alpha=1.5)
       >>> images = jnp.zeros([2, 28, 28, 1], jnp.uint8)

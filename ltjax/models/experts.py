@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.errors import InputError
-from ltjax.models.cosine_heads import CosineHead
-from ltjax.models.heads import LinearHead
+from ltjax.models.heads.cosine import CosineHead
+from ltjax.models.heads.linear import LinearHead
+from ltjax.models.heads.reslt import ResLTHead
 from ltjax.models.norm import Dtype
 from ltjax.models.outputs import Outputs, pool
-from ltjax.models.reslt_heads import ResLTHead
 from ltjax.models.resnet import ResNet
 from ltjax.models.resnet_cifar import ResNetCifar
 

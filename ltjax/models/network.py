@@ -26,7 +26,7 @@ class Network(nn.Module):
       InputError: if images are neither uint8 nor float, or their channels are not those of ``mean`` and ``std``.
 
     Example:
-      >>> from ltjax.models.heads import LinearHead
+      >>> from ltjax.models.heads.linear import LinearHead
       >>> from ltjax.models.resnet_cifar import ResNetCifar
       >>> net = Network(ResNetCifar(depth=8), LinearHead(10), mean=(0.13,), std=(0.31,))
       >>> images = jnp.zeros([2, 28, 28, 1], jnp.uint8)

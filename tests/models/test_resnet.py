@@ -15,8 +15,8 @@ from flax import traverse_util
 
 from ltjax.errors import InputError
 from ltjax.models import BACKBONES, LinearHead, Network, ResNet
-from ltjax.models.import_torch import import_resnet, import_resnet_cifar
 from ltjax.models.resnet import BasicBlock, Bottleneck, ZeroScaleNorm
+from ltjax.models.weights.torch_resnet import import_resnet, import_resnet_cifar
 from tests.shared import shared_path
 
 NAMES = [f"resnet{depth}" for depth in (10, 18, 34, 50, 101, 152)] + [f"resnext{d}_32x4d" for d in (50, 101, 152)]

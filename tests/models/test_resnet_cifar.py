@@ -11,8 +11,8 @@ import pytest
 
 from ltjax.errors import InputError
 from ltjax.models import BACKBONES, LinearHead, Network, ResLTHead, ResNetCifar
-from ltjax.models.import_torch import import_resnet_cifar
 from ltjax.models.resnet_cifar import pad_shortcut
+from ltjax.models.weights.torch_resnet import import_resnet_cifar
 from tests.shared import shared_path
 
 # (rtol, atol) of the reference's README for float32; float64 agrees far better, its stored gradients are float32

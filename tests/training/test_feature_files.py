@@ -8,8 +8,8 @@ import signal
 import numpy as np
 import pytest
 
-from ltjax.training.features.files import Damaged, Layout, Writer, find, key_of, load
 from ltjax.training.features import files
+from ltjax.training.features.files import Damaged, Layout, Writer, find, key_of, load
 
 ROWS = np.arange(35, dtype=np.float32).reshape(7, 5)
 LAYOUT = Layout(7, 5, np.dtype("float32"), 3)

@@ -9,7 +9,7 @@ from flax import traverse_util
 
 from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
-from ltjax.models.import_torch import import_resnet, import_resnet_cifar
+from ltjax.models.weights.torch_resnet import import_resnet, import_resnet_cifar
 
 
 def with_pretrained(variables: Tree, path: str) -> Tree:

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ltjax.models.cosine_heads import squared_distances
+from ltjax.models.heads.cosine import squared_distances
 from ltjax.models.layers import Weights, bias_within_fan_in, length, linear, product, unit
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.outputs import Outputs, pool
