@@ -22,7 +22,7 @@ LONGEST = (
     "test_loop.py",
     "test_bench.py",
     "test_programs.py",
-    "test_decoupling.py",
+    "test_stages.py",
     "test_report.py",
     "test_classifiers.py",
     "test_reference.py",
@@ -39,11 +39,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
 
 
+def room(path):
+    """The folder of tests/ that a test lies in."""
+    inside = path.parent.parts
+    return inside[inside.index("tests") :][:2][-1] if "tests" in inside else ""
+
+
 @pytest.fixture(autouse=True, scope="module")
 def compiled_quickly(request):
     """Programs of toys are compiled quickly rather than well."""
-    jax.config.update(
-        "jax_disable_most_optimizations", request.path.parent.name in TOYS and request.path.name not in WELL
-    )
+    jax.config.update("jax_disable_most_optimizations", room(request.path) in TOYS and request.path.name not in WELL)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -1,7 +1,6 @@
 """The command line: what is accepted, and the one line for every mistake."""
 
 import importlib.util
-import pathlib
 import subprocess
 import sys
 
@@ -10,8 +9,8 @@ import pytest
 from ltjax import config as configs
 from ltjax.errors import InputError
 from ltjax.training.workdir.identity import difference
+from tests.shared import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted((ROOT / "configs").glob("*.py"))
 MNIST = "--config=configs/mnist5k_reslt.py"
 

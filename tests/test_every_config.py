@@ -1,6 +1,5 @@
 """Every config file: its words, its model by shape evaluation, and one train step lowered. No big model is trained."""
 
-import pathlib
 import re
 
 import jax
@@ -17,8 +16,8 @@ from ltjax.methods import METHODS
 from ltjax.training.step.schedules import make_schedule
 from ltjax.training.step.state import create_state, parameter_count
 from ltjax.training.step.step import make_train_step
+from tests.shared import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 OWN = ("folder", "list")  # one's own pictures, with the families that need no recipe of the data set's
 FILES = [
     f"{dataset}_{family}"

@@ -2,14 +2,14 @@
 
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.shared import ROOT
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # What IPython brings, and what a line that begins with "!" becomes: its {names} are filled in, and it must succeed.
 PRELUDE = """

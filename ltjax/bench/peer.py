@@ -1,8 +1,8 @@
 """The same networks, losses and optimiser in plain PyTorch, for the benchmarks to run beside ours.
 
 As a PyTorch user would write them for speed: channels_last, in-place ReLU, autocast for bfloat16, cuDNN's autotuning.
-Their state_dict has the usual names, so that ``ltjax.models.weights.torch_resnet`` gives both sides the same weights. PyTorch
-is imported when a function here is called, and never by the rest of ltjax.
+Their state_dict has the usual names, so that ``ltjax.models.weights.torch_resnet`` gives both sides the same weights.
+PyTorch is imported when a function here is called, and never by the rest of ltjax.
 """
 
 import contextlib

@@ -14,7 +14,8 @@ import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
+from tests.shared import ROOT
+
 FOLDER = os.environ.get("LTJAX_LIBTPU", "")
 pytestmark = pytest.mark.skipif(
     not (FOLDER and (pathlib.Path(FOLDER) / "libtpu").is_dir()) and importlib.util.find_spec("libtpu") is None,

@@ -1,6 +1,6 @@
 """The scripts of launch/: what they would run, what they do when a process fails, is told to stop or is preempted.
 
-The real run of two processes is in tests/training/test_sharding.py; here programs that only say what they are given
+The real run of two processes is tests/training/execution/test_sharding.py; here programs say what they are given
 stand for Python, srun and gcloud.
 """
 
@@ -14,7 +14,8 @@ import time
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
+from tests.shared import ROOT
+
 LAUNCH = ROOT / "launch"
 SCRIPTS = sorted(path.name for path in LAUNCH.glob("*.sh") if path.name not in ("common.sh", "tpu_worker.sh"))
 SLICE = ["--zone=z", "--workdir=gs://b/d"]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -13,8 +12,7 @@ import pytest
 
 from ltjax.errors import InputError
 from ltjax.models import BatchNorm
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.shared import ROOT
 
 
 def apply(x, *, train, frozen_norm=False, stats=None, **kwargs):

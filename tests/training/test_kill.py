@@ -12,7 +12,8 @@ import time
 import numpy as np
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
+from tests.shared import ROOT
+
 COMMAND = [
     sys.executable, "-m", "ltjax.main", "--config=configs/mnist5k_reslt.py", "--config.epochs=4",
     "--config.checkpoint.every_steps=5", "--config.log_every_steps=3", "--config.evaluation.every_epochs=2",

@@ -2,15 +2,14 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
 from ltjax.dryrun.collectives import collectives, group_size
+from tests.shared import ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
 HEADER = "HloModule jit_step, entry_computation_layout={...}, num_partitions=8\n"
 # what stands in the text -> (kind, bytes, devices of a group)
 LINES = {

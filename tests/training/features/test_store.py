@@ -26,6 +26,7 @@ from ltjax.training.features.store import FeatureStore, identity, make_store
 from ltjax.training.features.store import store as module
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.workdir.identity import absolute
+from tests.shared import ROOT
 from tests.training import toy
 from tests.training.test_loop import lines, stop_at
 
@@ -335,7 +336,7 @@ def test_what_does_not_fit_in_memory_is_never_loaded(tmp_path):
     options = "--records 200000 --size 512 --classes 20 --steps 10 --memory-mb 50 --seconds crt ncm"
     done = subprocess.run(
         [sys.executable, "-m", "tests.training.large_features", str(tmp_path), *options.split()],
-        cwd=pathlib.Path(__file__).parents[2], capture_output=True, text=True, timeout=600, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     shutil.rmtree(tmp_path / "features")

@@ -17,7 +17,7 @@ from ltjax.data.loading.host_batches import train_batches
 from ltjax.data.sampling.counter_rng import name_id
 from ltjax.data.sampling.independent import instance_balanced
 from ltjax.errors import InputError
-from tests.data.test_autoaugment import pillow
+from tests.data.augment.test_autoaugment import pillow
 
 IMAGE = name_id("image")
 PICTURE = np.random.RandomState(0).randint(0, 256, (40, 50, 3), np.uint8)

@@ -1,12 +1,12 @@
 """The CPU's settings: flags only where XLA knows them, nothing over the user's own, nothing on import."""
 
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
 from ltjax.training.execution import cpu_flags
+from tests.shared import ROOT
 
 FLAGS = [f"{name}={value}" for name, value in cpu_flags.CPU_FLAGS.items()]
 FLAG = " ".join(FLAGS)
@@ -84,7 +84,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     run = [[sys.executable, "-c", code, how] for how in ("keep", "leave")]
     environment = {
         "PATH": "/usr/bin",
-        "PYTHONPATH": str(pathlib.Path(__file__).parents[2]),
+        "PYTHONPATH": str(ROOT),
         "NUMPY_MADVISE_HUGEPAGE": "0",
     }
     keep, leave = (int(subprocess.run(r, capture_output=True, text=True, env=environment).stdout) for r in run)

@@ -5,7 +5,6 @@ The images lie on the devices; in two processes also: each host reads and makes 
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -13,8 +12,8 @@ import numpy as np
 import pytest
 
 from tests.data.conftest import write_picture
+from tests.shared import ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
 FILE = "--config=configs/mnist5k_reslt.py"
 CONFIG = [
     "--config.epochs=1", "--config.log_every_steps=1", "--config.batch_size=32",

@@ -2,13 +2,13 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
+from tests.shared import ROOT
+
 IMAGES = 16  # a batch: two a device
 SCRIPT = """
 import dataclasses, json, sys

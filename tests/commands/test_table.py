@@ -13,7 +13,6 @@ from ltjax.commands.paper_numbers import ROWS, TABLES
 from ltjax.errors import InputError
 from ltjax.training.workdir.identity import to_json
 
-ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = {
     "method": "reslt", "dataset": "cifar100", "split": "test", "epochs": 200, "epoch_rule": "last",
     "seeds": [0, 1, 2], "parameter_count": 470_388, "train_size": 10_847, "wall_time_s": 1234.56,

@@ -17,7 +17,7 @@ from ltjax.presets import asynchronous as preset
 from ltjax.presets import build as preset_of
 from ltjax.training import prepare
 from tests.losses import vectors
-from tests.methods.asynchronous_toy import Backbone, config, data
+from tests.methods.asynchronous.toy import Backbone, config, data
 from tests.shared import shared_path
 
 

@@ -19,7 +19,7 @@ from ltjax.training.execution import programs
 from ltjax.training.step.micro_batches import split
 from ltjax.training.step.state import create_state
 from ltjax.training.step.step import make_train_step
-from tests.methods import asynchronous_toy
+from tests.methods.asynchronous import toy as asynchronous_toy
 from tests.methods.expert_toys import BACKBONES
 from tests.training import toy
 

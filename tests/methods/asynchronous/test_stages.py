@@ -20,7 +20,7 @@ from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.step.step import make_apply
 from ltjax.training.workdir.checkpoint import checkpoints
-from tests.methods.asynchronous_toy import BANK, FREQUENT, Backbone, config, data
+from tests.methods.asynchronous.toy import BANK, FREQUENT, Backbone, config, data
 from tests.training.test_loop import same, stop_at
 
 
