@@ -1,63 +1,200 @@
-"""DESIGN's import rules: who may import whom, and which third-party stacks a room may load."""
+"""DESIGN's import rules: every import in every file of ltjax must follow a listed edge. There are no exemptions.
+
+``PACKAGES`` says which package may import which, ``SUBPACKAGES`` the same for the folders inside data and training.
+Both tables have to be free of cycles, and so has the graph of all files. A door (``ltjax/evaluate.py``) is a file whose
+only content is its docstring, one import and the main guard; it lies above everything, so nothing may import it.
+"""
 
 import ast
+import graphlib
 import pathlib
+from collections.abc import Iterator, Mapping
 
 import pytest
 
-PACKAGE = pathlib.Path(__file__).parent.parent / "ltjax"
-# A room may import itself, `errors`, and what is listed here. The small commands are leaves: anything goes.
-ALLOWED = {
-    "__init__": set(),
+ROOT = pathlib.Path(__file__).parent.parent
+PACKAGE = ROOT / "ltjax"
+
+# What a package or a module directly under ltjax may import, from the bottom to the top.
+PACKAGES: dict[str, set[str]] = {
+    "": set(),  # ltjax/__init__.py: the version
     "errors": set(),
-    "class_counts": set(),
-    "losses": {"class_counts"},
-    "classifiers": {"class_counts"},
-    "metrics": {"class_counts"},
-    "data": {"class_counts"},
-    "models": set(),
-    "methods": {"class_counts", "losses", "classifiers", "metrics", "data", "models"},
-    "training": {"class_counts", "losses", "classifiers", "metrics", "data", "models", "methods"},
-    "report": {"metrics", "class_counts"},
-    "config": {"presets", "training"},
-    "presets": set(),
+    "processes": {"errors"},  # what data's and the commands' worker processes share
+    "arrays": {"errors"},  # the arithmetic that losses, classifiers, metrics and heads share
+    "class_counts": {"errors"},
+    "losses": {"errors", "arrays", "class_counts"},
+    "classifiers": {"errors", "arrays", "class_counts"},
+    "metrics": {"errors", "arrays", "class_counts"},
+    "settings": {"errors"},
+    "hardware": {"errors"},
+    "data": {"errors", "processes", "class_counts", "settings"},
+    "samplers": {"errors", "data"},  # the public face of data/sampling
+    "models": {"errors", "arrays", "class_counts", "settings"},  # heads share the classifiers' arithmetic
+    "methods": {
+        "errors", "arrays", "class_counts", "losses", "classifiers", "metrics", "settings", "data", "samplers",
+        "models",
+    },
+    "training": {
+        "", "errors", "processes", "arrays", "class_counts", "losses", "classifiers", "metrics", "settings", "hardware",
+        "data", "samplers", "models", "methods",
+    },
+    "report": {"errors", "class_counts", "metrics"},
+    "presets": {"errors", "settings"},
+    "config": {"errors", "settings", "presets", "data", "models", "methods", "training"},
+    "commands": {
+        "", "errors", "processes", "class_counts", "classifiers", "metrics", "settings", "presets", "config",
+        "hardware", "data", "models", "methods", "training", "report",
+    },
+    # Both are commands, too: they parse arguments, print tables and report errors as the others do.
+    "dryrun": {
+        "errors", "class_counts", "settings", "presets", "config", "hardware", "data", "models", "methods", "training",
+        "commands",
+    },
+    "bench": {
+        "errors", "arrays", "class_counts", "losses", "classifiers", "settings", "presets", "config", "hardware",
+        "data", "samplers", "models", "methods", "training", "commands",
+        "dryrun",  # `bench scale` has dry runs made
+    },
+    "__main__": {"errors", "commands", "dryrun", "bench"},  # the console script
+}  # fmt: skip
+
+# The folders inside a package, from the bottom to the top: a folder may import those before it.
+SUBPACKAGES: dict[str, tuple[str, ...]] = {
+    "data": ("sampling", "augment", "storage", "datasets", "loading"),
+    "training": ("step", "execution", "workdir", "features"),
 }
-LEAVES = {"main", "evaluate", "predict", "export", "dryrun", "bench", "table", "rows", "data/check.py"}
-PUBLIC = {"errors", "class_counts", "losses", "classifiers", "metrics"}
-STACK = {"flax", "optax", "orbax", "grain", "tensorflow_datasets", "tensorflow", "PIL", "ml_collections", "matplotlib"}
+
+PUBLIC = {"errors", "arrays", "class_counts", "losses", "classifiers", "metrics", "samplers"}
+STACK = {
+    "absl", "etils", "flax", "grain", "matplotlib", "ml_collections", "optax", "orbax", "PIL", "tensorboardX",
+    "tensorflow", "tensorflow_datasets",
+}  # fmt: skip
+JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
+ON_DEVICE = "ltjax.data.loading.device_batches"  # the one file of data that keeps a data set on the device
+FILES_AND_DEVICES = {"os", "pathlib", "shutil", "tempfile", "etils", "orbax", "grain", "io", "subprocess"}
 
 
-def imports(path):
-    """(top-level package, room of ltjax or None) of every import statement in the file, wherever it stands."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
+def module_of(path: pathlib.Path) -> str:
+    """ltjax/data/__init__.py -> ltjax.data"""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {module: ast.parse(path.read_text()) for module, path in FILES.items()}
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """The dotted name of everything that a file imports, wherever in the file, by a statement or import_module."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import; write it in full"
-            names = [node.module]
-            if node.module == "ltjax":
-                names = [f"ltjax.{alias.name}" for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            yield parts[0], parts[1] if parts[0] == "ltjax" and len(parts) > 1 else None
+            assert node.level == 0, f"relative import of {node.module}: write it in full"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module":
+            name = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else node.args[0]
+            if isinstance(name, ast.Constant):
+                yield str(name.value).rstrip(".")
 
 
-FILES = sorted(PACKAGE.rglob("*.py"))
+def nearest_module(name: str) -> str:
+    """The file that ``import name`` or ``from ... import name`` reads: the longest prefix that is a module."""
+    while name and name not in FILES:
+        name = name.rpartition(".")[0]
+    return name
 
 
-@pytest.mark.parametrize("path", FILES, ids=[str(f.relative_to(PACKAGE)) for f in FILES])
-def test_a_room_imports_only_what_design_allows(path):
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if {room, path.relative_to(PACKAGE).as_posix()} & LEAVES:
-        return
-    assert room in ALLOWED, f"{path}: no room named '{room}' in DESIGN"
-    for top, other in imports(path):
-        if top == "ltjax" and other is not None:
-            assert other in ALLOWED[room] | {room, "errors"}, f"{path}: {room} may not import ltjax.{other}"
-        if room in PUBLIC:
-            assert top not in STACK, f"{path}: public functions may not load {top}"
-        if room == "data" and path.name != "device_batches.py":
-            assert top not in {"jax", "flax"}, f"{path}: data never loads {top}"
-        if room == "methods":
-            assert top not in {"orbax", "grain", "os", "pathlib", "etils"}, f"{path}: methods may not load {top}"
+IMPORTS = {module: sorted(set(imported(tree))) for module, tree in TREES.items()}
+GRAPH = {
+    module: {nearest_module(name) for name in names if name.partition(".")[0] == "ltjax"} - {module}
+    for module, names in IMPORTS.items()
+}
+
+
+def package_of(module: str) -> str:
+    """ltjax.data.sampling.sampler -> data; ltjax -> "" """
+    return module.split(".")[1] if "." in module else ""
+
+
+def cycle_in(graph: Mapping[str, set[str]]) -> list[str]:
+    """The nodes of a cycle, or nothing."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
+
+
+def is_door(tree: ast.Module) -> bool:
+    """A docstring, `import sys`, one import from ltjax.commands, and the main guard; nothing else."""
+    rest = tree.body[1:] if ast.get_docstring(tree) else []
+    imports = [n for n in rest if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("ltjax.commands.")]
+    others = [node for node in rest if node not in imports and not isinstance(node, ast.Import)]
+    guarded = len(others) == 1 and isinstance(others[0], ast.If) and "__name__ == '__main__'" in ast.unparse(others[0])
+    return guarded and len(imports) == 1
+
+
+DOORS = {module for module, tree in TREES.items() if is_door(tree)}
+
+
+def test_the_tables_have_no_cycles():
+    assert not cycle_in(PACKAGES)
+    assert set().union(*PACKAGES.values()) <= set(PACKAGES)
+
+
+def test_the_files_import_each_other_without_cycles():
+    assert not cycle_in(GRAPH)
+
+
+def test_inside_every_package_files_and_folders_have_an_order():
+    for package in sorted({parent for module in FILES for parent in _parents(module)}):
+        children: dict[str, set[str]] = {}
+        for module in FILES:
+            if module.startswith(f"{package}.") and module not in DOORS:
+                own = _child(module, package)
+                others = (name for name in GRAPH[module] if name.startswith(f"{package}."))
+                children.setdefault(own, set()).update({_child(name, package) for name in others} - {own})
+        assert not cycle_in(children), f"{package}: its files and folders import each other in a cycle"
+
+
+def _parents(module: str) -> list[str]:
+    words = module.split(".")
+    return [".".join(words[:n]) for n in range(1, len(words))]
+
+
+def _child(module: str, package: str) -> str:
+    return module.removeprefix(f"{package}.").partition(".")[0]
+
+
+def test_doors_are_the_documented_ones_and_are_imported_by_nothing():
+    assert {"ltjax.main", "ltjax.evaluate", "ltjax.predict", "ltjax.table"} <= DOORS
+    assert {f"ltjax.data.{name}" for name in ("check", "prepare", "convert", "prepare_tfds")} <= DOORS
+    for module, others in GRAPH.items():
+        assert not others & DOORS, f"{FILES[module]}: imports a door; import from ltjax.commands"
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_file_imports_only_what_design_allows(module):
+    path, own = FILES[module], package_of(module)
+    if module in DOORS:
+        own = "__main__"  # on top, wherever the file lies
+    assert own in PACKAGES, f"{path}: DESIGN has no package '{own}'"
+    for other in GRAPH[module]:
+        package = package_of(other)
+        assert package == own or package in PACKAGES[own], f"{path}: {own} may not import {other}"
+        inner, there = module.split(".")[2:3], other.split(".")[2:3]
+        order = SUBPACKAGES.get(own, ())
+        if package == own and {*inner, *there} <= set(order) and inner and there:
+            assert order.index(there[0]) <= order.index(inner[0]), f"{path}: {own}.{inner[0]} may not import {other}"
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_file_loads_only_the_third_party_packages_that_are_its_own(module):
+    path, own = FILES[module], package_of(module)
+    loaded = {name.partition(".")[0] for name in IMPORTS[module]}
+    if own in PUBLIC:
+        assert not loaded & STACK, f"{path}: a public module may not load {sorted(loaded & STACK)}"
+    if own == "data" and module != ON_DEVICE:
+        assert not loaded & JAX, f"{path}: data never loads {sorted(loaded & JAX)}"
+    if own == "methods":
+        assert not loaded & FILES_AND_DEVICES, f"{path}: methods may not touch {sorted(loaded & FILES_AND_DEVICES)}"

@@ -27,7 +27,7 @@ def run(argv: Sequence[str]) -> int:
     if options.batch_size is not None and options.batch_size < 1:
         raise InputError(f"--batch-size: impossible value {options.batch_size}; allowed: an integer >= 1")
 
-    from ltjax.training.workdir.finished_run import open_finished, read_config
+    from ltjax.training.finished_run import open_finished, read_config
 
     use_devices(read_config(options.run).dtype)
     from ltjax.report import format_table

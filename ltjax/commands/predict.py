@@ -57,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
     if left_out:
         print(f"{left_out} files are no pictures by their names and left out", file=sys.stderr)
 
-    from ltjax.training.workdir.finished_run import open_finished, read_config
+    from ltjax.training.finished_run import open_finished, read_config
     from ltjax.training.workdir.identity import absolute
     from ltjax.training.workdir.metrics_log import write_atomically
 
@@ -109,7 +109,7 @@ def predictions(finished: Any, paths: Sequence[str], top: int, skipped: list[str
     """One for each picture, in order.
 
     Args:
-      finished: a run (``ltjax.training.workdir.finished_run``).
+      finished: a run (``ltjax.training.finished_run``).
       paths: of picture files.
       top: classes of each, the likeliest first.
       skipped: takes the paths that cannot be read, each said on stderr; None: the first is an error.

@@ -9,9 +9,9 @@ from ltjax.data.datasets.cifar import cifar10, cifar100
 from ltjax.data.datasets.holdout import hold_out
 from ltjax.data.datasets.lt_benchmarks import imagenet_lt, inat2018, places_lt
 from ltjax.data.datasets.mnist import mnist5k
+from ltjax.data.datasets.prepared_shards import shards
 from ltjax.data.datasets.tfds_images import tfds
 from ltjax.data.datasets.user_images import folder, lists
-from ltjax.data.storage.shards import shards
 from ltjax.errors import choose
 
 __all__ = ["DATASETS", "Data", "Source", "build", "hold_out"]

@@ -14,6 +14,7 @@ from ltjax.training.execution.placement import place
 from ltjax.training.execution.programs import Program, at_last, calls, from_host, on_device
 from ltjax.training.execution.seeds import seeds_of
 from ltjax.training.features.store import make_store
+from ltjax.training.init_from import check_source, open_source
 from ltjax.training.interrupt import Interrupt, Interrupted
 from ltjax.training.open_stage import Current, Run, checkpoint_folder, inputs_of, open_stage, resumes
 from ltjax.training.prepare import prepare, stage_steps, steps_per_epoch
@@ -23,7 +24,6 @@ from ltjax.training.step.gradient_conflict import frequent_classes, make_distort
 from ltjax.training.step.state import TrainState, variables_of
 from ltjax.training.workdir.checkpoint import Checkpoints, checkpoints
 from ltjax.training.workdir.identity import absolute, open_workdir, to_json
-from ltjax.training.workdir.init_from import check_source, open_source
 from ltjax.training.workdir.metrics_log import Lines, MetricsLog, Record, write_atomically
 from ltjax.training.workdir.results import (
     describe,

@@ -12,8 +12,8 @@ import pytest
 from ltjax.commands import predict
 from ltjax.commands.train import main
 from ltjax.config import parse
+from ltjax.training.finished_run import open_finished
 from ltjax.training.loop import train
-from ltjax.training.workdir.finished_run import open_finished
 from tests.data.conftest import write_picture
 
 SMALL = [

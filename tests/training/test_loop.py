@@ -91,7 +91,7 @@ def test_a_run_leaves_what_it_promises(tmp_path):
 
 
 def test_the_workdir_may_be_a_relative_path(tmp_path, monkeypatch):
-    from ltjax.training.workdir.finished_run import open_finished
+    from ltjax.training.finished_run import open_finished
 
     monkeypatch.chdir(tmp_path)
     results = loop.train(toy.config(), "runs/first")

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from ltjax.commands.cli import Parser
+from ltjax.data.balanced import Card, check_balanced, check_pictures
 from ltjax.data.dataset import check_index, check_labels
-from ltjax.data.datasets.balanced import Card, check_balanced, check_pictures
 from ltjax.data.datasets.cifar import CARDS
 from ltjax.data.storage.cifar_npz import open_arrays
 from ltjax.data.storage.paths import open_path

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from ltjax.data.balanced import Card
 from ltjax.data.dataset import Data
-from ltjax.data.datasets.balanced import Card
 from ltjax.data.datasets.longtail import make_long_tailed
 from ltjax.data.storage import cifar_npz, cifar_pickle, cifar_tfds
 from ltjax.data.storage.find_dataset import locate

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ltjax.data.balanced import BalancedSet, Card
 from ltjax.data.dataset import Data, array_source, fingerprint, is_number
-from ltjax.data.datasets.balanced import BalancedSet, Card
 from ltjax.data.datasets.holdout import check_seed, hold_out
 from ltjax.errors import InputError, choose
 

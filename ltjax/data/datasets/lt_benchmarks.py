@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from ltjax.data.dataset import Data
 from ltjax.data.datasets import tfds_images
 from ltjax.data.datasets.assemble import MEAN, STD, Splits, assemble, refuse_imbalance
+from ltjax.data.datasets.prepared_shards import read_shards
 from ltjax.data.datasets.user_images import find_list, read_lists
-from ltjax.data.storage import shards as shard_files
 from ltjax.data.storage.find_dataset import data_root, locate
+from ltjax.data.storage.shards import MANIFEST
 from ltjax.errors import InputError
 
 
@@ -122,9 +123,9 @@ def _how_lists(root: Any, card: LargeCard) -> str:
 
 WAYS: dict[str, Way] = {
     "shards": Way(
-        lambda root, card: [root / shard_files.MANIFEST],
+        lambda root, card: [root / MANIFEST],
         lambda root, card: f"prepare shards of its lists (python -m ltjax.data.prepare --list=... --out={root})",
-        lambda root, path, card, settings: shard_files.read_shards(str(root), settings),
+        lambda root, path, card, settings: read_shards(str(root), settings),
     ),
     "list": Way(_list_places, _how_lists, _from_lists),
     "tfds": Way(

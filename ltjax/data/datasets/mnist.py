@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ltjax.data.balanced import BalancedSet, Card
 from ltjax.data.dataset import Data, array_source
-from ltjax.data.datasets.balanced import BalancedSet, Card
 from ltjax.data.datasets.longtail import make_long_tailed
 from ltjax.errors import InputError
 

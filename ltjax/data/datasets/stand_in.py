@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ltjax.data.balanced import BalancedSet, Card
 from ltjax.data.dataset import ArrayReader, Data, Source
 from ltjax.data.datasets import cifar, lt_benchmarks, mnist
 from ltjax.data.datasets.assemble import Split, Splits, assemble
-from ltjax.data.datasets.balanced import BalancedSet, Card
 from ltjax.data.datasets.longtail import make_long_tailed
 from ltjax.errors import InputError
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ltjax.data.balanced import BalancedSet, Card, check_balanced, check_pictures
 from ltjax.data.dataset import Source, array_source, check_labels
-from ltjax.data.datasets.balanced import BalancedSet, Card, check_balanced, check_pictures
 from ltjax.errors import InputError
 
 URL = "https://www.cs.toronto.edu/~kriz"

@@ -10,9 +10,9 @@ from ltjax import config as configs
 from ltjax import presets
 from ltjax.errors import InputError
 from ltjax.training import loop, prepare
+from ltjax.training.finished_run import read_config
 from ltjax.training.step.batch_size_scaling import factor, rate_notes, scaled_rate
 from ltjax.training.step.schedules import make_schedule
-from ltjax.training.workdir.finished_run import read_config
 from ltjax.training.workdir.identity import difference, identity, to_json
 from tests.training import toy
 

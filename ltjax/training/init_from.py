@@ -9,8 +9,8 @@ from ltjax.data import Data
 from ltjax.errors import InputError
 from ltjax.methods.stage import Previous, Stage, Tree
 from ltjax.training.execution.seeds import seeds_of
+from ltjax.training.finished_run import open_finished
 from ltjax.training.open_stage import shape_of_state
-from ltjax.training.workdir.finished_run import open_finished
 from ltjax.training.workdir.identity import absolute
 
 

@@ -1,0 +1,61 @@
+"""Prepared shards as a data set: what the manifest says is compared with the files, and becomes splits."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from ltjax.data.dataset import Data
+from ltjax.data.datasets.assemble import Split, Splits, assemble, picture_source
+from ltjax.data.storage.cifar_npz import open_arrays
+from ltjax.data.storage.image_folder import as_settings
+from ltjax.data.storage.packed_names import Names
+from ltjax.data.storage.paths import open_path
+from ltjax.data.storage.shards import AGAIN, MANIFEST, ShardFiles, file_sha256, read_manifest
+from ltjax.errors import InputError
+
+
+def shards(settings: Any) -> Data:
+    """Prepared shards (``config.data.dir``)."""
+    root = as_settings(settings)
+    return assemble("shards", read_shards(root, settings), settings)
+
+
+def read_shards(root: str, settings: Any) -> Splits:
+    """The splits of prepared shards; every file's size is compared with the manifest, and no picture is read.
+
+    Raises:
+      InputError: a missing, torn or foreign file, a manifest that disagrees; one line with the path.
+    """
+    if "://" in root:
+        raise InputError(f"config.data.dir: '{root}' is in a bucket; shards are read from disks: mount it or copy it")
+    manifest = read_manifest(root)
+    try:
+        class_names = tuple(manifest["class_names"])
+        splits = {name: _split(root, split, len(class_names), settings) for name, split in manifest["splits"].items()}
+        return Splits(root, splits["train"], splits.get("test"), splits.get("validation"), class_names)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{root}/{MANIFEST}: something is missing in it ({error}); {AGAIN}") from error
+
+
+def _split(root: str, split: dict[str, Any], classes: int, settings: Any) -> Split:
+    for file in (split["index"], *split["shards"]):
+        path = os.path.join(root, file["file"])
+        size = os.path.getsize(path) if os.path.isfile(path) else None
+        if size != file["bytes"]:
+            what = "is not there" if size is None else f"has {size} bytes, the manifest has {file['bytes']}"
+            raise InputError(f"{path}: {what}; {AGAIN}")
+    path = os.path.join(root, split["index"]["file"])
+    if file_sha256(path) != split["index"]["sha256"]:
+        raise InputError(f"{path}: has another content than the manifest says; {AGAIN}")
+    with open_arrays(open_path(path)) as arrays:
+        labels, index, ends = arrays["labels"], arrays["index"], arrays["name_ends"]
+        names = Names(arrays["names"].tobytes(), np.concatenate([[0], ends[:-1]]).astype(np.int64), ends)
+    bounds = np.cumsum([0, *(shard["records"] for shard in split["shards"])])
+    counts = np.bincount(labels, minlength=classes).tolist()
+    if bounds[-1] != len(labels) or counts != split["class_counts"]:
+        raise InputError(f"{root}/{MANIFEST}: its counts are not those of {split['index']['file']}; {AGAIN}")
+    files = ShardFiles(tuple(os.path.join(root, shard["file"]) for shard in split["shards"]), bounds, labels, index)
+    return Split(picture_source(files, labels, settings, files.where, index), names)
