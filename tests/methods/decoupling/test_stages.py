@@ -21,7 +21,7 @@ from ltjax.training import loop, prepare
 from ltjax.training.evaluation import Summary
 from ltjax.training.step.state import create_state
 from ltjax.training.step.step import make_train_step
-from ltjax.training.workdir.identity import results
+from ltjax.training.workdir import results
 from tests.shared import shared_path
 from tests.training import toy
 
