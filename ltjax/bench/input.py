@@ -29,7 +29,7 @@ from ltjax.data.augment.registry import named, size_in
 from ltjax.data.dataset import Source
 from ltjax.data.loading.host_batches import TrainElements, train_batches
 from ltjax.data.sampling.counter_rng import name_id
-from ltjax.data.sampling.independent import instance_balanced
+from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.errors import InputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

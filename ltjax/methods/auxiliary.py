@@ -20,7 +20,8 @@ import numpy as np
 
 from ltjax.class_counts import frequency_order
 from ltjax.data import Data
-from ltjax.data.sampling.independent import Sampler, distinct_classes
+from ltjax.data.sampling.class_cycle import distinct_classes
+from ltjax.data.sampling.sampler import Sampler
 from ltjax.losses import cross_entropy, rotate
 from ltjax.methods.common import (
     Rules,

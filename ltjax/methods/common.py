@@ -11,7 +11,8 @@ from flax import traverse_util
 
 from ltjax import models
 from ltjax.data import Data
-from ltjax.data.sampling.independent import SAMPLERS, Sampler
+from ltjax.data.sampling import SAMPLERS
+from ltjax.data.sampling.sampler import Sampler
 from ltjax.errors import InputError, choose
 from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Ratio, Stage, Start, Term, Tree
 

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 
 from ltjax.class_counts import drw_weights, effective_number_weights, inverse_frequency_weights
 from ltjax.data import Data
-from ltjax.data.sampling.independent import class_balanced, deferred, instance_balanced
+from ltjax.data.sampling.combine import deferred
+from ltjax.data.sampling.epoch_shuffle import instance_balanced
+from ltjax.data.sampling.independent import class_balanced
 from ltjax.losses import cross_entropy
 from ltjax.methods.common import Rules, build_network, checked, classify, dtypes, one_stage
 from ltjax.methods.focal import beta_rule

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from ltjax.data.sampling.independent import Sampler
+from ltjax.data.sampling.sampler import Sampler
 from ltjax.losses import weighted_mean
 from ltjax.losses.reduction import weighted_sums
 

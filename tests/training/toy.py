@@ -8,7 +8,8 @@ from ml_collections import config_dict
 
 from ltjax import presets
 from ltjax.data import Data, Source
-from ltjax.data.sampling.independent import class_balanced, instance_balanced
+from ltjax.data.sampling.epoch_shuffle import instance_balanced
+from ltjax.data.sampling.independent import class_balanced
 from ltjax.losses import cross_entropy
 from ltjax.methods.common import classify
 from ltjax.methods.stage import Outcome, Stage, Start, Term

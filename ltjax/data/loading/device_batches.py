@@ -15,7 +15,7 @@ import numpy as np
 from ltjax.data.augment.registry import Transform
 from ltjax.data.dataset import ArrayReader, Source
 from ltjax.data.sampling.counter_rng import Ops, name_id
-from ltjax.data.sampling.independent import Sampler, Tables
+from ltjax.data.sampling.sampler import Sampler, Tables
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
 READ_AT_ONCE = 1024  # records of a source that are read together
@@ -82,7 +82,7 @@ def train_batch(
       {stream: {"image": uint8 [B, H, W, C], "label": int32 [B], "index": int32 [B] (record)}}
 
     Example:
-      >>> from ltjax.data.sampling.independent import instance_balanced
+      >>> from ltjax.data.sampling.epoch_shuffle import instance_balanced
       >>> from ltjax.data.augment.registry import TRANSFORMS
       >>> resident = Resident(jnp.zeros((6, 8, 8, 3), jnp.uint8), jnp.array([0, 0, 0, 1, 1, 2]))
       >>> sampler = instance_balanced()

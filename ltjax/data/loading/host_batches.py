@@ -15,7 +15,7 @@ from ltjax.data.dataset import Source
 from ltjax.data.loading.prefetch import FAULTS, Batches, Watch
 from ltjax.data.loading.unreadable import Fault, Position, as_arrays, read_or_replace
 from ltjax.data.sampling.counter_rng import name_id
-from ltjax.data.sampling.independent import Sampler, Tables
+from ltjax.data.sampling.sampler import Sampler, Tables
 from ltjax.errors import InputError
 
 Batch = dict[str, Any]
@@ -138,7 +138,7 @@ def train_batches(
       ChildProcessError, TimeoutError: from the iterator, when a worker dies, and when there is no batch for too long.
 
     Example:
-      >>> from ltjax.data.sampling.independent import instance_balanced
+      >>> from ltjax.data.sampling.epoch_shuffle import instance_balanced
       >>> from ltjax.data.dataset import array_source
       >>> from ltjax.data.augment.registry import TRANSFORMS
       >>> source = array_source(np.zeros((6, 8, 8, 3), np.uint8), labels=[0, 0, 0, 1, 1, 2], index=range(6))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ltjax.data.sampling.counter_rng import Ops, RoundKeys, below, name_id, permutation_tables, permute, words
-from ltjax.data.sampling.sampler import Framed, Sampler, Tables, class_tables, pair, shuffle_keys
+from ltjax.data.sampling.sampler import PositionDraw, Sampler, Tables, class_tables, combine_words, shuffle_keys
 from ltjax.errors import InputError
 
 IMAGE_OF_CLASS = name_id("image of a class")
@@ -34,7 +34,7 @@ def _cycle_draw(
     chosen = permute(tables["classes"], shuffle_keys(seed, stream, epoch, lap, ops), turn, ops)
     # Every lap visits a class once, so the lap says how many of the class's images this epoch has had.
     taken, size = lap * images_per_visit + within, tables["size"][chosen]
-    keys = shuffle_keys(seed, stream, epoch, pair(chosen, taken // size), ops, IMAGE_OF_CLASS)
+    keys = shuffle_keys(seed, stream, epoch, combine_words(chosen, taken // size), ops, IMAGE_OF_CLASS)
     return _shuffled_image(tables, keys, chosen, taken % size, ops)
 
 
@@ -63,7 +63,7 @@ def class_cycle(images_per_visit: int = 4) -> Sampler:
     """
     _check_positive("images_per_visit", images_per_visit)
     draw = functools.partial(_cycle_draw, images_per_visit=images_per_visit)
-    return Sampler("class_cycle", _visit_tables, Framed(draw))
+    return Sampler("class_cycle", _visit_tables, PositionDraw(draw))
 
 
 def _distinct_tables(labels: np.ndarray, num_classes: int, *, batch_size: int, images_per_class: int) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _distinct_draw(
     size = tables["size"][chosen]
     again = below(words(seed, stream, IMAGE_OF_CLASS, epoch, offset, ops, lane=1)[0], size)
     position = ops.xp.where(within < size, within, again)
-    keys = shuffle_keys(seed, stream, epoch, pair(chosen, batch), ops, IMAGE_OF_CLASS)
+    keys = shuffle_keys(seed, stream, epoch, combine_words(chosen, batch), ops, IMAGE_OF_CLASS)
     return _shuffled_image(tables, keys, chosen, position, ops)
 
 
@@ -125,7 +125,7 @@ def distinct_classes(batch_size: int, images_per_class: int = 4) -> Sampler:
         )
     tables = functools.partial(_distinct_tables, batch_size=batch_size, images_per_class=images_per_class)
     draw = functools.partial(_distinct_draw, batch_size=batch_size, images_per_class=images_per_class)
-    return Sampler("distinct_classes", tables, Framed(draw))
+    return Sampler("distinct_classes", tables, PositionDraw(draw))
 
 
 def _check_positive(name: str, value: Any) -> None:

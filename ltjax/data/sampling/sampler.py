@@ -1,4 +1,4 @@
-"""What samplers are made of: the record ``Sampler``, the frame of a draw, keys of permutations, tables of classes."""
+"""What a sampler is (``Sampler``), and what samplers share: the draw's shapes, shuffle keys, records by class."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -46,10 +46,10 @@ class Sampler:
 
 
 @dataclasses.dataclass(frozen=True)
-class Framed:
-    """The frame of every draw: positions come in as uint32 arrays, records go out as int32 of the caller's shape.
+class PositionDraw:
+    """Draws by ``records``, to which positions come as uint32 arrays; returns int32 of the shape of ``offset``.
 
-    A class and not a closure, because the samplers travel to worker processes.
+    A class and not a closure, because samplers are pickled for worker processes.
     """
 
     records: Callable[..., Any]  # (tables, seed, stream, epoch, offset, ops) -> integers of the shape of offset
@@ -60,13 +60,13 @@ class Framed:
 
 
 def shuffle_keys(seed: Any, stream: Any, epoch: Any, which: Any, ops: Ops, purpose: int = SAMPLE) -> RoundKeys:
-    """The keys of an epoch's permutations; ``which`` (uint32) tells them apart: the lap of a longer epoch, a batch,
-    ``pair(class, lap)``."""
+    """The keys of an epoch's permutations. ``which`` (uint32) tells them apart: the lap of a longer epoch, a batch, or
+    ``combine_words(class, lap)``."""
     return RoundKeys(*words(seed, stream, purpose, epoch, np.arange(FEISTEL_ROUNDS // 2), ops), which * GOLDEN_RATIO)
 
 
-def pair(one: Any, two: Any) -> Any:
-    """One uint32 for two: pairs of small numbers meet no more often than random words do."""
+def combine_words(one: Any, two: Any) -> Any:
+    """One uint32 for two: pairs of small numbers collide no more often than random words do."""
     return mix(mix(one + GOLDEN_RATIO) + two)
 
 

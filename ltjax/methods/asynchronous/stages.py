@@ -21,7 +21,9 @@ import numpy as np
 
 from ltjax.classifiers import cosine_logits
 from ltjax.data import Data
-from ltjax.data.sampling.independent import SAMPLERS, Sampler, subset_tables, within
+from ltjax.data.sampling import SAMPLERS
+from ltjax.data.sampling.combine import over_subset, subset_tables
+from ltjax.data.sampling.sampler import Sampler
 from ltjax.errors import InputError, choose
 from ltjax.losses import cross_entropy, graph_matching_loss, margin_ranking_loss
 from ltjax.methods.asynchronous.exemplars import attention_entropy, imprinted, memory_bank
@@ -233,7 +235,7 @@ def only(logits: jax.Array, present: np.ndarray) -> jax.Array:
 def subset_sampler(config: Any, epochs: int) -> Sampler:
     """config.data.sampler over a part of the training set, for a phase of this length."""
     make = choose(SAMPLERS, config.data.sampler, "config.data.sampler")
-    return within(make(epochs=epochs, batch_size=config.batch_size))
+    return over_subset(make(epochs=epochs, batch_size=config.batch_size))
 
 
 def rules(settings: Any, num_classes: int) -> Rules:

@@ -11,7 +11,7 @@ from flax import traverse_util
 
 from ltjax.classifiers import class_means_of_rows, ncm_transform
 from ltjax.data import Data, Source
-from ltjax.data.sampling.independent import class_cycle
+from ltjax.data.sampling.class_cycle import class_cycle
 from ltjax.errors import InputError
 from ltjax.losses import cross_entropy
 from ltjax.methods.common import build_network, carry_over, classify, dtypes, initialise, predicts, rates, under

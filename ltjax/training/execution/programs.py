@@ -14,7 +14,7 @@ from ltjax.data.augment.registry import Transform
 from ltjax.data.loading.device_batches import Resident, train_batch
 from ltjax.data.loading.host_batches import train_batches
 from ltjax.data.loading.prefetch import Batches, Watch
-from ltjax.data.sampling.independent import Tables
+from ltjax.data.sampling.sampler import Tables
 from ltjax.methods.stage import Batch, Stage, Tree
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.inputs import Inputs

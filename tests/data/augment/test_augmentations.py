@@ -15,7 +15,7 @@ from ltjax.data.augment.registry import AT_A_SIZE, TRANSFORMS, named, size_in
 from ltjax.data.dataset import Source
 from ltjax.data.loading.host_batches import train_batches
 from ltjax.data.sampling.counter_rng import name_id
-from ltjax.data.sampling.independent import instance_balanced
+from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.errors import InputError
 from tests.data.augment.test_autoaugment import pillow
 

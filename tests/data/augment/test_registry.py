@@ -9,7 +9,7 @@ import pytest
 
 from ltjax.data.augment.registry import TRANSFORMS
 from ltjax.data.sampling.counter_rng import Ops, name_id
-from ltjax.data.sampling.independent import instance_balanced
+from ltjax.data.sampling.epoch_shuffle import instance_balanced
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
 QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the time; the arithmetic is of integers

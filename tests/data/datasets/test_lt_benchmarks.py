@@ -10,7 +10,8 @@ from ltjax.commands.prepare import shards as prepare
 from ltjax.data import build
 from ltjax.data.datasets import lt_benchmarks
 from ltjax.data.datasets.lt_benchmarks import LargeCard
-from ltjax.data.sampling.independent import class_cycle, instance_balanced
+from ltjax.data.sampling.class_cycle import class_cycle
+from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.storage import image_files
 from ltjax.errors import InputError
 from tests.data.conftest import write_picture

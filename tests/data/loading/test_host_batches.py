@@ -13,8 +13,10 @@ import pytest
 from ltjax.data.augment.registry import TRANSFORMS
 from ltjax.data.dataset import Source, array_source
 from ltjax.data.loading.host_batches import TrainElements, evaluation_batches, train_batches
+from ltjax.data.sampling import SAMPLERS
 from ltjax.data.sampling.counter_rng import name_id
-from ltjax.data.sampling.independent import SAMPLERS, class_balanced, instance_balanced
+from ltjax.data.sampling.epoch_shuffle import instance_balanced
+from ltjax.data.sampling.independent import class_balanced
 from ltjax.errors import InputError
 from tests.shared import ROOT
 
@@ -289,7 +291,7 @@ COMMAND = """
 import sys
 import numpy as np
 from ltjax.data.loading.host_batches import train_batches
-from ltjax.data.sampling.independent import instance_balanced
+from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.dataset import array_source
 from ltjax.data.augment.registry import TRANSFORMS
 

@@ -16,7 +16,8 @@ from ltjax.data.loading.host_batches import evaluation_batches, train_batches
 from ltjax.data.loading.prefetch import Watch
 from ltjax.data.loading.unreadable import TRIED, substitutes
 from ltjax.data.sampling.counter_rng import name_id
-from ltjax.data.sampling.independent import class_balanced, instance_balanced
+from ltjax.data.sampling.epoch_shuffle import instance_balanced
+from ltjax.data.sampling.independent import class_balanced
 from ltjax.errors import InputError
 
 LABELS = np.array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2], np.int32)

@@ -8,20 +8,11 @@ import numpy as np
 import pytest
 
 from ltjax.class_counts import sampling_probabilities
+from ltjax.data.sampling.class_cycle import class_cycle, distinct_classes
+from ltjax.data.sampling.combine import deferred, over_subset, subset_tables
 from ltjax.data.sampling.counter_rng import Ops, name_id
-from ltjax.data.sampling.independent import (
-    class_balanced,
-    class_cycle,
-    deferred,
-    distinct_classes,
-    instance_balanced,
-    power,
-    progressive,
-    reversed_frequency,
-    square_root,
-    subset_tables,
-    within,
-)
+from ltjax.data.sampling.epoch_shuffle import instance_balanced
+from ltjax.data.sampling.independent import class_balanced, power, progressive, reversed_frequency, square_root
 from ltjax.errors import InputError
 from tests.shared import shared_path
 
@@ -219,7 +210,7 @@ def test_deferred_switches_at_its_epoch_inside_one_program():
 def test_within_draws_from_its_members_alone_and_as_if_there_were_no_others(inner):
     labels, offset = shuffled_labels(COUNTS), np.arange(200)
     members = np.flatnonzero(np.isin(labels, [1, 3, 4]))[::-1]
-    sampler = within(inner)
+    sampler = over_subset(inner)
     tables = subset_tables(sampler, labels, 5, members)
     found = sampler.draw(tables, 0, IMAGE, 2, offset)
     assert found.dtype == np.int32

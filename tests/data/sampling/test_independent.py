@@ -8,8 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ltjax.data.sampling import SAMPLERS
 from ltjax.data.sampling.counter_rng import Ops, name_id
-from ltjax.data.sampling.independent import SAMPLERS, class_balanced, class_tables, instance_balanced
+from ltjax.data.sampling.epoch_shuffle import instance_balanced
+from ltjax.data.sampling.independent import class_balanced
+from ltjax.data.sampling.sampler import class_tables
 from tests.shared import shared_path
 
 DEVICE = Ops(jnp, jax.lax.while_loop)

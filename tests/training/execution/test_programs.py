@@ -13,7 +13,9 @@ from ltjax.data.augment.registry import TRANSFORMS
 from ltjax.data.dataset import array_source
 from ltjax.data.loading.device_batches import Resident, lies_in_memory, read_all, train_batch
 from ltjax.data.loading.host_batches import train_batches
-from ltjax.data.sampling.independent import SAMPLERS, class_balanced, instance_balanced
+from ltjax.data.sampling import SAMPLERS
+from ltjax.data.sampling.epoch_shuffle import instance_balanced
+from ltjax.data.sampling.independent import class_balanced
 from ltjax.errors import InputError
 from ltjax.losses import cross_entropy
 from ltjax.methods.stage import Outcome, Term
