@@ -158,7 +158,7 @@ def graph_matching(batch: int, width: int, block_sizes: list[int | None], repeat
 
 def main(arguments: list[str]) -> None:
     """Parses the options and prints both tables."""
-    parser = Parser("ltjax.bench losses", __doc__)
+    parser = Parser("bench losses", "ltjax.bench losses", __doc__)
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--classes", type=int, default=8142)
     parser.add_argument("--repeats", type=int, default=5)

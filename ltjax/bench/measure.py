@@ -26,7 +26,7 @@ class Parser(cli.Parser):
     """The options that every benchmark has."""
 
     def __init__(self, name: str, description: str | None, repeats: int) -> None:
-        super().__init__(f"ltjax.bench {name}", description)
+        super().__init__(f"bench {name}", f"ltjax.bench {name}", description)
         self.add_argument("--repeats", type=at_least(1), default=repeats, help="timed repetitions of each side")
         self.add_argument("--dtype", choices=DTYPES, default="float32", help="of the computation")
         self.add_argument("--json", metavar="FILE", type=writable, help="also write the numbers there")

@@ -2,13 +2,14 @@
 
 import json
 import sys
+from collections.abc import Sequence
 
 from ltjax.bench import measure
 from ltjax.commands.cli import guarded
 from ltjax.training.execution import cpu_flags
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Prints the milliseconds of each repetition as a JSON list on the last line."""
     parser = measure.Parser("scale", __doc__, repeats=5)
     parser.add_argument("--network", default="resnet8")
@@ -42,4 +43,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda: main(sys.argv[1:])))
+    sys.exit(guarded(main))

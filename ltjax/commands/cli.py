@@ -1,34 +1,51 @@
-"""What all commands share: the argument parser, the one line of an error, exit statuses, devices."""
+"""What all commands share: how they were started, the argument parser, the one line of an error, devices."""
 
 import argparse
+import os
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from ltjax.errors import InputError
 
-STACK = ("absl", "etils", "flax", "grain", "matplotlib", "ml_collections", "optax", "orbax", "tensorboardX")
+# What `pip install 'ltjax[train]'` brings beside jax and numpy.
+TRAINING_STACK = {
+    "absl", "etils", "flax", "grain", "matplotlib", "ml_collections", "optax", "orbax", "PIL", "tabulate",
+    "tensorboardX", "tensorflow_datasets", "tqdm",
+}  # fmt: skip
+
+
+def spelled(command: str, module: str) -> str:
+    """The command as it was started: ``ltjax evaluate``, or ``python -m ltjax.evaluate``.
+
+    Args:
+      command: its words behind ``ltjax``, such as "prepare shards".
+      module: what stands behind ``python -m``, such as "ltjax.data.prepare".
+    """
+    started = os.path.basename(sys.argv[0]).removesuffix(".exe")
+    return f"ltjax {command}" if started == "ltjax" else f"python -m {module}"
 
 
 class Parser(argparse.ArgumentParser):
-    """A command's argument parser: an error is one line, no flag is guessed from its beginning.
+    """A command's argument parser: an error is one line, and no flag is guessed from its beginning.
 
     Args:
-      command: the module, such as "ltjax.table".
-      description: the text above the options in --help, as it is.
+      command, module: its two forms, as ``spelled`` takes them.
+      description: the text above the options in --help; its line breaks are kept.
       settings: further arguments of argparse's.
 
     Example:
       >>> try:
-      ...     Parser("ltjax.table", "Runs a table.").parse_args(["--rot=x"])
+      ...     Parser("table", "ltjax.table", "Makes a table.").parse_args(["--rot=x"])
       ... except InputError as error:
       ...     print(error)
       unrecognized arguments: --rot=x; see python -m ltjax.table --help
     """
 
-    def __init__(self, command: str, description: str | None, **settings: Any) -> None:
-        form = argparse.RawDescriptionHelpFormatter
+    def __init__(self, command: str, module: str, description: str | None, **settings: Any) -> None:
+        kept = argparse.RawDescriptionHelpFormatter
         super().__init__(
-            f"python -m {command}", None, description, formatter_class=form, allow_abbrev=False, **settings
+            spelled(command, module), None, description, formatter_class=kept, allow_abbrev=False, **settings
         )
 
     def error(self, message: str) -> NoReturn:
@@ -36,7 +53,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def use_devices(dtype: str) -> None:
-    """Settings that must stand before the first array: float64, the CPU's compiler, the other processes."""
+    """Settings that JAX needs before the first array: the CPU's compiler flags, float64, the other processes."""
     from ltjax.training.execution.cpu_flags import prepare_cpu
 
     prepare_cpu()
@@ -50,29 +67,54 @@ def use_devices(dtype: str) -> None:
 
 
 def is_first_process() -> bool:
+    """Whether this process prints and writes what all processes of a run have computed."""
     import jax
 
     return jax.process_index() == 0
 
 
-def guarded(command) -> int:
-    """Runs it; what a person can mend becomes one line on stderr."""
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks; of a failed system call the file and the reason.
+
+    Example:
+      >>> one_line(FileNotFoundError(2, "No such file or directory", "runs/mine"))
+      'runs/mine: No such file or directory'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}"
+    return " ".join(str(error).split())
+
+
+def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None, unfinished: str = "") -> int:
+    """Runs a command; an error that its user can mend becomes one line on stderr.
+
+    Args:
+      run: takes the arguments and returns the exit status.
+      argv: the arguments; those of this process by default.
+      unfinished: what a user should know of the work that an interrupted or failed command leaves.
+
+    Returns:
+      The exit status: that of ``run``; 2 for bad input or a missing package; 1 when computing, reading or writing
+      failed; 130 after Ctrl-C.
+    """
     try:
-        return command()
+        return run(sys.argv[1:] if argv is None else argv)
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _report(one_line(error), 2)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in STACK:
+        if (error.name or "").partition(".")[0] not in TRAINING_STACK:
             raise
-        print(f"error: {error.name} is not installed: pip install 'ltjax[train]'", file=sys.stderr)
-        return 2
+        return _report(f"{error.name} is not installed; install it with: pip install 'ltjax[train]'", 2)
     except ImportError as error:  # a path of a cloud store whose package is missing
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _report(one_line(error), 2)
     except (FloatingPointError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return _report(one_line(error) + (f"; {unfinished}" if unfinished else ""), 1)
     except KeyboardInterrupt:
-        print("SIGINT: nothing was under way that could be saved", file=sys.stderr)
+        print(f"\nstopped by SIGINT; {unfinished or 'there was no work to save'}", file=sys.stderr)
         return 130
+
+
+def _report(message: str, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status

@@ -16,7 +16,7 @@ from ltjax.errors import InputError
 
 
 def run(argv: Sequence[str]) -> int:
-    parser = Parser("ltjax.evaluate", __doc__)
+    parser = Parser("evaluate", "ltjax.evaluate", __doc__)
     parser.add_argument("--run", required=True, help="the workdir of a finished run")
     parser.add_argument("--data-dir", help="where the data lies now, if not where it was trained")
     parser.add_argument("--batch-size", type=int, help="images at a time; does not change the result")
@@ -66,7 +66,7 @@ def adjusted(stage, data, tau: float):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    return guarded(lambda: run(sys.argv[1:] if argv is None else argv))
+    return guarded(run, argv)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Prediction(NamedTuple):
 
 
 def parse(argv: Sequence[str]) -> Any:
-    parser = Parser("ltjax.predict", __doc__)
+    parser = Parser("predict", "ltjax.predict", __doc__)
     parser.add_argument("--run", required=True, help="the workdir of a finished run")
     parser.add_argument("pictures", nargs="+", help="files, or folders of them (with the folders inside)")
     parser.add_argument("--out", metavar="FILE", help="write a CSV file there instead of lines")
@@ -209,7 +209,7 @@ def as_csv(found: Sequence[Prediction], names: Sequence[str], top: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    return guarded(lambda: run(sys.argv[1:] if argv is None else argv))
+    return guarded(run, argv)
 
 
 if __name__ == "__main__":

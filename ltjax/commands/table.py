@@ -108,7 +108,7 @@ def chosen(table: Sequence[Cell], words: Sequence[str]) -> list[Cell]:
 def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The command's own flags, and the settings that every cell gets."""
     epilog = "--config.KEY=VALUE changes a setting in every cell, such as --config.data.dir=DIR"
-    parser = Parser("ltjax.table", __doc__, epilog=epilog)
+    parser = Parser("table", "ltjax.table", __doc__, epilog=epilog)
     parser.add_argument("--root", required=True, help="the table's folder; each cell is a workdir in it")
     parser.add_argument("--table", default="cifar", help=f"which table: {', '.join(TABLES)}")
     parser.add_argument("--only", action="extend", nargs="+", default=[], metavar="CELL", help="run no other cells")
@@ -287,7 +287,7 @@ def run(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    return guarded(lambda: run(sys.argv[1:] if argv is None else argv))
+    return guarded(run, argv)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def writable(text: str) -> pathlib.Path:
-    """The type of --json: a missing folder is told before the measurement, not after it."""
+    """The type of --json: a missing folder is an error before the measurement, not after it."""
     path = pathlib.Path(text)
     if path.is_dir() or not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"cannot write the file '{text}'; name one in a folder that is there")
@@ -23,12 +23,11 @@ def table(rows: Sequence[Sequence[str]]) -> str:
                ms
       ltjax  12.5
     """
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for first, *others in rows:
-        cells = [first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    from tabulate import tabulate  # not in a base install
+
+    sides = ["left", *["right"] * (len(rows[0]) - 1)]
+    text = tabulate(rows, tablefmt="plain", disable_numparse=True, preserve_whitespace=True, colalign=sides)
+    return "\n".join(line.rstrip() for line in text.splitlines())
 
 
 def write_json(path: pathlib.Path | None, record: Mapping[str, Any]) -> None:

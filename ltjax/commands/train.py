@@ -11,7 +11,7 @@ from ltjax.commands.cli import guarded, is_first_process, use_devices
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status (0 done, 1 failed, 2 bad input, 130 / 143 told to stop)."""
-    return guarded(lambda: run(sys.argv[1:] if argv is None else argv))
+    return guarded(run, argv)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -1,67 +1,99 @@
-"""What commands with worker processes share: a progress bar, Ctrl-C for the parent alone, no orphans."""
+"""One pool of worker processes for all commands: jobs, a shared object that each worker gets once, a progress bar."""
 
-import contextlib
 import multiprocessing
 import os
-import signal
+import pickle
 import sys
-import threading
-import time
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from ltjax.errors import InputError
+from ltjax.processes import end_with_parent, without_interrupts
+
+Shared = TypeVar("Shared")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+Advance = Callable[[int], object]  # takes the number of images that are done since the last call
+Work = Callable[[Shared, Job, Advance], Result]
+
+POLL = 0.2  # seconds between two looks at the workers' counters
 
 
-@contextlib.contextmanager
-def without_interrupts() -> Iterator[None]:
-    """Processes that are started inside take no notice of SIGINT."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def run_jobs(
+    work: Work[Shared, Job, Result], shared: Shared, jobs: Sequence[Job], *, workers: int, total: int, advice: str
+) -> Iterator[tuple[Job, Result]]:
+    """Does every job, with a progress bar over ``total`` images on stderr.
+
+    Args:
+      work: (shared, job, advance) -> result; a function of a module, which calls ``advance(n)`` after n more images.
+      shared: what all jobs need, such as the files to read; picklable.
+      jobs: picklable.
+      workers: processes at most; with one, or one job, everything is done in this process.
+      total: the images of all jobs together.
+      advice: the end of the message when a worker process dies, such as "use fewer --workers".
+
+    Yields:
+      Each job with its result, in the order in which they are done.
+
+    Raises:
+      InputError: when a worker process dies.
+      Whatever a job raises; the jobs that have not begun are then dropped.
+    """
+    # On a terminal a line that is redrawn, in a log file a line every half minute.
+    every = POLL if sys.stderr.isatty() else 30.0
+    with tqdm(total=total, unit=" images", mininterval=every, maxinterval=every, disable=not jobs) as bar:
+        if min(workers, len(jobs)) <= 1:
+            for job in jobs:
+                yield job, work(shared, job, bar.update)
+        else:
+            yield from _in_processes(work, shared, jobs, min(workers, len(jobs)), bar, advice)
 
 
-def end_with_parent() -> None:
-    """In a worker: it ends when its parent was killed, where it would wait for work for ever."""
+def _in_processes(
+    work: Work[Shared, Job, Result], shared: Shared, jobs: Sequence[Job], workers: int, bar: Any, advice: str
+) -> Iterator[tuple[Job, Result]]:
+    context = multiprocessing.get_context("spawn")
+    done = context.RawArray("q", len(jobs))  # images of every job; without a lock, which could die with its holder
+    # In a file: a worker that dies while it is still being sent much would leave its parent waiting forever.
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "shared")
+        with open(path, "wb") as file:
+            pickle.dump(shared, file)
+        pool = futures.ProcessPoolExecutor(workers, context, _start_worker, (path, done))
+        try:
+            with without_interrupts():  # the workers are started here
+                running = {pool.submit(_do, work, job, number): job for number, job in enumerate(jobs)}
+            while running:
+                ended, _ = futures.wait(running, timeout=POLL, return_when=futures.FIRST_COMPLETED)
+                bar.update(sum(done) - bar.n)
+                for future in ended:
+                    yield running.pop(future), future.result()
+        except BrokenProcessPool:
+            raise InputError(f"a worker process died, perhaps for lack of memory; {advice}") from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+_worker: tuple[Any, Any] | None = None  # in a worker process: the shared object, the counters of all jobs
 
 
-class Bar:
-    """A progress bar on stderr: one line that changes on a terminal, else one every half minute."""
+def _start_worker(path: str, done: Any) -> None:
+    global _worker
+    end_with_parent()
+    with open(path, "rb") as file:
+        _worker = pickle.load(file), done
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.began, self.shown = total, 0, time.monotonic(), -1e9
-        self.terminal = sys.stderr.isatty()
 
-    def add(self, count: int) -> None:
-        self.show(self.done + count)
+def _do(work: Work[Any, Job, Result], job: Job, number: int) -> Result:
+    assert _worker is not None
+    shared, done = _worker
 
-    def show(self, done: int) -> None:
-        """Shows that so many records of all are done."""
-        self.done, now = done, time.monotonic()
-        if now - self.shown >= (0.2 if self.terminal else 30):
-            self.shown = now
-            self._print()
+    def advance(count: int) -> None:
+        done[number] += count
 
-    def end(self) -> None:
-        """The last line."""
-        self.done = self.total
-        self._print()
-        if self.terminal:
-            print(file=sys.stderr)
-
-    def _print(self) -> None:
-        rate = self.done / max(time.monotonic() - self.began, 1e-9)
-        filled = 30 * self.done // max(self.total, 1)
-        left = (self.total - self.done) / rate if rate else 0
-        text = f"[{'#' * filled:.<30}] {self.done:,} of {self.total:,} images, {rate:,.0f}/s, {left:,.0f} s left"
-        print(f"\r{text}  " if self.terminal else text, end="" if self.terminal else "\n", file=sys.stderr, flush=True)
+    return work(shared, job, advance)

@@ -18,7 +18,7 @@ from ltjax.commands.text_output import writable, write_json
 
 def parse(argv: Sequence[str]) -> tuple[Any, list[str]]:
     """The command's own options, and what is left for the config."""
-    parser = Parser("ltjax.dryrun", __doc__)
+    parser = Parser("dryrun", "ltjax.dryrun", __doc__)
     parser.add_argument("--topology", default="local", help="such as v5e:16x16; default: this machine's accelerators")
     parser.add_argument("--stage", metavar="NAME", help="this stage alone; default: all that are trained")
     parser.add_argument("--no-largest", action="store_true", help="do not look for the largest batch that fits")
@@ -72,7 +72,7 @@ def say(line: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    return guarded(lambda: run(sys.argv[1:] if argv is None else argv))
+    return guarded(run, argv)
 
 
 if __name__ == "__main__":

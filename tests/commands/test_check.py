@@ -1,4 +1,4 @@
-"""The audit before a run: everything that is wrong with a data set is found, named and told by the exit status."""
+"""The check before a run finds and names everything that is wrong with a data set; the exit status tells errors."""
 
 import json
 import types
@@ -9,7 +9,7 @@ from PIL import Image
 
 from ltjax.commands.check import command as check
 from ltjax.commands.check.findings import class_findings, duplicate_findings, head_findings
-from ltjax.commands.check.inspect_files import look, look_at, sample
+from ltjax.commands.check.inspect_files import evenly_spread, inspect_file, inspect_files
 from ltjax.commands.prepare import shards as prepare
 from ltjax.data.dataset import Source, array_source
 from tests.data.conftest import write_picture
@@ -41,16 +41,16 @@ def roses(tmp_path):
 
 @pytest.fixture(autouse=True)
 def blank(request, monkeypatch):
-    """Pictures take a third of a second each; one test draws."""
-    if request.function is not test_a_clean_folder:
-        monkeypatch.setattr(check, "_picture", lambda report: b"")
+    """A figure takes a third of a second; one test draws it."""
+    if request.function is not test_a_clean_folder_is_counted_drawn_and_left_as_it_is:
+        monkeypatch.setattr(check, "_figure", lambda report: b"")
 
 
 def state(folder):
     return sorted((str(path), path.stat().st_mtime_ns) for path in folder.rglob("*"))
 
 
-def test_a_clean_folder(roses, tmp_path, capsys):
+def test_a_clean_folder_is_counted_drawn_and_left_as_it_is(roses, tmp_path, capsys):
     before = state(roses)
     status, printed, _, report = run(capsys, tmp_path, f"--folder={roses}")
     assert status == 0 and report["status"] == 0 and state(roses) == before
@@ -82,7 +82,7 @@ def test_every_bad_file_is_named(roses, tmp_path, capsys):
     assert any("1 x .DS_Store" in note for note in report["notes"])
 
 
-def test_modes_and_odd_sizes(roses, tmp_path, capsys):
+def test_modes_and_odd_sizes_are_reported_and_no_errors(roses, tmp_path, capsys):
     tulip = roses / "train" / "tulip"
     Image.new("L", (300, 300), 7).save(tulip / "grey.png")
     Image.new("CMYK", (300, 300)).save(tulip / "cmyk.jpg")
@@ -103,7 +103,7 @@ def test_modes_and_odd_sizes(roses, tmp_path, capsys):
     assert kinds["long"] == ("note", [f"{tulip}/long.png: 30000 x 300"])
 
 
-def test_leaks_and_repeats(roses, tmp_path, capsys):
+def test_images_that_occur_twice_are_found(roses, tmp_path, capsys):
     train, test = roses / "train", roses / "test"
     (test / "rose" / "leak.jpg").write_bytes((train / "rose" / "1.jpg").read_bytes())
     (train / "tulip" / "both.jpg").write_bytes((train / "rose" / "2.jpg").read_bytes())
@@ -117,7 +117,7 @@ def test_leaks_and_repeats(roses, tmp_path, capsys):
     assert run(capsys, tmp_path, f"--folder={roses}", "--allow=leak,two_labels")[0] == 0
 
 
-def test_classes_that_no_run_could_have_are_all_told(roses, tmp_path, capsys):
+def test_all_impossible_classes_of_a_folder_are_reported(roses, tmp_path, capsys):
     (roses / "train" / "aster").mkdir()
     write_picture(roses / "test" / "weed" / "0.jpg", 230)
     status, printed, _, report = run(capsys, tmp_path, f"--folder={roses}")
@@ -128,7 +128,7 @@ def test_classes_that_no_run_could_have_are_all_told(roses, tmp_path, capsys):
     assert kinds["label"][1] == [f"{roses}/test/weed/0.jpg: label 3"]
 
 
-def test_lists_with_labels_that_are_not_possible(roses, tmp_path, capsys):
+def test_all_impossible_labels_of_lists_are_reported(roses, tmp_path, capsys):
     (tmp_path / "train.txt").write_text("train/rose/0.jpg 0\ntrain/rose/1.jpg -1\ntrain/tulip/0.jpg 2\ngone.jpg 2\n")
     (tmp_path / "test.txt").write_text("test/rose/0.jpg 0\r\ntest/tulip/0.jpg 1\r\ntest/tulip/0.jpg 7\r\n")
     lists = [f"--list={tmp_path}/train.txt", f"--test-list={tmp_path}/test.txt", f"--root={roses}"]
@@ -149,7 +149,7 @@ def test_lists_with_labels_that_are_not_possible(roses, tmp_path, capsys):
     ]
 
 
-def test_the_folder_above_the_class_folders(roses, tmp_path, capsys):
+def test_the_folder_above_the_class_folders_is_noticed(roses, tmp_path, capsys):
     (roses / "test").rename(tmp_path / "test")
     status, printed, _, _ = run(capsys, tmp_path, f"--folder={roses}")
     assert status == 0  # train/ alone is the training folder
@@ -158,7 +158,7 @@ def test_the_folder_above_the_class_folders(roses, tmp_path, capsys):
     assert status == 1 and "one_class" in found(report) and "of one class, flowers" in printed
 
 
-def test_a_long_listing_is_cut_on_the_screen_and_whole_in_the_file(roses, tmp_path, capsys):
+def test_many_items_are_shortened_on_the_screen_and_complete_in_the_file(roses, tmp_path, capsys):
     for number in range(14):
         (roses / "train" / "rose" / f"bad{number:02}.jpg").write_bytes(b"bad")
     _, printed, _, report = run(capsys, tmp_path, f"--folder={roses}")
@@ -171,24 +171,24 @@ def test_images_in_memory_are_counted_and_compared(tmp_path, capsys):
     assert "many (> 100): 4 classes, 957 images" in printed and "files" not in report
 
 
-def test_bad_input_of_the_command(roses, tmp_path, capsys):
+def test_bad_input_is_one_line_that_names_it(roses, tmp_path, capsys):
     for arguments, said in (
         ([f"--folder={tmp_path}/nowhere"], "cannot be looked into"),
-        ([f"--list={tmp_path}/none.txt", f"--root={roses}"], "none.txt: is not there"),
-        ([f"--list={tmp_path}/none.txt"], "--root is missing"),
+        ([f"--list={tmp_path}/none.txt", f"--root={roses}"], "none.txt: no such file"),
+        ([f"--list={tmp_path}/none.txt"], "--list needs --root"),
         ([f"--folder={roses}", "--files=some"], "--files"),
         ([f"--folder={roses}", "--fles=all"], "--fles"),
         ([f"--folder={roses}", "--allow=leaks"], "did you mean 'leak'?"),
         ([f"--folder={roses}", f"--out={roses}/out"], "is inside the data"),
         ([f"--folder={roses}", "--config.data.resize=9"], "config.data.resize"),
         ([f"--folder={roses}", f"--run={tmp_path}/none"], "results.json: not there"),
-        ([], "--config=FILE, --folder=DIR or --list=FILE"),
+        ([], "--config=FILE, --folder=DIR and --list=FILE"),
     ):
         status, _, complaints, report = run(capsys, tmp_path, *arguments)
         assert (status, report) == (2, None) and said in complaints and complaints.count("\n") == 1
 
 
-def test_the_head_of_a_finished_run(roses, tmp_path, capsys):
+def test_a_finished_run_with_another_head_is_an_error(roses, tmp_path, capsys):
     results = {"seeds": [0], "class_counts": [9, 5, 3], "per_class": [1, 1, 1], "train_index_sha256": "ab"}
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "results.json").write_text(json.dumps(results))
@@ -196,7 +196,7 @@ def test_the_head_of_a_finished_run(roses, tmp_path, capsys):
     assert status == 1 and f"error: {tmp_path}/run: its head has 3 classes, the data has 2 [head]" in printed
 
 
-def test_names_that_are_no_text(roses, tmp_path, capsys):
+def test_file_names_that_are_not_utf8_are_printed_with_escapes(roses, tmp_path, capsys):
     (roses / "train" / "rose").rename(roses / "train" / "$a$ro\udcffse")
     (roses / "test" / "rose").rename(roses / "test" / "$a$ro\udcffse")
     (roses / "train" / "tulip" / "\udcfe.jpg").write_bytes(b"")
@@ -204,7 +204,7 @@ def test_names_that_are_no_text(roses, tmp_path, capsys):
     assert status == 1 and "tulip/\\udcfe.jpg: the file is empty" in printed and report["counts"]["train"] == [5, 4]
 
 
-def test_prepared_shards(roses, tmp_path, capsys):
+def test_prepared_shards_are_checked_and_left_as_they_are(roses, tmp_path, capsys):
     short = roses / "train" / "rose" / "0.jpg"
     short.write_bytes(short.read_bytes()[:900])
     assert prepare.main([f"--folder={roses}", f"--out={tmp_path}/shards", "--workers=1", "--shards=1"]) == 0
@@ -225,10 +225,10 @@ def test_public_lists_are_counted_without_their_images(tmp_path, capsys):
         (data / f"Places_LT_{split}.txt").write_text("".join(f"{split}/{k}/1.jpg {k}\n" for k in range(365)))
     status, printed, _, report = run(capsys, tmp_path, "--config=configs/places_ce.py", f"--config.data.dir={data}")
     assert status == 1 and report["counts"]["train"] == [1] * 365 and len(found(report)["absent"][1]) == 730
-    assert "error: 730 files are not there" in printed
+    assert "error: 730 files are missing" in printed
 
 
-def test_the_head_of_a_run():
+def test_a_head_is_compared_by_classes_names_and_images():
     data = types.SimpleNamespace(num_classes=2, class_names=("rose", "tulip"), fingerprint="ab")
     same = {"class_counts": [5, 3], "class_names": ["rose", "tulip"], "train_index_sha256": "ab"}
     assert head_findings(data, same, "RUN") == []
@@ -239,7 +239,7 @@ def test_the_head_of_a_run():
     assert [one.kind for one in head_findings(data, same | {"train_index_sha256": "cd"}, "RUN")] == ["other_data"]
 
 
-def test_classes_smaller_than_a_visit():
+def test_classes_smaller_than_a_draw_are_noted():
     data = types.SimpleNamespace(
         train=array_source(np.zeros((5, 1, 1, 1), np.uint8), [0, 0, 0, 0, 2], range(5)),
         class_counts=np.array([4, 0, 1]), class_names=None, num_classes=3,
@@ -251,19 +251,19 @@ def test_classes_smaller_than_a_visit():
     assert [one.kind for one in class_findings(data, images_per_class=None)] == ["no_image"]
 
 
-def test_duplicates_of_many_kinds():
+def test_duplicates_are_told_apart_by_split_and_label():
     source = Source(np.array([0, 0, 1, 1], np.int32), np.arange(4), lambda i: None)
-    parts = {"train": source, "test": source}
-    looks = {"train": {0: b"a", 1: b"a", 2: b"a", 3: b"b"}, "test": {0: b"b", 1: b"b", 2: b"c"}}
-    kinds = {one.kind: one.items for one in duplicate_findings(parts, looks, str)}
+    splits = {"train": source, "test": source}
+    hashes = {"train": {0: b"a", 1: b"a", 2: b"a", 3: b"b"}, "test": {0: b"b", 1: b"b", 2: b"c"}}
+    kinds = {one.kind: one.items for one in duplicate_findings(splits, hashes, str)}
     assert len(kinds["leak"]) == 2 and len(kinds["two_labels"]) == 1 and len(kinds["repeat"]) == 1
 
 
-def test_a_sample_is_spread_and_the_same_every_time():
-    assert sample(5, 10).tolist() == [0, 1, 2, 3, 4]
-    chosen = sample(1000, 10)
+def test_a_sample_is_evenly_spread_with_both_ends():
+    assert evenly_spread(5, 10).tolist() == [0, 1, 2, 3, 4]
+    chosen = evenly_spread(1000, 10)
     assert len(set(chosen.tolist())) == 10 and chosen[0] == 0 and chosen[-1] == 999
-    assert sample(0, 10).tolist() == []
+    assert evenly_spread(0, 10).tolist() == []
 
 
 def test_worker_processes_see_what_one_process_sees(roses):
@@ -273,7 +273,7 @@ def test_worker_processes_see_what_one_process_sees(roses):
     names = Names.of([f"train/rose/{i}.jpg" for i in range(6)])  # the last is not there
     files = {"train": Files(str(roses), names)}
     records = {"train": np.arange(6)}
-    one, two = (look_at(files, records, workers, piece=2) for workers in (1, 2))
+    one, two = (inspect_files(files, records, workers, files_per_job=2) for workers in (1, 2))
     assert one == two and one["train"][5].fault == "No such file or directory" and one["train"][0].width == 300
 
 
@@ -281,4 +281,4 @@ def test_whatever_a_reader_raises_is_a_fault():
     def broken(record):
         raise RuntimeError("no\nluck")
 
-    assert look(broken, 0).fault == "RuntimeError: no"
+    assert inspect_file(broken, 0).fault == "RuntimeError: no"

@@ -4,11 +4,12 @@
     python -m ltjax.data.check --folder=DIR
     python -m ltjax.data.check --list=train.txt --test-list=test.txt --root=DIR
 
-Counts of every class and group, with a picture; classes and labels that no run could have; files that are absent,
-empty, truncated or no pictures; modes and sizes; images that are in train and test, or twice in train; with --run,
-whether a finished run's head fits. DIR of --out gets check.json, with all that was found, and class_counts.png.
+It counts images by class and group, and draws the counts. It reports impossible classes and labels; files that are
+missing, empty, truncated or no images; modes and sizes; images that are in train and test, or twice in train; with
+--run, whether the head of a finished run fits. The folder of --out gets check.json with everything that was found, and
+class_counts.png. `ltjax check` is the same command.
 
-Exit status: 0 nothing that would stop or spoil a run, 1 something, 2 bad input of this command.
+Exit status: 0 nothing would stop or spoil a run, 1 something would, 2 bad input of this command.
 """
 
 import argparse
@@ -22,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from ltjax.class_counts import shot_groups
-from ltjax.commands.check import findings as audit
-from ltjax.commands.check.inspect_files import Look, look_at, sample
-from ltjax.commands.check.lenient_read import read_loosely
+from ltjax.commands.check import findings
+from ltjax.commands.check.inspect_files import Inspection, evenly_spread, inspect_files
+from ltjax.commands.check.lenient_read import read_leniently
 from ltjax.commands.check.report import describe, printable, write
 from ltjax.commands.cli import Parser, guarded
 from ltjax.data.dataset import Data, Source
@@ -32,25 +33,28 @@ from ltjax.data.datasets.lt_benchmarks import CARDS
 from ltjax.data.storage.find_dataset import data_root
 from ltjax.errors import InputError, did_you_mean
 
-SAMPLED = 2000  # files of a split that are looked at without --files=all
-AT_ONCE = 1024  # images in memory that are compared in a row
+SAMPLED = 2000  # files of a split that are inspected without --files=all
+AT_ONCE = 1024  # arrays of images are hashed in blocks of this many
 PUBLIC = {"mnist5k", "cifar10", "cifar100", *CARDS}
-AS_PUBLISHED = {"leak", "two_labels"}  # findings that public sets keep, so that results can be compared
-CYCLE = 4  # images of a class at a visit of data.sampler=class_cycle
+AS_PUBLISHED = {
+    "leak",
+    "two_labels",
+}  # accepted in public sets, whose results must stay comparable
+CYCLE = 4  # images of a class that data.sampler=class_cycle draws at a time
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("ltjax.data.check", __doc__)
+    parser = Parser("check", "ltjax.data.check", __doc__)
     parser.add_argument("--folder", help="instead of --config: as configs/folder_ce.py with this config.data.dir")
     parser.add_argument("--list", help="instead of --config: as configs/list_ce.py with this config.data.train_list")
     parser.add_argument("--test-list", help="with --list")
     parser.add_argument("--val-list", help="with --list")
     parser.add_argument("--root", help="with --list: the folder that the paths in the lists are relative to")
     parser.add_argument("--files", choices=("sample", "all"), default="sample", help=f"{SAMPLED:,} of a split, or all")
-    parser.add_argument("--run", help="the workdir of a finished run, whose head is compared")
-    parser.add_argument("--allow", default="", metavar="KIND,...", help="findings that do not count, such as leak")
+    parser.add_argument("--run", help="the workdir of a finished run, to compare the head of")
+    parser.add_argument("--allow", default="", metavar="KIND,...", help="kinds of findings to accept, such as leak")
     parser.add_argument("--out", default="check", help="the folder for check.json and class_counts.png (./check)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that look at files")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that inspect files")
     return parser
 
 
@@ -63,40 +67,40 @@ def run(argv: Sequence[str]) -> int:
     options, rest = _parser().parse_known_args(argv)
     allowed = _allowed(options.allow)
     if options.workers < 1:
-        raise InputError(f"--workers: {options.workers} is not possible; 1 or more")
+        raise InputError(f"--workers: impossible value {options.workers}; allowed: an integer >= 1")
     config = _config(options, rest)
     _check_out(options.out, config.data)
     results = _results(options.run) if options.run else None
     settings = SimpleNamespace(**config.data.to_dict(), keep_labels=False)
     if settings.name in PUBLIC:
         allowed |= AS_PUBLISHED
-    data, found = read_loosely(settings)
+    data, found = read_leniently(settings)
     report: dict[str, Any] = {"status": 0, "data": settings.name, "dir": settings.dir}
     if data is not None:
-        found += audit.class_findings(data, images_per_class(config, data))
+        found += findings.class_findings(data, images_per_class(config, data))
         report |= _counts(data, config)
         if results is not None:
-            found += audit.head_findings(data, results, options.run)
-        seen, hashes = look_at_images(data, options.files == "all", options.workers)
-        if seen:
-            report["files"] = audit.summary(seen)
-            found += audit.file_findings(audit.parts_of(data), seen, settings.image_size)
-        found += audit.duplicate_findings(audit.parts_of(data), hashes, lambda k: audit.class_name(data, k))
+            found += findings.head_findings(data, results, options.run)
+        inspected, hashes = inspect_images(data, options.files == "all", options.workers)
+        if inspected:
+            report["files"] = findings.summary(inspected)
+            found += findings.file_findings(findings.splits_of(data), inspected, settings.image_size)
+        found += findings.duplicate_findings(findings.splits_of(data), hashes, lambda k: findings.class_name(data, k))
     found = [one._replace(level="allowed") if one.kind in allowed else one for one in found]
     report["status"] = int(any(one.level == "error" for one in found))
     report["findings"] = [one._asdict() for one in found]
     print(printable(describe(report, found)))
-    picture = None if data is None else _picture(report)
-    path = write(options.out, report, picture)
-    print(f"all of it: {path}{'' if picture is None else ', and class_counts.png beside it'}")
+    figure = None if data is None else _figure(report)
+    path = write(options.out, report, figure)
+    print(f"all findings: {path}{'' if figure is None else '; the counts are drawn in class_counts.png beside it'}")
     return report["status"]
 
 
 def _allowed(text: str) -> set[str]:
     kinds = {kind for kind in text.split(",") if kind}
-    for kind in sorted(kinds - set(audit.KINDS)):
+    for kind in sorted(kinds - set(findings.KINDS)):
         raise InputError(
-            f"--allow: unknown kind '{kind}'; allowed: {', '.join(audit.KINDS)}{did_you_mean(kind, audit.KINDS)}"
+            f"--allow: unknown kind '{kind}'; allowed: {', '.join(findings.KINDS)}{did_you_mean(kind, findings.KINDS)}"
         )
     return kinds
 
@@ -110,21 +114,21 @@ def _config(options: Any, rest: list[str]) -> Any:
             raise InputError(f"{name}: unknown flag; allowed: {', '.join(known)}, --config{did_you_mean(name, known)}")
     whole = any(word.partition("=")[0] in ("--config", "-config") for word in rest)
     if whole + bool(options.folder) + bool(options.list) != 1:
-        raise InputError("what is to be checked: --config=FILE, --folder=DIR or --list=FILE, one of them")
+        raise InputError("give one of --config=FILE, --folder=DIR and --list=FILE: the data set to check")
     if not options.list and (options.test_list or options.val_list or options.root):
-        raise InputError("--test-list, --val-list and --root go with --list")
-    given = []
+        raise InputError("--test-list, --val-list and --root are only allowed with --list")
+    arguments = []
     if options.folder:
-        given = ["--config=configs/folder_ce.py", f"--config.data.dir={options.folder}"]
+        arguments = ["--config=configs/folder_ce.py", f"--config.data.dir={options.folder}"]
     elif options.list:
         if not options.root:
-            raise InputError("--root is missing: the folder that the paths in the lists are relative to")
+            raise InputError("--list needs --root: the folder that the paths in the lists are relative to")
         lists = {"train_list": options.list, "test_list": options.test_list, "val_list": options.val_list}
-        given = ["--config=configs/list_ce.py", f"--config.data.dir={options.root}"]
-        given += [f"--config.data.{key}={path}" for key, path in lists.items() if path]
+        arguments = ["--config=configs/list_ce.py", f"--config.data.dir={options.root}"]
+        arguments += [f"--config.data.{key}={path}" for key, path in lists.items() if path]
     from ltjax.config import parse
 
-    return parse([*given, *rest, "--workdir=unused"])[0]
+    return parse([*arguments, *rest, "--workdir=unused"])[0]
 
 
 def _check_out(out: str, settings: Any) -> None:
@@ -133,7 +137,7 @@ def _check_out(out: str, settings: Any) -> None:
     if "://" not in root:
         root, place = os.path.realpath(root), os.path.realpath(os.path.expanduser(out))
         if place == root or place.startswith(root.rstrip(os.sep) + os.sep):
-            raise InputError(f"--out: '{place}' is inside the data ({root}), which stays as it is; set another")
+            raise InputError(f"--out: '{place}' is inside the data ({root}), which is only read; choose another folder")
 
 
 def _results(workdir: str) -> Mapping[str, Any]:
@@ -143,7 +147,7 @@ def _results(workdir: str) -> Mapping[str, Any]:
 
 
 def images_per_class(config: Any, data: Data) -> int | None:
-    """Z: how many images of a class the config's sampler takes at a visit; None where it takes single ones."""
+    """Z: how many images of a class the config's sampler draws at a time; None where it draws single ones."""
     if config.data.sampler == "class_cycle":
         return CYCLE
     groups = [group for group in config.values() if hasattr(group, "items") and "images_per_class" in group]
@@ -165,7 +169,7 @@ def _counts(data: Data, config: Any) -> dict[str, Any]:
         raise InputError(f"config.evaluation.index_boundaries: {error}") from error
     counts = {
         split: np.bincount(source.labels, minlength=data.num_classes).tolist()
-        for split, source in audit.parts_of(data).items()
+        for split, source in findings.splits_of(data).items()
     }
     return {
         "train_index_sha256": data.fingerprint,
@@ -177,46 +181,49 @@ def _counts(data: Data, config: Any) -> dict[str, Any]:
     }
 
 
-def _picture(report: Mapping[str, Any]) -> bytes:
-    """Of the counts; matplotlib is loaded here."""
+def _figure(report: Mapping[str, Any]) -> bytes:
+    """A PNG of the class counts; matplotlib is loaded here."""
     from ltjax.report.classes import class_curve
 
     classes = np.arange(len(report["counts"]["train"]))
-    groups = {group: np.isin(classes, own) for group, own in report["groups"].items()}
+    groups = {group: np.isin(classes, members) for group, members in report["groups"].items()}
     names = report["class_names"]
     return class_curve(report["counts"], groups, names and [printable(name) for name in names])
 
 
-Seen = dict[str, dict[int, Look]]
+Inspections = dict[str, dict[int, Inspection]]
 
 
-def look_at_images(data: Data, everything: bool, workers: int) -> tuple[Seen, dict[str, dict[int, bytes]]]:
-    """(split -> record -> look, split -> record -> hash of the content); no looks of images that lie in memory."""
-    parts = audit.parts_of(data)
-    if any(source.encoded is None for source in parts.values()):
-        return {}, {split: _hashes(source) for split, source in parts.items()}
+def inspect_images(data: Data, everything: bool, workers: int) -> tuple[Inspections, dict[str, dict[int, bytes]]]:
+    """(split -> record -> inspection, split -> record -> hash of the content); arrays in memory are only hashed."""
+    splits = findings.splits_of(data)
+    if any(source.encoded is None for source in splits.values()):
+        return {}, {split: _hashes(source) for split, source in splits.items()}
     records = {
-        split: np.arange(len(source)) if everything else sample(len(source), SAMPLED) for split, source in parts.items()
+        split: np.arange(len(source)) if everything else evenly_spread(len(source), SAMPLED)
+        for split, source in splits.items()
     }
-    reads = {split: source.encoded for split, source in parts.items() if source.encoded is not None}
-    seen = look_at(reads, records, workers)
-    return seen, {
-        split: {record: one.sha256 for record, one in own.items() if not one.fault} for split, own in seen.items()
+    reads = {split: source.encoded for split, source in splits.items() if source.encoded is not None}
+    inspected = inspect_files(reads, records, workers)
+    hashes = {
+        split: {record: one.sha256 for record, one in by_record.items() if not one.fault}
+        for split, by_record in inspected.items()
     }
+    return inspected, hashes
 
 
 def _hashes(source: Source) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     for start in range(0, len(source), AT_ONCE):
-        own = np.arange(start, min(start + AT_ONCE, len(source)))
-        images = source.images(own)
-        found |= {int(i): hashlib.sha256(image.tobytes()).digest() for i, image in zip(own, images, strict=True)}
+        records = np.arange(start, min(start + AT_ONCE, len(source)))
+        images = source.images(records)
+        found |= {int(i): hashlib.sha256(image.tobytes()).digest() for i, image in zip(records, images, strict=True)}
     return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    return guarded(lambda: run(sys.argv[1:] if argv is None else argv))
+    return guarded(run, argv)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""A data set as far as it can be had: where a run refuses it with one line, all that is wrong with its labels."""
+"""Reads a data set as far as possible: where a run stops at the first mistake, all impossible labels are found."""
 
 import os
 from typing import Any
 
 import numpy as np
 
-from ltjax.commands.check.findings import Finding, finding, name_of, some
+from ltjax.commands.check.findings import Finding, finding, finding_if_any, name_of
 from ltjax.data import build
 from ltjax.data.dataset import Data
 from ltjax.data.datasets.assemble import Split, Splits, assemble
@@ -17,14 +17,14 @@ from ltjax.data.storage.shards import MANIFEST
 from ltjax.errors import InputError
 
 
-def read_loosely(settings: Any) -> tuple[Data | None, list[Finding]]:
+def read_leniently(settings: Any) -> tuple[Data | None, list[Finding]]:
     """The data set of a run, and why a run would refuse it.
 
-    Where a run is refused because of the data, images with labels that are not possible are found and left out, and
-    the rest is the data set; None where nothing can be read.
+    Where a run would refuse the data, images with impossible labels are reported and left out, and the rest is the
+    data set; None where nothing can be read.
 
     Raises:
-      InputError: when it is a setting that is wrong, or nothing is there.
+      InputError: when a setting is wrong, or there is no data.
     """
     _check_lists(settings)
     try:
@@ -35,23 +35,23 @@ def read_loosely(settings: Any) -> tuple[Data | None, list[Finding]]:
         refused = finding("refused", detail=str(error))
     try:
         splits = _splits(settings)
-        data, found = (None, []) if splits is None else without_impossible(splits, settings)
-    except InputError:  # of the same kind: nothing to count
+        data, found = (None, []) if splits is None else drop_impossible_labels(splits, settings)
+    except InputError:  # it cannot be read leniently either
         return None, [refused]
     return data, [refused, *found]
 
 
 def _check_lists(settings: Any) -> None:
-    """Raises InputError for a list that is named and not there."""
+    """Raises InputError for a list that does not exist."""
     for key in ("train_list", "test_list", "val_list"):
         name = getattr(settings, key)
         path = find_list(os.path.expanduser(settings.dir), name) if name else None
         if path is not None and not path.exists():
-            raise InputError(f"{path}: is not there; config.data.{key} names it (--list, --test-list, --val-list)")
+            raise InputError(f"{path}: no such file; correct config.data.{key} (--list, --test-list, --val-list)")
 
 
 def _splits(settings: Any) -> Splits | None:
-    """Nothing refused that could be counted; None for what is read strictly alone, shards and TFDS's sets."""
+    """The splits with all their labels; None for shards and TFDS data sets, which are always read strictly."""
     if settings.name == "folder":
         return read_folder(as_settings(settings), settings, scan_tree)
     if settings.name == "list":
@@ -65,8 +65,8 @@ def _splits(settings: Any) -> Splits | None:
     return read_lists(str(root), list_paths(root, card, settings), settings, card.num_classes, refuse=False)
 
 
-def without_impossible(splits: Splits, settings: Any) -> tuple[Data, list[Finding]]:
-    """The data set of the images whose labels are 0 to C - 1, and the others.
+def drop_impossible_labels(splits: Splits, settings: Any) -> tuple[Data, list[Finding]]:
+    """The data set of the images whose labels are 0 to C - 1, and a finding for the others.
 
     Raises:
       InputError: when no training image is left.
@@ -83,7 +83,7 @@ def without_impossible(splits: Splits, settings: Any) -> tuple[Data, list[Findin
             kept[name] = split.subset(np.flatnonzero(possible)) if wrong else split
     train = kept["train"]
     if train is None or not len(train.source):
-        raise InputError(f"{splits.where}: no training image has a label from 0 to {classes - 1}")
+        raise InputError(f"{splits.where}: no training image has a label from 0 to {classes - 1}; correct the labels")
     rest = Splits(splits.where, train, kept["test"], kept["validation"], splits.class_names, splits.notes)
     detail = f"0 to {classes - 1} (of a folder: a class folder that the training images do not have)"
-    return assemble(settings.name, rest, settings), some("label", items, detail)
+    return assemble(settings.name, rest, settings), finding_if_any("label", items, detail)

@@ -1,4 +1,4 @@
-"""What ``python -m ltjax.data.check`` prints and writes."""
+"""What ``ltjax check`` prints and writes."""
 
 import json
 import os
@@ -12,8 +12,8 @@ from ltjax.commands.check.findings import Finding
 from ltjax.data.storage.paths import write_atomically
 from ltjax.errors import InputError
 
-SHOWN = {"error": 10, "allowed": 3, "note": 3}  # items of a finding that are printed; check.json has all
-NAMED = 5  # most and least frequent classes that are printed
+ITEMS_PRINTED = {"error": 10, "allowed": 3, "note": 3}  # of a finding; check.json has all
+CLASSES_PRINTED = 5  # the most and the least frequent
 RANGES = {
     "strict": {"many": "> 100", "medium": "20 to 100", "few": "< 20"},
     "inclusive": {"many": ">= 100", "medium": "21 to 99", "few": "<= 20"},
@@ -23,26 +23,28 @@ RANGES = {
 
 def describe(report: dict[str, Any], found: Sequence[Finding]) -> str:
     """The text for the screen."""
-    lines = _of_counts(report) if "counts" in report else ["no classes could be counted"]
+    lines = _count_lines(report) if "counts" in report else ["the classes could not be counted"]
     if "files" in report:
-        lines += _of_files(report)
+        lines += _file_lines(report)
     for one in found:
         lines.append(f"{one.level}: {one.message} [{one.kind}]")
-        shown = SHOWN[one.level]
+        shown = ITEMS_PRINTED[one.level]
         lines += [f"  {item}" for item in one.items[:shown]]
         if len(one.items) > shown:
             lines.append(f"  ... and {len(one.items) - shown:,} more")
     errors = sum(one.level == "error" for one in found)
-    lines.append(f"{errors} kind{'' if errors == 1 else 's'} of error" if errors else "nothing that would stop a run")
+    lines.append(
+        f"{errors} kind{'' if errors == 1 else 's'} of error" if errors else "nothing would stop or spoil a run"
+    )
     return "\n".join(lines)
 
 
 def printable(text: str) -> str:
-    """With names of files that are no UTF-8 spelled out."""
+    """With the bytes of file names that are not UTF-8 as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _of_counts(report: dict[str, Any]) -> list[str]:
+def _count_lines(report: dict[str, Any]) -> list[str]:
     names, train = report["class_names"], report["counts"]["train"]
     order = frequency_order(train).tolist()
 
@@ -50,7 +52,7 @@ def _of_counts(report: dict[str, Any]) -> list[str]:
         return f"{train[k]:,} ({names[k] if names else k})"
 
     head, tail = max(train), min(train)
-    factor = f"imbalance {head / tail:.1f}" if tail else "imbalance without end"
+    factor = f"imbalance {head / tail:.1f}" if tail else "infinite imbalance"
     span = f"{named(order[0])} to {named(order[-1])} a class"
     lines = [f"train: {sum(train):,} images, {len(train):,} classes, {span}, {factor}"]
     for group, classes in report["groups"].items():
@@ -59,9 +61,9 @@ def _of_counts(report: dict[str, Any]) -> list[str]:
         lines.append(
             f"  {group} ({RANGES[report['convention']][group]}): {len(classes):,} class{plural}, {images:,} images"
         )
-    if len(order) > 2 * NAMED:
-        lines.append(f"  most: {', '.join(map(named, order[:NAMED]))}")
-        lines.append(f"  fewest: {', '.join(map(named, order[-NAMED:]))}")
+    if len(order) > 2 * CLASSES_PRINTED:
+        lines.append(f"  most: {', '.join(map(named, order[:CLASSES_PRINTED]))}")
+        lines.append(f"  fewest: {', '.join(map(named, order[-CLASSES_PRINTED:]))}")
     for split, counts in report["counts"].items():
         if split != "train":
             tested = np.array(counts)[np.array(counts) > 0]
@@ -72,15 +74,15 @@ def _of_counts(report: dict[str, Any]) -> list[str]:
     return [*lines, *(f"note: {note}" for note in report["notes"])]
 
 
-def _of_files(report: dict[str, Any]) -> list[str]:
+def _file_lines(report: dict[str, Any]) -> list[str]:
     files = report["files"]
-    looked = [f"{count:,} of {sum(report['counts'][split]):,} {split}" for split, count in files["looked_at"].items()]
-    whole = all(count == sum(report["counts"][split]) for split, count in files["looked_at"].items())
-    lines = [f"files looked at: {', '.join(looked)}{'' if whole else ' (--files=all: all, for duplicates too)'}"]
+    counted = [f"{count:,} of {sum(report['counts'][split]):,} {split}" for split, count in files["looked_at"].items()]
+    complete = all(count == sum(report["counts"][split]) for split, count in files["looked_at"].items())
+    lines = [f"files inspected: {', '.join(counted)}{'' if complete else ' (--files=all: all of them)'}"]
     for what in ("formats", "modes") if files["modes"] else ():
         lines.append(f"  {what}: {', '.join(f'{name} {count:,}' for name, count in files[what].items())}")
     if files["rotated"]:
-        lines.append(f"  turned upright by their EXIF orientation: {files['rotated']:,}")
+        lines.append(f"  rotated by their EXIF orientation: {files['rotated']:,}")
     for what in ("short_side", "long_side"):
         if files[what]:
             least, median, most = files[what]
@@ -88,8 +90,8 @@ def _of_files(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def write(out: str, report: dict[str, Any], picture: bytes | None) -> str:
-    """Writes check.json and, where there is a picture, class_counts.png; returns the path of check.json.
+def write(out: str, report: dict[str, Any], figure: bytes | None) -> str:
+    """Writes check.json and, where there is a figure, class_counts.png; returns the path of check.json.
 
     Raises:
       InputError: when the folder cannot be written.
@@ -98,9 +100,11 @@ def write(out: str, report: dict[str, Any], picture: bytes | None) -> str:
     path = os.path.join(folder, "check.json")
     try:
         os.makedirs(folder, exist_ok=True)
-        if picture is not None:
-            write_atomically(os.path.join(folder, "class_counts.png"), picture)
+        if figure is not None:
+            write_atomically(os.path.join(folder, "class_counts.png"), figure)
         write_atomically(path, (json.dumps(report, indent=1) + "\n").encode())
     except OSError as error:
-        raise InputError(f"--out: '{folder}' cannot be written ({error.strerror or error})") from error
+        raise InputError(
+            f"--out: '{folder}' cannot be written ({error.strerror or error}); choose another folder"
+        ) from error
     return path

@@ -16,12 +16,12 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from ltjax.commands.cli import Parser
+from ltjax.commands.cli import Parser, guarded
 from ltjax.data.balanced import Card, check_balanced, check_pictures
 from ltjax.data.dataset import check_index, check_labels
 from ltjax.data.datasets.cifar import CARDS
@@ -31,7 +31,7 @@ from ltjax.errors import InputError, did_you_mean
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("ltjax.data.convert", __doc__)
+    parser = Parser("prepare cifar-npz", "ltjax.data.convert", __doc__)
     parser.add_argument(
         "--output", required=True, help="the .npz to write; cifar10.npz or cifar100.npz is found in a folder"
     )
@@ -171,14 +171,14 @@ def _summary(path: Any, card: Card, fields: dict[str, np.ndarray]) -> str:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command. Returns the exit status: 0, or 2 after one line on stderr."""
-    try:
-        print(convert(_parser().parse_args(argv)))
-    except InputError as error:
-        print(f"convert: {error}", file=sys.stderr)
-        return 2
+def run(argv: Sequence[str]) -> int:
+    print(convert(_parser().parse_args(argv)))
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    return guarded(run, argv, unfinished="nothing was written: run the same command again")
 
 
 if __name__ == "__main__":

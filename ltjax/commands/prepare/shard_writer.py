@@ -1,4 +1,4 @@
-"""Writes shards: what goes where is planned first, so that a preparation that was killed goes on where it was."""
+"""Writes shards. What goes where is planned first, so that the same command continues a preparation that was killed."""
 
 import contextlib
 import fcntl
@@ -7,19 +7,20 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ltjax.commands.worker_pool import Advance
 from ltjax.data.datasets.assemble import Split, Splits
 from ltjax.data.storage.paths import write_atomically
 from ltjax.data.storage.shards import FORMAT, MANIFEST, file_sha256, open_shard, pack
 from ltjax.errors import InputError
 
-PLAN = "unfinished.json"  # the manifest without the files, while they are being written
-SHARD_BYTES = 256 * 2**20  # about so much goes into a shard when its number is not given
-SAMPLED = 500  # pictures from whose sizes that is reckoned
+PLAN = "unfinished.json"  # the manifest without its files, while they are being written
+SHARD_BYTES = 256 * 2**20  # of a shard, about, where --shards is not given
+SAMPLED = 500  # images whose sizes give the mean size of an image
 
 
 class Job(NamedTuple):
@@ -32,13 +33,13 @@ class Job(NamedTuple):
 
 
 def present(splits: Splits) -> dict[str, Split]:
-    """The splits that are there."""
+    """The splits that the data set has."""
     named = {"train": splits.train, "test": splits.test, "validation": splits.validation}
     return {name: split for name, split in named.items() if split is not None}
 
 
 def make_plan(splits: Splits, shards: int | None) -> dict[str, Any]:
-    """What the manifest says of the records: class names and, for every split, counts, a hash, number of shards."""
+    """The manifest before anything is written: class names and, for every split, counts, a hash, number of shards."""
     planned = {}
     for name, split in present(splits).items():
         labels = split.source.labels
@@ -69,7 +70,7 @@ def _enough_shards(split: Split) -> int:
 
 
 def read_named(split: Split, record: int) -> bytes:
-    """The picture's bytes; one that cannot be read is named."""
+    """The bytes of an image file; the error for one that cannot be read names it."""
     assert split.source.encoded is not None
     try:
         return split.source.encoded(record)
@@ -77,11 +78,11 @@ def read_named(split: Split, record: int) -> bytes:
         raise InputError(f"{split.source.named(record)} cannot be read: {error}") from error
 
 
-def agree_plan(out: str, plan: dict[str, Any], shards: int | None) -> dict[str, Any]:
-    """The plan that the folder already follows, or this one, which it follows from now on.
+def adopt_plan(out: str, plan: dict[str, Any], shards: int | None) -> dict[str, Any]:
+    """The plan that the folder has already, or else this one, which is stored there.
 
     Raises:
-      InputError: when the folder holds, or has begun, another data set.
+      InputError: when the folder has shards, finished or not, of another data set.
     """
     for name in (MANIFEST, PLAN):
         path = os.path.join(out, name)
@@ -92,14 +93,14 @@ def agree_plan(out: str, plan: dict[str, Any], shards: int | None) -> dict[str, 
                 old = json.load(file)
             same = _without_shards(old) == _without_shards(plan)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); remove {out} or give another --out") from error
+            raise InputError(f"{path}: cannot be read ({error}); remove the folder or choose another --out") from error
         if not same:
-            raise InputError(f"--out: {out} holds another data set; remove it or give another --out")
+            raise InputError(f"--out: {out} has shards of another data set; remove it or choose another --out")
         counts = {split: one["shard_count"] for split, one in old["splits"].items()}
         if shards and any(counts[split] != one["shard_count"] for split, one in plan["splits"].items()):
             raise InputError(
-                f"--shards: {shards}, but {out} has been begun with {', '.join(map(str, counts.values()))}; give that, "
-                "remove it, or give another --out"
+                f"--shards: {shards}, but {out} was started with {', '.join(map(str, counts.values()))}; "
+                "use that number, remove the folder, or choose another --out"
             )
         return {
             **plan,
@@ -115,7 +116,7 @@ def _without_shards(plan: dict[str, Any]) -> Any:
 
 
 def jobs_of(plan: dict[str, Any]) -> list[Job]:
-    """All shards of a plan; the records are dealt out evenly, in order."""
+    """All shards of a plan; the records are divided evenly, in order."""
     jobs = []
     for split, one in plan["splits"].items():
         count = one["shard_count"]
@@ -125,16 +126,16 @@ def jobs_of(plan: dict[str, Any]) -> list[Job]:
     return jobs
 
 
-def write_shard(out: str, split: Split, job: Job, tell: Callable[[int], None]) -> dict[str, Any]:
-    """Writes one shard, or finds it whole; what the manifest says of it. ``tell(n)``: n more records are done."""
+def write_shard(out: str, split: Split, job: Job, advance: Advance) -> dict[str, Any]:
+    """Writes one shard unless it exists; returns its entry in the manifest. ``advance(n)``: n more are done."""
     path = os.path.join(out, job.file)
     if _is_whole(path, job):
-        tell(job.stop - job.start)
+        advance(job.stop - job.start)
     else:
         unfinished = os.path.join(out, f".{job.file}.unfinished")
-        _write(unfinished, split, job, tell)
+        _write(unfinished, split, job, advance)
         if not _is_whole(unfinished, job):
-            raise InputError(f"{unfinished}: could not be written whole; is the disk full?")
+            raise InputError(f"{unfinished}: is incomplete; make room on the disk, then run the same command again")
         os.replace(unfinished, path)
     return {
         "file": job.file,
@@ -149,22 +150,22 @@ def _is_whole(path: str, job: Job) -> bool:
         return os.path.exists(path) and open_shard(path).num_records() == job.stop - job.start
     except InputError:
         raise
-    except Exception:  # whatever its reader says of a torn file
+    except Exception:  # its reader may raise anything for a truncated file
         return False
 
 
-def _write(path: str, split: Split, job: Job, tell: Callable[[int], None]) -> None:
+def _write(path: str, split: Split, job: Job, advance: Advance) -> None:
     from array_record.python import array_record_module
 
     assert split.names is not None
     source = split.source
     try:
-        # One record a group, so that it is read alone; pictures are compressed already.
+        # One record a group, so that it can be read by itself; images are compressed already.
         writer = array_record_module.ArrayRecordWriter(path, "group_size:1,uncompressed")
         for i in range(job.start, job.stop):
             picture = read_named(split, i)
             writer.write(pack(int(source.labels[i]), int(source.index[i]), split.names[i], picture))
-            tell(1)
+            advance(1)
         writer.close()
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from error
@@ -201,11 +202,11 @@ def _index(split: Split) -> bytes:
 
 
 @contextlib.contextmanager
-def alone(out: str) -> Iterator[None]:
-    """Makes the folder, and keeps a second preparation out of it for as long as this one lives.
+def locked(out: str) -> Iterator[None]:
+    """Makes the folder and locks it against a second preparation for as long as this one runs.
 
     Raises:
-      InputError: when there is another, or the folder cannot be made.
+      InputError: when another one is running, or the folder cannot be made.
     """
     try:
         os.makedirs(out, exist_ok=True)
@@ -216,7 +217,7 @@ def alone(out: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"--out: another preparation is at work in {out}; wait for it") from None
+            raise InputError(f"--out: another preparation is writing to {out}; wait until it ends") from None
         except OSError:  # a file system without locks
             pass
         try:

@@ -9,26 +9,31 @@ manifest.json is written; then train with --config.data.name=shards (or imagenet
 """
 
 import argparse
-import multiprocessing
 import os
-import pickle
 import sys
-from collections.abc import Callable
-from concurrent import futures
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from ltjax.commands.cli import Parser
-from ltjax.commands.prepare.shard_writer import Job, agree_plan, alone, finish, jobs_of, make_plan, present, write_shard
-from ltjax.commands.worker_pool import Bar, end_with_parent, without_interrupts
+from ltjax.commands.cli import Parser, guarded
+from ltjax.commands.prepare.shard_writer import (
+    Job,
+    adopt_plan,
+    finish,
+    jobs_of,
+    locked,
+    make_plan,
+    present,
+    write_shard,
+)
+from ltjax.commands.worker_pool import Advance, run_jobs
 from ltjax.data.datasets.assemble import Split, Splits
 from ltjax.data.datasets.user_images import find_list, read_folder, read_lists
 from ltjax.errors import InputError
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("ltjax.data.prepare", __doc__)
+    parser = Parser("prepare shards", "ltjax.data.prepare", __doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--folder", help="class folders, or train/ and test/ or val/ of class folders")
     what.add_argument("--list", help="the training list, 'relative/path label' lines")
@@ -56,8 +61,8 @@ def prepare(arguments: Any) -> str:
     out = os.path.abspath(os.path.expanduser(arguments.out))
     for note in splits.notes:
         print(note, file=sys.stderr)
-    with alone(out):
-        plan = agree_plan(out, make_plan(splits, arguments.shards), arguments.shards)
+    with locked(out):
+        plan = adopt_plan(out, make_plan(splits, arguments.shards), arguments.shards)
         written = _write_all(out, plan, splits, arguments.workers)
         manifest = finish(out, plan, splits, written)
     return _summary(out, manifest)
@@ -80,65 +85,17 @@ def _splits(arguments: Any) -> Splits:
 
 def _write_all(out: str, plan: dict[str, Any], splits: Splits, workers: int) -> dict[str, dict[str, Any]]:
     """File name -> what the manifest says of it."""
-    jobs, named = jobs_of(plan), present(splits)
+    jobs = jobs_of(plan)
     total = sum(job.stop - job.start for job in jobs)
-    if min(workers, len(jobs)) == 1:
-        bar = Bar(total)
-        written = {job.file: write_shard(out, named[job.split], job, bar.add) for job in jobs}
-        bar.end()
-        return written
-    # By a file: a worker that is killed while it is still being sent much leaves its parent waiting for ever.
-    handed = os.path.join(out, ".splits.unfinished")
-    with open(handed, "wb") as file:
-        pickle.dump(named, file)
-    context = multiprocessing.get_context("spawn")
-    done = context.RawArray("q", len(jobs))  # records of every shard; without a lock, which could die with its holder
-    pool = futures.ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (out, handed, done))
-    try:
-        with without_interrupts():  # the workers are started here, and Ctrl-C is for their parent
-            waiting = {pool.submit(_work, job, number): job.file for number, job in enumerate(jobs)}
-        return _follow(waiting, Bar(total), lambda: sum(done))
-    except BrokenProcessPool:
-        raise InputError(
-            "a worker process ended (out of memory?); run the same command again, perhaps with fewer --workers: "
-            "finished shards are kept"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        os.remove(handed)
+    advice = "run the same command again, perhaps with fewer --workers: finished shards are kept"
+    shared = (out, present(splits))
+    done = run_jobs(_write_one, shared, jobs, workers=workers, total=total, advice=advice)
+    return {job.file: entry for job, entry in done}
 
 
-def _follow(waiting: dict[Any, str], bar: Bar, done: Callable[[], int]) -> dict[str, dict[str, Any]]:
-    """Waits for all shards, showing how far they are; the first failure is raised."""
-    left = set(waiting)
-    while left:
-        ended, left = futures.wait(left, timeout=0.2, return_when=futures.FIRST_EXCEPTION)
-        bar.show(done())
-        for one in ended:
-            one.result()
-    bar.end()
-    return {file: one.result() for one, file in waiting.items()}
-
-
-# What a worker process holds: (folder, splits, the records of every shard that are done).
-_held: tuple[str, dict[str, Split], Any] | None = None
-
-
-def _begin(out: str, handed: str, done: Any) -> None:
-    global _held
-    end_with_parent()
-    with open(handed, "rb") as file:
-        _held = (out, pickle.load(file), done)
-
-
-def _work(job: Job, number: int) -> dict[str, Any]:
-    assert _held is not None
-    out, splits, done = _held
-
-    def tell(count: int) -> None:
-        done[number] += count
-
-    return write_shard(out, splits[job.split], job, tell)
+def _write_one(shared: tuple[str, dict[str, Split]], job: Job, advance: Advance) -> dict[str, Any]:
+    out, splits = shared
+    return write_shard(out, splits[job.split], job, advance)
 
 
 def _summary(out: str, manifest: dict[str, Any]) -> str:
@@ -153,21 +110,15 @@ def _summary(out: str, manifest: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command. Returns the exit status: 0, 2 (bad input) or 1 after one line on stderr, 130 interrupted."""
-    try:
-        print(prepare(_parser().parse_args(argv)))
-    except InputError as error:
-        print(f"prepare: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # a full disk
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"prepare: {place}{error.strerror or error}; finished shards are kept", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nprepare: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+def run(argv: Sequence[str]) -> int:
+    print(prepare(_parser().parse_args(argv)))
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    kept = "finished shards are kept: run the same command again to continue"
+    return guarded(run, argv, unfinished=kept)
 
 
 if __name__ == "__main__":

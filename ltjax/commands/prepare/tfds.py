@@ -11,16 +11,17 @@ ILSVRC2012_img_val.tar into --manual-dir. The set then lies where config.data.na
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-from ltjax.commands.cli import Parser
+from ltjax.commands.cli import Parser, guarded
 from ltjax.commands.prepare.builders import NAMES, builder_class
 from ltjax.data.storage.find_dataset import data_root
 from ltjax.errors import InputError
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("ltjax.data.prepare_tfds", __doc__)
+    parser = Parser("prepare tfds", "ltjax.data.prepare_tfds", __doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument(
         "--dir", default="", help="where it goes; without it $LTJAX_DATA_DIR, or else TFDS's own folder"
@@ -58,17 +59,14 @@ def prepare(arguments: Any) -> str:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command. Returns the exit status: 0, 2 after one line on stderr, 130 when interrupted."""
-    try:
-        print(prepare(_parser().parse_args(argv)))
-    except InputError as error:
-        print(f"prepare_tfds: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("prepare_tfds: stopped; nothing half-written is taken for whole", file=sys.stderr)
-        return 130
+def run(argv: Sequence[str]) -> int:
+    print(prepare(_parser().parse_args(argv)))
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    return guarded(run, argv, unfinished="a data set is only used when it is complete: run the same command again")
 
 
 if __name__ == "__main__":

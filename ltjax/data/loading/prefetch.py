@@ -25,6 +25,7 @@ import numpy as np
 
 from ltjax.data.loading.unreadable import Fault, from_arrays
 from ltjax.errors import InputError
+from ltjax.processes import end_with_parent
 
 READ_THREADS = 2
 PREFETCHED_BATCHES = 4
@@ -32,7 +33,6 @@ PER_WORKER = 2
 FAULTS = "faults"  # the entry of a batch with the records that could not be read; it is taken out before anyone sees it
 FIRST_WORD = 10.0  # seconds without a batch until that is said, and then at twice, four times, ... as many
 STOPPING = 2.0  # seconds to let a read end that is under way
-PARENT = 1.0  # seconds between a worker's looks whether its parent is still there
 
 
 def to_stderr(line: str) -> None:
@@ -180,14 +180,7 @@ def _begin_worker(folder: str, number: int, workers: int) -> None:
     """In a new worker: leaves its process id in the folder, and ends with its parent, also when that is killed."""
     del number, workers
     pathlib.Path(folder, str(os.getpid())).touch()
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="ltjax-parent", daemon=True).start()
+    end_with_parent()
 
 
 def _grain_iterator(elements: Any, workers: int, folder: str | None) -> Any:

@@ -133,7 +133,7 @@ def test_cifar_is_downloaded_and_compared_with_its_checksum(settings, small, ser
     archive.write_bytes(whole[:-1] + b"x")
     assert prepare_tfds.main(["cifar100", f"--dir={tmp_path}/tfds"]) == 2
     says = capsys.readouterr().err.splitlines()[-1]
-    assert says.startswith(f"prepare_tfds: cifar100 could not be prepared in {tmp_path}/tfds: NonMatchingChecksumError")
+    assert says.startswith(f"error: cifar100 could not be prepared in {tmp_path}/tfds: NonMatchingChecksumError")
     archive.unlink()
     assert prepare_tfds.main(["cifar100", f"--dir={tmp_path}/tfds"]) == 2
     assert "404" in capsys.readouterr().err.splitlines()[-1]
@@ -154,7 +154,7 @@ def test_archives_that_cannot_be_it_are_one_line(small, tmp_path, monkeypatch, c
     assert "is not the published cifar-10-binary.tar.gz (sha256 c4a38c50" in said()
     whole = archive.read_bytes()
     for content, says in (
-        (whole[: len(whole) // 2], f"prepare_tfds: {archive}: cannot be read"),
+        (whole[: len(whole) // 2], f"error: {archive}: cannot be read"),
         (
             write_tar(tmp_path / "x", {"data_batch_1.bin": b"x" * 3073}, "w:gz").read_bytes(),
             "data_batch_2.bin is not whole",

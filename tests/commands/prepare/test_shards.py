@@ -100,7 +100,7 @@ def test_a_stopped_preparation_goes_on_and_keeps_its_shards(here, tmp_path, monk
 
     monkeypatch.setattr(shard_writing, "read_named", stops)
     assert run(here, out) == 130
-    assert "the same command goes on from here" in capsys.readouterr().err
+    assert "finished shards are kept: run the same command again" in capsys.readouterr().err
     assert f"{out}/manifest.json: cannot be read" in said(pictures(name="shards", dir=out))
     monkeypatch.setattr(shard_writing, "read_named", read)
     first, second = (out / f"train-0000{k}-of-00004.array_record" for k in (0, 1))
@@ -118,15 +118,14 @@ def test_a_folder_of_other_shards_is_not_touched(here, copy, tmp_path, capsys):
     before = (copy / "manifest.json").read_bytes()
     others = [f"--list={tmp_path}/other.txt", f"--root={here}/root", f"--out={copy}", "--workers=1"]
     assert prepare.main(others) == 2
-    assert (
-        capsys.readouterr().err == f"prepare: --out: {copy} holds another data set; remove it or give another --out\n"
-    )
+    says = f"--out: {copy} has shards of another data set; remove it or choose another --out"
+    assert capsys.readouterr().err == f"error: {says}\n"
     assert run(here, copy, "--shards=5") == 2
-    assert f"--shards: 5, but {copy} has been begun with 4, 4" in capsys.readouterr().err
+    assert f"--shards: 5, but {copy} was started with 4, 4" in capsys.readouterr().err
     assert (copy / "manifest.json").read_bytes() == before
-    with shard_writing.alone(str(copy)):
+    with shard_writing.locked(str(copy)):
         assert run(here, copy) == 2
-    assert "another preparation is at work" in capsys.readouterr().err
+    assert "another preparation is writing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -136,7 +135,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_rest_kept(here, tmp_path
     assert run(here, tmp_path / "out", f"--root={tmp_path}/root", workers=workers) == 2
     says = capsys.readouterr().err.splitlines()[-1]
     assert says == (
-        f"prepare: record 20 (index 20, {tmp_path}/root/train/c 2/20.jpg (line 21 of {here}/train.txt)) cannot be "
+        f"error: record 20 (index 20, {tmp_path}/root/train/c 2/20.jpg (line 21 of {here}/train.txt)) cannot be "
         "read: the file is empty (0 bytes)"
     )
     assert (tmp_path / "out/train-00000-of-00004.array_record").exists()

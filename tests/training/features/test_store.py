@@ -22,8 +22,8 @@ from ltjax.training import loop, prepare
 from ltjax.training.evaluation import IN_THREADS, Reading
 from ltjax.training.execution import inputs
 from ltjax.training.execution import mesh as meshes
-from ltjax.training.features.store import FeatureStore, identity, make_store
 from ltjax.training.features import store as module
+from ltjax.training.features.store import FeatureStore, identity, make_store
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.workdir.identity import absolute
 from tests.shared import ROOT

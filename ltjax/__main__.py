@@ -1,0 +1,72 @@
+"""The console script: ``ltjax COMMAND ...``, or ``python -m ltjax COMMAND ...``. Alone it lists the commands."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ltjax.errors import did_you_mean
+
+
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+      module: has ``main(argv) -> exit status``; it is imported when the command is called.
+      also: the form that works in a clone that is not installed.
+      summary: one line for the overview.
+    """
+
+    module: str
+    also: str
+    summary: str
+
+
+COMMANDS = {
+    "train": Command("ltjax.commands.train", "ltjax.main", "train, resume, evaluate and report a run"),
+    "evaluate": Command("ltjax.commands.evaluate", "ltjax.evaluate", "evaluate a finished run again"),
+    "predict": Command("ltjax.commands.predict", "ltjax.predict", "classify images with a finished run"),
+    "table": Command("ltjax.commands.table", "ltjax.table", "train every cell of a table of results"),
+    "check": Command("ltjax.commands.check.command", "ltjax.data.check", "check a data set before a long run"),
+    "prepare": Command(
+        "ltjax.commands.prepare.command", "ltjax.data.prepare", "make shards, a CIFAR .npz file, or a TFDS data set"
+    ),
+    "dryrun": Command("ltjax.dryrun.__main__", "ltjax.dryrun", "compile a run for TPUs or GPUs: does it fit, how fast"),
+    "bench": Command("ltjax.bench.__main__", "ltjax.bench", "measure speed and memory beside PyTorch"),
+}
+
+
+def overview() -> str:
+    """The text of ``ltjax --help``."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: ltjax COMMAND [options]",
+            "",
+            "Long-tailed image recognition in JAX.",
+            "",
+            *lines,
+            "",
+            "ltjax COMMAND --help describes the options of a command. python -m ltjax COMMAND is the same, and so are:",
+            *(f"  python -m {command.also}" for command in COMMANDS.values()),
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Calls the command that the first argument names with the other arguments; returns its exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if not given or given[0] in ("--help", "-h"):
+        print(overview())
+        return 0
+    name, *arguments = given
+    if name not in COMMANDS:
+        hint = did_you_mean(name, COMMANDS)
+        print(f"error: unknown command '{name}'{hint}; allowed: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    return importlib.import_module(COMMANDS[name].module).main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
