@@ -1,0 +1,79 @@
+"""What MkDocs cannot do by itself: equations as MathML, and tables that stand in one place only.
+
+A line ``<!-- numbers: NAME -->`` becomes the measured and the published accuracy of that row of the tables.
+Everything is made at build time; the site loads no script and no font from elsewhere.
+"""
+
+import html
+import pathlib
+import re
+
+from latex2mathml.converter import convert
+
+from ltjax.commands.paper_numbers import ROWS
+
+DOCS = pathlib.Path(__file__).parent
+EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+MARKER = re.compile(r"^<!-- (\w+): ([\w.]+) -->$", re.MULTILINE)
+SETS = (("CIFAR-100-LT", "cifar100"), ("CIFAR-10-LT", "cifar10"))
+FACTORS = (100, 50, 10)
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    return MARKER.sub(lambda match: TABLES[match[1]](match[2]), markdown)
+
+
+def on_page_content(content: str, **_: object) -> str:
+    return EQUATION.sub(lambda match: equation(match[2], match[1]), content)
+
+
+def equation(latex: str, element: str) -> str:
+    display = "block" if element == "div" else "inline"
+    return f'<{element} class="equation">{convert(html.unescape(latex).strip(), display=display)}</{element}>'
+
+
+def numbers(name: str) -> str:
+    """Rows of docs/results.md, and what the papers report."""
+    family, _, word = ROWS[name].config.partition(":")
+    lines = []
+    found = measured(f"mnist5k_{family}.py" + (f":{word}" if word else ""))
+    if found:
+        lines += [
+            "Measured on MNIST-5k-LT, ResNet-8, three seeds "
+            "([conditions](../results.md#mnist-5k-lt)), test accuracy in %:",
+            "",
+            "| many | medium | few | all | parameters |",
+            "| --- | --- | --- | --- | --- |",
+            "| " + " | ".join(found) + " |",
+            "",
+        ]
+    row = ROWS[name]
+    if row.source:
+        lines += [
+            f"Published ({row.source}), 200 epochs, ResNet-32, test accuracy in %:",
+            "",
+            "| data set | " + " | ".join(f"imbalance {factor}" for factor in FACTORS) + " |",
+            "| --- | --- | --- | --- |",
+        ]
+        for title, dataset in SETS:
+            values = getattr(row, dataset)
+            if any(value is not None for value in values):
+                cells = ["-" if value is None else f"{value:.2f}" for value in values]
+                lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def measured(config: str) -> list[str]:
+    """many, medium, few, all, parameters of the config's row in docs/results.md; empty without one."""
+    for line in (DOCS / "results.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 7 and cells[1] == f"`{config}`":
+            return cells[2:]
+    return []
+
+
+def settings(name: str) -> str:
+    return "See the config file."
+
+
+TABLES = {"numbers": numbers, "settings": settings}

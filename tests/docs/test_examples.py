@@ -1,0 +1,113 @@
+"""Examples in the documents: Python blocks run, commands parse, configs resolve, links lead somewhere."""
+
+import argparse
+import importlib
+import shlex
+
+import pytest
+
+from ltjax import config as configs
+from ltjax.commands.paper_numbers import ROWS
+from ltjax.methods import METHODS
+from tests.docs import documents
+from tests.shared import ROOT
+
+
+class Parsed(BaseException):
+    """Raised in the place of what a command does after its arguments are parsed; carries what is left of them."""
+
+
+@pytest.fixture
+def only_parses(monkeypatch):
+    known = argparse.ArgumentParser.parse_known_args
+
+    def parse_args(self, args=None, namespace=None):
+        _, rest = known(self, args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        raise Parsed([])
+
+    def parse_known_args(self, args=None, namespace=None):
+        raise Parsed(known(self, args, namespace)[1])
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", parse_known_args)
+
+
+def check(command):
+    """Raises unless the module is there and knows every flag, and the config every setting."""
+    words = shlex.split(command)
+    module, arguments = (words[2], words[3:]) if words[0] == "python" else (f"ltjax.{words[1]}", words[2:])
+    if module in ("ltjax.main", "ltjax.train"):
+        configs.parse(arguments)
+        return
+    if module == "ltjax.bench":
+        benchmark, *arguments = arguments
+        main = importlib.import_module(f"ltjax.bench.{benchmark}").main
+    else:
+        found = importlib.import_module(module)
+        main = found.main if hasattr(found, "main") else importlib.import_module(f"{module}.__main__").run
+    try:
+        status = main(arguments)
+    except Parsed as parsed:
+        (rest,) = parsed.args
+    else:
+        raise AssertionError(f"it ended with status {status} before it had parsed its arguments")
+    assert all(word.startswith("--config") for word in rest), rest
+    if any(word.startswith("--config=") for word in rest):
+        configs.parse([*rest, "--workdir=none"])
+
+
+@pytest.mark.parametrize("name", [name for name in documents.NAMES if documents.blocks(name, "python")])
+def test_the_python_blocks_of_a_document_run_one_after_the_other(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scope = {"__name__": "document"}
+    for block in documents.blocks(name, "python"):
+        exec(compile(block, name, "exec"), scope)
+
+
+@pytest.mark.parametrize("name", [name for name in documents.NAMES if documents.commands(name)])
+def test_the_commands_of_a_document_name_modules_flags_and_settings_that_exist(name, only_parses):
+    for command in documents.commands(name):
+        try:
+            check(command)
+        except Exception as error:
+            pytest.fail(f"{name}: {command}: {error}")
+
+
+@pytest.mark.parametrize(
+    "command", ["python -m ltjax.evaluate --runs=w", "python -m ltjax.main --config=configs/no.py"]
+)
+def test_a_command_with_a_wrong_flag_or_config_does_not_pass(command, only_parses):
+    with pytest.raises(Exception, match=r"no file|status 2"):
+        check(command)
+
+
+@pytest.mark.parametrize("name", [name for name in documents.NAMES if documents.CONFIG.search(documents.text(name))])
+def test_the_configs_that_a_document_mentions_resolve(name):
+    for config in sorted(set(documents.CONFIG.findall(documents.text(name)))):
+        configs.parse([f"--config={config}", "--workdir=w"])
+
+
+@pytest.mark.parametrize("name", [name for name in documents.NAMES if documents.links(name)])
+def test_the_links_of_a_document_lead_to_files(name):
+    missing = [str(path) for path in documents.links(name) if not path.exists()]
+    assert not missing, missing
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_bytes()) <= 8000
+
+
+def test_every_method_has_a_page_that_the_site_lists():
+    site = documents.text("mkdocs.yml")
+    for method in METHODS:
+        assert (ROOT / "docs" / "methods" / f"{method}.md").is_file(), method
+        assert f"methods/{method}.md" in site, method
+
+
+def test_every_row_of_the_tables_has_its_measured_numbers_in_the_results():
+    results = documents.text("docs/results.md")
+    for row in ROWS.values():
+        family, _, word = row.config.partition(":")
+        assert f"| `mnist5k_{family}.py{':' + word if word else ''}` |" in results, row.config
