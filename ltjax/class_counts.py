@@ -168,6 +168,22 @@ def frequency_order(class_counts: Any) -> np.ndarray:
     return np.argsort(-validate(class_counts), kind="stable")
 
 
+def frequent_classes(class_counts: Any, number: int = 0, least: int = 20) -> np.ndarray:
+    """The ``number`` most frequent classes, ties by label; with 0 those of ``least`` images or more (bool ``[C]``).
+
+    Twenty images separate many- and medium-shot from few-shot classes.
+
+    Raises:
+      ValueError: if the counts are invalid.
+
+    Example:
+      >>> frequent_classes([20, 500, 19]).tolist(), frequent_classes([20, 500, 19], number=1).tolist()
+      ([True, True, False], [False, True, False])
+    """
+    counts = validate(class_counts)
+    return np.argsort(frequency_order(counts)) < number if number else counts >= least
+
+
 def shot_groups(
     class_counts: Any, convention: str = "strict", boundaries: Sequence[int] | None = None
 ) -> dict[str, np.ndarray]:

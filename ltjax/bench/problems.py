@@ -17,9 +17,10 @@ from ltjax.data.datasets.longtail import long_tailed_counts
 from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.methods.reslt.stages import groups
-from ltjax.methods.stage import Stage, Start
+from ltjax.methods.stage import Stage, Start, trained
 from ltjax.models import BACKBONES, ResNetCifar
 from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.programs import Execution
 from ltjax.training.step.schedules import make_schedule
 from ltjax.training.step.state import TrainState, create_state
 
@@ -58,7 +59,7 @@ def make_problem(network: str, method: str, batch: int, classes: int, size: int,
         raise InputError(f"--batch: {batch} is more than the {len(data.train)} images of an epoch; take less")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, *data.image_shape)).astype(np.uint8)
-    (stage,) = choose(METHODS, method, "--method")(config, data)
+    (stage,) = trained(choose(METHODS, method, "--method")(config, data))
     return Problem(network, stage, config, data, images, rng.choice(data.train.labels, batch))
 
 
@@ -93,6 +94,11 @@ def start(problem: Problem, variables: Any, seed: int) -> TrainState:
 
 def steps_per_epoch(problem: Problem) -> int:
     return len(problem.data.train) // len(problem.labels)
+
+
+def execution(problem: Problem, mesh: Mesh, **fields: Any) -> Execution:
+    """The problem's stage on these devices, with these fields beside epoch and batch size."""
+    return Execution(steps_per_epoch(problem), len(problem.labels), mesh, **fields)
 
 
 def first_rate(problem: Problem) -> float:

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     size = problems.default_size(options.network)
     problem = problems.make_problem(options.network, "ce", options.batch, 100, size, options.dtype)
     mesh = meshes.data_mesh()
-    step = streamed_step(problem.stage, steps_per_epoch=problems.steps_per_epoch(problem), mesh=mesh)
+    step = streamed_step(problem.stage, problems.execution(problem, mesh))
     state = meshes.put_replicated(problems.start(problem, problems.fresh_variables(problem), 0), mesh)
     index = np.arange(options.batch, dtype=np.int32)
     images, labels = problem.images, np.asarray(problem.labels, np.int32)

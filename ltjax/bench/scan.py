@@ -57,13 +57,8 @@ class OnDevice:
         self.resident = Resident(*meshes.put_replicated((images, labels), mesh))
         self.program = resident_program(
             problem.stage,
-            stage_index=0,
-            steps_per_epoch=problems.steps_per_epoch(problem),
-            batch_size=len(problem.labels),
-            transform=AUGMENT,
-            mesh=mesh,
-            axis=(len(states), how),
-            unroll=unroll,
+            problems.execution(problem, mesh, transform=AUGMENT, seeds=(len(states), how)),
+            unroll,
         )
 
     def __call__(self) -> np.ndarray:

@@ -19,11 +19,11 @@ from ltjax import presets
 from ltjax.bench import measure, problems
 from ltjax.bench.step import check
 from ltjax.commands import text_output
-from ltjax.data.augment.registry import TRANSFORMS
 from ltjax.data.dataset import array_source
 from ltjax.data.loading.device_batches import Resident
 from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
+from ltjax.methods.stage import trained
 from ltjax.models import BACKBONES
 from ltjax.training.evaluation import feature_blocks
 from ltjax.training.execution import mesh as meshes
@@ -47,14 +47,7 @@ class Side:
         self.resident = Resident(*meshes.put_replicated((records, labels), mesh))
         self.length = call_length(0, steps, jax.default_backend())
         self.calls = steps // self.length
-        self.program = resident_program(
-            problem.stage,
-            stage_index=1,
-            steps_per_epoch=problems.steps_per_epoch(problem),
-            batch_size=len(problem.labels),
-            transform=TRANSFORMS["none"],
-            mesh=mesh,
-        )
+        self.program = resident_program(problem.stage, problems.execution(problem, mesh, stage_index=1))
 
     def __call__(self) -> float:
         for _ in range(self.calls):
@@ -86,7 +79,7 @@ def make_problem(options: Any, dtype: str, cached: bool) -> problems.Problem:
     images = np.random.default_rng(1).integers(0, 256, (len(labels), *data.image_shape), np.uint8)
     source = array_source(images, labels, np.arange(len(labels)))
     data = dataclasses.replace(data, train=source, class_counts=counts)
-    stage = METHODS["decoupling"](config, data)[1]
+    (_, stage) = trained(METHODS["decoupling"](config, data))
     return problems.Problem(options.network, stage, config, data, images[: options.batch], labels[: options.batch])
 
 
@@ -95,7 +88,7 @@ def features_of(problem: problems.Problem, variables: Any) -> tuple[np.ndarray, 
     source, size = problem.data.train, problem.config.evaluation.batch_size
 
     def made(source: Any) -> np.ndarray:
-        blocks = feature_blocks(problem.stage.features, variables, source, size, problems.one_device())
+        blocks = feature_blocks(problem.stage.representation, variables, source, size, problems.one_device())
         return np.concatenate(list(blocks))
 
     made(source.subset(np.arange(1)))  # the program is compiled for the batch, whatever is in it

@@ -19,11 +19,11 @@ from ltjax.bench.problems import (
     Problem,
     add_options,
     chosen,
+    execution,
     fresh_variables,
     make_peer,
     one_device,
     start,
-    steps_per_epoch,
 )
 from ltjax.commands import text_output
 from ltjax.errors import InputError
@@ -50,7 +50,7 @@ class Ours:
         }
         self.state = meshes.put_replicated(start(problem, variables, seed=0), mesh)
         self.batch = meshes.put_split(streams, mesh)
-        self.step = streamed_step(problem.stage, steps_per_epoch=steps_per_epoch(problem), mesh=mesh)
+        self.step = streamed_step(problem.stage, execution(problem, mesh))
 
     def __call__(self) -> float:
         self.state, metrics = self.step(self.state, {}, self.batch)

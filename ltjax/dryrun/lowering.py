@@ -14,12 +14,11 @@ from ltjax.data import Data, Source
 from ltjax.data.augment.registry import TRANSFORMS, Transform, named
 from ltjax.data.datasets.stand_in import shrunk
 from ltjax.data.loading.device_batches import Resident, image_bytes
-from ltjax.methods.stage import Previous, Stage, Tree
+from ltjax.methods.stage import AnyStage, Previous, Stage, Tree, trained
 from ltjax.training.evaluation import Evaluator
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.placement import SHARE, decide
-from ltjax.training.execution.programs import call_length, resident_frame, resident_program, streamed_step
-from ltjax.training.execution.seeds import seed_axis
+from ltjax.training.execution.programs import call_length, execution_of, resident_program, streamed_step
 from ltjax.training.open_stage import shape_of_state
 from ltjax.training.prepare import check_norm_group, make_stages, steps_per_epoch
 from ltjax.training.step.state import TrainState
@@ -31,12 +30,18 @@ class Plan(NamedTuple):
 
     config: Any
     data: Data
-    stages: list[Stage]
+    stages: list[AnyStage]
     mesh: Any
     shapes: list["StageShapes"]  # one a stage
     memory: int  # bytes of a device
     on_device: bool  # whether the images lie on the devices
     where: str  # the line of the log that says so
+
+    def trained(self, index: int) -> Stage:
+        """Stage number ``index``, which must not be a closed form."""
+        stage = self.stages[index]
+        assert isinstance(stage, Stage), f"stage '{stage.name}' is computed in closed form"
+        return stage
 
 
 class StageShapes(NamedTuple):
@@ -64,21 +69,20 @@ def make_plan(config: Any, data: Data, mesh: Any, memory: int) -> Plan:
       InputError: for settings that a run would refuse, too (but not for a batch larger than an epoch).
     """
     stages = make_stages(config, data)
-    for stage in stages:
-        if stage.epochs:
-            meshes.check_batch(config.batch_size, config.batch_size, mesh, micro_batches=config.micro_batches)
-            check_norm_group(config)
+    if trained(stages):
+        meshes.check_batch(config.batch_size, config.batch_size, mesh, micro_batches=config.micro_batches)
+        check_norm_group(config)
     whole_pictures = named(config.data.augment).cut is not None
     on_device, where = decide(config.data.on_device, data, memory, whole_pictures)
     # Tables have shapes that depend on the images, so that they are made of all of these where the device draws.
-    drawn_there = on_device or any(stage.inputs == "features" for stage in stages)
+    drawn_there = on_device or any(stage.representation is not None for stage in trained(stages))
     small = data if drawn_there else shrunk(data)
     shapes = stage_shapes(config, data, stages, small, make_stages(config, small) if small is not data else stages)
     return Plan(config, data, stages, mesh, shapes, memory, on_device, where)
 
 
 def stage_shapes(
-    config: Any, data: Data, stages: Sequence[Stage], small: Data, same: Sequence[Stage]
+    config: Any, data: Data, stages: Sequence[AnyStage], small: Data, same: Sequence[AnyStage]
 ) -> list[StageShapes]:
     """Each stage's arguments. ``same`` are the stages of ``small``, data of the same classes: their init is asked for
     what stands still beside the network."""
@@ -87,9 +91,10 @@ def stage_shapes(
     for index, (stage, twin) in enumerate(zip(stages, same, strict=True)):
         if index == 0 and config.init_from:  # the end of another run with this network
             previous = Previous("", _variables(shape_of_state(data, stage, {})), {})
-        network = twin.features or same[max(index - 1, 0)].network
+        network = twin.representation or same[max(index - 1, 0)].network
         frozen, extras, tables = _start(twin, previous, small, network)
-        tables = {name: s.tables(small.train.labels, small.num_classes) for name, s in stage.streams.items()} | tables
+        streams = stage.streams if isinstance(stage, Stage) else {}
+        tables = {name: s.tables(small.train.labels, small.num_classes) for name, s in streams.items()} | tables
         state = shape_of_state(data, stage, extras)
         found.append(StageShapes(*(_for_seeds(tree, config.num_seeds) for tree in (state, frozen, tables))))
         previous = Previous(stage.name, _variables(state), extras)
@@ -100,9 +105,9 @@ def _variables(state: TrainState) -> Tree:
     return {"params": state.params, **state.model_state}
 
 
-def _start(stage: Stage, previous: Previous | None, data: Data, network: Any) -> tuple[Tree, Tree, dict[str, Any]]:
+def _start(stage: AnyStage, previous: Previous | None, data: Data, network: Any) -> tuple[Tree, Tree, dict[str, Any]]:
     """(frozen, extras, tables) of the stage's init as shapes, from blank features and, if it must, blank weights."""
-    if not stage.epochs:  # nothing is compiled that takes them
+    if not isinstance(stage, Stage):  # nothing is compiled that takes them
         return {}, {}, {}
 
     def features(variables: Tree, records: np.ndarray, source: Source = data.train) -> np.ndarray:
@@ -147,13 +152,13 @@ class Drawn(NamedTuple):
 
 def drawn_by(plan: Plan, index: int) -> Drawn:
     """Images, or features where these fit on a device."""
-    config, stage = plan.config, plan.stages[index]
-    if stage.inputs == "images":
+    config, stage = plan.config, plan.trained(index)
+    if stage.representation is None:
         image = jax.ShapeDtypeStruct(plan.data.image_shape, jnp.uint8)
         return Drawn(image, 1, plan.on_device, named(config.data.augment), None)
     blank = jnp.zeros((1, *plan.data.image_shape), jnp.uint8)
     variables = _variables(shape_of_state(plan.data, stage, {}))
-    made = jax.eval_shape(lambda v: stage.features.apply(v, blank, train=False).features, variables)
+    made = jax.eval_shape(lambda v: stage.representation.apply(v, blank, train=False).features, variables)
     record = jax.ShapeDtypeStruct(made.shape[1:], made.dtype)
     fits = config.num_seeds * len(plan.data.train) * tree_bytes(record) <= SHARE * plan.memory
     first = config.seed if config.num_seeds > 1 else None
@@ -162,21 +167,21 @@ def drawn_by(plan: Plan, index: int) -> Drawn:
 
 def lower_train(plan: Plan, index: int) -> Lowered:
     """The train step of a stage, or with its inputs on the device the many steps of one call."""
-    config, stage, mesh, shapes = plan.config, plan.stages[index], plan.mesh, plan.shapes[index]
+    config, stage, mesh, shapes = plan.config, plan.trained(index), plan.mesh, plan.shapes[index]
     per_epoch = max(steps_per_epoch(stage, config, plan.data), 1)  # a batch above an epoch is for its memory alone
-    axis, drawn = seed_axis(config, meshes.platform(mesh)), drawn_by(plan, index)
+    drawn = drawn_by(plan, index)
+    execution = execution_of(config, index, per_epoch, mesh, drawn.transform, drawn.first_seed)
     standing = sum(_bytes(plan.data, source) for source in (plan.data.train, plan.data.test)) if plan.on_device else 0
     if drawn.on_device:
         length = call_length(config.steps_per_call, per_epoch, meshes.platform(mesh))
-        frame = resident_frame(config, index, per_epoch, mesh, drawn.transform, drawn.first_seed)
-        step: Any = resident_program(stage, axis=axis, **frame)
+        step: Any = resident_program(stage, execution)
         records = _resident(plan.data.train, drawn.record, drawn.copies)
         traced = step.trace(shapes.state, shapes.constants, shapes.tables, records, length)
-        own = tree_bytes(records) if stage.inputs == "images" else 0  # images are an argument
+        own = tree_bytes(records) if stage.representation is None else 0  # images are an argument
         return Lowered(traced.lower(), traced.jaxpr, length, config.batch_size, standing - own)
     batch = {name: _batch_shapes(drawn.record, config.batch_size, "index") for name in stage.streams}
     batch = _for_seeds(batch, config.num_seeds)
-    one: Any = streamed_step(stage, steps_per_epoch=per_epoch, mesh=mesh, axis=axis)
+    one: Any = streamed_step(stage, execution)
     traced = one.trace(shapes.state, shapes.constants, batch)
     # The host puts the next batch on the devices while they are busy with this one.
     return Lowered(traced.lower(), traced.jaxpr, 1, config.batch_size, standing + tree_bytes(batch) // mesh.size)

@@ -13,8 +13,9 @@ from ltjax.dryrun.largest import Try, largest_batch
 from ltjax.dryrun.lowering import Lowered, Plan, lower_evaluation, lower_train, make_plan, tree_bytes
 from ltjax.dryrun.roofline import Part, evaluations, times
 from ltjax.errors import InputError, choose
+from ltjax.methods.stage import Stage, trained
 from ltjax.training.execution import mesh as meshes
-from ltjax.training.prepare import steps_per_epoch
+from ltjax.training.prepare import stage_steps
 
 Say = Callable[[str], None]
 
@@ -72,24 +73,24 @@ def plan_for(config: Any, where: Slice) -> Plan:
 
 def chosen_stages(plan: Plan, wanted: str | None) -> list[int]:
     """The trained stages, or the one of that name."""
-    trained = {stage.name: index for index, stage in enumerate(plan.stages) if stage.epochs}
-    return [choose(trained, wanted, "--stage")] if wanted else list(trained.values())
+    indices = {stage.name: index for index, stage in enumerate(plan.stages) if isinstance(stage, Stage)}
+    return [choose(indices, wanted, "--stage")] if wanted else list(indices.values())
 
 
 def compile_all(plan: Plan, stages: list[int], chips: int, say: Say) -> list[Row]:
     """Every stage's train step and, if these fit, every evaluation step that is run."""
     rows, config, last = [], plan.config, len(plan.stages) - 1
-    alone = sum(bool(stage.epochs) for stage in plan.stages) == 1
+    alone = len(trained(plan.stages)) == 1
     for index in stages:
-        stage = plan.stages[index]
-        steps = stage.epochs * steps_per_epoch(stage, config, plan.data)
-        made = _compiled(f"train step of stage '{stage.name}'", say, lower_train(plan, index), chips)
-        rows.append(Row("train", stage.name, not alone, made, steps, len(stage.streams)))
+        one = plan.trained(index)
+        steps = stage_steps(one, config, plan.data)
+        made = _compiled(f"train step of stage '{one.name}'", say, lower_train(plan, index), chips)
+        rows.append(Row("train", one.name, not alone, made, steps, len(one.streams)))
     if any(isinstance(row.made, TooLarge) for row in rows):
         say("no evaluation step is compiled: there would be nothing to evaluate")
         return rows
     for index, stage in enumerate(plan.stages):
-        within = evaluations(stage.epochs, config.evaluation.every_epochs) if index in stages else 0
+        within = evaluations(plan.trained(index).epochs, config.evaluation.every_epochs) if index in stages else 0
         # the views are read after the last epoch only: without any, that evaluation is the one of the epochs before
         alike = index == last and not stage.views
         for views, count in ((False, within + alike), (True, int(index == last and not alike))):
@@ -148,7 +149,7 @@ def find_largest(plan: Plan, index: int, first: Row, where: Slice, say: Say) -> 
         return as_try(images, _compiled(f"train step with batch {images * chips}", say, program, chips))
 
     say("looking for the largest batch that fits")
-    stage = plan.stages[index]
+    stage = plan.trained(index)
     most = (stage.epoch_size or len(plan.data.train)) // chips
     begun = as_try(plan.config.batch_size // chips, first.made)
     shapes = plan.shapes[index]
@@ -167,6 +168,6 @@ def _need(needed: int, limit: int) -> str:
 def check_epoch(plan: Plan, stages: list[int]) -> None:
     """Raises InputError for a batch larger than an epoch: it may fit, but no run has it."""
     for index in stages:
-        stage = plan.stages[index]
+        stage = plan.trained(index)
         images, parts = stage.epoch_size or len(plan.data.train), plan.config.micro_batches
         meshes.check_batch(plan.config.batch_size, images, plan.mesh, micro_batches=parts)

@@ -10,6 +10,7 @@ from ltjax.dryrun.largest import Try
 from ltjax.dryrun.lowering import Plan
 from ltjax.dryrun.plan import Row, parts
 from ltjax.dryrun.roofline import Part, hours, times
+from ltjax.methods.stage import trained
 from ltjax.training.prepare import steps_per_epoch
 
 MIB = 2**20
@@ -73,7 +74,7 @@ def run_lines(plan: Plan, rows: list[Row], where: Slice) -> list[str]:
     if where.chip is None:
         return [f"no peaks are known of {where.name}: no times"]
     done, lines = parts(plan, rows, where), []
-    for stage in plan.stages:
+    for stage in trained(plan.stages):
         for part in done:
             if (part.kind, part.stage) == ("train", stage.name):
                 per_epoch = steps_per_epoch(stage, plan.config, plan.data)
@@ -81,16 +82,16 @@ def run_lines(plan: Plan, rows: list[Row], where: Slice) -> list[str]:
                     f"stage '{stage.name}': {stage.epochs} epochs of {per_epoch:,} steps, an epoch takes at least "
                     f"{short(per_epoch * part.seconds)} s"
                 )
-                if not plan.on_device and stage.inputs == "images":
+                if not plan.on_device and stage.representation is None:
                     rate = part.images / part.seconds / where.hosts
                     lines.append(
                         f"  for that each host has to read and make {rate:,.0f} images/s (python -m ltjax.bench input "
                         "measures what one does)"
                     )
     total = hours(done)
-    trained = hours([part for part in done if part.kind == "train"])
+    training = hours([part for part in done if part.kind == "train"])
     lines.append(
-        f"the run takes at least {short(total)} h ({short(total - trained)} h of it evaluation): "
+        f"the run takes at least {short(total)} h ({short(total - training)} h of it evaluation): "
         f"{short(total * where.chips)} chip-hours"
     )
     return lines

@@ -1,6 +1,6 @@
-"""One file a method. METHODS: name -> (config, data) -> list of stages."""
+"""One file a method. METHODS: name -> (config, data) -> its stages."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ltjax.data import Data
@@ -19,9 +19,9 @@ from ltjax.methods.oltr import oltr
 from ltjax.methods.reslt.stages import reslt
 from ltjax.methods.reweighting import class_balanced_ce, cost_sensitive, deferred_resampling, deferred_reweighting
 from ltjax.methods.ride import ride
-from ltjax.methods.stage import Stage
+from ltjax.methods.stage import AnyStage
 
-METHODS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
+METHODS: Mapping[str, Callable[[Any, Data], Sequence[AnyStage]]] = {
     "ce": cross_entropy_method,
     # the four papers
     "reslt": reslt,

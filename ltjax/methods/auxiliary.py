@@ -38,7 +38,21 @@ from ltjax.methods.common import (
     rates,
     watched,
 )
-from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree
+from ltjax.methods.stage import (
+    AnyStage,
+    Apply,
+    Batch,
+    ClosedForm,
+    Context,
+    Features,
+    Outcome,
+    Previous,
+    Stage,
+    Start,
+    Term,
+    Tree,
+    Updates,
+)
 from ltjax.models import AuxiliaryHead, LinearHead, Network
 
 ONLY_IN_TRAINING = ("auxiliary", "rotation")  # h_a and h_s, as the head names them
@@ -47,13 +61,13 @@ AUGMENTATIONS = ("augmentation", "augmentation_all_four")  # the turned copies a
 ROTATIONS = (*TASKS, *AUGMENTATIONS, "none")
 
 
-def auxiliary(config: Any, data: Data) -> list[Stage]:
+def auxiliary(config: Any, data: Data) -> list[AnyStage]:
     """The variant that config.auxiliary names: the method, or what the paper compares it with."""
     settings = checked(config, "auxiliary", rules)
     return VARIANTS[settings.variant](watching(config, data), data)
 
 
-def joint(config: Any, data: Data) -> list[Stage]:
+def joint(config: Any, data: Data) -> list[AnyStage]:
     """CBS+RRS+SS, and CBS+RRS where the rotation is no task; the stage after it has f and h alone."""
     settings = config.auxiliary
     head = AuxiliaryHead(
@@ -73,10 +87,11 @@ def joint(config: Any, data: Data) -> list[Stage]:
         init=fresh(network, data),
         objective=joint_objective(config),
         predict=predict,
-        rates=rates(config),
+        updates=Updates(rates=rates(config)),
         epoch_size=epoch_size(config, data),
     )
-    return [train, plain_stage("primary", config, data, "random", epochs=0, init=without_auxiliary)]
+    plain = plain_network(config, data)
+    return [train, ClosedForm("primary", network=plain, init=without_auxiliary, predict=predicts(plain))]
 
 
 def joint_objective(config: Any) -> Callable[..., Outcome]:
@@ -89,7 +104,7 @@ def joint_objective(config: Any) -> Callable[..., Outcome]:
         if rotation in AUGMENTATIONS:
             images = augmented(rotation, context.key, images)
             labels = copied(labels, images)
-        outputs, model_state = apply(params, model_state, images, labels=labels, parts=("primary", "auxiliary"))
+        outputs, model_state = apply(params, model_state, images, parts=("primary", "auxiliary"))
         size = len(batch["balanced"]["label"])
         balanced, balanced_labels = (by_stream(x, size)[0] for x in (outputs.logits["primary"], labels))
         random, random_labels = (by_stream(x, size)[1] for x in (outputs.logits["auxiliary"], labels))
@@ -106,9 +121,7 @@ def joint_objective(config: Any) -> Callable[..., Outcome]:
         }
         if rotation in TASKS:
             turned, angles = turn(rotation, context.key, images)
-            outputs, model_state = apply(
-                params, model_state, turned, labels=copied(labels, turned), parts=("rotation",)
-            )
+            outputs, model_state = apply(params, model_state, turned, parts=("rotation",))
             terms["rotation"] = Term(cross_entropy(outputs.logits["rotation"], angles), scale=rotation_weight)
             metrics["accuracy/rotation"] = accuracy(outputs.logits["rotation"], angles)
         return Outcome(terms, model_state, metrics)
@@ -164,17 +177,17 @@ def without_auxiliary(key: jax.Array, previous: Previous | None, features: Featu
     return Start({**previous.variables, "params": params})
 
 
-def rrs_only(config: Any, data: Data) -> list[Stage]:
+def rrs_only(config: Any, data: Data) -> list[AnyStage]:
     """Regular random sampling: conventional training."""
     return [plain_stage("train", config, data, "random")]
 
 
-def cbs_only(config: Any, data: Data) -> list[Stage]:
+def cbs_only(config: Any, data: Data) -> list[AnyStage]:
     """Class-balanced sampling from the first step on."""
     return [plain_stage("train", config, data, "balanced")]
 
 
-def finetuned(config: Any, data: Data) -> list[Stage]:
+def finetuned(config: Any, data: Data) -> list[AnyStage]:
     """ftRRS+CBS (table 3): regular random sampling first, then all of the network under class-balanced sampling."""
     network = plain_network(config, data)
     anew = ("head/classifier",) if config.auxiliary.finetune_classifier == "new" else ()
@@ -186,7 +199,7 @@ def finetuned(config: Any, data: Data) -> list[Stage]:
         epochs=config.second_stage_epochs,
         optimizer=config.second_stage_optimizer,
         init=carry_over(network, data, reinitialise=anew),
-        rates=rates(config, "second_stage_optimizer"),
+        updates=Updates(rates=rates(config, "second_stage_optimizer")),
     )
     return [plain_stage("train", config, data, "random"), finetune]
 
@@ -205,7 +218,7 @@ def plain_stage(name: str, config: Any, data: Data, stream: str, **fields: Any) 
         "epochs": config.epochs,
         "optimizer": config.optimizer,
         "init": fresh(network, data),
-        "rates": rates(config),
+        "updates": Updates(rates=rates(config)),
     }
     return Stage(
         name,
@@ -251,7 +264,7 @@ def watching(config: Any, data: Data) -> Any:
     return config
 
 
-VARIANTS: Mapping[str, Callable[[Any, Data], list[Stage]]] = {
+VARIANTS: Mapping[str, Callable[[Any, Data], list[AnyStage]]] = {
     "joint": joint,
     "rrs_only": rrs_only,
     "cbs_only": cbs_only,

@@ -14,9 +14,24 @@ from ltjax.data import Data
 from ltjax.data.sampling import SAMPLERS
 from ltjax.data.sampling.sampler import Sampler
 from ltjax.errors import InputError, choose
-from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Ratio, Stage, Start, Term, Tree
+from ltjax.methods.stage import (
+    Apply,
+    Batch,
+    Context,
+    Features,
+    Init,
+    Outcome,
+    Predict,
+    Previous,
+    Ratio,
+    Stage,
+    Start,
+    Term,
+    Tree,
+    Updates,
+    under,
+)
 
-Predict = Callable[[Tree, jax.Array], jax.Array]
 Rules = dict[str, tuple[bool, str]]  # setting -> (whether its value is possible, what is allowed)
 
 
@@ -79,7 +94,7 @@ def configured_sampler(config: Any) -> Sampler:
 
 
 def rates(config: Any, optimizer: str = "optimizer") -> dict[str, float]:
-    """The learning rates by parameter group, for Stage.rates."""
+    """The learning rates by parameter group, for Updates.rates."""
     factor = config[optimizer].backbone_rate
     return {} if factor == 1 else {"backbone": factor}
 
@@ -102,7 +117,7 @@ def checked(config: Any, block: str, rules: Callable[[Any], Rules]) -> Any:
     return settings
 
 
-def fresh(network: Any, data: Data) -> Callable[[jax.Array, Previous | None, Features], Start]:
+def fresh(network: Any, data: Data) -> Init:
     """A stage that starts from random parameters."""
     make = initialise(network, data)
 
@@ -119,9 +134,7 @@ def initialise(network: Any, data: Data) -> Callable[[jax.Array], Tree]:
     return lambda key: make(key, jnp.zeros((1, *data.image_shape), jnp.uint8))
 
 
-def carry_over(
-    network: Any, data: Data, reinitialise: Sequence[str] = ()
-) -> Callable[[jax.Array, Previous | None, Features], Start]:
+def carry_over(network: Any, data: Data, reinitialise: Sequence[str] = ()) -> Init:
     """A stage that starts from the variables of the stage before; what lies under ``reinitialise`` starts anew."""
     make = initialise(network, data)
 
@@ -157,11 +170,6 @@ def grafted(fresh_variables: Tree, variables: Tree, skip: Sequence[str] = ()) ->
     if not any(path.startswith("params/backbone") for path in taken):
         raise InputError("the run that this one starts from has another backbone: none of its arrays is used here")
     return traverse_util.unflatten_dict(own | taken, sep="/")
-
-
-def under(path: str, prefix: str) -> bool:
-    """Whether ``path`` ("head/classifier/kernel") is or lies under ``prefix`` ("head", "head/classifier")."""
-    return path == prefix or path.startswith(prefix.rstrip("/") + "/")
 
 
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -210,6 +218,6 @@ def one_stage(config: Any, data: Data, network: Any, objective: Callable[..., Ou
         "streams": {"image": configured_sampler(config)},
         "init": fresh(network, data),
         "predict": predicts(network),
-        "rates": rates(config),
+        "updates": Updates(rates=rates(config)),
     }
     return [Stage("train", network, config.epochs, config.optimizer, objective=objective, **(usual | fields))]

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from ltjax.class_counts import effective_number_weights
 from ltjax.data import Data
 from ltjax.losses import focal_loss, sigmoid_focal_loss
-from ltjax.methods.common import Rules, build_network, checked, classify, dtypes, one_stage
-from ltjax.methods.stage import Stage
+from ltjax.methods.common import Rules, build_network, checked, classify, dtypes, one_stage, rates
+from ltjax.methods.stage import Stage, Updates
 from ltjax.models import LinearHead
 
 
@@ -39,7 +39,8 @@ def class_balanced_focal(config: Any, data: Data) -> list[Stage]:
 
     network = build_network(config, data, head)
     objective = classify("image", loss, config=config)
-    return one_stage(config, data, network, objective, undecayed=("head/classifier/bias",))
+    updates = Updates(rates=rates(config), undecayed=("head/classifier/bias",))
+    return one_stage(config, data, network, objective, updates=updates)
 
 
 def gamma_rule(settings: Any) -> Rules:

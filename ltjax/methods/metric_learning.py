@@ -79,7 +79,7 @@ def proxy(config: Any, data: Data) -> list[Stage]:
     head = ProxyHead(data.num_classes, **dtypes(config))
 
     def embedding(params, features, labels):
-        # the parameter itself, not the copy among the outputs, whose rows a gradient diagnostic takes for images
+        # The parameter itself: among the outputs it would be read as a row for each image (see Apply).
         return proxy_loss(features, labels, params["head"]["proxies"], normalize=settings.normalize)
 
     return _joint(config, data, "proxy", embedding, head, whole_batch="")

@@ -33,7 +33,7 @@ def _on_pairs(config: Any, data: Data, combine: Callable[..., Mixed]) -> list[St
     def objective(apply, params, model_state, batch, context):
         images, labels = batch["image"]["image"], batch["image"]["label"]
         mixed = combine(context.key, images, labels, settings.alpha)
-        outputs, model_state = apply(params, model_state, mixed.images, labels=mixed.larger)
+        outputs, model_state = apply(params, model_state, mixed.images)
         losses = mixup_loss(outputs.logits, mixed.labels_a, mixed.labels_b, mixed.lam, loss=cross_entropy)
         metrics = {"accuracy": accuracy(outputs.logits, mixed.larger), f"{config.method}/lam": mixed.lam}
         return Outcome({"classification": Term(losses)}, model_state, metrics | watched(config, losses, mixed.larger))

@@ -38,7 +38,7 @@ from ltjax.methods.common import (
     rates,
     watched,
 )
-from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree
+from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree, Updates
 from ltjax.models import LinearHead, MemoryHead
 
 OF_THE_MEMORY = ("head/hallucinator", "head/selector", "head/classifier", "head/centroids")
@@ -68,10 +68,12 @@ def memory(config: Any, data: Data) -> Stage:
         init=with_class_means(network, data),
         objective=memory_objective(config),
         predict=predicts(network),
-        trainable=() if settings.train_backbone else OF_THE_MEMORY,
-        rates=rates(config, "second_stage_optimizer") | {"head/centroids": settings.centroid_rate},
-        undecayed=("head/centroids",),  # they are means, not weights
-        norm="batch" if settings.train_backbone else "frozen",
+        updates=Updates(
+            trainable=() if settings.train_backbone else OF_THE_MEMORY,
+            rates=rates(config, "second_stage_optimizer") | {"head/centroids": settings.centroid_rate},
+            undecayed=("head/centroids",),  # they are means, not weights
+            norm="batch" if settings.train_backbone else "frozen",
+        ),
         whole_batch="the centroids' margin is one hinge on the batch's mean distance" if repels else "",
     )
 

@@ -1,4 +1,8 @@
-"""A method is a list of stages; a stage is data plus three functions. The loop has no `if` about any method."""
+"""What a method is made of: a list of stages.
+
+A ``Stage`` is trained: data plus three functions (where it starts, its loss, its prediction). A ``ClosedForm`` is
+computed: it has no loss, no optimizer and no data streams. The training loop knows these two and no method by name.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +17,7 @@ from ltjax.losses import weighted_mean
 from ltjax.losses.reduction import weighted_sums
 
 Tree = Any  # a pytree of arrays
-# stream -> image uint8 [B, H, W, C] (float [B, d] where Stage.inputs are features), label int32 [B], index int32 [B]
+# stream -> image uint8 [B, H, W, C] (float [B, d] where the stage trains on features), label int32 [B], index int32 [B]
 Batch = Mapping[str, Mapping[str, jax.Array]]
 
 
@@ -29,7 +33,7 @@ class Term(NamedTuple):
         return weighted_mean(self.values, self._weights())
 
     def sums(self) -> tuple[jax.Array, jax.Array]:
-        """(sum(values * weights), sum(weights)): the mean over the parts of a batch is the quotient of their sums."""
+        """(sum(values * weights), sum(weights)): over micro-batches, add the sums and divide."""
         return weighted_sums(self.values, self._weights())
 
     def _weights(self) -> jax.Array:
@@ -47,16 +51,16 @@ class Ratio(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What an objective may look at beside its batch. Arrays are traced."""
+    """What an objective may read beside its batch. Arrays are traced."""
 
     step: jax.Array  # int32, finished steps of this stage
     epoch: jax.Array  # int32, finished epochs of this stage
     epochs: int  # of this stage; not traced
     progress: jax.Array  # in [0, 1), step / steps of this stage
     key: jax.Array  # a fresh random key for this step
-    frozen: Tree  # what `init` gave to stand still: a teacher, class means
-    extras: dict[str, Tree]  # running things that are no parameters (EMA, means)
-    learning_rate: jax.Array | float = 0.0  # of this step, before the factors of Stage.rates
+    frozen: Tree  # the constants that `init` made: a teacher's variables, class means
+    extras: dict[str, Tree]  # running values that are no parameters (a moving average)
+    learning_rate: jax.Array | float = 0.0  # of this step, before the factors of Updates.rates
 
 
 class Outcome(NamedTuple):
@@ -64,22 +68,22 @@ class Outcome(NamedTuple):
 
     terms: dict[str, Term]
     model_state: Tree  # the flax collections beside the parameters: batch statistics
-    # to log: scalars (means over the batch, if any are to be split into micro-batches) or quotients of sums over it
+    # to log: scalars, which are averaged over micro-batches (so: means over the batch), or Ratios
     metrics: Mapping[str, jax.Array | Ratio] = MappingProxyType({})
     extras: dict[str, Tree] | None = None  # None: unchanged
 
 
 class Start(NamedTuple):
-    """Where a stage starts. `tables` replaces the samplers' tables of the streams that it names."""
+    """Where a stage starts: what its `init` returns."""
 
     variables: Tree  # {"params": ..., "batch_stats": ...}
-    frozen: Mapping[str, Tree] = MappingProxyType({})
-    tables: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    extras: Mapping[str, Tree] = MappingProxyType({})
+    frozen: Mapping[str, Tree] = MappingProxyType({})  # constants of the stage, for Context.frozen
+    tables: Mapping[str, Mapping[str, Any]] = MappingProxyType({})  # stream -> tables in place of its sampler's
+    extras: Mapping[str, Tree] = MappingProxyType({})  # the first Context.extras
 
 
 class Previous(NamedTuple):
-    """The stage before, finished."""
+    """The finished stage before this one."""
 
     name: str
     variables: Tree
@@ -87,58 +91,72 @@ class Previous(NamedTuple):
 
 
 class Apply(Protocol):
-    """The stage's network, differentiable; batch statistics are used and updated as the stage's `norm` says.
+    """The stage's network as its objective calls it: (params, model_state, images) -> (outputs, new model_state).
 
-    `labels` [B] are the classes of the images: what the gradient diagnostic splits by. Images that are those of a
-    stream have its labels; an objective says them only of images that it put together itself. `options` go to the
-    network. In what it returns every leaf has the images on its last axis but one.
+    Differentiable in ``params``. Batch statistics are used and updated as the stage's ``updates.norm`` says.
+    ``options`` go to the network. In the outputs the images are on the last axis but one of every array.
     """
 
     def __call__(
-        self,
-        params: Tree,
-        model_state: Tree,
-        images: jax.Array,
-        train: bool = True,
-        labels: jax.Array | None = None,
-        **options: Any,
+        self, params: Tree, model_state: Tree, images: jax.Array, train: bool = True, **options: Any
     ) -> tuple[Any, Tree]: ...
 
 
-Features = Callable[..., Any]  # (variables, records[, source]) -> float [n, d] by Stage.features, or by the network
-# of the stage before, without augmentation, evaluation mode; of the training set unless another source is given. Those
-# of all records may be mapped from a file and larger than the memory
+# (variables, records int [n][, source]) -> float [n, d]: features in evaluation mode, without augmentation, by the
+# stage's `representation` or else by the network of the stage before (the first stage's own). Of the training set,
+# unless another source is given. Those of all records may be memory-mapped, and larger than the memory.
+Features = Callable[..., Any]
+Init = Callable[[jax.Array, Previous | None, Features], Start]  # (key, stage before, features) -> Start
+Objective = Callable[[Apply, Tree, Tree, Batch, Context], Outcome]  # (apply, params, model_state, batch, context)
+Predict = Callable[[Tree, jax.Array], jax.Array]  # (variables, images uint8 [B, H, W, C]) -> logits [B, C]
+Report = Callable[[Tree], Mapping[str, float]]  # variables -> numbers for results.json
+
+
+@dataclasses.dataclass(frozen=True)
+class Updates:
+    """What a training step changes, and how fast.
+
+    Attributes:
+      trainable: path prefixes of the trained parameters, such as ("head",); () = all of them.
+      rates: path prefix -> factor on the learning rate; the longest matching prefix counts.
+      undecayed: path prefixes of the parameters without weight decay.
+      norm: "batch": batch normalisation uses the batch's statistics and updates the running ones; "frozen": it uses
+        the running ones and leaves them as they are.
+    """
+
+    trainable: Sequence[str] = ()
+    rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    undecayed: Sequence[str] = ()
+    norm: str = "batch"
+
+    def trains(self, path: str) -> bool:
+        """Whether the parameter at ``path`` ("head/classifier/kernel") is trained."""
+        return not self.trainable or any(under(path, prefix) for prefix in self.trainable)
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One stage of a method.
+    """A trained stage of a method.
 
     Attributes:
-      name: names the checkpoints' folder.
+      name: also the name of its folder of checkpoints.
       network: the flax module, called as ``network.apply(variables, images, train=..., frozen_norm=...)``.
-      epochs: 0 is a closed-form stage: `init` makes it, nothing is trained.
-      optimizer: learning_rate, momentum, nesterov, weight_decay and the schedule (config.optimizer).
-      streams: name -> sampler; the batch has one entry for each.
+      epochs: at least 1.
+      optimizer: learning rate, momentum, Nesterov, weight decay and schedule (config.optimizer).
+      streams: name -> sampler; a batch has one entry for each.
       init: (key, previous or None, features) -> Start.
       objective: (apply, params, model_state, batch, context) -> Outcome.
-      predict: (variables, images uint8 [B, H, W, C]) -> logits [B, C]; all that evaluation ever calls.
-      trainable: path prefixes of the parameters that move, such as ("head",); () = all of them.
-      rates: path prefix -> factor on the learning rate; the longest prefix that fits counts.
-      undecayed: path prefixes of the parameters that weight decay leaves alone.
-      norm: "batch" or "frozen" (stored statistics are used and stand still).
+      predict: (variables, images uint8 [B, H, W, C]) -> logits [B, C]; all that evaluation calls.
+      updates: which parameters are trained, with which rates and decay, and whether batch statistics are updated.
       epoch_size: records in an epoch; None = the training set.
-      whole_batch: what ties the images of a batch together in the objective, such as "graph matching compares all
-        images of a batch": such a batch is not split into micro-batches. "" = every image's loss is its own.
-      micro_batches: parts of a batch that a step takes one after the other; the run's setting, not the method's.
-      features: the flax module, called as ``features.apply(variables, images, train=False).features``, that stands
-        still in this stage: `init`'s features are by it. None: the network of the stage before.
-      inputs: "images", augmented; or "features": the streams give what `features` makes of the images without
-        augmentation, made once for all records, and the network takes them in place of images.
-      views: name -> another reading of the same network, as `predict` (one branch alone, say). Those of the last stage
-        are evaluated after the last epoch and reported beside the result.
-      report: (variables) -> numbers that a reader of the last stage's result wants to know, such as a tau that was
-        chosen; results.json has them under "report".
+      whole_batch: why a batch cannot be split into micro-batches, such as "graph matching compares all images of a
+        batch"; "" = it can, because every image has its own loss.
+      representation: the frozen flax module, called as ``apply(variables, images, train=False).features``, whose
+        features the streams give instead of augmented images; they are computed once for all records. `init` gets
+        features by it, too. None = the streams give images.
+      views: name -> another prediction by the same network, such as one branch alone. Those of the last stage are
+        evaluated after the last epoch and reported beside the result.
+      report: variables -> numbers that belong to the result, such as a selected temperature ("report" in results.json).
     """
 
     name: str
@@ -146,17 +164,43 @@ class Stage:
     epochs: int
     optimizer: Any
     streams: Mapping[str, Sampler]
-    init: Callable[[jax.Array, Previous | None, Features], Start]
-    objective: Callable[[Apply, Tree, Tree, Batch, Context], Outcome]
-    predict: Callable[[Tree, jax.Array], jax.Array]
-    trainable: Sequence[str] = ()
-    rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    undecayed: Sequence[str] = ()
-    norm: str = "batch"
+    init: Init
+    objective: Objective
+    predict: Predict
+    updates: Updates = Updates()
     epoch_size: int | None = None
     whole_batch: str = ""
-    micro_batches: int = 1
-    features: Any = None
-    inputs: str = "images"
-    views: Mapping[str, Callable[[Tree, jax.Array], jax.Array]] = dataclasses.field(default_factory=dict)
-    report: Callable[[Tree], Mapping[str, float]] | None = None
+    representation: Any = None
+    views: Mapping[str, Predict] = dataclasses.field(default_factory=dict)
+    report: Report | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ClosedForm:
+    """A stage without training: its `init` computes the variables, as nearest class means and tau-normalisation do.
+
+    Attributes:
+      name, network, init, predict, views, report: as those of a ``Stage``.
+      representation: the flax module by which `init` gets features; None = the network of the stage before.
+    """
+
+    name: str
+    network: Any
+    init: Init
+    predict: Predict
+    representation: Any = None
+    views: Mapping[str, Predict] = dataclasses.field(default_factory=dict)
+    report: Report | None = None
+
+
+AnyStage = Stage | ClosedForm
+
+
+def trained(stages: Sequence[AnyStage]) -> list[Stage]:
+    """The stages that are trained, in order."""
+    return [stage for stage in stages if isinstance(stage, Stage)]
+
+
+def under(path: str, prefix: str) -> bool:
+    """Whether ``path`` ("head/classifier/kernel") is or lies under ``prefix`` ("head", "head/classifier")."""
+    return path == prefix or path.startswith(prefix.rstrip("/") + "/")

@@ -8,7 +8,7 @@ from ml_collections import config_dict
 
 from ltjax.data import Data
 from ltjax.errors import InputError
-from ltjax.methods.stage import Stage, Tree
+from ltjax.methods.stage import AnyStage, Tree
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.seeds import split_seeds
 from ltjax.training.open_stage import shape_of_state
@@ -21,7 +21,7 @@ from ltjax.training.workdir.metrics_log import Record
 class Finished(NamedTuple):
     config: Any
     data: Data
-    stage: Stage  # the last one: its predict is the run's
+    stage: AnyStage  # the last one: its predict is the run's
     variables: Tree
     mesh: Any
     results: Record

@@ -7,7 +7,7 @@ from flax import traverse_util
 
 from ltjax.data import Data
 from ltjax.errors import InputError
-from ltjax.methods.stage import Previous, Stage, Tree
+from ltjax.methods.stage import AnyStage, Previous, Tree
 from ltjax.training.execution.seeds import seeds_of
 from ltjax.training.finished_run import open_finished
 from ltjax.training.open_stage import shape_of_state
@@ -27,7 +27,7 @@ def check_source(config: Any) -> None:
     )
 
 
-def open_source(config: Any, data: Data, stage: Stage, workdir: epath.Path) -> Previous | None:
+def open_source(config: Any, data: Data, stage: AnyStage, workdir: epath.Path) -> Previous | None:
     """The end of the run config.init_from, as what stood before the stage ``stage``, whose network it must fit.
 
     None without that setting, and when the workdir's first stage has it already: the other run may be gone by then.

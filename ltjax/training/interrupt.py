@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C become a flag that the loop looks at between steps; a second one ends the process at once."""
+"""SIGTERM and Ctrl-C set a flag that the loop reads between steps; a second signal ends the process at once."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Interrupted(Exception):
-    """The run was told to stop, and everything is saved. `status` is the exit status (143 or 130)."""
+    """The run was stopped by a signal, and its state is saved. `status` is the exit status (143 or 130)."""
 
     def __init__(self, signum: int):
         super().__init__(signal.Signals(signum).name)
@@ -17,7 +17,7 @@ class Interrupted(Exception):
 
 
 class Interrupt:
-    """Within the `with` block, SIGTERM and SIGINT are remembered in `signum`."""
+    """Within the `with` block, SIGTERM and SIGINT are recorded in `signum`."""
 
     def __init__(self) -> None:
         self.signum = 0
@@ -26,28 +26,28 @@ class Interrupt:
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
             for signum in (signal.SIGTERM, signal.SIGINT):
-                self.before[signum] = signal.signal(signum, self._remember)
+                self.before[signum] = signal.signal(signum, self._record)
         return self
 
     def __exit__(self, *error: object) -> None:
         for signum, handler in self.before.items():
             signal.signal(signum, handler)  # type: ignore[arg-type]
 
-    def _remember(self, signum: int, frame: FrameType | None) -> None:
+    def _record(self, signum: int, frame: FrameType | None) -> None:
         self.signum = signum
-        for one in self.before:
-            signal.signal(one, signal.SIG_DFL)
+        for handled in self.before:
+            signal.signal(handled, signal.SIG_DFL)
 
     def agreed(self) -> int:
-        """The signal that any process got, the same answer in all of them; call it at the same step everywhere."""
+        """The signal that any process got, 0 for none: the same in all of them, which must call it at the same step."""
         if jax.process_count() == 1:
             return self.signum
         from jax.experimental import multihost_utils
 
         return int(np.max(multihost_utils.process_allgather(np.int32(self.signum))))
 
-    def raise_if_told(self) -> None:
-        """Raises Interrupted once any process was told to stop and nothing is left to save; like ``agreed``."""
+    def raise_if_signalled(self) -> None:
+        """Raises Interrupted if any process got a signal, where nothing is left to save. Call it like ``agreed``."""
         signum = self.agreed()
         if signum:
             raise Interrupted(signum)

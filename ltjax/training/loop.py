@@ -2,29 +2,29 @@
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+from etils import epath
 
-from ltjax.methods.stage import Previous, Stage, Tree
+from ltjax.methods.stage import AnyStage, Previous, Stage, Tree, trained
 from ltjax.training.evaluation import RESULT, Evaluator, Summary
 from ltjax.training.execution.placement import place
-from ltjax.training.execution.programs import Program, at_last, calls, from_host, on_device
+from ltjax.training.execution.programs import HostBatches, Program, at_last, calls, execution_of, from_host, on_device
 from ltjax.training.execution.seeds import seeds_of
 from ltjax.training.features.store import make_store
 from ltjax.training.init_from import check_source, open_source
 from ltjax.training.interrupt import Interrupt, Interrupted
-from ltjax.training.open_stage import Current, Run, checkpoint_folder, inputs_of, open_stage, resumes
-from ltjax.training.prepare import prepare, stage_steps, steps_per_epoch
+from ltjax.training.open_stage import Current, DataAccess, Run, checkpoint_folder, inputs_of, open_stage, resumes
+from ltjax.training.prepare import Setup, prepare, stage_steps, steps_per_epoch
 from ltjax.training.progress import Progress
 from ltjax.training.step.batch_size_scaling import rate_notes
-from ltjax.training.step.gradient_conflict import frequent_classes, make_distortion
+from ltjax.training.step.gradient_conflict import frequent_side, make_distortion
 from ltjax.training.step.state import TrainState, variables_of
 from ltjax.training.workdir.checkpoint import Checkpoints, checkpoints
 from ltjax.training.workdir.identity import absolute, open_workdir, to_json
-from ltjax.training.workdir.metrics_log import Lines, MetricsLog, Record, write_atomically
+from ltjax.training.workdir.metrics_log import MetricsLog, Record, StageLines, write_atomically
 from ltjax.training.workdir.results import (
     describe,
     evaluation_arrays,
@@ -50,59 +50,71 @@ def train(config: Any, workdir: str) -> Record:
     if finished is not None:
         return finished
     check_source(config)
-    data, stages, mesh, fingerprint = prepare(config)
-    source = open_source(config, data, stages[0], folder)
+    setup = prepare(config)
+    source = open_source(config, setup.data, setup.stages[0], folder)
     if jax.process_index() == 0:
         write_atomically(folder / "config.json", to_json(config))
-    total = sum(stage_steps(stage, config, data) for stage in stages)
     with Interrupt() as interrupt:
-        began, log = time.monotonic(), MetricsLog(folder, seeds_of(config))
-        progress = Progress(total, config.batch_size * config.num_seeds)
-        for note in [*data.notes, *rate_notes(stages, config)]:
-            progress.say(note)
-        placed, why = place(config, data, mesh)
-        progress.say(why)
-        watch = make_watch(config, folder, progress.say)
-        store = make_store(config, folder, mesh, progress.say, interrupt.raise_if_told)
-        run = Run(
-            config, data, stages, folder, mesh, fingerprint, log, progress, interrupt, began, placed, watch, store,
-            source,
-        )  # fmt: skip
+        run = _start(config, folder, setup, interrupt)
         try:
-            return _run_stages(run)
+            return _run_stages(run, source)
         finally:
             run.progress.end()
             run.log.close()
 
 
-def _run_stages(run: Run) -> Record:
-    """Every stage in turn: a finished one is only read, the current one goes on, the others start."""
-    previous, offset, before = run.source, 0, 0.0
-    evaluators = [make_evaluator(run.config, run.data, stage, run.mesh, run.watch) for stage in run.stages]
-    for index, stage in enumerate(run.stages):
-        with checkpoints(checkpoint_folder(run, stage), run.config.checkpoint.keep) as saved:
+def _start(config: Any, folder: epath.Path, setup: Setup, interrupt: Interrupt) -> Run:
+    """Places the data, and reports what a reader of the log should know before the first step."""
+    data, stages, mesh, _ = setup
+    log = MetricsLog(folder, seeds_of(config))
+    total = sum(stage_steps(stage, config, data) for stage in stages)
+    progress = Progress(total, config.batch_size * config.num_seeds)
+    for note in [*data.notes, *rate_notes(stages, config)]:
+        progress.say(note)
+    placed, why = place(config, data, mesh)
+    progress.say(why)
+    watch = make_watch(config, folder, progress.say)
+    store = make_store(config, folder, mesh, progress.say, interrupt.raise_if_signalled)
+    return Run(config, folder, setup, DataAccess(placed, watch, store), log, progress, interrupt)
+
+
+def _run_stages(run: Run, source: Previous | None) -> Record:
+    """Every stage in turn: a finished one is only read, an unfinished one continues, the others start.
+
+    ``source`` is the end of the run config.init_from, for the first stage.
+    """
+    (data, stages, _, _), config = run.setup, run.config
+    previous, offset, before = source, 0, 0.0
+    evaluators = [_evaluator(run, stage) for stage in stages]
+    for index, stage in enumerate(stages):
+        with checkpoints(checkpoint_folder(run, stage), config.checkpoint.keep) as saved:
             current = open_stage(run, index, previous, saved)
             before = max(before, current.elapsed)
             if not current.passed:
-                per_epoch = steps_per_epoch(stage, run.config, run.data)
-                where = Lines(stage.name, offset, per_epoch, run.config.log_every_steps)
-                run.log.rewind(offset + current.step, current.pending, where)
-                current = _train_stage(run, stage, current, evaluators[index], where, before, saved)
+                per_epoch = steps_per_epoch(stage, config, data)
+                lines = StageLines(stage.name, offset, per_epoch, config.log_every_steps)
+                run.log.rewind(offset + current.step, current.pending, lines)
+                if isinstance(stage, Stage):
+                    current = _train_stage(run, stage, current, evaluators[index], lines, before, saved)
+                else:
+                    saved.wait()
         previous = Previous(stage.name, variables_of(current.state), current.state.extras)
-        offset += stage_steps(stage, run.config, run.data)
+        offset += stage_steps(stage, config, data)
     assert previous is not None
-    last = evaluators[-1]
-    if run.stages[-1].views:
-        last = make_evaluator(run.config, run.data, run.stages[-1], run.mesh, run.watch, views=True)
+    last = _evaluator(run, stages[-1], views=True) if stages[-1].views else evaluators[-1]
     return _finish(run, previous.variables, last, offset, before)
 
 
+def _evaluator(run: Run, stage: AnyStage, views: bool = False) -> Evaluator:
+    return make_evaluator(run.config, run.setup.data, stage, run.setup.mesh, run.access.watch, views)
+
+
 def _train_stage(
-    run: Run, stage: Stage, current: Current, evaluator: Evaluator, where: Lines, before: float, saved: Checkpoints
+    run: Run, stage: Stage, current: Current, evaluator: Evaluator, lines: StageLines, before: float, saved: Checkpoints
 ) -> Current:
     """The steps that are left, then the stage's last checkpoint."""
-    config, log, progress, offset, per_epoch = run.config, run.log, run.progress, where.offset, where.per_epoch
-    first, steps, state = current.step, stage.epochs * where.per_epoch, current.state
+    config, log, progress, offset, per_epoch = run.config, run.log, run.progress, lines.offset, lines.per_epoch
+    first, steps, state = current.step, stage.epochs * per_epoch, current.state
     if first >= steps:
         saved.wait()
         return current
@@ -110,9 +122,9 @@ def _train_stage(
     def meta(step: int) -> dict[str, Any]:
         progress.show(log.settle(offset + step))  # a step with a bad loss must never become the last good one
         return {
-            "fingerprint": run.fingerprint,
-            "pending": list(log.pending),  # its own: it is written while steps are added
-            "elapsed": before + time.monotonic() - run.began,
+            "fingerprint": run.setup.fingerprint,
+            "pending": list(log.pending),  # a copy: it is written while steps are added
+            "elapsed": before + progress.seconds(),
         }
 
     compiled: set[int] = set()
@@ -141,7 +153,7 @@ def _train_stage(
                     saved.save(end, state, meta(end))
                     log.sync()
             if end % per_epoch == 0 or _passed(AGREE_EVERY, begin, end) or jax.process_count() == 1:
-                _stop_if_told(run, saved, end, state, meta)
+                _stop_if_signalled(run, saved, end, state, meta)
     saved.save(steps, state, meta(steps))
     saved.wait()
     progress.clock.stop()
@@ -151,17 +163,21 @@ def _train_stage(
 
 def _program(run: Run, stage: Stage, current: Current, per_epoch: int, steps: int) -> Program:
     """The stage's steps with the data where it lies."""
-    index, inputs = run.stages.index(stage), inputs_of(run, stage, current)
-    common = (run.config, stage, index, per_epoch, run.mesh, current.constants, current.tables, inputs)
-    on_host = inputs.resident is None
-    program = from_host(*common, (current.step, steps), run.watch) if on_host else on_device(*common)
-    if not run.config.gradients.every_steps:
+    config, setup, inputs = run.config, run.setup, inputs_of(run, stage, current)
+    index = setup.stages.index(stage)
+    execution = execution_of(config, index, per_epoch, setup.mesh, inputs.transform, inputs.first_seed)
+    if inputs.resident is None:
+        batches = HostBatches(inputs, seeds_of(config), current.step, steps, run.access.watch)
+        program = from_host(stage, execution, current.constants, current.tables, batches)
+    else:
+        program = on_device(stage, execution, current.constants, current.tables, inputs.resident, config.steps_per_call)
+    if not config.gradients.every_steps:
         return program
-    frequent = frequent_classes(run.config.gradients, run.data.class_counts)
+    frequent = frequent_side(config.gradients.frequent_classes, setup.data.class_counts)
     return dataclasses.replace(program, inspect=program.inspector(make_distortion(stage, per_epoch, frequent)))
 
 
-AGREE_EVERY = 10  # steps between two looks, over all processes, whether one was told to stop
+AGREE_EVERY = 10  # steps between two exchanges, over all processes, of whether one of them got a signal to stop
 
 
 def _passed(every: int, begin: int, end: int) -> bool:
@@ -169,7 +185,7 @@ def _passed(every: int, begin: int, end: int) -> bool:
     return end // every > begin // every
 
 
-def _stop_if_told(run: Run, saved: Checkpoints, step: int, state: TrainState, meta: Any) -> None:
+def _stop_if_signalled(run: Run, saved: Checkpoints, step: int, state: TrainState, meta: Any) -> None:
     signum = run.interrupt.agreed()
     if signum:
         saved.save(step, state, meta(step))
@@ -178,23 +194,23 @@ def _stop_if_told(run: Run, saved: Checkpoints, step: int, state: TrainState, me
 
 
 def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: float) -> Record:
-    """Evaluates the last epoch and writes what the run leaves."""
-    config = run.config
-    readings = evaluator.readings(variables, run.data.test, run.placed and run.placed.test)
-    counters = readings.pop(RESULT)
-    summaries, arrays = summarize_seeds(config, run.data, counters), evaluation_arrays(counters, variables["params"])
-    views = {name: _view(run, counters) for name, counters in readings.items()}
-    reports = stage_reports(config, run.stages[-1], variables)
+    """Evaluates the last epoch and writes the results."""
+    config, (data, stages, _, _), placed = run.config, run.setup, run.access.placed
+    by_view = evaluator.readings(variables, data.test, placed and placed.test)
+    counters = by_view.pop(RESULT)
+    summaries, arrays = summarize_seeds(config, data, counters), evaluation_arrays(counters, variables["params"])
+    views = {name: _view(run, counters) for name, counters in by_view.items()}
+    reports = stage_reports(config, stages[-1], variables)
     run.progress.show(run.log.amend(_tests(run, summaries) | _by_name("report", reports)))
     for name in reports[0]:
         run.progress.say(f"{name}: {', '.join(f'{one[name]:.4g}' for one in reports)}")
-    record = describe(config, run.data, variables["params"]) | {
-        "epochs": sum(stage.epochs for stage in run.stages),
+    record = describe(config, data, variables["params"]) | {
+        "epochs": sum(stage.epochs for stage in trained(stages)),
         "step": step,
         "resumes": resumes(run.workdir),
         "skipped": skipped_records(run.workdir),
-        "wall_time_s": round(before + time.monotonic() - run.began, 1),
-        "data_on_device": run.placed is not None,
+        "wall_time_s": round(before + run.progress.seconds(), 1),
+        "data_on_device": placed is not None,
         **run.progress.clock.total(),
         **results_over_seeds(config, summaries, _last_epoch_loss(run), reports),
         **({"views": views} if views else {}),
@@ -205,24 +221,25 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
 
 
 def _view(run: Run, counters: Sequence[Any]) -> Record:
-    """{"accuracy": ..., "std": ...} of another reading of the last stage's network."""
-    record = results_over_seeds(run.config, summarize_seeds(run.config, run.data, counters), None)
+    """{"accuracy": ..., "std": ...} of a view of the last stage."""
+    record = results_over_seeds(run.config, summarize_seeds(run.config, run.setup.data, counters), None)
     std = {"std": {"accuracy": record["std"]["accuracy"]}} if "std" in record else {}
     return {"accuracy": record["accuracy"]} | std
 
 
 def _test(run: Run, evaluator: Evaluator, state: TrainState) -> Record:
     """{"test/all": ..., ...} of the state; with several seeds a list of numbers for each."""
-    counters = evaluator(variables_of(state), run.data.test, run.placed and run.placed.test)
-    return _tests(run, summarize_seeds(run.config, run.data, counters))
+    data, placed = run.setup.data, run.access.placed
+    counters = evaluator(variables_of(state), data.test, placed and placed.test)
+    return _tests(run, summarize_seeds(run.config, data, counters))
 
 
 def _tests(run: Run, summaries: list[Summary]) -> Record:
-    return _by_name(run.data.split, [summary.accuracy for summary in summaries])
+    return _by_name(run.setup.data.split, [summary.accuracy for summary in summaries])
 
 
 def _by_name(prefix: str, each: Sequence[Record]) -> Record:
-    """{"prefix/name": number}; with several seeds a list of numbers for each name. What does not exist is left out."""
+    """{"prefix/name": number}; with several seeds a list of numbers for each name. Missing values are left out."""
     return {
         f"{prefix}/{name}": [one[name] for one in each] if len(each) > 1 else value
         for name, value in each[0].items()
@@ -236,5 +253,5 @@ def _due(every_epochs: int, step: int, per_epoch: int) -> bool:
 
 def _last_epoch_loss(run: Run) -> list[float] | None:
     """Mean training loss over the steps of the last epoch, for each seed."""
-    trained = [stage for stage in run.stages if stage.epochs]
-    return run.log.mean_of_last("loss", steps_per_epoch(trained[-1], run.config, run.data)) if trained else None
+    stages = trained(run.setup.stages)
+    return run.log.mean_of_last("loss", steps_per_epoch(stages[-1], run.config, run.setup.data)) if stages else None

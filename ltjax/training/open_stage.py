@@ -1,8 +1,7 @@
-"""A stage as it stands when a process comes to it: taken from its last good checkpoint, or made by its init."""
+"""Opens a stage: restores its last good checkpoint, or starts it with its init."""
 
 import dataclasses
 import json
-import time
 import zlib
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from etils import epath
 
 from ltjax.data import Data, Source
 from ltjax.data.loading.prefetch import Watch
-from ltjax.methods.stage import Previous, Stage, Start, Tree
+from ltjax.methods.stage import AnyStage, Previous, Stage, Start, Tree
 from ltjax.training.evaluation import Reading, extract_features
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.inputs import Inputs, of_features, of_images
@@ -20,6 +19,7 @@ from ltjax.training.execution.placement import Placed
 from ltjax.training.execution.seeds import seeds_of, split_seeds, stack_seeds
 from ltjax.training.features.store import FeatureStore
 from ltjax.training.interrupt import Interrupt
+from ltjax.training.prepare import Setup
 from ltjax.training.progress import Progress
 from ltjax.training.step.state import TrainState, create_state, variables_of
 from ltjax.training.workdir.checkpoint import Checkpoints, abstract
@@ -27,33 +27,34 @@ from ltjax.training.workdir.metrics_log import MetricsLog, Record, write_atomica
 from ltjax.training.workdir.pretrained import with_pretrained
 
 
+class DataAccess(NamedTuple):
+    """How a run gets at images and features."""
+
+    placed: Placed | None  # the images on the device
+    watch: Watch  # over the reading of images that are not
+    store: FeatureStore
+
+
 class Run(NamedTuple):
     """What all stages of a run share."""
 
     config: Any
-    data: Data
-    stages: list[Stage]
     workdir: epath.Path
-    mesh: Any
-    fingerprint: str
+    setup: Setup
+    access: DataAccess
     log: MetricsLog
     progress: Progress
     interrupt: Interrupt
-    began: float  # time.monotonic() at the start of this process
-    placed: Placed | None  # the images on the device
-    watch: Watch  # over the reading of the others
-    store: FeatureStore
-    source: Previous | None = None  # the end of the run config.init_from, until the first stage has it
 
 
 class Current(NamedTuple):
-    """A stage as it stands; with several seeds all arrays have a leading seed axis."""
+    """An opened stage; with several seeds all arrays have a leading seed axis."""
 
     state: TrainState
     constants: Tree
     tables: dict[str, Any]
     pending: list[dict[str, Any]]  # metrics of the last steps, not yet logged
-    elapsed: float  # seconds that earlier processes spent
+    elapsed: float  # seconds that earlier processes took
     passed: bool  # a later stage has begun
 
     @property
@@ -64,32 +65,32 @@ class Current(NamedTuple):
 
 def open_stage(run: Run, index: int, previous: Previous | None, saved: Checkpoints) -> Current:
     """The stage's last good checkpoint; without one, what its init makes, saved as step 0."""
-    stage = run.stages[index]
+    (data, stages, mesh, fingerprint), stage = run.setup, run.setup.stages[index]
     start, made = saved.restore_start(), None
     if start is None:  # a new stage, or its step 0 cannot be read: init makes the same again
         made = _init_each(run, index, previous)
         start = stack_seeds([_on_host(run, stage, one) for one in made], "start")
-    constants = meshes.put_replicated(start["frozen"], run.mesh)
+    constants = meshes.put_replicated(start["frozen"], mesh)
     extras = split_seeds(start["extras"], len(seeds_of(run.config)))[0]
-    shape = shape_of_state(run.data, stage, extras, run.config.num_seeds)
-    restored = saved.restore(abstract(shape, meshes.replicated(run.mesh)), run.fingerprint)
+    shape = shape_of_state(data, stage, extras, run.config.num_seeds)
+    restored = saved.restore(abstract(shape, meshes.replicated(mesh)), fingerprint)
     if restored is not None:
-        passed = any(_saved_steps(checkpoint_folder(run, later)) for later in run.stages[index + 1 :])
+        passed = any(_saved_steps(checkpoint_folder(run, later)) for later in stages[index + 1 :])
         if restored.step and not passed:
             _note_resume(run, stage, restored.step)
         meta = restored.meta
         return Current(restored.state, constants, start["tables"], meta["pending"], meta["elapsed"], passed)
     made = made or _init_each(run, index, previous)
     states = [jax.device_get(create_state(stage, m, s)) for m, s in zip(made, seeds_of(run.config), strict=True)]
-    state = meshes.put_replicated(stack_seeds(states, "state"), run.mesh)
-    seconds = time.monotonic() - run.began
-    saved.save(0, state, {"fingerprint": run.fingerprint, "pending": [], "elapsed": seconds}, start=start)
+    state = meshes.put_replicated(stack_seeds(states, "state"), mesh)
+    meta = {"fingerprint": fingerprint, "pending": [], "elapsed": run.progress.seconds()}
+    saved.save(0, state, meta, start=start)
     return Current(state, constants, start["tables"], [], 0.0, False)
 
 
 def _init_each(run: Run, index: int, previous: Previous | None) -> list[Start]:
-    """What the stage's init makes of each seed."""
-    stage, seeds = run.stages[index], seeds_of(run.config)
+    """What the stage's init makes for each seed."""
+    stage, seeds = run.setup.stages[index], seeds_of(run.config)
     before: list[Previous | None] = [None] * len(seeds)
     if previous is not None:
         variables, extras = (split_seeds(tree, len(seeds)) for tree in (previous.variables, previous.extras))
@@ -102,16 +103,16 @@ def _init_each(run: Run, index: int, previous: Previous | None) -> list[Start]:
     return made
 
 
-def _on_host(run: Run, stage: Stage, made: Start) -> dict[str, Any]:
-    """What step 0 keeps beside the state, as numpy arrays: all that stands still, and the samplers' tables."""
-    labels, num_classes = run.data.train.labels, run.data.num_classes
-    tables = {name: sampler.tables(labels, num_classes) for name, sampler in stage.streams.items()}
+def _on_host(run: Run, stage: AnyStage, made: Start) -> dict[str, Any]:
+    """What step 0 keeps beside the state, as numpy arrays: the stage's constants and the samplers' tables."""
+    data, streams = run.setup.data, stage.streams if isinstance(stage, Stage) else {}
+    tables = {name: sampler.tables(data.train.labels, data.num_classes) for name, sampler in streams.items()}
     tables |= {name: dict(table) for name, table in made.tables.items()}
     start = {"frozen": dict(made.frozen), "tables": tables, "extras": dict(made.extras), "format": np.int32(1)}
     return jax.device_get(start)
 
 
-def checkpoint_folder(run: Run, stage: Stage) -> epath.Path:
+def checkpoint_folder(run: Run, stage: AnyStage) -> epath.Path:
     return run.workdir / "checkpoints" / stage.name
 
 
@@ -119,11 +120,11 @@ def _saved_steps(folder: epath.Path) -> list[int]:
     return [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.exists() else []
 
 
-def _init_key(seed: int, stage: Stage) -> jax.Array:
+def _init_key(seed: int, stage: AnyStage) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(stage.name.encode()))
 
 
-def shape_of_state(data: Data, stage: Stage, extras: Tree, seeds: int = 1) -> TrainState:
+def shape_of_state(data: Data, stage: AnyStage, extras: Tree, seeds: int = 1) -> TrainState:
     """The state's shapes and dtypes; ``extras`` is one seed's."""
 
     def make() -> TrainState:
@@ -135,37 +136,38 @@ def shape_of_state(data: Data, stage: Stage, extras: Tree, seeds: int = 1) -> Tr
 
 
 def _features(run: Run, index: int) -> Any:
-    """The loop's one service to a stage's init: features by what the stage says, or by the network before (or its own).
+    """The ``Features`` of a stage's init. Those of all records of a source are stored, and later runs find them."""
+    data, stages, mesh, _ = run.setup
+    network = stages[index].representation or stages[max(index - 1, 0)].network
 
-    Those of all records of a source are kept for the runs after this one; those of some are made anew.
-    """
-    network = run.stages[index].features or run.stages[max(index - 1, 0)].network
-
-    def features(variables: Tree, records: np.ndarray, source: Source = run.data.train) -> np.ndarray:
+    def features(variables: Tree, records: np.ndarray, source: Source = data.train) -> np.ndarray:
         records = np.asarray(records)
         if np.array_equal(records, np.arange(len(source))):
-            return run.store.features(network, variables, source, run.data.image_shape, reading(run, source))
+            return run.access.store.features(network, variables, source, data.image_shape, reading(run, source))
         size = run.config.evaluation.batch_size
-        return extract_features(network, variables, source, records, size, run.mesh, reading(run, source))
+        return extract_features(network, variables, source, records, size, mesh, reading(run, source))
 
     return features
 
 
 def inputs_of(run: Run, stage: Stage, current: Current) -> Inputs:
-    """What the stage's streams draw from: the images, or each seed's features by what stands still of its network."""
-    if stage.inputs == "images":
-        return of_images(run.config, run.data, run.placed)
+    """What the stage's streams draw from: the images, or each seed's features by the frozen representation."""
+    data, store = run.setup.data, run.access.store
+    if stage.representation is None:
+        return of_images(run.config, data, run.access.placed)
     each = split_seeds(variables_of(current.state), run.config.num_seeds)
-    shape, how = run.data.image_shape, reading(run, run.data.train)
-    arrays = [run.store.features(stage.features, one, run.data.train, shape, how) for one in each]
-    inputs, why = of_features(run.config, arrays, run.data.train, run.mesh)
+    shape, how = data.image_shape, reading(run, data.train)
+    arrays = [store.features(stage.representation, one, data.train, shape, how) for one in each]
+    inputs, why = of_features(run.config, arrays, data.train, run.setup.mesh)
     run.progress.say(why)
     return inputs
 
 
 def reading(run: Run, source: Source) -> Reading:
-    """How the images of a source are read; none but those of the training set are ever skipped."""
-    watch = run.watch if source is run.data.train else dataclasses.replace(run.watch, faults=None)
+    """How the images of a source are read; only those of the training set may be skipped."""
+    watch = run.access.watch
+    if source is not run.setup.data.train:
+        watch = dataclasses.replace(watch, faults=None)
     return Reading(run.config.data.workers, watch)
 
 
@@ -174,7 +176,7 @@ def resumes(folder: epath.Path) -> list[Record]:
     return json.loads(path.read_text()) if path.exists() else []
 
 
-def _note_resume(run: Run, stage: Stage, step: int) -> None:
+def _note_resume(run: Run, stage: AnyStage, step: int) -> None:
     run.progress.say(f"resuming at step {step} of stage '{stage.name}'")
     if jax.process_index() == 0:
         notes = [*resumes(run.workdir), {"stage": stage.name, "step": step}]

@@ -1,4 +1,4 @@
-"""One line for the person who waits, and how long the host is busy for a step."""
+"""The progress line of a run, and the time that the host and a step take."""
 
 import contextlib
 import sys
@@ -12,21 +12,21 @@ from ltjax.training.workdir.metrics_log import Record
 
 
 class Clock:
-    """Training time for a step: of the host alone (making or asking for batches, starting programs), and in all.
+    """Mean time of a training step: of the host alone (preparing batches, starting programs), and in all.
 
-    With all data on the device the host only starts programs, ahead of the device; its time is then hidden.
+    With all data on the device the host only starts programs, ahead of the device, so its time is hidden.
     """
 
     def __init__(self) -> None:
         self.steps, self.busy, self.whole = 0, 0.0, 0.0
-        self.began: float | None = None
+        self.running_since: float | None = None
 
     def start(self) -> None:
-        self.began = time.perf_counter()
+        self.running_since = time.perf_counter()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Around what is no training: compilation, evaluation, checkpoints. The device must be idle."""
+        """Excludes what is not training: compilation, evaluation, checkpoints. The device must be idle."""
         self.stop()
         yield
         self.start()
@@ -37,15 +37,15 @@ class Clock:
 
     def stop(self) -> None:
         """A stage ends, or a pause begins."""
-        if self.began is not None:
-            self.whole += time.perf_counter() - self.began
-        self.began = None
+        if self.running_since is not None:
+            self.whole += time.perf_counter() - self.running_since
+        self.running_since = None
 
     def total(self) -> dict[str, float | None]:
-        """{"host_ms_per_step", "step_ms"} over the steps so far; None before there is one that did not compile."""
+        """{"host_ms_per_step", "step_ms"} over the steps so far; None before the first step that did not compile."""
         if not self.steps:
             return {"host_ms_per_step": None, "step_ms": None}
-        running = 0.0 if self.began is None else time.perf_counter() - self.began
+        running = 0.0 if self.running_since is None else time.perf_counter() - self.running_since
         return {
             "host_ms_per_step": round(1e3 * self.busy / self.steps, 3),
             "step_ms": round(1e3 * (self.whole + running) / self.steps, 3),
@@ -60,29 +60,34 @@ class Progress:
         self.stream = sys.stderr if stream is None else stream
         self.live = self.stream.isatty()
         self.quiet = jax.process_index() != 0
-        self.began: tuple[int, float] | None = None  # the first step of this process: compiling is not training
+        self.started = time.monotonic()
+        self.compiled: tuple[int, float] | None = None  # (step, time) from which on the rate is measured
         self.clock = Clock()
+
+    def seconds(self) -> float:
+        """Since this process began the run."""
+        return time.monotonic() - self.started
 
     @contextlib.contextmanager
     def host(self, count: int) -> Iterator[None]:
-        """Around what the host does for ``count`` steps."""
+        """Measures the host's work for ``count`` steps."""
         began = time.perf_counter()
         yield
         self.clock.add(count, time.perf_counter() - began)
 
     @contextlib.contextmanager
     def compiling(self, end: int) -> Iterator[None]:
-        """Around a call up to step ``end`` that compiles, from an idle device to an idle device: it is not counted."""
+        """Excludes a call up to step ``end`` that compiles. The device must be idle before and after it."""
         with self.clock.paused():
             yield
-        self.began = self.began or (end, time.monotonic())
+        self.compiled = self.compiled or (end, time.monotonic())
 
     def show(self, record: Record | None) -> None:
         if self.quiet or record is None:
             return
         step, rate, left = record["step"], "", ""
-        if self.began and step > self.began[0]:
-            per_step = (time.monotonic() - self.began[1]) / (step - self.began[0])
+        if self.compiled and step > self.compiled[0]:
+            per_step = (time.monotonic() - self.compiled[1]) / (step - self.compiled[0])
             host = self.clock.total()["host_ms_per_step"]
             rate = f"  {self.images / per_step:,.0f} images/s" + ("" if host is None else f", host {host} ms a step")
             left = f"  {duration((self.total - step) * per_step)} left"
@@ -97,7 +102,7 @@ class Progress:
             self.stream.flush()
 
     def end(self) -> None:
-        """Leaves the live line standing."""
+        """Ends the live line."""
         if self.live and not self.quiet:
             self.stream.write("\n")
             self.stream.flush()

@@ -68,7 +68,7 @@ TOY_STEP = """
 import json, jax, jax.numpy as jnp
 from ltjax.training import mesh as meshes
 from ltjax.dryrun.collectives import collectives
-from ltjax.training.execution.programs import streamed_step
+from ltjax.training.execution.programs import Execution, streamed_step
 from ltjax.training.open_stage import shape_of_state
 from tests.training import toy
 
@@ -77,7 +77,7 @@ data, stage = toy.build(config.data), toy.stage(config)
 image = jax.ShapeDtypeStruct((16, 8, 8, 1), jnp.uint8)
 row = jax.ShapeDtypeStruct((16,), jnp.int32)
 state = shape_of_state(data, stage, {})
-step = streamed_step(stage, steps_per_epoch=2, mesh=meshes.data_mesh())
+step = streamed_step(stage, Execution(2, 16, meshes.data_mesh()))
 text = step.lower(state, {}, {"image": {"image": image, "label": row, "index": row}}).compile().as_text()
 parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
 print(json.dumps([parameters, [(one.kind, one.bytes, one.group) for one in collectives(text)]]))

@@ -22,7 +22,7 @@ from ltjax.hardware.chips import TPUS
 from ltjax.presets import build, resolve
 from ltjax.training import prepare
 from ltjax.training.execution import mesh as meshes
-from ltjax.training.execution.programs import streamed_step
+from ltjax.training.execution.programs import Execution, streamed_step
 from ltjax.training.step.state import create_state
 from tests.training import toy
 
@@ -166,7 +166,7 @@ def test_the_train_step_is_the_runs_own():
     )  # fmt: skip
     batch = next(batches)
     batches.close()
-    step = streamed_step(stage, steps_per_epoch=5, mesh=plan.mesh)
+    step = streamed_step(stage, Execution(5, 8, plan.mesh))
     own = step.lower(create_state(stage, start, 0), {}, batch).as_text()
     assert own == lowering.lower_train(plan, 0).lowered.as_text()
 

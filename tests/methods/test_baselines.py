@@ -95,7 +95,7 @@ def test_the_classes_of_the_class_balanced_focal_loss_start_rare_and_the_bias_is
     stage, *_ = terms("cb_focal", 0)
     bias = stage.init(jax.random.key(0), None, None).variables["params"]["head"]["classifier"]["bias"]
     np.testing.assert_allclose(bias, -np.log(2), rtol=1e-6)
-    assert stage.undecayed == ("head/classifier/bias",)
+    assert stage.updates.undecayed == ("head/classifier/bias",)
 
 
 def test_deferred_resampling_draws_every_image_once_and_class_balanced_at_the_end():

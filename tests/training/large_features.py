@@ -24,6 +24,7 @@ from ltjax.data import Data, Source
 from ltjax.data.dataset import fingerprint
 from ltjax.data.datasets.longtail import long_tailed_counts
 from ltjax.methods import METHODS
+from ltjax.methods.stage import ClosedForm
 from ltjax.training import loop, prepare
 
 PIXELS = np.random.RandomState(0).randint(0, 256, 2**16).astype(np.uint8)
@@ -98,7 +99,7 @@ def main():
         """The first stage as it begins; of the second so many steps."""
         first, second = METHODS["decoupling"](config, data)
         return [
-            dataclasses.replace(first, epochs=0),
+            ClosedForm(first.name, first.network, first.init, first.predict),
             dataclasses.replace(second, epoch_size=options.batch * options.steps),
         ]
 

@@ -1,4 +1,4 @@
-"""A data set and a network small enough to train in a test, and methods that use every field of a Stage."""
+"""A data set and a network small enough to train in a test, and a method that uses every field of a Stage."""
 
 import flax.linen as nn
 import jax
@@ -12,7 +12,7 @@ from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.sampling.independent import class_balanced
 from ltjax.losses import cross_entropy
 from ltjax.methods.common import classify
-from ltjax.methods.stage import Outcome, Stage, Start, Term
+from ltjax.methods.stage import ClosedForm, Outcome, Stage, Start, Term, Updates
 from ltjax.models import LinearHead, Network
 from ltjax.models.norm import BatchNorm
 from ltjax.presets import reslt
@@ -96,7 +96,7 @@ def stage(settings, name="first", **changes):
 
 
 def three_stages(settings, data):
-    """Representation; then the head alone on two streams against a frozen teacher; then a closed form (epochs = 0)."""
+    """Representation; then the head alone on two streams against a frozen teacher; then a closed form."""
     first = stage(settings)
 
     def second_init(key, previous, features):
@@ -130,9 +130,7 @@ def three_stages(settings, data):
         streams={"image": instance_balanced(), "rare": class_balanced()},
         init=second_init,
         objective=second_objective,
-        trainable=("head",),
-        rates={"head/classifier/bias": 0.0},
-        norm="frozen",
+        updates=Updates(trainable=("head",), rates={"head/classifier/bias": 0.0}, norm="frozen"),
     )
 
     def third_init(key, previous, features):
@@ -142,4 +140,4 @@ def three_stages(settings, data):
         head = {**params["head"], "classifier": {**params["head"]["classifier"], "kernel": 2 * kernel}}
         return Start({**previous.variables, "params": {**params, "head": head}})
 
-    return [first, second, stage(settings, "third", epochs=0, init=third_init)]
+    return [first, second, ClosedForm("third", first.network, third_init, first.predict)]

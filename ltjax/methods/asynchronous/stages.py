@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ltjax.class_counts import frequent_classes
 from ltjax.classifiers import cosine_logits
 from ltjax.data import Data
 from ltjax.data.sampling import SAMPLERS
@@ -41,7 +42,7 @@ from ltjax.methods.common import (
     rates,
     watched,
 )
-from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree
+from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree, Updates
 from ltjax.models import CosineHead
 
 REDUCTIONS = ("mean", "sum")
@@ -57,7 +58,7 @@ def asynchronous(config: Any, data: Data) -> list[Stage]:
     network = build_network(config, data, head, final_relu=False)  # signed features, as a cosine needs them
     if settings.plain:
         return one_stage(config, data, network, classify("image", cross_entropy, config=config))
-    frequent = frequent_classes(settings.split, data.class_counts)
+    frequent = first_phase_classes(settings.split, data.class_counts)
     return [first_phase(config, data, network, frequent), second_phase(config, data, network, frequent)]
 
 
@@ -90,7 +91,7 @@ def first_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) -> 
         init=init,
         objective=objective,
         predict=lambda variables, images: only(evaluate_network(network, variables, images).logits, frequent),
-        rates=rates(config),
+        updates=Updates(rates=rates(config)),
         epoch_size=len(records),
     )
 
@@ -124,7 +125,7 @@ def second_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) ->
         init=init,
         objective=joint_objective(config, network, frequent),
         predict=predicts(network),
-        rates=rates(config, "second_stage_optimizer"),
+        updates=Updates(rates=rates(config, "second_stage_optimizer")),
         epoch_size=settings.epoch_size or images,
         whole_batch="graph matching compares all images of a batch" if graph_weight(settings, frequent) else "",
     )
@@ -204,25 +205,18 @@ def graph_weight(settings: Any, frequent: np.ndarray) -> float:
     return settings.lambda_base * math.sqrt(np.sum(frequent) / np.sum(~frequent))
 
 
-def frequent_classes(split: int, class_counts: np.ndarray) -> np.ndarray:
+def first_phase_classes(split: int, class_counts: np.ndarray) -> np.ndarray:
     """bool [C], the classes of the first phase: the ``split`` most frequent; with 0 those of 20 images or more.
 
     Raises:
       InputError: if a phase is left without classes.
-
-    Example:
-      >>> frequent_classes(0, np.array([20, 500, 19])).tolist(), frequent_classes(1, np.array([20, 500, 19])).tolist()
-      ([True, True, False], [False, True, False])
     """
-    counts = np.asarray(class_counts)
-    if split:
-        return np.argsort(np.argsort(-counts, kind="stable")) < split
-    frequent = counts >= FREQUENT_IMAGES
+    frequent = frequent_classes(class_counts, split, FREQUENT_IMAGES)
     if frequent.all() or not frequent.any():
         which = "every class has" if frequent.all() else "no class has"
         raise InputError(
             f"config.asynchronous.split: 0 splits the classes at {FREQUENT_IMAGES} training images, and {which} that "
-            f"many; give the number of classes of the first phase, 1 to {len(counts) - 1}"
+            f"many; give the number of classes of the first phase, 1 to {len(frequent) - 1}"
         )
     return frequent
 

@@ -1,4 +1,4 @@
-"""Second stages on a representation that stands still (Kang et al., ICLR 2020, section 4)."""
+"""Second stages on a frozen representation (Kang et al., ICLR 2020, section 4)."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,28 +14,28 @@ from ltjax.data import Data, Source
 from ltjax.data.sampling.class_cycle import class_cycle
 from ltjax.errors import InputError
 from ltjax.losses import cross_entropy
-from ltjax.methods.common import build_network, carry_over, classify, dtypes, initialise, predicts, rates, under
+from ltjax.methods.common import build_network, carry_over, classify, dtypes, initialise, predicts, rates
 from ltjax.methods.decoupling.lbfgs import balanced_optimum
 from ltjax.methods.decoupling.tau_search import best_tau, class_averaged_accuracies
-from ltjax.methods.stage import Features, Previous, Stage, Start, Tree
+from ltjax.methods.stage import AnyStage, ClosedForm, Features, Init, Previous, Stage, Start, Tree, Updates, under
 from ltjax.models import CosineHead, LinearHead, LWSHead, MeanHead, MLPHead, TauHead, representation
 from ltjax.models.norm import at_least_float32
 
 
-def retrained(config: Any, data: Data) -> Stage:
+def retrained(config: Any, data: Data) -> AnyStage:
     """cRT: a new linear classifier; or more than it, as table 1 compares (config.decoupling.retrain)."""
     head = LinearHead(data.num_classes, **dtypes(config))
     network = build_network(config, data, head)
     return balanced_training("crt", config, data, network, ("head",), part(config.decoupling.retrain, network, data))
 
 
-def learned_scales(config: Any, data: Data) -> Stage:
+def learned_scales(config: Any, data: Data) -> AnyStage:
     """LWS, eq. 4: a factor on each class's logit, 1 at first, is all that is trained."""
     network = build_network(config, data, LWSHead(data.num_classes, **dtypes(config)))
     return balanced_training("lws", config, data, network, (), ("head/scale",))
 
 
-def mlp(config: Any, data: Data) -> Stage:
+def mlp(config: Any, data: Data) -> AnyStage:
     """Appendix B.6: a classifier of two or three layers."""
     settings = config.decoupling
     hidden = (settings.mlp_hidden,) * (settings.mlp_layers - 1)
@@ -43,7 +43,7 @@ def mlp(config: Any, data: Data) -> Stage:
     return balanced_training("mlp", config, data, network, ("head",), ("head",))
 
 
-def cosine(config: Any, data: Data) -> Stage:
+def cosine(config: Any, data: Data) -> AnyStage:
     """Appendix B.7: a cosine classifier; without the last ReLU it sees features of either sign.
 
     The representation is the first stage's in both cases: the ReLU is left out behind it, nothing is trained anew.
@@ -55,13 +55,13 @@ def cosine(config: Any, data: Data) -> Stage:
     return balanced_training("cosine", config, data, network, ("head",), ("head",))
 
 
-def tau_normalized(config: Any, data: Data) -> Stage:
+def tau_normalized(config: Any, data: Data) -> AnyStage:
     """Eq. 3: every class's weights divided by their norm to the power tau: chosen on a grid, given, or trained."""
     settings = config.decoupling
     network = build_network(config, data, TauHead(data.num_classes, **dtypes(config)))
-    said = {"report": lambda variables: {"tau": float(variables["params"]["head"]["tau"])}}
+    reported = {"report": lambda variables: {"tau": float(variables["params"]["head"]["tau"])}}
     if settings.tau_from == "learned":
-        return balanced_training("tau", config, data, network, (), ("head/tau",), **said)
+        return balanced_training("tau", config, data, network, (), ("head/tau",), **reported)
     start, source = carry_over(network, data), tau_source(settings.tau_from, data)
 
     def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
@@ -73,10 +73,10 @@ def tau_normalized(config: Any, data: Data) -> Stage:
         seen = features(previous.variables, np.arange(len(source)), source)
         return Start(with_head(begun.variables, tau=best_tau(class_averaged_accuracies(seen, source.labels, kernel))))
 
-    return closed_form("tau", config, network, init, **said)
+    return closed_form("tau", network, init, **reported)
 
 
-def nearest_class_mean(config: Any, data: Data) -> Stage:
+def nearest_class_mean(config: Any, data: Data) -> ClosedForm:
     """NCM: the class of the nearest mean feature over all training images, which pass once, without augmentation."""
     kind, metric = config.decoupling.ncm_features, config.decoupling.ncm_metric
     network = build_network(config, data, MeanHead(data.num_classes, kind, metric, **dtypes(config)))
@@ -92,11 +92,11 @@ def nearest_class_mean(config: Any, data: Data) -> Stage:
         )
         return Start(with_head(begun.variables, means=means, center=center))
 
-    return closed_form("ncm", config, network, init)
+    return closed_form("ncm", network, init)
 
 
 # config.decoupling.second_stage -> what makes it
-SECOND_STAGES: Mapping[str, Callable[[Any, Data], Stage]] = {
+SECOND_STAGES: Mapping[str, Callable[[Any, Data], AnyStage]] = {
     "crt": retrained,
     "lws": learned_scales,
     "tau": tau_normalized,
@@ -114,7 +114,7 @@ def balanced_training(
     reinitialise: tuple[str, ...],
     trainable: tuple[str, ...],
     **fields: Any,
-) -> Stage:
+) -> AnyStage:
     """Cross-entropy on as many images of every class, from the stage before, under the second stage's own schedule.
 
     With config.decoupling.cached on their features: the classifier alone is computed, and nothing is augmented. With
@@ -123,8 +123,8 @@ def balanced_training(
     settings = config.decoupling
     if settings.solver == "lbfgs":
         return solved(name, config, data, network, reinitialise, trainable)
-    stands_still = all(prefix.startswith("head") for prefix in trainable) and trainable != ()
-    norm = settings.norm if settings.norm != "auto" else "frozen" if stands_still else "batch"
+    frozen_backbone = all(prefix.startswith("head") for prefix in trainable) and trainable != ()
+    norm = settings.norm if settings.norm != "auto" else "frozen" if frozen_backbone else "batch"
     return Stage(
         name,
         network=network,
@@ -134,18 +134,15 @@ def balanced_training(
         init=carry_over(network, data, reinitialise),
         objective=classify("image", cross_entropy, config=config),
         predict=predicts(network),
-        trainable=trainable,
-        rates=rates(config, "second_stage_optimizer"),
-        norm=norm,
-        features=representation(network),
-        inputs="features" if settings.cached else "images",
+        updates=Updates(trainable, rates(config, "second_stage_optimizer"), norm=norm),
+        representation=representation(network) if settings.cached else None,
         **fields,
     )
 
 
 def solved(
     name: str, config: Any, data: Data, network: Any, reinitialise: tuple[str, ...], trainable: tuple[str, ...]
-) -> Stage:
+) -> ClosedForm:
     """The classifier of least balanced cross-entropy on all features, with the second stage's weight decay.
 
     Raises:
@@ -179,23 +176,12 @@ def solved(
         )
         return Start(with_moving(found.params))
 
-    return closed_form(name, config, network, init)
+    return closed_form(name, network, init)
 
 
-def closed_form(name: str, config: Any, network: Any, init: Callable[..., Start], **fields: Any) -> Stage:
-    """A stage that trains nothing: its init is all there is."""
-    return Stage(
-        name,
-        network=network,
-        epochs=0,
-        optimizer=config.optimizer,
-        streams={},
-        init=init,
-        objective=classify("image", cross_entropy),  # never called
-        predict=predicts(network),
-        features=representation(network),
-        **fields,
-    )
+def closed_form(name: str, network: Any, init: Init, **fields: Any) -> ClosedForm:
+    """A second stage that ``init`` computes from the features of the first stage's network without its head."""
+    return ClosedForm(name, network, init, predicts(network), representation(network), **fields)
 
 
 def with_head(variables: Tree, **arrays: Any) -> Tree:
@@ -226,7 +212,7 @@ PARTS = ("classifier", "last_block", "last_stage", "all")
 
 
 def part(name: str, network: Any, data: Data) -> tuple[str, ...]:
-    """The path prefixes of a part of the network, for Stage.trainable: the classifier alone, with the last residual
+    """The path prefixes of a part of the network, for Updates.trainable: the classifier alone, with the last residual
     block, with the last stage of residual blocks (layer4 of PyTorch's ResNets), or everything, which is ().
 
     Raises:

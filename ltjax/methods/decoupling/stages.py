@@ -13,17 +13,18 @@ from ltjax.errors import did_you_mean
 from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.common import Rules, checked
 from ltjax.methods.decoupling.classifiers import PARTS, SECOND_STAGES, part
-from ltjax.methods.stage import Stage
+from ltjax.methods.stage import AnyStage
 
 ONE_STAGE = "joint"  # representation and classifier trained jointly, and that is all
 
 
-def decoupling(config: Any, data: Data) -> list[Stage]:
+def decoupling(config: Any, data: Data) -> list[AnyStage]:
     """Representation first, classifier second; config.decoupling says which classifier."""
     settings = checked(config, "decoupling", rules)
     (joint,) = cross_entropy_method(config, data)
     trainable = part(settings.representation, joint.network, data)
-    first = dataclasses.replace(joint, name="representation", trainable=trainable)
+    updates = dataclasses.replace(joint.updates, trainable=trainable)
+    first = dataclasses.replace(joint, name="representation", updates=updates)
     if settings.second_stage == ONE_STAGE:
         return [first]
     return [first, SECOND_STAGES[settings.second_stage](config, data)]

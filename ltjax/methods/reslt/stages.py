@@ -65,7 +65,7 @@ def reslt(config: Any, data: Data) -> list[Stage]:
         images, labels = batch["image"]["image"], batch["image"]["label"]
         if settings.mixup:
             mixed = mix(context.key, images, labels, settings.mixup)
-            outputs, model_state = apply(params, model_state, mixed.images, labels=mixed.larger)
+            outputs, model_state = apply(params, model_state, mixed.images)
             logits = branches(outputs.logits)
             terms = blend(terms_of(logits, labels), terms_of(logits, mixed.labels_b), mixed.lam)
             return Outcome(terms, model_state, {"accuracy": accuracy(fused(logits, variant), mixed.larger)})

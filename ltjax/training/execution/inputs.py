@@ -1,4 +1,4 @@
-"""What a stage's streams draw from, and where it lies: the images, or their features by a network that stands still."""
+"""What a stage's streams draw from, and where it lies: the images, or their features by a frozen network."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,6 @@ from ltjax.data import Data, Source
 from ltjax.data.augment.registry import TRANSFORMS, Transform, named
 from ltjax.data.dataset import feature_source
 from ltjax.data.loading.device_batches import Resident
-from ltjax.methods.common import under
 from ltjax.methods.stage import Stage
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.placement import SHARE, Placed, device_memory
@@ -26,8 +25,8 @@ class Inputs(NamedTuple):
       resident: the same on the devices; None where the host makes the batches.
       transform: the augmentation.
       workers: processes that read, of all seeds together.
-      first_seed: where every seed has rows of its own in ``resident.images``, the seed whose rows come first, followed
-        by those of the next seed; None where they share them.
+      first_seed: where each seed has its features in ``resident.images``, one seed's after the other's: the first of
+        these seeds; None where all seeds share the images.
     """
 
     sources: Sequence[Source]
@@ -37,34 +36,33 @@ class Inputs(NamedTuple):
     first_seed: int | None = None
 
 
-def check_stands_still(stage: Stage, image_shape: Any) -> None:
-    """Raises ValueError if the stage trains on features and something that makes them would change meanwhile."""
-    if stage.inputs == "images":
+def check_frozen(stage: Stage, image_shape: Any) -> None:
+    """Raises ValueError if the stage trains on features while it changes the network that makes them."""
+    if stage.representation is None:
         return
 
     def make() -> Any:
-        return stage.features.init(jax.random.key(0), jax.numpy.zeros((1, *image_shape), np.uint8), train=False)
+        return stage.representation.init(jax.random.key(0), jax.numpy.zeros((1, *image_shape), np.uint8), train=False)
 
     paths = traverse_util.flatten_dict(jax.eval_shape(make)["params"], sep="/")
-    moving = [p for p in paths if not stage.trainable or any(under(p, prefix) for prefix in stage.trainable)]
-    if moving or stage.norm != "frozen":
+    changed = [path for path in paths if stage.updates.trains(path)]
+    if changed or stage.updates.norm != "frozen":
         raise ValueError(
-            f"stage '{stage.name}': inputs='features' needs norm='frozen' and trainable parameters that do not make the"
-            f" features; norm is '{stage.norm}', {len(moving)} of them would move"
+            f"stage '{stage.name}': its representation must be frozen: updates.norm is '{stage.updates.norm}' (needed: "
+            f"'frozen') and updates.trainable covers {len(changed)} of its parameters (needed: none)"
         )
 
 
 def of_images(config: Any, data: Data, placed: Placed | None) -> Inputs:
-    """The training images, augmented, where they lie already."""
+    """The training images, augmented: on the device if they were placed there."""
     resident = None if placed is None else placed.train
     return Inputs([data.train] * config.num_seeds, resident, named(config.data.augment), config.data.workers)
 
 
 def of_features(config: Any, arrays: Sequence[np.ndarray], train: Source, mesh: Any) -> tuple[Inputs, str]:
-    """Features float [N, d], one array for each seed, as they are; and the line for the log that says where they lie.
+    """Features float [N, d], one array for each seed, not augmented; and a line for the log that says where they lie.
 
-    On the devices where they fit as images have to. Those that are mapped from a file stay there on a CPU, whose own
-    memory it would be.
+    They go on the devices if they fit, by the rule for images. On a CPU memory-mapped features stay in their file.
     """
     need, mapped = sum(array.nbytes for array in arrays), any(isinstance(array, np.memmap) for array in arrays)
     memory, setting = device_memory(), config.data.on_device

@@ -1,16 +1,16 @@
 """A stage's steps as compiled programs: batches from the host, or the data on the device and many steps a call.
 
-Both run the one step of ``step.py``, and draw the same records and make the same pixels at the same step.
+Both run the one step of ``step.py``. At the same step they draw the same records and make the same pixels.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ltjax.data.augment.registry import Transform
+from ltjax.data.augment.registry import TRANSFORMS, Transform
 from ltjax.data.loading.device_batches import Resident, train_batch
 from ltjax.data.loading.host_batches import train_batches
 from ltjax.data.loading.prefetch import Batches, Watch
@@ -18,30 +18,72 @@ from ltjax.data.sampling.sampler import Tables
 from ltjax.methods.stage import Batch, Stage, Tree
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.inputs import Inputs
-from ltjax.training.execution.seeds import over_seeds, seed_axis, seeds_of, split_seeds, stack_seeds
+from ltjax.training.execution.seeds import over_seeds, seed_axis, split_seeds, stack_seeds
 from ltjax.training.step.state import TrainState
 from ltjax.training.step.step import make_train_step
 
 Metrics = dict[str, jax.Array]  # name -> [steps] or, with several seeds, [steps, seeds]
 Inspect = Callable[[TrainState, Tree, Batch], dict[str, jax.Array]]
-STAGE_SALT = 0x9E3779B9  # added to the seed once a stage: every stage has another data order
-LONGEST_CALL = 256  # steps of one call on an accelerator: what a signal to stop has to wait for
+STAGE_SALT = 0x9E3779B9  # added to the seed once for each stage: every stage has another data order
+LONGEST_CALL = 256  # steps of one call on an accelerator: a signal to stop waits for the end of the call
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """(state, count) -> (state, metrics of the next ``count`` steps); ``count`` is at most ``length``."""
+    """The compiled steps of a stage, with the data where it lies.
+
+    Attributes:
+      length: the most steps of one call.
+      advance: (state, count) -> (state, metrics of the next ``count`` steps).
+      inspector: (a function of one seed's state, constants and batch) -> ((state, step) -> its result on that step's
+        batch).
+      close: ends the processes and threads that read.
+      inspect: what an inspector made; None where nothing is inspected.
+    """
 
     length: int
     advance: Callable[[TrainState, int], tuple[TrainState, Metrics]]
-    # (function of one seed's state, constants and batch) -> (state, step) -> what it gives on the batch of that step
     inspector: Callable[[Inspect], Callable[[TrainState, int], dict[str, jax.Array]]]
     close: Callable[[], None] = lambda: None
     inspect: Callable[[TrainState, int], dict[str, jax.Array]] | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """How a run executes the steps of a stage: all that its programs depend on beside the stage and the data.
+
+    Attributes:
+      steps_per_epoch, batch_size: of the whole run, over all devices.
+      mesh: the devices.
+      stage_index: the stage's position in the method; every stage has another data order.
+      transform: the augmentation of batches that are made on the device.
+      first_seed: as in ``Inputs``.
+      seeds: (number of seeds, "vmap" or "unroll"), as in ``over_seeds``.
+      micro_batches: parts of a batch that a step takes one after the other.
+    """
+
+    steps_per_epoch: int
+    batch_size: int
+    mesh: Any
+    stage_index: int = 0
+    transform: Transform = TRANSFORMS["none"]
+    first_seed: int | None = None
+    seeds: tuple[int, str] = (1, "unroll")
+    micro_batches: int = 1
+
+
+def execution_of(
+    config: Any, index: int, per_epoch: int, mesh: Any, transform: Transform, first_seed: int | None = None
+) -> Execution:
+    """How a run of this config executes its stage number ``index``."""
+    seeds = seed_axis(config, meshes.platform(mesh))
+    return Execution(
+        per_epoch, config.batch_size, mesh, index, transform, first_seed, seeds, micro_batches=config.micro_batches
+    )
+
+
 def at_last(values: Mapping[str, jax.Array], count: int) -> Metrics:
-    """Values of one moment as metrics of ``count`` steps: at the last of them, NaN (not there) at the others.
+    """Values of one step as metrics of ``count`` steps: at the last of them, NaN (missing) at the others.
 
     Example:
       >>> at_last({"norm": jnp.float32(2)}, 3)["norm"].tolist()
@@ -53,7 +95,7 @@ def at_last(values: Mapping[str, jax.Array], count: int) -> Metrics:
 
 
 def data_seed(seed: Any, stage_index: int) -> Any:
-    """The uint32 seed of a stage's data order and augmentation: the run's, and another one in every later stage."""
+    """The uint32 seed of a stage's data order and augmentation: the run's for the first stage, then others."""
     return (seed + STAGE_SALT * stage_index) % 2**32
 
 
@@ -75,8 +117,8 @@ def calls(first: int, steps: int, per_epoch: int, length: int) -> Iterator[tuple
 
 
 def call_length(setting: int, per_epoch: int, backend: str) -> int:
-    """Steps of one call. 0 is automatic: on a CPU one, where scanned weight gradients are slow; else an even part of
-    an epoch, so that one program serves all calls where the epoch divides.
+    """Steps of one call. 0 is automatic: 1 on a CPU, where scanned weight gradients are slow; else the epoch divided
+    into calls of (almost) equal length, so that one program serves them all.
 
     Example:
       >>> call_length(0, 84, "gpu"), call_length(0, 84, "cpu"), call_length(0, 900, "gpu"), call_length(0, 331, "gpu")
@@ -90,32 +132,20 @@ def call_length(setting: int, per_epoch: int, backend: str) -> int:
 
 
 def resident_program(
-    stage: Stage,
-    *,
-    stage_index: int,
-    steps_per_epoch: int,
-    batch_size: int,
-    transform: Transform,
-    mesh: Any,
-    axis: tuple[int, str] = (1, "unroll"),
-    unroll: int = 1,
-    first_seed: int | None = None,
+    stage: Stage, execution: Execution, unroll: int = 1
 ) -> Callable[[TrainState, Tree, Mapping[str, Tables], Resident, int], tuple[TrainState, Metrics]]:
     """(state, constants, tables, resident, count) -> (state, metrics): ``count`` steps in one jitted program.
 
     Everything but ``count`` is an argument of the program: tables and constants may differ from seed to seed. The state
-    is donated. ``unroll`` is the scan's; ``first_seed`` as in ``Inputs``.
+    is donated. ``unroll`` is the scan's.
     """
-    step = make_train_step(stage, steps_per_epoch)
-    draw = resident_draw(
-        stage, stage_index=stage_index, steps_per_epoch=steps_per_epoch, batch_size=batch_size, transform=transform,
-        mesh=mesh, first_seed=first_seed,
-    )  # fmt: skip
+    step = make_train_step(stage, execution.steps_per_epoch, execution.micro_batches)
+    draw = resident_draw(stage, execution)
 
     def one(state: TrainState, constants: Tree, tables: Any, resident: Resident) -> tuple[TrainState, Metrics]:
         return step(state, constants, draw(state, tables, resident))
 
-    each = over_seeds(one, axis, (0, 0, 0, None))
+    each = over_seeds(one, execution.seeds, (0, 0, 0, None))
 
     def several(state: TrainState, constants: Tree, tables: Any, resident: Resident, count: int) -> Any:
         if count == 1:  # no loop around the one step
@@ -125,33 +155,25 @@ def resident_program(
             lambda state, _: each(state, constants, tables, resident), state, length=count, unroll=min(unroll, count)
         )
 
-    everywhere = meshes.replicated(mesh)
+    everywhere = meshes.replicated(execution.mesh)
     return jax.jit(
         several, static_argnums=4, donate_argnums=0, in_shardings=(everywhere,) * 4, out_shardings=everywhere
     )
 
 
-def resident_draw(
-    stage: Stage,
-    *,
-    stage_index: int,
-    steps_per_epoch: int,
-    batch_size: int,
-    transform: Transform,
-    mesh: Any,
-    first_seed: int | None = None,
-) -> Callable[[TrainState, Any, Resident], Batch]:
+def resident_draw(stage: Stage, execution: Execution) -> Callable[[TrainState, Any, Resident], Batch]:
     """(state, tables, resident) -> the batch of the state's step, drawn on the device."""
+    steps_per_epoch, batch_size, first_seed = execution.steps_per_epoch, execution.batch_size, execution.first_seed
 
     def draw(seed: jax.Array, number: jax.Array, row: Any, tables: Any, resident: Resident, slots: jax.Array) -> Batch:
         epoch = (number // steps_per_epoch).astype(jnp.uint32)
         offset = (number % steps_per_epoch * batch_size).astype(jnp.uint32) + slots
-        return train_batch(resident, stage.streams, tables, transform, seed, epoch, offset, row)
+        return train_batch(resident, stage.streams, tables, execution.transform, seed, epoch, offset, row)
 
-    each_device_its_share = meshes.by_share(draw, mesh, shared=5)
+    each_device_its_share = meshes.by_share(draw, execution.mesh, shared=5)
 
     def of_state(state: TrainState, tables: Any, resident: Resident) -> Batch:
-        seed, row = state.seed + jnp.uint32(data_seed(0, stage_index)), None
+        seed, row = state.seed + jnp.uint32(data_seed(0, execution.stage_index)), None
         if first_seed is not None:
             row = (state.seed - jnp.uint32(first_seed)).astype(jnp.int32) * len(resident.labels)
         slots = jnp.arange(batch_size, dtype=jnp.uint32)
@@ -161,109 +183,107 @@ def resident_draw(
 
 
 def streamed_step(
-    stage: Stage, *, steps_per_epoch: int, mesh: Any, axis: tuple[int, str] = (1, "unroll")
+    stage: Stage, execution: Execution
 ) -> Callable[[TrainState, Tree, Batch], tuple[TrainState, Metrics]]:
     """(state, constants, batch) -> (state, metrics [1, ...]): one step on a batch that the host made."""
-    each = over_seeds(make_train_step(stage, steps_per_epoch), axis, (0, 0, 0))
+    step = make_train_step(stage, execution.steps_per_epoch, execution.micro_batches)
+    each = over_seeds(step, execution.seeds, (0, 0, 0))
 
     def one(state: TrainState, constants: Tree, batch: Batch) -> tuple[TrainState, Metrics]:
         state, metrics = each(state, constants, batch)
         return state, jax.tree.map(lambda x: x[None], metrics)
 
-    everywhere = meshes.replicated(mesh)
+    everywhere = meshes.replicated(execution.mesh)
     return jax.jit(
         one,
         donate_argnums=0,
-        in_shardings=(everywhere, everywhere, meshes.split(mesh, leading=axis[0] > 1)),
+        in_shardings=(everywhere, everywhere, meshes.split(execution.mesh, leading=execution.seeds[0] > 1)),
         out_shardings=everywhere,
     )
 
 
-def resident_frame(
-    config: Any, index: int, per_epoch: int, mesh: Any, transform: Transform, first_seed: int | None = None
-) -> dict[str, Any]:
-    """What ``resident_program`` and ``resident_draw`` take beside the stage."""
-    return {
-        "stage_index": index,
-        "steps_per_epoch": per_epoch,
-        "batch_size": config.batch_size,
-        "transform": transform,
-        "mesh": mesh,
-        "first_seed": first_seed,
-    }
-
-
 def on_device(
-    config: Any, stage: Stage, index: int, per_epoch: int, mesh: Any, constants: Tree, tables: Tree, inputs: Inputs
+    stage: Stage, execution: Execution, constants: Tree, tables: Tree, resident: Resident, steps_per_call: int
 ) -> Program:
     """The program of a stage whose training images, or features, lie on the device."""
-    resident = inputs.resident
-    assert resident is not None
-    frame = resident_frame(config, index, per_epoch, mesh, inputs.transform, inputs.first_seed)
-    axis = seed_axis(config, meshes.platform(mesh))
-    several = resident_program(stage, axis=axis, **frame)
-    placed = meshes.put_replicated(tables, mesh)
-    length = call_length(config.steps_per_call, per_epoch, meshes.platform(mesh))
+    several = resident_program(stage, execution)
+    placed = meshes.put_replicated(tables, execution.mesh)
+    length = call_length(steps_per_call, execution.steps_per_epoch, meshes.platform(execution.mesh))
 
     def inspector(inspect: Inspect) -> Callable[[TrainState, int], dict[str, jax.Array]]:
-        draw = resident_draw(stage, **frame)
+        draw = resident_draw(stage, execution)
 
         def one(state: TrainState, constants: Tree, tables: Any, resident: Resident) -> dict[str, jax.Array]:
             return inspect(state, constants, draw(state, tables, resident))
 
-        each = jax.jit(over_seeds(one, axis, (0, 0, 0, None)))
+        each = jax.jit(over_seeds(one, execution.seeds, (0, 0, 0, None)))
         return lambda state, step: each(state, constants, placed, resident)
 
     return Program(length, lambda state, count: several(state, constants, placed, resident, count), inspector)
 
 
-def from_host(
-    config: Any, stage: Stage, index: int, per_epoch: int, mesh: Any, constants: Tree, tables: Tree, inputs: Inputs,
-    span: tuple[int, int], watch: Watch | None = None,
-) -> Program:  # fmt: skip
-    """The program of a stage whose batches the host reads and makes, for the steps ``span`` = (first, last).
+class HostBatches(NamedTuple):
+    """What the host makes batches from, and for which steps.
+
+    Attributes:
+      inputs: the sources, one for each seed, and their augmentation.
+      seeds: seed, seed + 1, ...
+      first, last: the steps to make batches for, ``last`` excluded.
+      watch: over the reading of images.
+    """
+
+    inputs: Inputs
+    seeds: Sequence[int]
+    first: int
+    last: int
+    watch: Watch | None = None
+
+
+def from_host(stage: Stage, execution: Execution, constants: Tree, tables: Tree, made: HostBatches) -> Program:
+    """The program of a stage whose batches the host reads and makes.
 
     A call returns before the device is done; so the next batch is read, and put on the device, while it is busy.
     """
-    axis = seed_axis(config, meshes.platform(mesh))
-    step = streamed_step(stage, steps_per_epoch=per_epoch, mesh=mesh, axis=axis)
+    step, mesh, seeds = streamed_step(stage, execution), execution.mesh, execution.seeds[0]
 
     def read(start: int, stop: int, workers: int) -> list[Batches]:
         return [
             train_batches(
                 source,
                 stage.streams,
-                own,
-                seed=data_seed(seed, index),
-                batch_size=config.batch_size,
-                steps_per_epoch=per_epoch,
+                tables_of_seed,
+                seed=data_seed(seed, execution.stage_index),
+                batch_size=execution.batch_size,
+                steps_per_epoch=execution.steps_per_epoch,
                 start=start,
                 stop=stop,
-                transform=inputs.transform,
+                transform=made.inputs.transform,
                 shard=(jax.process_index(), jax.process_count()),
                 workers=workers,
-                watch=watch,
+                watch=made.watch,
             )
-            for seed, source, own in zip(seeds_of(config), inputs.sources, split_seeds(tables, axis[0]), strict=True)
+            for seed, source, tables_of_seed in zip(
+                made.seeds, made.inputs.sources, split_seeds(tables, seeds), strict=True
+            )
         ]
 
     def placed(readers: list[Batches]) -> Any:
         batch = stack_seeds([next(reader) for reader in readers], "batch")
-        return meshes.put_split(batch, mesh, leading=axis[0] > 1)
+        return meshes.put_split(batch, mesh, leading=seeds > 1)
 
-    readers = read(*span, workers=-(-inputs.workers // axis[0]))  # shared between the seeds
+    readers = read(made.first, made.last, workers=-(-made.inputs.workers // seeds))  # shared between the seeds
 
     def advance(state: TrainState, count: int) -> tuple[TrainState, Metrics]:
         assert count == 1
         return step(state, constants, placed(readers))
 
     def inspector(inspect: Inspect) -> Callable[[TrainState, int], dict[str, jax.Array]]:
-        each = jax.jit(over_seeds(inspect, axis, (0, 0, 0)))
+        each = jax.jit(over_seeds(inspect, execution.seeds, (0, 0, 0)))
 
         def of_step(state: TrainState, number: int) -> dict[str, jax.Array]:
-            own = read(number, number + 1, workers=0)
-            metrics = each(state, constants, placed(own))
-            for reader in own:
+            again = read(number, number + 1, workers=0)
+            metrics = each(state, constants, placed(again))
+            for reader in again:
                 reader.close()
             return metrics
 

@@ -1,13 +1,13 @@
-"""The learning rate of another batch size than the one it is published for: the one place where it is scaled."""
+"""Scales the learning rate to a batch size other than the recipe's. The only place where that is done."""
 
 import copy
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ltjax.errors import InputError, choose
-from ltjax.methods.stage import Stage
+from ltjax.methods.stage import AnyStage, Stage, trained
 
 # batch size / the recipe's -> factor on the learning rate
 RULES: dict[str, Callable[[float], float]] = {
@@ -18,10 +18,10 @@ RULES: dict[str, Callable[[float], float]] = {
 
 
 def factor(rule: str, batch_size: int, recipe_batch_size: int) -> float:
-    """What the learning rate of batches of ``recipe_batch_size`` is multiplied by for batches of ``batch_size``.
+    """The factor on the learning rate for batches of ``batch_size``, where it was chosen for ``recipe_batch_size``.
 
     Raises:
-      InputError: for an unknown rule, or one that lacks the recipe's batch size (0).
+      InputError: for an unknown rule, or one that needs the recipe's batch size where that is 0 (unknown).
 
     Example:
       >>> factor("linear", 1024, 256), factor("sqrt", 1024, 256), factor("none", 1024, 0)
@@ -49,21 +49,23 @@ def scaled_rate(stage: Stage, config: Any) -> Stage:
     return dataclasses.replace(stage, optimizer=optimizer)
 
 
-def rate_notes(stages: list[Stage], config: Any) -> list[str]:
-    """A line for every (scaled) stage whose recipe has another batch size: its rate, or that it was not scaled."""
+def rate_notes(stages: Sequence[AnyStage], config: Any) -> list[str]:
+    """A line for every (scaled) stage whose recipe has another batch size: what became of its learning rate."""
     rule, batch = config.optimizer.rate_rule, config.batch_size
     lines = []
-    for stage in stages:
-        own, rate = stage.optimizer.recipe_batch_size, stage.optimizer.learning_rate
-        if not stage.epochs or own in (0, batch):
+    for stage in trained(stages):
+        recipe_batch, rate = stage.optimizer.recipe_batch_size, stage.optimizer.learning_rate
+        if recipe_batch in (0, batch):
             continue
-        recipe = rate / factor(rule, batch, own)
-        begin = f"learning rate of stage '{stage.name}': {recipe:g} is for batches of {own}, this run has {batch}"
+        recipe = rate / factor(rule, batch, recipe_batch)
+        begin = (
+            f"learning rate of stage '{stage.name}': {recipe:g} is for batches of {recipe_batch}, this run has {batch}"
+        )
         if rule == "none":
-            told = ", ".join(
-                f"{name} would make it {rate * factor(name, batch, own):.4g}" for name in ("linear", "sqrt")
+            others = ", ".join(
+                f"{name} would make it {rate * factor(name, batch, recipe_batch):.4g}" for name in ("linear", "sqrt")
             )
-            lines.append(f"{begin} and does not scale it (config.optimizer.rate_rule=none; {told})")
+            lines.append(f"{begin} and does not scale it (config.optimizer.rate_rule=none; {others})")
         else:
             lines.append(f"{begin}: scaled to {rate:.4g} (config.optimizer.rate_rule={rule})")
     return lines

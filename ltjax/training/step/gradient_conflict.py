@@ -1,47 +1,39 @@
-"""Gradient distortion: how the gradients of frequent and of rare classes stand to their sum.
+"""Gradient distortion: how the gradients of frequent and of rare classes relate to their sum.
 
 Asynchronous Modeling: A Dual-phase Perspective for Long-Tailed Recognition, section 3.1 and figure 1.
 
-The loss is a function of the network's outputs, which have a row for each image. Holding the rows of the rare classes
-still gives the gradient that the frequent ones make, and the other way round; the two sum to the whole, for any loss
-and with batch statistics shared by all. What an objective reads beside the outputs (weight decay, a proxy) is in none.
+The loss is a function of the network's outputs, which have a row for each image. With the rows of the rare classes
+held constant, its gradient is that of the frequent ones, and the other way round. The two add up to the whole, for any
+loss and with batch statistics shared by all images. What an objective reads beside the outputs (weight decay, a proxy)
+is in neither.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.class_counts import frequency_order
+from ltjax.class_counts import frequent_classes
 from ltjax.errors import InputError
 from ltjax.methods.stage import Apply, Batch, Stage, Tree
 from ltjax.training.step.state import TrainState, merge, select
 from ltjax.training.step.step import make_apply, make_context
 
-MEDIUM_SHOT = 20  # images from which on a class counts as frequent, unless a number of classes is given
 
-
-def frequent_classes(settings: Any, class_counts: np.ndarray) -> np.ndarray:
-    """bool [C]: the classes on the frequent side, config.gradients.frequent_classes of them.
+def frequent_side(number: int, class_counts: np.ndarray) -> np.ndarray:
+    """bool [C]: the classes on the frequent side, for config.gradients.frequent_classes = ``number``.
 
     Raises:
       InputError: if none or all of the classes are frequent.
-
-    Example:
-      >>> from types import SimpleNamespace
-      >>> frequent_classes(SimpleNamespace(frequent_classes=0), np.array([90, 20, 19]))
-      array([ True,  True, False])
     """
-    number = settings.frequent_classes or int(np.sum(class_counts >= MEDIUM_SHOT))
-    if not 0 < number < len(class_counts):
+    frequent = frequent_classes(class_counts, number)
+    if frequent.all() or not frequent.any():
         raise InputError(
-            f"config.gradients.frequent_classes: {number} of {len(class_counts)} classes; both sides need one, so give "
-            f"1 to {len(class_counts) - 1}"
+            f"config.gradients.frequent_classes: {int(frequent.sum())} of {len(frequent)} classes are frequent; both "
+            f"sides need one, so set it to 1 to {len(frequent) - 1}"
         )
-    frequent = np.zeros(len(class_counts), bool)
-    frequent[frequency_order(class_counts)[:number]] = True
     return frequent
 
 
@@ -52,11 +44,11 @@ def make_distortion(
     split = make_split_gradients(stage, steps_per_epoch, frequent)
 
     def distortion(state: TrainState, constants: Tree, batch: Batch) -> dict[str, jax.Array]:
-        own, rare = split(state, constants, batch)
-        whole = jax.tree.map(jnp.add, own, rare)
-        norms = {"frequent": _norm(own), "rare": _norm(rare), "": _norm(whole)}
+        of_frequent, of_rare = split(state, constants, batch)
+        whole = jax.tree.map(jnp.add, of_frequent, of_rare)
+        norms = {"frequent": _norm(of_frequent), "rare": _norm(of_rare), "": _norm(whole)}
         metrics = {f"gradient/norm_{side}".rstrip("_"): norm for side, norm in norms.items()}
-        for side, gradient in (("frequent", own), ("rare", rare)):
+        for side, gradient in (("frequent", of_frequent), ("rare", of_rare)):
             scale = norms[side] * norms[""]
             metrics[f"gradient/cosine_{side}"] = jnp.where(scale > 0, _dot(gradient, whole) / scale, jnp.nan)
         return metrics
@@ -68,39 +60,75 @@ def make_split_gradients(
     stage: Stage, steps_per_epoch: int, frequent: np.ndarray
 ) -> Callable[[TrainState, Tree, Batch], tuple[Tree, Tree]]:
     """(state, constants, batch) -> the gradients of the frequent and of the rare classes, flat dicts."""
-    inner = make_apply(stage)
-    of_class = jnp.asarray(frequent)
+    network = make_apply(stage)
 
     def split(state: TrainState, constants: Tree, batch: Batch) -> tuple[Tree, Tree]:
         context = make_context(stage, state, constants, steps_per_epoch)
-        moving, standing = select(state.params, stage.trainable)
+        trainable, frozen = select(state.params, stage.updates)
 
-        def gradient(side: bool | None) -> Tree:
-            """With only the rows of one side moving; with none for None."""
+        def loss_of(trainable: Tree, apply: Apply, batch: Batch) -> jax.Array:
+            outcome = stage.objective(apply, merge(trainable, frozen), state.model_state, batch, context)
+            return jnp.asarray(sum(term.scale * term.mean() for term in outcome.terms.values()))
 
-            def moves(labels: jax.Array) -> jax.Array:
-                return jnp.zeros(labels.shape, bool) if side is None else of_class[labels] == side
+        def run(apply: Apply, batch: Batch) -> jax.Array:
+            return loss_of(trainable, apply, batch)
 
-            def loss_of(moving: Tree) -> jax.Array:
-                apply = _held(inner, batch, moves)
-                outcome = stage.objective(apply, merge(moving, standing), state.model_state, batch, context)
-                return jnp.asarray(sum(term.scale * term.mean() for term in outcome.terms.values()))
+        # for each call of the network, which of its images are of frequent classes
+        calls = images_of_frequent_classes(run, network, batch, frequent)
 
-            return jax.grad(loss_of)(moving)
+        def gradient(differentiated: Sequence[jax.Array]) -> Tree:
+            """With only the rows in ``differentiated``, bool [B] for each call, passing gradients."""
+            return jax.grad(lambda trainable: loss_of(trainable, _holding(network, differentiated), batch))(trainable)
 
-        beside = gradient(None)
-        frequent_side, rare_side = gradient(True), gradient(False)
-        return jax.tree.map(jnp.subtract, frequent_side, beside), jax.tree.map(jnp.subtract, rare_side, beside)
+        beside = gradient([jnp.zeros_like(rows) for rows in calls])
+        of_frequent, of_rare = gradient(calls), gradient([~rows for rows in calls])
+        return jax.tree.map(jnp.subtract, of_frequent, beside), jax.tree.map(jnp.subtract, of_rare, beside)
 
     return split
 
 
-def _held(inner: Apply, batch: Batch, moves: Callable[[jax.Array], jax.Array]) -> Apply:
-    """``inner`` with the rows of all images held still but for those whose classes move."""
+def images_of_frequent_classes(
+    run: Callable[[Apply, Batch], Any], network: Apply, batch: Batch, frequent: np.ndarray
+) -> list[jax.Array]:
+    """For each call that ``run`` makes of the network, bool [B]: which of its images are of frequent classes.
 
-    def apply(params, model_state, images, train=True, labels=None, **options):
-        outputs, model_state = inner(params, model_state, images, train, **options)
-        rows = moves(_labels_of(images, labels, batch))
+    An objective may reorder, join, repeat, turn or blend the images of its streams before it calls the network. So it
+    is run on images that are white for frequent classes and black for rare ones: an image of the network is frequent
+    if its brightness is nearer to what it is with all images white than with all black. A blend counts as what has the
+    larger share in it. The outputs on these images are used by nobody, so a compiler leaves the network out.
+    """
+
+    def brightness(white: dict[str, jax.Array]) -> list[jax.Array]:
+        found: list[jax.Array] = []
+
+        def apply(params: Tree, model_state: Tree, images: jax.Array, train: bool = True, **options: Any) -> Any:
+            found.append(jnp.mean(images.astype(jnp.float32), axis=tuple(range(1, images.ndim))))
+            return network(params, model_state, images, train, **options)
+
+        painted = {}
+        for name, stream in batch.items():
+            images = jnp.asarray(stream["image"])
+            level = 255 if jnp.issubdtype(images.dtype, jnp.integer) else 1
+            shown = white[name].reshape(-1, *(1,) * (images.ndim - 1))
+            painted[name] = {**stream, "image": jnp.broadcast_to(shown * level, images.shape).astype(images.dtype)}
+        run(apply, painted)
+        return found
+
+    of_class = jnp.asarray(frequent)
+    by_class = {name: of_class[jnp.asarray(stream["label"])] for name, stream in batch.items()}
+    all_white = jax.tree.map(jnp.ones_like, by_class)
+    all_black = jax.tree.map(jnp.zeros_like, by_class)
+    calls = zip(brightness(by_class), brightness(all_white), brightness(all_black), strict=True)
+    return [jnp.abs(seen - white) < jnp.abs(seen - black) for seen, white, black in calls]
+
+
+def _holding(network: Apply, differentiated: Sequence[jax.Array]) -> Apply:
+    """``network`` whose n-th call passes gradients only through the rows in ``differentiated[n]``."""
+    left = iter(differentiated)
+
+    def apply(params: Tree, model_state: Tree, images: jax.Array, train: bool = True, **options: Any) -> Any:
+        outputs, model_state = network(params, model_state, images, train, **options)
+        rows = next(left)
 
         def hold(leaf: jax.Array) -> jax.Array:
             if leaf.ndim < 2 or leaf.shape[-2] != len(rows):
@@ -110,18 +138,6 @@ def _held(inner: Apply, batch: Batch, moves: Callable[[jax.Array], jax.Array]) -
         return jax.tree.map(hold, outputs), model_state
 
     return apply
-
-
-def _labels_of(images: jax.Array, labels: jax.Array | None, batch: Batch) -> jax.Array:
-    if labels is not None:
-        return labels
-    for stream in batch.values():
-        if stream["image"] is images:
-            return stream["label"]
-    raise InputError(
-        "config.gradients: the method's objective calls the network with images that are no stream's and gives no "
-        "labels; set config.gradients.every_steps=0"
-    )
 
 
 def _dot(a: Tree, b: Tree) -> jax.Array:

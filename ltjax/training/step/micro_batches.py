@@ -1,8 +1,8 @@
-"""Gradient accumulation: a batch that does not fit is taken in parts, and the step is that of the whole batch.
+"""Gradient accumulation: a batch that does not fit in memory is taken in micro-batches, for the same step.
 
-What is summed over the parts are numerators: a term's divisor is the sum of the weights of the whole batch, known
-before the first gradient. So the gradient is that of the undivided batch, for any weights, but for two things: batch
-statistics are those of each part, and what an objective draws at random (mixup's partners) it draws in each part.
+The sum over micro-batches is one of numerators: a term's divisor is the sum of the weights of the whole batch, known
+before the first gradient. So the gradient is that of the undivided batch, for any weights, with two exceptions: batch
+statistics are those of each micro-batch, and random draws (mixup's partners) are made in each micro-batch.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,15 @@ import jax.numpy as jnp
 from ltjax.losses.reduction import divide_or_zero
 from ltjax.methods.stage import Batch, Context, Outcome, Ratio, Tree
 
-Objective = Callable[[Tree, Batch, Context], Outcome]  # of the parameters that move, a batch and its context
+# (trainable parameters, batch, context) -> Outcome
+ObjectiveOfParams = Callable[[Tree, Batch, Context], Outcome]
 
 
 def split(batch: Batch, count: int) -> Batch:
-    """[B, ...] -> [count, B / count, ...]; part i has the images i, i + count, i + 2 count, ...
+    """[B, ...] -> [count, B / count, ...]; micro-batch i has the images i, i + count, i + 2 count, ...
 
-    So every device, which holds a contiguous share of the batch, holds a share of every part, and nothing moves.
+    Every device holds a contiguous share of the batch, so it holds a share of every micro-batch, and no image moves
+    between devices.
 
     Example:
       >>> split({"image": {"label": jnp.arange(6)}}, 2)["image"]["label"].tolist()
@@ -30,33 +32,33 @@ def split(batch: Batch, count: int) -> Batch:
 
 
 def accumulated(
-    objective: Objective, moving: Tree, batch: Batch, context: Context, count: int
+    objective: ObjectiveOfParams, trainable: Tree, batch: Batch, context: Context, count: int
 ) -> tuple[jax.Array, dict[str, jax.Array], Outcome, Tree]:
-    """(loss, each term's mean, what the objective gave, gradients) of a batch in ``count`` parts.
+    """(loss, each term's mean, the objective's outcome, gradients) of a batch in ``count`` micro-batches.
 
-    The outcome has no terms. Its model state and extras are the mean over the parts of what each makes of those before
-    the step: one update by the mean of the parts' statistics. Metrics are means over the parts, of ratios the ratio of
-    the sums. Weights of terms may depend on labels and time, not on the parameters.
+    The outcome has no terms. Its model state and extras are the mean over micro-batches of what each one makes of those
+    before the step: one update by the mean of their statistics. Metrics are means over micro-batches; a Ratio is the
+    ratio of the sums. Weights of terms may depend on labels and time, not on the parameters.
     """
     parts = split(batch, count)
 
-    def outcome_of(moving: Tree, part: Batch, number: jax.Array) -> Outcome:
-        return objective(moving, part, context._replace(key=jax.random.fold_in(context.key, number)))
+    def outcome_of(trainable: Tree, part: Batch, number: jax.Array) -> Outcome:
+        return objective(trainable, part, context._replace(key=jax.random.fold_in(context.key, number)))
 
     def divisors_of(part: Batch, number: jax.Array) -> dict[str, jax.Array]:
-        return {name: term.sums()[1] for name, term in outcome_of(moving, part, number).terms.items()}
+        return {name: term.sums()[1] for name, term in outcome_of(trainable, part, number).terms.items()}
 
-    # Weights hardly ever depend on what the network gives; then the compiler leaves the network out of this pass.
+    # Weights hardly ever depend on the network's outputs; the compiler then leaves the network out of this pass.
     divisors = _sum_over(divisors_of, parts, count)
 
-    def loss_of(moving: Tree, part: Batch, number: jax.Array) -> tuple[jax.Array, Any]:
-        outcome = outcome_of(moving, part, number)
+    def loss_of(trainable: Tree, part: Batch, number: jax.Array) -> tuple[jax.Array, Any]:
+        outcome = outcome_of(trainable, part, number)
         means = {name: divide_or_zero(term.sums()[0], divisors[name]) for name, term in outcome.terms.items()}
         loss = sum(outcome.terms[name].scale * mean for name, mean in means.items())
         return jnp.asarray(loss), (means, outcome._replace(terms={}, metrics=dict(outcome.metrics)))
 
     def gradients_of(part: Batch, number: jax.Array) -> Any:
-        return jax.value_and_grad(loss_of, has_aux=True)(moving, part, number)
+        return jax.value_and_grad(loss_of, has_aux=True)(trainable, part, number)
 
     (loss, (means, outcome)), gradients = _sum_over(gradients_of, parts, count)
     return loss, means, _mean_outcome(outcome, count), gradients
@@ -71,12 +73,12 @@ def _mean_outcome(total: Outcome, count: int) -> Outcome:
 
 
 def _sum_over(function: Callable[[Batch, jax.Array], Tree], parts: Batch, count: int) -> Tree:
-    """The sum of ``function(part, number)``, one part after the other."""
+    """The sum of ``function(part, number)`` over the micro-batches, one after the other."""
     shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], parts), jnp.int32(0))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
     def add(total: Tree, numbered: tuple[Batch, jax.Array]) -> tuple[Tree, None]:
-        # the barrier: no part begins before the one before it is done with, or both would be in memory
+        # the barrier: a micro-batch starts when the one before it is finished, or both would be in memory
         total, (part, number) = jax.lax.optimization_barrier((total, numbered))
         return jax.tree.map(jnp.add, total, function(part, number)), None
 

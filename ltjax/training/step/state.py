@@ -10,8 +10,7 @@ import optax
 from flax import traverse_util
 
 from ltjax.errors import InputError
-from ltjax.methods.common import under
-from ltjax.methods.stage import Stage, Start, Tree
+from ltjax.methods.stage import AnyStage, Stage, Start, Tree, Updates, under
 
 
 @flax.struct.dataclass
@@ -27,7 +26,7 @@ class TrainState:
 
 
 def make_optimizer(settings: Any, undecayed: Sequence[str] = ()) -> optax.GradientTransformation:
-    """SGD as the papers' scripts have it, without the learning rate: g + wd p, momentum, nesterov.
+    """SGD as the papers' scripts have it, without the learning rate: g + wd p, momentum, Nesterov.
 
     It takes flat dicts of parameters; those under the prefixes ``undecayed`` have no weight decay.
     """
@@ -41,39 +40,53 @@ def make_optimizer(settings: Any, undecayed: Sequence[str] = ()) -> optax.Gradie
     )
 
 
-def select(params: Tree, prefixes: Sequence[str]) -> tuple[dict, dict]:
-    """(trainable, standing) parameters as flat dicts "a/b/c" -> array; no prefix means that all move."""
+UNUSED = optax.chain(optax.add_decayed_weights(0.0), optax.trace(0.0))  # of a closed form
+
+
+def select(params: Tree, updates: Updates) -> tuple[dict, dict]:
+    """(trainable, frozen) parameters as flat dicts "a/b/c" -> array.
+
+    Raises:
+      InputError: if a prefix of ``updates.trainable`` matches no parameter.
+    """
     flat = traverse_util.flatten_dict(params, sep="/")
-    for prefix in prefixes:
+    for prefix in updates.trainable:
         if not any(under(path, prefix) for path in flat):
-            raise InputError(f"trainable: no parameter lies under '{prefix}'")
-    moving = {p: v for p, v in flat.items() if not prefixes or any(under(p, prefix) for prefix in prefixes)}
-    return moving, {p: v for p, v in flat.items() if p not in moving}
+            found = ", ".join(sorted({path.partition("/")[0] for path in flat}))
+            raise InputError(f"trainable: no parameter lies under '{prefix}'; the network has {found}")
+    trainable = {path: value for path, value in flat.items() if updates.trains(path)}
+    return trainable, {path: value for path, value in flat.items() if path not in trainable}
 
 
-def merge(trainable: Mapping, standing: Mapping) -> Tree:
-    return traverse_util.unflatten_dict({**standing, **trainable}, sep="/")
+def merge(trainable: Mapping, frozen: Mapping) -> Tree:
+    return traverse_util.unflatten_dict({**frozen, **trainable}, sep="/")
 
 
 def rate_factors(params: Mapping, rates: Mapping[str, float]) -> dict[str, float]:
-    """For each flat path the factor of the longest prefix in `rates` that it lies under; 1 without one."""
+    """For each flat path the factor of the longest matching prefix in ``rates``; 1 without one."""
     return {
         path: rates[max(fits, key=len)] if (fits := [prefix for prefix in rates if under(path, prefix)]) else 1.0
         for path in params
     }
 
 
-def create_state(stage: Stage, start: Start, seed: int) -> TrainState:
-    """The state before the first step."""
+def create_state(stage: AnyStage, start: Start, seed: int) -> TrainState:
+    """The state before the first step.
+
+    A closed form has no optimizer; its checkpoints hold an unused, all-zero optimizer state all the same, so that all
+    stages have checkpoints of one layout.
+    """
     variables = dict(start.variables)
     params = variables.pop("params")
-    trainable, _ = select(params, stage.trainable)
+    updates = stage.updates if isinstance(stage, Stage) else Updates()
+    optimizer = make_optimizer(stage.optimizer, updates.undecayed) if isinstance(stage, Stage) else UNUSED
+    trainable, _ = select(params, updates)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         seed=jnp.asarray(seed, jnp.uint32),
         params=params,
         model_state=variables,
-        opt_state=make_optimizer(stage.optimizer, stage.undecayed).init(trainable),
+        opt_state=optimizer.init(trainable),
         extras=dict(start.extras),
     )
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ltjax.methods.stage import Apply, Batch, Context, Outcome, Ratio, Stage, Tree
-from ltjax.training.step.micro_batches import Objective, accumulated
+from ltjax.training.step.micro_batches import ObjectiveOfParams, accumulated
 from ltjax.training.step.schedules import make_schedule
 from ltjax.training.step.state import TrainState, make_optimizer, merge, rate_factors, select
 
@@ -24,12 +24,10 @@ def make_apply(stage: Stage) -> Apply:
         model_state: Tree,
         images: jax.Array,
         train: bool = True,
-        labels: jax.Array | None = None,
         **options: Any,
     ) -> tuple[Any, Tree]:
-        del labels
         variables = {"params": params, **model_state}
-        frozen = stage.norm == "frozen"
+        frozen = stage.updates.norm == "frozen"
         outputs, changed = stage.network.apply(
             variables, images, train=train, frozen_norm=frozen, mutable=list(model_state), **options
         )
@@ -52,34 +50,37 @@ def make_context(stage: Stage, state: TrainState, constants: Tree, steps_per_epo
     )
 
 
-def make_train_step(stage: Stage, steps_per_epoch: int) -> TrainStep:
-    """The step as a pure function. `constants` is what the stage's init froze (an argument, never closed over)."""
-    optimizer = make_optimizer(stage.optimizer, stage.undecayed)
+def make_train_step(stage: Stage, steps_per_epoch: int, micro_batches: int = 1) -> TrainStep:
+    """The step as a pure function. `constants` is what the stage's init froze (an argument, never closed over).
+
+    A batch is taken in ``micro_batches`` parts, one after the other.
+    """
+    optimizer = make_optimizer(stage.optimizer, stage.updates.undecayed)
     apply = make_apply(stage)
 
     def train_step(state: TrainState, constants: Tree, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         context = make_context(stage, state, constants, steps_per_epoch)
-        trainable, standing = select(state.params, stage.trainable)
+        trainable, frozen = select(state.params, stage.updates)
 
-        def objective(moving: Tree, batch: Batch, context: Context) -> Outcome:
-            return stage.objective(apply, merge(moving, standing), state.model_state, batch, context)
+        def objective(trainable: Tree, batch: Batch, context: Context) -> Outcome:
+            return stage.objective(apply, merge(trainable, frozen), state.model_state, batch, context)
 
-        if stage.micro_batches == 1:
+        if micro_batches == 1:
             loss, means, outcome, gradients = at_once(objective, trainable, batch, context)
         else:
-            loss, means, outcome, gradients = accumulated(objective, trainable, batch, context, stage.micro_batches)
+            loss, means, outcome, gradients = accumulated(objective, trainable, batch, context, micro_batches)
         updates, opt_state = optimizer.update(gradients, state.opt_state, trainable)
         rate = context.learning_rate
-        factors = rate_factors(trainable, stage.rates)
+        factors = rate_factors(trainable, stage.updates.rates)
         updates = {path: (-rate * factors[path] * update).astype(update.dtype) for path, update in updates.items()}
-        seen = {name: m.value() if isinstance(m, Ratio) else m for name, m in outcome.metrics.items()}
-        metrics: dict[str, Any] = {"loss": loss, "learning_rate": rate, **seen}
-        if len(means) > 1:  # with one term the loss says it all
+        logged = {name: m.value() if isinstance(m, Ratio) else m for name, m in outcome.metrics.items()}
+        metrics: dict[str, Any] = {"loss": loss, "learning_rate": rate, **logged}
+        if len(means) > 1:  # a single term is the loss itself
             metrics |= {f"loss/{name}": mean for name, mean in means.items()}
         new = dataclasses.replace(
             state,
             step=state.step + 1,
-            params=merge(optax.apply_updates(trainable, updates), standing),
+            params=merge(optax.apply_updates(trainable, updates), frozen),
             model_state=outcome.model_state,
             opt_state=opt_state,
             extras=state.extras if outcome.extras is None else outcome.extras,
@@ -90,15 +91,15 @@ def make_train_step(stage: Stage, steps_per_epoch: int) -> TrainStep:
 
 
 def at_once(
-    objective: Objective, moving: Tree, batch: Batch, context: Context
+    objective: ObjectiveOfParams, trainable: Tree, batch: Batch, context: Context
 ) -> tuple[jax.Array, dict[str, jax.Array], Outcome, Tree]:
-    """(loss, each term's mean, what the objective gave, gradients) of a whole batch."""
+    """(loss, each term's mean, the objective's outcome, gradients) of a whole batch."""
 
-    def loss_of(moving: Tree) -> tuple[jax.Array, Any]:
-        outcome = objective(moving, batch, context)
+    def loss_of(trainable: Tree) -> tuple[jax.Array, Any]:
+        outcome = objective(trainable, batch, context)
         means = {name: term.mean() for name, term in outcome.terms.items()}
         total = sum(outcome.terms[name].scale * mean for name, mean in means.items())
         return jnp.asarray(total), (outcome, means)
 
-    (loss, (outcome, means)), gradients = jax.value_and_grad(loss_of, has_aux=True)(moving)
+    (loss, (outcome, means)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable)
     return loss, means, outcome, gradients

@@ -25,8 +25,11 @@ def write_atomically(path: epath.Path, text: str) -> None:
     temporary.replace(path)
 
 
-class Lines(NamedTuple):
-    """Where the lines of a stage end: every so many steps, and with each epoch. Steps count over all stages."""
+class StageLines(NamedTuple):
+    """At which steps a stage writes a line: every ``every`` steps, and at the end of each epoch.
+
+    Steps count over all stages.
+    """
 
     stage: str
     offset: int  # steps of the stages before
@@ -34,8 +37,8 @@ class Lines(NamedTuple):
     every: int
 
     def end_at(self, step: int) -> bool:
-        own = step - self.offset
-        return own % self.every == 0 or own % self.per_epoch == 0
+        of_stage = step - self.offset
+        return of_stage % self.every == 0 or of_stage % self.per_epoch == 0
 
 
 class MetricsLog:
@@ -54,10 +57,11 @@ class MetricsLog:
         self.local = not str(workdir).startswith("gs://")  # elsewhere a file can't be appended to
         self.events: Any = None
 
-    def rewind(self, step: int, pending: list[dict[str, Any]], where: Lines) -> None:
+    def rewind(self, step: int, pending: list[dict[str, Any]], stage_lines: StageLines) -> None:
         """Keeps the lines up to `step`, where the run goes on, and the values that wait for the next line."""
         self.lines = [line for line in self.lines if json.loads(line)["step"] <= step]
-        self.unread, self.pending, self.written, self.where = [], list(pending), step - len(pending), where
+        self.unread, self.pending, self.written = [], list(pending), step - len(pending)
+        self.stage_lines = stage_lines
         if self.writes:
             self._rewrite()
             if self.events is None:
@@ -107,12 +111,12 @@ class MetricsLog:
         `extra` (name -> number, or one a seed) goes into the line of `through` itself. Without a line that ends there
         nothing is fetched from the device.
         """
-        if not any(self.where.end_at(step) for step in range(self.written + 1, through + 1)):
+        if not any(self.stage_lines.end_at(step) for step in range(self.written + 1, through + 1)):
             return None
         self._read(through)
         record = None
         for step in range(self.written + 1, self.written + len(self.pending) + 1):
-            if self.where.end_at(step):
+            if self.stage_lines.end_at(step):
                 record = self._line(step, extra if step == through else None)
         return record
 
@@ -124,10 +128,10 @@ class MetricsLog:
 
     def _line(self, step: int, extra: dict[str, Any] | None) -> Record:
         """The means since the last line; the learning rate is the last step's."""
-        where, count = self.where, step - self.written
+        stage, count = self.stage_lines, step - self.written
         rows, self.pending, self.written = self.pending[:count], self.pending[count:], step
-        epoch = (step - where.offset) / where.per_epoch
-        record: Record = {"step": step, "epoch": round(epoch, 6), "stage": where.stage}
+        epoch = (step - stage.offset) / stage.per_epoch
+        record: Record = {"step": step, "epoch": round(epoch, 6), "stage": stage.stage}
         values: dict[str, Any] = {}
         names = dict.fromkeys(name for row in rows for name in row)
         for name in sorted(names, key=lambda name: not name.startswith("loss")):

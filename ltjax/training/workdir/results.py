@@ -17,7 +17,7 @@ from flax import traverse_util
 import ltjax
 from ltjax.data import Data
 from ltjax.data.loading.prefetch import Watch
-from ltjax.methods.stage import Stage, Tree
+from ltjax.methods.stage import AnyStage, Tree
 from ltjax.training.evaluation import Evaluator, Reading, Summary, summarize
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.seeds import seed_axis, seeds_of, split_seeds, stack_seeds
@@ -74,7 +74,7 @@ def describe(config: Any, data: Data, params: Tree) -> Record:
 
 
 def make_evaluator(
-    config: Any, data: Data, stage: Stage, mesh: Any, watch: Watch | None = None, views: bool = False
+    config: Any, data: Data, stage: AnyStage, mesh: Any, watch: Watch | None = None, views: bool = False
 ) -> Evaluator:
     """The evaluation of a stage under this config, with its views where they are wanted.
 
@@ -93,8 +93,8 @@ def summarize_seeds(config: Any, data: Data, counters: Sequence[Any]) -> list[Su
     return [summarize(one, data, settings.shots, settings.index_boundaries) for one in counters]
 
 
-def stage_reports(config: Any, stage: Stage, variables: Tree) -> list[Record]:
-    """What the stage has to say of its variables, for each seed; nothing, where it says nothing."""
+def stage_reports(config: Any, stage: AnyStage, variables: Tree) -> list[Record]:
+    """The numbers that the stage reports of its variables, for each seed; empty where it reports none."""
     if stage.report is None:
         return [{} for _ in seeds_of(config)]
     each = split_seeds(jax.device_get(variables), config.num_seeds)

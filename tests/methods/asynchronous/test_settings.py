@@ -12,7 +12,7 @@ from ltjax import models
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
 from ltjax.methods.asynchronous.exemplars import attention_entropy, imprinted, memory_bank
-from ltjax.methods.asynchronous.stages import frequent_classes, graph_term, graph_weight, margin_term
+from ltjax.methods.asynchronous.stages import first_phase_classes, graph_term, graph_weight, margin_term
 from ltjax.presets import asynchronous as preset
 from ltjax.presets import build as preset_of
 from ltjax.training import prepare
@@ -96,8 +96,8 @@ def test_the_split_and_lambda_of_the_papers_data_sets():
     expected = {"cifar100_exp_if100": 70, "cifar100_exp_if50": 82, "cifar100_exp_if200": 61}
     for name, number in expected.items():
         listed = counts[name]["counts"] if isinstance(counts[name], dict) else counts[name]
-        assert frequent_classes(0, np.array(listed)).sum() == number
-    assert frequent_classes(0, np.array(places)).sum() == 294
+        assert first_phase_classes(0, np.array(listed)).sum() == number
+    assert first_phase_classes(0, np.array(places)).sum() == 294
     for name in ("places_lt", "imagenet_lt", "cifar100_lt_if100"):
         old, new = weights[name]["num_old"], weights[name]["num_new"]
         weight = graph_weight(settings(lambda_base=2.0), np.arange(old + new) < old)
@@ -106,14 +106,14 @@ def test_the_split_and_lambda_of_the_papers_data_sets():
 
 def test_an_explicit_split_counts_from_the_most_frequent():
     counts = np.array([6, 30, 22, 8, 22])
-    assert np.flatnonzero(frequent_classes(2, counts)).tolist() == [1, 2]
-    assert np.flatnonzero(frequent_classes(4, counts)).tolist() == [1, 2, 3, 4]
+    assert np.flatnonzero(first_phase_classes(2, counts)).tolist() == [1, 2]
+    assert np.flatnonzero(first_phase_classes(4, counts)).tolist() == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("counts, words", [((20, 50), "every class has"), ((19, 2), "no class has")])
 def test_a_split_that_leaves_a_phase_empty_is_one_line(counts, words):
     with pytest.raises(InputError, match=rf"config.asynchronous.split: .*{words}"):
-        frequent_classes(0, np.array(counts))
+        first_phase_classes(0, np.array(counts))
 
 
 # --- stages
@@ -129,7 +129,7 @@ def test_each_phase_has_its_own_optimizer_and_rates():
     made = config(second_stage_optimizer__learning_rate=0.5, second_stage_optimizer__backbone_rate=0.1)
     first, second = METHODS["asynchronous"](made, data())
     assert (first.optimizer.learning_rate, second.optimizer.learning_rate) == (0.02, 0.5)
-    assert (first.rates, second.rates) == ({}, {"backbone": 0.1})
+    assert (first.updates.rates, second.updates.rates) == ({}, {"backbone": 0.1})
 
 
 def test_plain_is_one_phase_with_the_same_head_and_sampling():

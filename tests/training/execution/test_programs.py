@@ -22,7 +22,7 @@ from ltjax.methods.stage import Outcome, Term
 from ltjax.training import loop, prepare
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution import placement
-from ltjax.training.execution.programs import call_length, calls, resident_program
+from ltjax.training.execution.programs import Execution, call_length, calls, resident_program
 from ltjax.training.execution.seeds import over_seeds, stack_seeds
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.step.state import create_state
@@ -212,9 +212,7 @@ def test_the_state_is_donated_and_tables_are_arguments(axis):
     mesh = meshes.data_mesh()
     made = [create_state(stage, stage.init(jax.random.key(s), None, None), s) for s in range(axis[0])]
     state = meshes.put_replicated(stack_seeds(jax.device_get(made), "state"), mesh)
-    program = resident_program(
-        stage, stage_index=0, steps_per_epoch=5, batch_size=8, transform=TRANSFORMS["none"], mesh=mesh, axis=axis
-    )
+    program = resident_program(stage, Execution(5, 8, mesh, seeds=axis))
     resident = Resident(*meshes.put_replicated(read_all(data.train), mesh))
     for last in (6, 30):  # two classes, both of the first `last` records
         tables = [

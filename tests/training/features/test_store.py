@@ -16,6 +16,7 @@ from ltjax import models
 from ltjax.data.dataset import array_source
 from ltjax.data.loading.prefetch import Watch
 from ltjax.errors import InputError
+from ltjax.methods.stage import Updates
 from ltjax.models import CosineHead, LinearHead, LWSHead, MLPHead, TauHead, representation
 from ltjax.presets import decoupling as presets
 from ltjax.training import loop, prepare
@@ -316,11 +317,11 @@ def test_where_features_would_not_be_true_they_are_refused_in_one_line(changes, 
 
 
 def test_a_stage_whose_features_would_move_is_refused():
-    stage = toy.stage(toy.config(), inputs="features", features=NETWORK, norm="frozen")
-    for wrong in (stage, dataclasses.replace(stage, trainable=("head",), norm="batch")):
-        with pytest.raises(ValueError, match="features"):
-            inputs.check_stands_still(wrong, SHAPE)
-    inputs.check_stands_still(dataclasses.replace(stage, trainable=("head",)), SHAPE)
+    stage = toy.stage(toy.config(), representation=NETWORK, updates=Updates(norm="frozen"))
+    for wrong in (stage, dataclasses.replace(stage, updates=Updates(("head",)))):
+        with pytest.raises(ValueError, match="representation must be frozen"):
+            inputs.check_frozen(wrong, SHAPE)
+    inputs.check_frozen(dataclasses.replace(stage, updates=Updates(("head",), norm="frozen")), SHAPE)
 
 
 def test_the_manifest_can_be_read(tmp_path, variables):

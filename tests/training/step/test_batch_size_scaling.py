@@ -9,6 +9,7 @@ import pytest
 from ltjax import config as configs
 from ltjax import presets
 from ltjax.errors import InputError
+from ltjax.methods.stage import Updates
 from ltjax.training import loop, prepare
 from ltjax.training.finished_run import read_config
 from ltjax.training.step.batch_size_scaling import factor, rate_notes, scaled_rate
@@ -49,12 +50,12 @@ def test_the_whole_schedule_of_every_stage_is_multiplied(rule, times):
     config.optimizer.recipe_batch_size, config.optimizer.rate_rule = 8, rule
     config.optimizer.schedule.update(name="step", warmup_epochs=2, warmup_start=0.25, milestones=(4,))
     before = config.to_dict()
-    stage = toy.stage(config, rates={"backbone": 0.1})
+    stage = toy.stage(config, updates=Updates(rates={"backbone": 0.1}))
     scaled = prepare.scaled(stage, config)
     steps = jnp.arange(30)
     plain, own = (np.asarray(make_schedule(s.optimizer, 6, 5)(steps)) for s in (stage, scaled))
     np.testing.assert_allclose(own, times * plain, rtol=1e-6)
-    assert scaled.rates == stage.rates and config.to_dict() == before
+    assert scaled.updates == stage.updates and config.to_dict() == before
     assert scaled_rate(stage, config).optimizer.weight_decay == stage.optimizer.weight_decay
     assert factor(rule, 8, 8) == 1
 

@@ -1,5 +1,6 @@
 """The gradient diagnostic: the two sides sum to the whole, for one stream, joint batches and whole-batch losses."""
 
+import dataclasses
 import json
 
 import jax
@@ -10,9 +11,9 @@ import pytest
 from ltjax import models
 from ltjax.errors import InputError
 from ltjax.losses import cross_entropy, triplet_loss
-from ltjax.methods.stage import Outcome, Term
+from ltjax.methods.stage import Outcome, Term, Updates
 from ltjax.training import loop, prepare
-from ltjax.training.step.gradient_conflict import frequent_classes, make_distortion, make_split_gradients
+from ltjax.training.step.gradient_conflict import frequent_side, make_distortion, make_split_gradients
 from ltjax.training.step.state import create_state, select
 from ltjax.training.step.step import make_apply, make_context
 from tests.training import toy
@@ -24,7 +25,7 @@ def joint(apply, params, model_state, batch, context):
     """Two streams in one pass, a mean and a loss of the whole batch, and a parameter read beside the outputs."""
     images = jnp.concatenate([batch["image"]["image"], batch["rare"]["image"]])
     labels = jnp.concatenate([batch["image"]["label"], batch["rare"]["label"]])
-    outputs, model_state = apply(params, model_state, images, labels=labels)
+    outputs, model_state = apply(params, model_state, images)
     terms = {
         "classification": Term(cross_entropy(outputs.logits, labels)),
         "triplet": Term(triplet_loss(outputs.features, labels), scale=0.5),
@@ -44,14 +45,14 @@ def setting(dtype="float32", **changes):
 
 
 def whole_gradient(stage, state, batch):
-    moving, _ = select(state.params, ())
+    moving, _ = select(state.params, Updates())
     context = make_context(stage, state, {}, 5)
 
     def loss_of(params):
         outcome = stage.objective(make_apply(stage), params, state.model_state, batch, context)
         return sum(term.scale * term.mean() for name, term in outcome.terms.items() if name != "beside")
 
-    return select(jax.jit(jax.grad(loss_of))(state.params), ())[0], moving
+    return select(jax.jit(jax.grad(loss_of))(state.params), Updates())[0], moving
 
 
 @pytest.mark.parametrize(
@@ -80,20 +81,57 @@ def test_without_frequent_images_their_gradient_is_zero_and_the_other_side_is_th
     np.testing.assert_allclose(metrics["gradient/cosine_rare"], 1, rtol=1e-5)
 
 
-def test_an_objective_that_hides_its_labels_is_named():
-    def hidden(apply, params, model_state, batch, context):
-        outputs, model_state = apply(params, model_state, batch["image"]["image"][::-1])
-        return Outcome({"x": Term(cross_entropy(outputs.logits, batch["image"]["label"][::-1]))}, model_state)
+def reversed_and_normalised(apply, params, model_state, batch, context):
+    """Images in another order, as floats, and turned."""
+    images, labels = batch["image"]["image"][::-1], batch["image"]["label"][::-1]
+    outputs, model_state = apply(params, model_state, jnp.rot90(images, axes=(1, 2)) / 255.0 - 0.5)
+    return Outcome({"x": Term(cross_entropy(outputs.logits, labels))}, model_state)
 
-    stage, state, batch = setting(objective=hidden)
-    with pytest.raises(InputError, match=r"config.gradients.*labels"):
-        make_distortion(stage, 5, FREQUENT)(state, {}, batch)
+
+def blended(apply, params, model_state, batch, context):
+    """Three parts of an image and one of another; the label of the larger part."""
+    images, labels = batch["image"]["image"], batch["image"]["label"]
+    mixed = 0.75 * images.astype(jnp.float32) + 0.25 * jnp.roll(images, 3, 0).astype(jnp.float32)
+    outputs, model_state = apply(params, model_state, mixed.astype(jnp.uint8))
+    again, model_state = apply(params, model_state, batch["rare"]["image"])
+    terms = {
+        "mixed": Term(cross_entropy(outputs.logits, labels)),
+        "plain": Term(cross_entropy(again.logits, batch["rare"]["label"])),
+    }
+    return Outcome(terms, model_state)
+
+
+@pytest.mark.parametrize("objective", [reversed_and_normalised, blended])
+def test_images_are_followed_through_whatever_an_objective_does_with_them(objective):
+    """With one loss for each image, a side's gradient is that of its images' losses."""
+
+    def only(side):
+        def masked(apply, params, model_state, batch, context):
+            outcome = objective(apply, params, model_state, batch, context)
+            labels = {"x": batch["image"]["label"][::-1], "mixed": batch["image"]["label"]}
+            labels["plain"] = batch["rare"]["label"]
+            terms = {
+                name: Term(jnp.where(jnp.asarray(FREQUENT)[labels[name]] == side, term.values, 0))
+                for name, term in outcome.terms.items()
+            }
+            return outcome._replace(terms=terms)
+
+        return masked
+
+    with jax.enable_x64(True):
+        stage, state, batch = setting("float64", objective=objective)
+        sides = jax.jit(make_split_gradients(stage, 5, FREQUENT))(state, {}, batch)
+        for found, side in zip(sides, (True, False), strict=True):
+            expected, _ = whole_gradient(dataclasses.replace(stage, objective=only(side)), state, batch)
+            assert max(np.abs(value).max() for value in expected.values()) > 1e-3
+            for path, value in expected.items():
+                np.testing.assert_allclose(found[path], value, rtol=1e-9, atol=1e-12)
 
 
 def test_a_side_without_classes_is_refused():
     with pytest.raises(InputError, match=r"frequent_classes: 3 of 3"):
-        frequent_classes(toy.config(gradients__frequent_classes=3).gradients, np.array(toy.COUNTS))
-    assert frequent_classes(toy.config().gradients, np.array(toy.COUNTS)).tolist() == [True, False, False]
+        frequent_side(3, np.array(toy.COUNTS))
+    assert frequent_side(0, np.array(toy.COUNTS)).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize("on_device", ["yes", pytest.param("no", marks=pytest.mark.slow)])

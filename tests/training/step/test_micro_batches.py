@@ -49,9 +49,7 @@ def one_step(stage, parts, batch=None, epoch=0, frozen=None):
     start = stage.init(jax.random.key(0), None, None)
     state = dataclasses.replace(create_state(stage, start, 0), step=jnp.int32(5 * epoch))
     batch = batch_of(stage) if batch is None else batch
-    new, metrics = jax.jit(make_train_step(dataclasses.replace(stage, micro_batches=parts), 5))(
-        state, frozen or {}, batch
-    )
+    new, metrics = jax.jit(make_train_step(stage, 5, micro_batches=parts))(state, frozen or {}, batch)
     return new, metrics, state
 
 
@@ -84,7 +82,7 @@ def config_of(method, changes):
 def stage_of(method, number=0, **changes):
     """A stage of the method on the toy, without batch statistics."""
     stage = METHODS[method](config_of(method, changes), toy.build(None))[number]
-    return dataclasses.replace(stage, norm="frozen")
+    return dataclasses.replace(stage, updates=dataclasses.replace(stage.updates, norm="frozen"))
 
 
 SAME = (
@@ -160,10 +158,9 @@ def test_the_parts_are_strided():
 def test_a_stage_whose_batch_is_one_thing_is_refused(method, number, changes):
     config = config_of(method, changes)
     stage = METHODS[method](config, toy.build(None))[number]
-    assert prepare.scaled(stage, config).micro_batches == 1
-    config.micro_batches = 2
-    with pytest.raises(InputError, match=rf"config.micro_batches: 2 parts .* in stage '{stage.name}': .*; use 1"):
-        prepare.scaled(stage, config)
+    prepare.check_whole_batch(stage, 1)
+    with pytest.raises(InputError, match=rf"config.micro_batches: 2, but .* '{stage.name}' cannot be split: .*; use 1"):
+        prepare.check_whole_batch(stage, 2)
 
 
 @pytest.mark.parametrize("method, changes", DRAWN.items())
@@ -227,7 +224,7 @@ def test_memory_shrinks_and_the_work_stays_and_only_a_cpu_unrolls():
     keep = {"xla_disable_hlo_passes": "cse_barrier_expander"}  # as the commands set it (cpu_flags.py)
     sizes, work = [], []
     for parts in (1, 4):
-        traced = jax.jit(make_train_step(dataclasses.replace(stage, micro_batches=parts), 5)).trace(state, {}, batch)
+        traced = jax.jit(make_train_step(stage, 5, micro_batches=parts)).trace(state, {}, batch)
         compiled = traced.lower().compile(compiler_options=keep)
         sizes.append(compiled.memory_analysis().temp_size_in_bytes)
         work.append(compiled.cost_analysis()["flops"])
@@ -239,8 +236,8 @@ def test_memory_shrinks_and_the_work_stays_and_only_a_cpu_unrolls():
 
 @pytest.mark.parametrize("on_device", ["yes", "no"])
 def test_a_run_hands_the_setting_to_its_step(tmp_path, monkeypatch, on_device):
-    def make(stage, steps_per_epoch):
-        raise StopAsyncIteration(stage.micro_batches)
+    def make(stage, steps_per_epoch, micro_batches):
+        raise StopAsyncIteration(micro_batches)
 
     monkeypatch.setattr(programs, "make_train_step", make)
     with pytest.raises(StopAsyncIteration, match="2"):

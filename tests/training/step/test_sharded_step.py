@@ -22,7 +22,7 @@ from ltjax.methods import METHODS
 from ltjax.methods.stage import Start
 from ltjax.training import mesh as meshes
 from ltjax.dryrun.collectives import collectives
-from ltjax.training.execution.programs import data_seed, resident_draw, streamed_step
+from ltjax.training.execution.programs import Execution, data_seed, resident_draw, streamed_step
 from ltjax.training.step.state import create_state
 from tests.training import test_micro_batches as methods
 from tests.training import toy
@@ -33,19 +33,18 @@ mesh, data, found = meshes.data_mesh(), toy.build(None), {}
 for name, (number, changes, parts) in json.loads(sys.argv[1]).items():
     config = methods.config_of(name.partition(" ")[0], changes | {"dtype": "float32", "batch_size": 16})
     stage = METHODS[config.method](config, data)[number]
-    stage = dataclasses.replace(stage, micro_batches=parts)
     fresh = jax.eval_shape(lambda: stage.network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1), jnp.uint8)))
     state = jax.eval_shape(lambda variables: create_state(stage, Start(variables), 0), fresh)
     row = jax.ShapeDtypeStruct((16,), jnp.int32)
     one = {"image": jax.ShapeDtypeStruct((16, 8, 8, 1), jnp.uint8), "label": row, "index": row}
-    step = streamed_step(stage, steps_per_epoch=5, mesh=mesh)
+    step = streamed_step(stage, Execution(5, 16, mesh, micro_batches=parts))
     text = step.lower(state, {"teacher": fresh}, dict.fromkeys(stage.streams, one)).compile().as_text()
     size = sum(leaf.size * 4 for leaf in jax.tree.leaves(state.params))
     found[name] = [size, [(one.kind, one.bytes, one.shapes) for one in collectives(text)]]
 
 stage = toy.stage(toy.config())
 cut = TRANSFORMS["pad_crop"]
-draw = resident_draw(stage, stage_index=1, steps_per_epoch=2, batch_size=16, transform=cut, mesh=mesh)
+draw = resident_draw(stage, Execution(2, 16, mesh, stage_index=1, transform=cut))
 tables = {name: sampler.tables(data.train.labels, 3) for name, sampler in stage.streams.items()}
 state = dataclasses.replace(create_state(stage, stage.init(jax.random.key(0), None, None), 5), step=jnp.int32(3))
 batch = jax.jit(draw)(state, tables, Resident(*map(jnp.asarray, read_all(data.train))))["image"]

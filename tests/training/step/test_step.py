@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ltjax.errors import InputError
-from ltjax.methods.stage import Outcome, Term
+from ltjax.methods.stage import Outcome, Term, Updates
 from ltjax.training.execution import mesh as meshes
-from ltjax.training.execution.programs import streamed_step
+from ltjax.training.execution.programs import Execution, streamed_step
 from ltjax.training.step.state import create_state, rate_factors, select
 from ltjax.training.step.step import make_apply, make_train_step
 from tests.training import toy
@@ -52,7 +52,7 @@ def test_the_first_update_is_sgd_on_the_gradient_of_the_terms(batch):
 
 
 def test_only_the_trainable_part_moves_and_frozen_norm_stands_still(batch):
-    stage = toy.stage(toy.config(), trainable=("head",), norm="frozen")
+    stage = toy.stage(toy.config(), updates=Updates(trainable=("head",), norm="frozen"))
     state = started(stage)
     new, _ = jax.jit(make_train_step(stage, 5))(state, {}, batch)
     jax.tree.map(np.testing.assert_array_equal, new.params["backbone"], state.params["backbone"])
@@ -79,7 +79,7 @@ def test_rates_multiply_the_learning_rate_by_the_longest_prefix(batch):
         "ab": 1.0,
     }
     config = toy.config()
-    plain, slow = toy.stage(config), toy.stage(config, rates={"backbone": 0.5})
+    plain, slow = toy.stage(config), toy.stage(config, updates=Updates(rates={"backbone": 0.5}))
     state = started(plain)
     moved = {}
     for name, stage in {"plain": plain, "slow": slow}.items():
@@ -125,7 +125,7 @@ def test_the_context_counts_steps_epochs_and_progress(batch):
 def test_the_compiled_step_donates_its_state(batch):
     stage = toy.stage(toy.config())
     mesh = meshes.data_mesh()
-    step = streamed_step(stage, steps_per_epoch=5, mesh=mesh)
+    step = streamed_step(stage, Execution(5, 8, mesh))
     state = meshes.put_replicated(started(stage), mesh)
     new, _ = step(state, {}, meshes.put_split(batch, mesh))
     assert jax.tree.leaves(state.params)[0].is_deleted()

@@ -10,7 +10,7 @@ from etils import epath
 from fsspec.implementations.memory import MemoryFileSystem
 
 from ltjax.training.progress import Progress
-from ltjax.training.workdir.metrics_log import Lines, MetricsLog, write_atomically
+from ltjax.training.workdir.metrics_log import MetricsLog, StageLines, write_atomically
 
 
 class Bucket(MemoryFileSystem):
@@ -43,7 +43,7 @@ def lines(folder):
 
 
 def where(every=100, per_epoch=100, offset=0):
-    return Lines("train", offset, per_epoch, every)
+    return StageLines("train", offset, per_epoch, every)
 
 
 def given(log, first, *losses):
