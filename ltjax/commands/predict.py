@@ -57,9 +57,9 @@ def run(argv: Sequence[str]) -> int:
     if left_out:
         print(f"{left_out} files are no pictures by their names and left out", file=sys.stderr)
 
+    from ltjax.data.storage.paths import write_atomically
     from ltjax.training.finished_run import open_finished, read_config
     from ltjax.training.workdir.identity import absolute
-    from ltjax.training.workdir.metrics_log import write_atomically
 
     use_devices(read_config(options.run).dtype)
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}

@@ -206,8 +206,8 @@ def run_cells(asked: Sequence[Cell], options: argparse.Namespace, settings: Sequ
 
 def write_table(options: argparse.Namespace, settings: Sequence[str]) -> str:
     """Writes ``<root>/table.md`` from what lies in the root, all of it or nothing; returns the text."""
+    from ltjax.data.storage.paths import write_atomically
     from ltjax.training.workdir.identity import absolute
-    from ltjax.training.workdir.metrics_log import write_atomically
 
     text = format_markdown(options, settings)
     absolute(options.root).mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
+from ltjax.models.backbone import Backbone, HasTrainableParts
 from ltjax.models.bbn import BBNNetwork, LargeTwoBranchBackbone, TwoBranchBackbone
 from ltjax.models.causal_norm import CausalNormNetwork
 from ltjax.models.experts import ExpertBackbone, ExpertsHead, LargeExpertBackbone
@@ -18,8 +19,8 @@ from ltjax.models.outputs import Outputs
 from ltjax.models.resnet import ResNet
 from ltjax.models.resnet_cifar import ResNetCifar
 
-# name in a config -> constructor; every one takes dtype, param_dtype, final_relu, zero_init and remat, the CIFAR family
-# also width, the experts also experts and reduce
+# name in a config -> constructor of a backbone, see ltjax/models/backbone.py; every one of these takes dtype,
+# param_dtype, final_relu, zero_init and remat, the CIFAR family also width, the experts also experts and reduce
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     # images of about 32 pixels
     **{f"resnet{depth}": functools.partial(ResNetCifar, depth=depth) for depth in (8, 14, 20, 32, 44, 56)},
@@ -40,6 +41,7 @@ __all__ = [
     "BACKBONES",
     "AuxiliaryHead",
     "BBNNetwork",
+    "Backbone",
     "BatchNorm",
     "CausalNormHead",
     "CausalNormNetwork",
@@ -47,6 +49,7 @@ __all__ = [
     "CosineHead",
     "ExpertBackbone",
     "ExpertsHead",
+    "HasTrainableParts",
     "LWSHead",
     "LargeExpertBackbone",
     "LargeTwoBranchBackbone",

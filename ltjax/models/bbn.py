@@ -1,5 +1,6 @@
 """The bilateral-branch networks of BBN: one last block for each of two samplers (Zhou et al., CVPR 2020, section 4)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -45,6 +46,11 @@ class TwoBranchBackbone(ResNetCifar):
         last = [self.block(name, 64 * self.width, stride, last=True) for name in asked(branch)]
         return jnp.concatenate([block(x, train, frozen_norm) for block in last], -1)
 
+    def trainable_parts(self) -> Mapping[str, tuple[str, ...]]:
+        """The last block is that of both branches."""
+        common = ResNetCifar.trainable_parts(self)["last_stage"][:-1]
+        return {"last_block": BRANCHES, "last_stage": (*common, *BRANCHES)}
+
 
 class LargeTwoBranchBackbone(ResNet):
     """The ImageNet ResNet or ResNeXt whose last block exists twice; see ``TwoBranchBackbone``.
@@ -71,6 +77,11 @@ class LargeTwoBranchBackbone(ResNet):
         last = [self.block(name, 512, stride, last=True) for name in asked(branch)]
         return jnp.concatenate([block(x, train, frozen_norm) for block in last], -1)
 
+    def trainable_parts(self) -> Mapping[str, tuple[str, ...]]:
+        """The last block is that of both branches."""
+        common = ResNet.trainable_parts(self)["last_stage"][:-1]
+        return {"last_block": BRANCHES, "last_stage": (*common, *BRANCHES)}
+
 
 class BBNNetwork(Network):
     """A ``Network`` of a two-branch backbone and a linear head, which can be asked for one branch alone.
@@ -78,7 +89,7 @@ class BBNNetwork(Network):
     branch None: as ``Network``: logits [B, C] of the features [B, 2d] of both branches.
     branch "conventional" or "rebalancing": features [B, d] of that branch and its share of the logits, made by its part
       of the kernel and half of the bias; the two shares sum to the logits. The batch statistics of the other branch
-      stand still.
+      stay as they are.
 
     Raises:
       InputError: if ``branch`` is unknown, and as ``Network`` does.

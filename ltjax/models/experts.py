@@ -1,6 +1,7 @@
-"""RIDE's networks: experts that share the first stages and own the last two (Wang et al., ICLR 2021, section 3)."""
+"""RIDE's networks: experts with common first stages and two stages each (Wang et al., ICLR 2021, section 3)."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -62,6 +63,11 @@ class ExpertBackbone(ResNetCifar):
         maps = [CifarExpert(**settings, name=name)(x, train, frozen_norm) for name in names(self.experts)]
         return jnp.stack(maps)
 
+    def trainable_parts(self) -> Mapping[str, tuple[str, ...]]:
+        """Those of all experts."""
+        of_one = ResNetCifar.trainable_parts(self)
+        return {name: tuple(f"{e}/{path}" for e in names(self.experts) for path in of_one[name]) for name in of_one}
+
 
 class LargeExpert(ResNet):
     """Stages 3 and 4, of ``channels`` each before a bottleneck's expansion, of one expert."""
@@ -106,6 +112,11 @@ class LargeExpertBackbone(ResNet):
         settings = {**settings_of(self, ResNet), "channels": (192, 384) if self.reduce else (256, 512)}
         maps = [LargeExpert(**settings, name=name)(x, train, frozen_norm) for name in names(self.experts)]
         return jnp.stack(maps)
+
+    def trainable_parts(self) -> Mapping[str, tuple[str, ...]]:
+        """Those of all experts."""
+        of_one = ResNet.trainable_parts(self)
+        return {name: tuple(f"{e}/{path}" for e in names(self.experts) for path in of_one[name]) for name in of_one}
 
 
 class ExpertsHead(nn.Module):

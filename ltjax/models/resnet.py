@@ -1,10 +1,13 @@
 """The ResNets of the ImageNet experiments: a 7x7 stem, four stages, projections where the shape changes."""
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ltjax.errors import InputError
+from ltjax.models.backbone import last_parts
 from ltjax.models.conv import Conv
 from ltjax.models.norm import BatchNorm, Dtype, ZeroScaleNorm, stored_dtype
 
@@ -154,6 +157,10 @@ class ResNet(nn.Module):
             block = self.block(f"stage{number}_block{index}", features, stride, last and index == blocks - 1)
             x = block(x, train, frozen_norm)
         return x
+
+    def trainable_parts(self) -> Mapping[str, tuple[str, ...]]:
+        """See ``HasTrainableParts``."""
+        return last_parts([f"stage4_block{index}" for index in range(STAGES[self.depth][3])])
 
     def block(self, name: str, features: int, stride: int, last: bool) -> Block:
         kind = BasicBlock if self.depth < 50 else Bottleneck

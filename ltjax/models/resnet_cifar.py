@@ -1,10 +1,13 @@
 """The ResNet of the CIFAR experiments: three stages of 16, 32 and 64 channels, shortcuts without parameters."""
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ltjax.errors import InputError
+from ltjax.models.backbone import last_parts
 from ltjax.models.conv import Conv
 from ltjax.models.norm import BatchNorm, Dtype, ZeroScaleNorm, stored_dtype
 
@@ -101,6 +104,10 @@ class ResNetCifar(nn.Module):
             block = self.block(f"stage{number}_block{index}", channels, stride, last and index == blocks - 1)
             x = block(x, train, frozen_norm)
         return x
+
+    def trainable_parts(self) -> Mapping[str, tuple[str, ...]]:
+        """See ``HasTrainableParts``."""
+        return last_parts([f"stage3_block{index}" for index in range((self.depth - 2) // 6)])
 
     def block(self, name: str, channels: int, stride: int, last: bool) -> BasicBlock:
         # the two flags (arguments 2 and 3, behind self and x) decide what is traced

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from etils import epath
 
+from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Previous, Stage, Tree, trained
 from ltjax.training.evaluation import RESULT, Evaluator, Summary
 from ltjax.training.execution.placement import place
@@ -24,7 +25,7 @@ from ltjax.training.step.gradient_conflict import frequent_side, make_distortion
 from ltjax.training.step.state import TrainState, variables_of
 from ltjax.training.workdir.checkpoint import Checkpoints, checkpoints
 from ltjax.training.workdir.identity import absolute, open_workdir, to_json
-from ltjax.training.workdir.metrics_log import MetricsLog, Record, StageLines, write_atomically
+from ltjax.training.workdir.metrics_log import MetricsLog, Record, StageLines
 from ltjax.training.workdir.results import (
     describe,
     evaluation_arrays,

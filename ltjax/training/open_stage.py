@@ -11,6 +11,7 @@ from etils import epath
 
 from ltjax.data import Data, Source
 from ltjax.data.loading.prefetch import Watch
+from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Previous, Stage, Start, Tree
 from ltjax.training.evaluation import Reading, extract_features
 from ltjax.training.execution import mesh as meshes
@@ -23,7 +24,7 @@ from ltjax.training.prepare import Setup
 from ltjax.training.progress import Progress
 from ltjax.training.step.state import TrainState, create_state, variables_of
 from ltjax.training.workdir.checkpoint import Checkpoints, abstract
-from ltjax.training.workdir.metrics_log import MetricsLog, Record, write_atomically
+from ltjax.training.workdir.metrics_log import MetricsLog, Record
 from ltjax.training.workdir.pretrained import with_pretrained
 
 

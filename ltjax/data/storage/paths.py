@@ -32,11 +32,18 @@ def open_path(text: Any) -> Any:
     return path
 
 
-def write_atomically(path: str, content: bytes) -> None:
-    """Writes a file of this machine: it is there whole, or as it was."""
-    unfinished = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.unfinished")
-    with open(unfinished, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+def write_atomically(path: Any, content: bytes | str) -> None:
+    """Writes a file, of this machine or in a bucket: readers see all of it, or what was there before.
+
+    Args:
+      path: a string or a path.
+      content: bytes, or text in UTF-8.
+    """
+    target = open_path(path) if isinstance(path, str) else path
+    unfinished = target.parent / f".{target.name}.{os.getpid()}.unfinished"
+    with unfinished.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        if "://" not in str(target):
+            file.flush()
+            os.fsync(file.fileno())
+    unfinished.replace(target)

@@ -1,6 +1,5 @@
 """Second stages on a frozen representation (Kang et al., ICLR 2020, section 4)."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,11 +13,11 @@ from ltjax.data import Data, Source
 from ltjax.data.sampling.class_cycle import class_cycle
 from ltjax.errors import InputError
 from ltjax.losses import cross_entropy
-from ltjax.methods.common import build_network, carry_over, classify, dtypes, initialise, predicts, rates
+from ltjax.methods.common import build_network, carry_over, classify, dtypes, predicts, rates
 from ltjax.methods.decoupling.lbfgs import balanced_optimum
 from ltjax.methods.decoupling.tau_search import best_tau, class_averaged_accuracies
 from ltjax.methods.stage import AnyStage, ClosedForm, Features, Init, Previous, Stage, Start, Tree, Updates, under
-from ltjax.models import CosineHead, LinearHead, LWSHead, MeanHead, MLPHead, TauHead, representation
+from ltjax.models import CosineHead, HasTrainableParts, LinearHead, LWSHead, MeanHead, MLPHead, TauHead, representation
 from ltjax.models.norm import at_least_float32
 
 
@@ -26,7 +25,7 @@ def retrained(config: Any, data: Data) -> AnyStage:
     """cRT: a new linear classifier; or more than it, as table 1 compares (config.decoupling.retrain)."""
     head = LinearHead(data.num_classes, **dtypes(config))
     network = build_network(config, data, head)
-    return balanced_training("crt", config, data, network, ("head",), part(config.decoupling.retrain, network, data))
+    return balanced_training("crt", config, data, network, ("head",), part(config.decoupling.retrain, network))
 
 
 def learned_scales(config: Any, data: Data) -> AnyStage:
@@ -211,26 +210,19 @@ def tau_source(tau_from: str, data: Data) -> Source | None:
 PARTS = ("classifier", "last_block", "last_stage", "all")
 
 
-def part(name: str, network: Any, data: Data) -> tuple[str, ...]:
+def part(name: str, network: Any) -> tuple[str, ...]:
     """The path prefixes of a part of the network, for Updates.trainable: the classifier alone, with the last residual
     block, with the last stage of residual blocks (layer4 of PyTorch's ResNets), or everything, which is ().
 
     Raises:
-      InputError: if the backbone has no residual blocks by that name.
+      InputError: if the backbone does not name its last block and stage.
     """
     if name in ("classifier", "all"):
         return ("head",) if name == "classifier" else ()
-    shapes = jax.eval_shape(initialise(network, data), jax.random.key(0))
-    blocks = {
-        (int(match[1]), int(match[2])): f"backbone/{match[0]}"
-        for child in shapes["params"]["backbone"]
-        if (match := re.fullmatch(r"stage(\d+)_block(\d+)", child))
-    }
-    if not blocks:
+    backbone = network.backbone
+    if not isinstance(backbone, HasTrainableParts):
         raise InputError(
-            f"config.decoupling: '{name}' is a part of ResNets, and this backbone has no residual blocks; take "
-            "classifier or all"
+            f"config.decoupling: '{name}' needs a backbone that names its last block and stage (trainable_parts, see "
+            f"ltjax/models/backbone.py), which {type(backbone).__name__} does not; use classifier or all"
         )
-    last = max(blocks)
-    parts = [path for at, path in blocks.items() if at == last or (name == "last_stage" and at[0] == last[0])]
-    return ("head", *parts)
+    return ("head", *(f"backbone/{path}" for path in backbone.trainable_parts()[name]))

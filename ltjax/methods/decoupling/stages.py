@@ -22,7 +22,7 @@ def decoupling(config: Any, data: Data) -> list[AnyStage]:
     """Representation first, classifier second; config.decoupling says which classifier."""
     settings = checked(config, "decoupling", rules)
     (joint,) = cross_entropy_method(config, data)
-    trainable = part(settings.representation, joint.network, data)
+    trainable = part(settings.representation, joint.network)
     updates = dataclasses.replace(joint.updates, trainable=trainable)
     first = dataclasses.replace(joint, name="representation", updates=updates)
     if settings.second_stage == ONE_STAGE:

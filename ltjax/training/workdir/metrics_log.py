@@ -15,14 +15,9 @@ import jax
 import numpy as np
 from etils import epath
 
+from ltjax.data.storage.paths import write_atomically
+
 Record = dict[str, Any]
-
-
-def write_atomically(path: epath.Path, text: str) -> None:
-    """All of it or nothing: through a file of another name beside it."""
-    temporary = path.parent / f".{path.name}.tmp"
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 class StageLines(NamedTuple):

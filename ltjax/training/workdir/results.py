@@ -17,12 +17,13 @@ from flax import traverse_util
 import ltjax
 from ltjax.data import Data
 from ltjax.data.loading.prefetch import Watch
+from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Tree
 from ltjax.training.evaluation import Evaluator, Reading, Summary, summarize
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.seeds import seed_axis, seeds_of, split_seeds, stack_seeds
 from ltjax.training.step.state import parameter_count
-from ltjax.training.workdir.metrics_log import Record, write_atomically
+from ltjax.training.workdir.metrics_log import Record
 
 VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 

@@ -12,8 +12,9 @@ from etils import epath
 
 from ltjax.data.loading.prefetch import Watch
 from ltjax.data.loading.unreadable import Fault
+from ltjax.data.storage.paths import write_atomically
 from ltjax.errors import InputError
-from ltjax.training.workdir.metrics_log import Record, write_atomically
+from ltjax.training.workdir.metrics_log import Record
 
 FILES = "skipped.*.json"  # in the workdir, one of each process, which sees its share of the batches
 

@@ -315,11 +315,11 @@ def blocks(count, stage):
 )
 def test_parts_of_a_network(depth, name, expected):
     network = dataclasses.replace(toy.network(), backbone=models.BACKBONES[depth]())
-    assert set(part(name, network, toy.build(None))) == expected
+    assert set(part(name, network)) == expected
 
 
-def test_a_backbone_without_blocks_has_no_last_one():
-    with pytest.raises(InputError, match=r"'last_block'.*no residual blocks"):
+def test_a_backbone_that_names_no_parts_has_no_last_block():
+    with pytest.raises(InputError, match=r"'last_block' needs a backbone that names .*trainable_parts.* use"):
         stages(config(decoupling__retrain="last_block"))
 
 

@@ -9,8 +9,9 @@ import pytest
 from etils import epath
 from fsspec.implementations.memory import MemoryFileSystem
 
+from ltjax.data.storage.paths import write_atomically
 from ltjax.training.progress import Progress
-from ltjax.training.workdir.metrics_log import MetricsLog, StageLines, write_atomically
+from ltjax.training.workdir.metrics_log import MetricsLog, StageLines
 
 
 class Bucket(MemoryFileSystem):
