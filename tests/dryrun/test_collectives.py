@@ -66,7 +66,7 @@ def test_without_groups_all_devices_take_part():
 
 TOY_STEP = """
 import json, jax, jax.numpy as jnp
-from ltjax.training import mesh as meshes
+from ltjax.training.execution import mesh as meshes
 from ltjax.dryrun.collectives import collectives
 from ltjax.training.execution.programs import Execution, streamed_step
 from ltjax.training.open_stage import shape_of_state

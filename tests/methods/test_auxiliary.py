@@ -18,11 +18,12 @@ from ltjax.data.sampling.counter_rng import name_id
 from ltjax.errors import InputError
 from ltjax.losses import rotate
 from ltjax.methods import METHODS, common
-from ltjax.methods.stage import Context
+from ltjax.methods.stage import Context, trained
 from ltjax.models import LinearHead, Network
 from ltjax.presets.auxiliary import settings
 from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
+from ltjax.training.step.gradient_conflict import images_of_frequent_classes
 from ltjax.training.step.state import parameter_count
 from ltjax.training.step.step import make_apply
 from tests.losses import vectors
@@ -76,8 +77,8 @@ class Recorder:
     def __init__(self, **logits):
         self.logits, self.calls = logits, []
 
-    def __call__(self, params, model_state, images, train=True, labels=None, parts=()):
-        self.calls.append((images, labels, parts))
+    def __call__(self, params, model_state, images, train=True, parts=()):
+        self.calls.append((images, parts))
         rows = len(images)
         logits = {part: self.logits.get(part, jnp.zeros((rows, 4 if part == "rotation" else 3))) for part in parts}
         return models.Outputs(logits, jnp.zeros((rows, 1))), model_state
@@ -126,13 +127,11 @@ def test_the_loss_and_its_gradients_are_those_of_equation_2(case, monkeypatch):
 
 def test_one_joint_forward_and_one_of_the_turned_images():
     (first, second), _ = recorded()
-    images, labels, parts = first
+    images, parts = first
     np.testing.assert_array_equal(images, IMAGES)
-    np.testing.assert_array_equal(labels, LABELS)
     assert parts == ("primary", "auxiliary")
-    images, labels, parts = second
+    images, parts = second
     assert images.shape == IMAGES.shape and images.dtype == np.uint8 and parts == ("rotation",)
-    np.testing.assert_array_equal(labels, LABELS)  # the classes: the gradient diagnostic asks for them
     angles = jax.random.randint(CONTEXT.key, (2 * S,), 0, 4).reshape(2, S).T.reshape(-1)
     assert len(set(angles.tolist())) > 1  # an angle for each image
     np.testing.assert_array_equal(images, rotate(IMAGES, angles))
@@ -142,22 +141,36 @@ def test_all_four_angles_are_predicted_where_asked_for():
     (_, second), outcome = recorded(auxiliary__rotation="all_four")
     expected = np.stack([np.rot90(image, turns) for image in IMAGES for turns in range(4)])
     np.testing.assert_array_equal(second[0], expected)
-    np.testing.assert_array_equal(second[1], np.repeat(LABELS, 4))
     assert outcome.terms["rotation"].values.shape == (8 * S,)
 
 
 @pytest.mark.parametrize("rotation, copies", [("augmentation", 2), ("augmentation_all_four", 4), ("none", 1)])
 def test_rotation_as_augmentation_classifies_all_copies_in_the_joint_forward(rotation, copies):
     (only,), outcome = recorded(auxiliary__rotation=rotation)
-    images, labels, parts = only
+    images, parts = only
     assert parts == ("primary", "auxiliary") and set(outcome.terms) == {"balanced", "random"}
-    np.testing.assert_array_equal(labels, np.repeat(LABELS, copies))
     np.testing.assert_array_equal(images[::copies], IMAGES)  # the upright one comes first, once
     for copy, image in zip(np.asarray(images), np.repeat(IMAGES, copies, axis=0), strict=True):
         assert any(np.array_equal(copy, np.rot90(image, turns)) for turns in range(4))
     if rotation == "augmentation_all_four":
         assert len({image.tobytes() for image in np.asarray(images)}) == copies * 2 * S
     assert [outcome.terms[s].values.shape for s in ("balanced", "random")] == [(copies * S,)] * 2
+
+
+@pytest.mark.parametrize(
+    "rotation, copies",
+    [("random", [1, 1]), ("all_four", [1, 4]), ("augmentation", [2]), ("augmentation_all_four", [4]), ("none", [1])],
+)
+def test_the_gradient_diagnostic_knows_the_classes_of_all_copies(rotation, copies):
+    (train, *_) = stages(auxiliary__rotation=rotation)
+    frequent = np.array([True, False, False])
+
+    def run(apply, batch):
+        return train.objective(apply, {}, {}, batch, CONTEXT)
+
+    found = images_of_frequent_classes(run, Recorder(), BATCH, frequent)
+    for rows, number in zip(found, copies, strict=True):
+        np.testing.assert_array_equal(rows, np.repeat(frequent[np.asarray(LABELS)], number))
 
 
 def test_the_copies_of_each_stream_go_to_its_own_classifier():
@@ -202,7 +215,7 @@ def test_the_balanced_stream_has_distinct_classes_and_the_random_one_every_image
 
 def test_an_epoch_has_the_steps_that_show_every_image():
     for variant in method.VARIANTS:
-        for stage in stages(auxiliary__variant=variant):
+        for stage in trained(stages(auxiliary__variant=variant)):
             assert prepare.steps_per_epoch(stage, config(), DATA) == STEPS  # ceil(42 / 4)
 
 

@@ -51,7 +51,7 @@ def test_the_whole_schedule_of_every_stage_is_multiplied(rule, times):
     config.optimizer.schedule.update(name="step", warmup_epochs=2, warmup_start=0.25, milestones=(4,))
     before = config.to_dict()
     stage = toy.stage(config, updates=Updates(rates={"backbone": 0.1}))
-    scaled = prepare.scaled(stage, config)
+    scaled = scaled_rate(stage, config)
     steps = jnp.arange(30)
     plain, own = (np.asarray(make_schedule(s.optimizer, 6, 5)(steps)) for s in (stage, scaled))
     np.testing.assert_allclose(own, times * plain, rtol=1e-6)
@@ -78,7 +78,7 @@ def test_a_run_says_that_its_rate_is_scaled_or_not(tmp_path, monkeypatch, capsys
         (begin + ": scaled to 0.04 (config.optimizer.rate_rule=sqrt)").format(name) for name in ("first", "second")
     ]
     assert rate_notes(stages, config) == scaled
-    monkeypatch.setattr(loop, "_run_stages", lambda run: {})
+    monkeypatch.setattr(loop, "_run_stages", lambda run, source: {})
     loop.train(config, str(tmp_path))
     assert scaled[0] in capsys.readouterr().err
     config.batch_size = 2

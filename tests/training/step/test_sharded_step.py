@@ -20,11 +20,11 @@ from ltjax.data.loading.device_batches import Resident, read_all
 from ltjax.data.augment.registry import TRANSFORMS
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Start
-from ltjax.training import mesh as meshes
+from ltjax.training.execution import mesh as meshes
 from ltjax.dryrun.collectives import collectives
 from ltjax.training.execution.programs import Execution, data_seed, resident_draw, streamed_step
 from ltjax.training.step.state import create_state
-from tests.training import test_micro_batches as methods
+from tests.training.step import test_micro_batches as methods
 from tests.training import toy
 
 assert jax.device_count() == 8

@@ -51,14 +51,14 @@ def test_the_first_update_is_sgd_on_the_gradient_of_the_terms(batch):
     assert int(new.step) == 1
 
 
-def test_only_the_trainable_part_moves_and_frozen_norm_stands_still(batch):
+def test_only_the_trainable_part_is_updated_and_frozen_norm_keeps_its_statistics(batch):
     stage = toy.stage(toy.config(), updates=Updates(trainable=("head",), norm="frozen"))
     state = started(stage)
     new, _ = jax.jit(make_train_step(stage, 5))(state, {}, batch)
     jax.tree.map(np.testing.assert_array_equal, new.params["backbone"], state.params["backbone"])
     jax.tree.map(np.testing.assert_array_equal, new.model_state, state.model_state)
     assert not np.array_equal(new.params["head"]["classifier"]["kernel"], state.params["head"]["classifier"]["kernel"])
-    moving, _ = select(state.params, ("head",))
+    moving, _ = select(state.params, stage.updates)
     assert jax.tree.map(jnp.shape, state.opt_state[1].trace) == jax.tree.map(jnp.shape, moving)
 
 
@@ -96,7 +96,7 @@ def test_rates_multiply_the_learning_rate_by_the_longest_prefix(batch):
 
 def test_a_prefix_that_names_no_parameter_is_refused():
     with pytest.raises(InputError, match="'heed'"):
-        select({"head": {"kernel": 1}}, ("heed",))
+        select({"head": {"kernel": 1}}, Updates(("heed",)))
 
 
 def test_the_context_counts_steps_epochs_and_progress(batch):
