@@ -12,14 +12,15 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 SHOT_CONVENTIONS = ("strict", "inclusive", "index")
 SAMPLING_STRATEGIES = ("instance", "class", "square_root", "progressive", "reversed")
 
 
 def validate(
-    class_counts: Any, *, num_classes: int | None = None, positive: bool = False, name: str = "class_counts"
-) -> np.ndarray:
+    class_counts: npt.ArrayLike, *, num_classes: int | None = None, positive: bool = False, name: str = "class_counts"
+) -> npt.NDArray[np.int64 | np.float64]:
     """Checks the number of images of every class and returns them as a numpy array.
 
     Args:
@@ -61,7 +62,7 @@ def validate(
     return counts.astype(np.int64) if (values == np.floor(values)).all() and values.max() < 2**63 else values
 
 
-def prior(class_counts: Any) -> np.ndarray:
+def prior(class_counts: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """The share of each class in the training images, ``n_k / sum n`` (float64 ``[C]``, sums to 1).
 
     Raises:
@@ -72,10 +73,11 @@ def prior(class_counts: Any) -> np.ndarray:
       array([0.6, 0.3, 0.1])
     """
     counts = validate(class_counts).astype(np.float64)
-    return counts / counts.sum()
+    shares: npt.NDArray[np.float64] = counts / counts.sum()
+    return shares
 
 
-def effective_number_weights(class_counts: Any, beta: float) -> np.ndarray:
+def effective_number_weights(class_counts: npt.ArrayLike, beta: float) -> npt.NDArray[np.float64]:
     """Class-balanced weights ``(1 - beta) / (1 - beta^n_k)``, scaled to sum C (float64 ``[C]``).
 
     ``beta = 0`` gives ones; ``beta -> 1`` approaches inverse frequency. Evaluated with ``expm1``, so it stays exact
@@ -96,10 +98,11 @@ def effective_number_weights(class_counts: Any, beta: float) -> np.ndarray:
     if beta == 0:
         return np.ones_like(counts)
     weights = (1 - beta) / -np.expm1(counts * np.log(beta))
-    return weights / weights.sum() * counts.size
+    scaled: npt.NDArray[np.float64] = weights / weights.sum() * counts.size
+    return scaled
 
 
-def inverse_frequency_weights(class_counts: Any, power: float = 1.0) -> np.ndarray:
+def inverse_frequency_weights(class_counts: npt.ArrayLike, power: float = 1.0) -> npt.NDArray[np.float64]:
     """Cost-sensitive weights ``(n_min / n_k)^power``, 1 for the rarest class, not renormalised (float64 ``[C]``).
 
     Raises:
@@ -111,11 +114,12 @@ def inverse_frequency_weights(class_counts: Any, power: float = 1.0) -> np.ndarr
 
     Reference: Huang et al., Learning Deep Representation for Imbalanced Classification, CVPR 2016 (power 1).
     """
-    counts = validate(class_counts, positive=True)
-    return (counts.min() / counts) ** power
+    counts = validate(class_counts, positive=True).astype(np.float64)
+    weights: npt.NDArray[np.float64] = (counts.min() / counts) ** power
+    return weights
 
 
-def ldam_margins(class_counts: Any, max_margin: float) -> np.ndarray:
+def ldam_margins(class_counts: npt.ArrayLike, max_margin: float) -> npt.NDArray[np.float64]:
     """Label-distribution-aware margins, proportional to ``n_k^(-1/4)``, the largest being ``max_margin`` (float64 [C]).
 
     Raises:
@@ -130,7 +134,7 @@ def ldam_margins(class_counts: Any, max_margin: float) -> np.ndarray:
     return max_margin * inverse_frequency_weights(class_counts, 0.25)
 
 
-def drw_weights(class_counts: Any, epoch: Any, *, start: int, beta: float = 0.9999) -> Any:
+def drw_weights(class_counts: npt.ArrayLike, epoch: Any, *, start: int, beta: float = 0.9999) -> Any:
     """Deferred re-weighting: ones before epoch ``start``, ``effective_number_weights`` from then on.
 
     Args:
@@ -158,7 +162,7 @@ def drw_weights(class_counts: Any, epoch: Any, *, start: int, beta: float = 0.99
     return xp.where(xp.asarray(epoch)[..., None] < start, xp.ones_like(weights), weights)
 
 
-def frequency_order(class_counts: Any) -> np.ndarray:
+def frequency_order(class_counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """The classes from the commonest to the rarest, ties by label (int64 ``[C]``); ValueError for invalid counts.
 
     Example:
@@ -185,8 +189,8 @@ def frequent_classes(class_counts: Any, number: int = 0, least: int = 20) -> np.
 
 
 def shot_groups(
-    class_counts: Any, convention: str = "strict", boundaries: Sequence[int] | None = None
-) -> dict[str, np.ndarray]:
+    class_counts: npt.ArrayLike, convention: str = "strict", boundaries: Sequence[int] | None = None
+) -> dict[str, npt.NDArray[np.bool_]]:
     """The many / medium / few-shot classes, under one of the conventions of the published tables.
 
     Args:
@@ -222,7 +226,9 @@ def shot_groups(
     return {"many": many, "medium": ~(many | few), "few": few}
 
 
-def branch_masks(class_counts: Any, *, num_groups: int = 3, boundaries: Sequence[int] | None = None) -> np.ndarray:
+def branch_masks(
+    class_counts: npt.ArrayLike, *, num_groups: int = 3, boundaries: Sequence[int] | None = None
+) -> npt.NDArray[np.bool_]:
     """Which classes each ResLT branch is trained on: all, then all but the commonest group, ..., then the rarest.
 
     Args:
@@ -261,7 +267,7 @@ def branch_masks(class_counts: Any, *, num_groups: int = 3, boundaries: Sequence
     return np.array([[n**num_groups <= limit for n in exact] for limit in limits])
 
 
-def sampling_probabilities(class_counts: Any, strategy: str, progress: Any = None) -> Any:
+def sampling_probabilities(class_counts: npt.ArrayLike, strategy: str, progress: Any = None) -> Any:
     """The probability with which each class is drawn (its images are then equally likely).
 
     Args:

@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
+
+from ltjax.arrays import jit
 
 # A confidence is counted as whole 2^-20ths, in two words: 2^31 examples of a bin fit, and sums carry no rounding.
 FRACTION_BITS = 20
@@ -97,7 +100,7 @@ def update(counters: Counters, predictions: Any, labels: Any, where: Any = None)
     return _update(counters, predictions, labels, where)
 
 
-@jax.jit
+@jit
 def _update(counters: Counters, predictions: Any, labels: Any, where: Any) -> Counters:
     num_classes = counters.examples.shape[0]
     valid = (labels >= 0) & (labels < num_classes)
@@ -134,15 +137,16 @@ def _count(size: int, index: Any, weights: Any) -> Any:
 def _cells(size: int, rows: Any, columns: Any, weights: Any) -> Any:
     """How much of the integer weights falls on each cell ``[size, size]``."""
 
-    def scatter(rows, columns, weights):
+    def scatter(rows: Any, columns: Any, weights: Any) -> Any:
         return jnp.zeros((size, size), jnp.int32).at[rows, columns].add(weights.astype(jnp.int32))
 
     mesh = jax.typeof(rows).sharding.mesh
-    if (
-        jax.sharding.AxisType.Explicit in mesh.axis_types
-    ):  # a scatter has no sharding of its own: let the compiler choose
-        scatter = jax.sharding.auto_axes(scatter, out_sharding=jax.sharding.PartitionSpec())
-    return scatter(rows, columns, weights)
+    if jax.sharding.AxisType.Explicit not in mesh.axis_types:
+        return scatter(rows, columns, weights)
+    # A scatter has no sharding of its own: let the compiler choose.
+    auto_axes: Any = jax.sharding.auto_axes
+    partition_spec: Any = jax.sharding.PartitionSpec
+    return auto_axes(scatter, out_sharding=partition_spec())(rows, columns, weights)
 
 
 def _update_bins(counters: Counters, confidence: Any, valid: Any, right: Any) -> Counters:
@@ -172,10 +176,11 @@ def merge(first: Counters, second: Counters) -> Counters:
       >>> merge(one, one).examples.tolist()
       [4, 0]
     """
-    return jax.tree.map(lambda a, b: a + b, first, second)
+    both: Counters = jax.tree.map(lambda a, b: a + b, first, second)
+    return both
 
 
-def per_class_accuracy(counters: Counters) -> np.ndarray:
+def per_class_accuracy(counters: Counters) -> npt.NDArray[np.float64]:
     """Accuracy of each class (float64 ``[C]``); NaN for a class without examples.
 
     Example:
@@ -272,15 +277,15 @@ def expected_calibration_error(counters: Counters) -> Any:
     return _ratio(gaps.sum(), np.asarray(counters.bin_examples, np.int64).sum())[()]
 
 
-def _present(counters: Counters) -> np.ndarray:
+def _present(counters: Counters) -> npt.NDArray[np.float64]:
     accuracy = per_class_accuracy(counters)
     return accuracy[~np.isnan(accuracy)]
 
 
-def _mean(accuracy: np.ndarray) -> Any:
+def _mean(accuracy: npt.NDArray[np.float64]) -> Any:
     present = accuracy[~np.isnan(accuracy)]
     return np.mean(present) if present.size else np.float64(np.nan)
 
 
-def _ratio(part: Any, whole: Any) -> np.ndarray:
+def _ratio(part: Any, whole: Any) -> npt.NDArray[np.float64]:
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)

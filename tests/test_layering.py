@@ -20,8 +20,8 @@ PACKAGES: dict[str, set[str]] = {
     "": set(),  # ltjax/__init__.py: the version
     "errors": set(),
     "processes": {"errors"},  # what data's and the commands' worker processes share
-    "arrays": {"errors"},  # the arithmetic that losses, classifiers, metrics and heads share
     "class_counts": {"errors"},
+    "arrays": {"errors", "class_counts"},  # the arithmetic that losses, classifiers, metrics and heads share
     "losses": {"errors", "arrays", "class_counts"},
     "classifiers": {"errors", "arrays", "class_counts"},
     "metrics": {"errors", "arrays", "class_counts"},

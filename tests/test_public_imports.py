@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-PUBLIC = ["ltjax.losses", "ltjax.classifiers", "ltjax.class_counts", "ltjax.metrics"]
+PUBLIC = ["ltjax.arrays", "ltjax.class_counts", "ltjax.classifiers", "ltjax.losses", "ltjax.metrics", "ltjax.samplers"]
+WITHOUT_JAX = ["ltjax.class_counts", "ltjax.samplers"]
 STACK = ["flax", "optax", "orbax", "grain", "tensorflow_datasets", "PIL", "ml_collections", "tensorflow", "matplotlib"]
 
 
@@ -29,9 +30,16 @@ def test_importing_loads_nothing_of_the_training_stack(module):
     assert not set(loaded) & set(STACK)
 
 
-def test_class_counts_do_not_even_load_jax():
-    # The data workers are processes of their own, which a copy of jax would make slow to start.
-    assert run("import sys, ltjax.class_counts; print('jax' in sys.modules)").strip() == "False"
+@pytest.mark.parametrize("module", WITHOUT_JAX)
+def test_what_data_workers_import_does_not_even_load_jax(module):
+    # They are processes of their own, which a copy of jax would make slow to start.
+    assert run(f"import sys, {module}; print('jax' in sys.modules)").strip() == "False"
+
+
+def test_samplers_draw_without_loading_more_than_numpy():
+    code = "from ltjax.samplers import *; Records(class_cycle(), [0, 0, 1]).batches(2)[0]"
+    loaded = run(f"import sys; {code}; print(*sorted(sys.modules))").split()
+    assert not {name.split(".")[0] for name in loaded} & {*STACK, "jax", "scipy"}
 
 
 def test_importing_takes_little_longer_than_jax():

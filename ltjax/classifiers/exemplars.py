@@ -1,20 +1,20 @@
 """The exemplar memory: which examples stand for their class."""
 
-import functools
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ltjax.classifiers.arrays import Array, check_examples, norm
+from ltjax.arrays import Array, ArrayLike, check_features, is_traced, jit, norm
 
 # The features are read in pieces of about this many numbers, whatever the size of the data set.
 CHUNK_ELEMENTS = 2**22
 
 
 def select_exemplars(
-    features: Any,
-    labels: Any,
+    features: ArrayLike,
+    labels: ArrayLike,
     per_class: int,
     *,
     similarity: Literal["cosine", "negative_l2"] = "cosine",
@@ -49,13 +49,13 @@ def select_exemplars(
 
     Reference: Asynchronous Modeling: A Dual-phase Perspective for Long-Tailed Recognition, equations 2 to 5.
     """
-    features, labels = check_examples(features, labels)
+    features, labels = check_features(features, labels)
     if similarity not in ("cosine", "negative_l2"):
         raise ValueError(f"similarity: unknown value '{similarity}'; allowed: cosine, negative_l2")
     if per_class < 1 or not len(features):
         raise ValueError(f"per_class: must be at least 1, of at least one example; not {per_class} of {len(features)}")
     if num_classes is None:
-        if isinstance(labels, jax.core.Tracer):
+        if is_traced(labels):
             raise ValueError("num_classes: must be given where labels are traced")
         num_classes = int(labels.max()) + 1
     return _select_exemplars(features, labels, per_class, similarity, num_classes)
@@ -75,7 +75,7 @@ class _Memory(NamedTuple):
     largest: Array
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+@jit(static_argnames=("per_class", "similarity", "num_classes"))
 def _select_exemplars(features: Array, labels: Array, per_class: int, similarity: str, num_classes: int) -> Array:
     labels = jnp.where((labels >= 0) & (labels < num_classes), labels, num_classes)
     means = _means_by_chunk(features, labels, num_classes)
@@ -110,11 +110,11 @@ def _select_exemplars(features: Array, labels: Array, per_class: int, similarity
 
 
 def _cosine(query: Array, features: Array) -> Array:
-    return jnp.sum(query * features, axis=-1) / (norm(query)[..., 0] * norm(features)[..., 0])
+    return jnp.sum(query * features, axis=-1) / (norm(query, at_zero=1)[..., 0] * norm(features, at_zero=1)[..., 0])
 
 
 def _negative_distance(query: Array, features: Array) -> Array:
-    return -norm(query - features, at_zero=0)[..., 0]
+    return -norm(query - features)[..., 0]
 
 
 def _over_chunks(features: Array, labels: Array, start: Any, step: Any) -> Any:
@@ -128,7 +128,7 @@ def _over_chunks(features: Array, labels: Array, start: Any, step: Any) -> Any:
         index = begin + jnp.arange(size, dtype=jnp.int32)
         rows = jax.lax.dynamic_slice_in_dim(features, begin, size)
         of_rows = jax.lax.dynamic_slice_in_dim(labels, begin, size)
-        return step(carry, rows, jnp.where(index >= i * size, of_rows, jnp.iinfo(jnp.int32).max), index)
+        return step(carry, rows, jnp.where(index >= i * size, of_rows, np.iinfo(np.int32).max), index)
 
     return jax.lax.fori_loop(0, -(-count // size), of_chunk, start)
 
@@ -143,7 +143,8 @@ def _means_by_chunk(features: Array, labels: Array, num_classes: int) -> Array:
 
     zeros = jnp.zeros((num_classes, features.shape[1]), features.dtype)
     sums, numbers = _over_chunks(features, labels, (zeros, jnp.zeros(num_classes, jnp.int32)), add)
-    return sums / jnp.maximum(numbers, 1).astype(sums.dtype)[:, None]
+    means: Array = sums / jnp.maximum(numbers, 1).astype(sums.dtype)[:, None]
+    return means
 
 
 def _best_by_chunk(features: Array, labels: Array, query: Array, picks: Array, score: Any) -> Array:
@@ -158,10 +159,11 @@ def _best_by_chunk(features: Array, labels: Array, query: Array, picks: Array, s
         segments = jnp.where(free, of_class, num_classes)
         top = jax.ops.segment_max(scores, segments, num_classes + 1)
         is_top = free & (scores == top[segments])
-        none = jnp.iinfo(jnp.int32).max
+        none = np.iinfo(np.int32).max
         first = jax.ops.segment_min(jnp.where(is_top, index, none), segments, num_classes + 1)
         better = top[:num_classes] > best[0]
         return jnp.where(better, top[:num_classes], best[0]), jnp.where(better, first[:num_classes], best[1])
 
     start = jnp.full(num_classes, -jnp.inf, features.dtype), jnp.full(num_classes, -1, jnp.int32)
-    return _over_chunks(features, labels, start, compare)[1]
+    rows: Array = _over_chunks(features, labels, start, compare)[1]
+    return rows

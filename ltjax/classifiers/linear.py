@@ -1,16 +1,23 @@
 """Linear classifiers whose kernel, features or logits are rescaled."""
 
-from typing import Any
-
-import jax
 import jax.numpy as jnp
-import numpy as np
 
-from ltjax import class_counts as counts_of
-from ltjax.classifiers.arrays import Array, as_float, norm, product, unit
+from ltjax.arrays import (
+    Array,
+    ArrayLike,
+    Scalar,
+    as_float,
+    causal_norm_cosines,
+    cosines,
+    norm,
+    per_class,
+    product,
+    rescale_columns,
+    unit,
+)
 
 
-def tau_normalize(kernel: Any, tau: Any) -> Array:
+def tau_normalize(kernel: ArrayLike, tau: Scalar) -> Array:
     """The tau-normalised kernel: a class's weights divided by their norm to the power tau. Drop the bias with it.
 
     Equation 3: ``w_c / |w_c|^tau``; 0 changes nothing, 1 makes all norms equal.
@@ -30,11 +37,10 @@ def tau_normalize(kernel: Any, tau: Any) -> Array:
 
     Reference: Kang et al., Decoupling Representation and Classifier, ICLR 2020, equation 3.
     """
-    kernel = as_float(kernel)
-    return kernel / norm(kernel, axis=0) ** tau
+    return rescale_columns(as_float(kernel), tau)
 
 
-def lws_logits(features: Any, kernel: Any, bias: Any, scale: Any) -> Array:
+def lws_logits(features: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None, scale: ArrayLike) -> Array:
     """Learnable weight scaling: ``(x W + b) * scale``, only the scale being trained.
 
     Args:
@@ -54,7 +60,7 @@ def lws_logits(features: Any, kernel: Any, bias: Any, scale: Any) -> Array:
     return (logits if bias is None else logits + as_float(bias)) * as_float(scale)
 
 
-def cosine_logits(features: Any, kernel: Any, scale: Any, *, squash: bool = False) -> Array:
+def cosine_logits(features: ArrayLike, kernel: ArrayLike, scale: ArrayLike, *, squash: bool = False) -> Array:
     """A cosine classifier: ``scale * <x / |x|, w_c / |w_c|>``, without bias.
 
     Args:
@@ -72,19 +78,20 @@ def cosine_logits(features: Any, kernel: Any, scale: Any, *, squash: bool = Fals
     Reference: Liu et al., Large-Scale Long-Tailed Recognition in an Open World (OLTR), CVPR 2019, section 3.2.
     """
     features, kernel = as_float(features), as_float(kernel)
-    features = features / (1 + norm(features, at_zero=0)) if squash else unit(features)
-    return as_float(scale) * product(features, unit(kernel, axis=0))
+    if squash:
+        return as_float(scale) * product(features / (1 + norm(features)), unit(kernel, axis=0))
+    return as_float(scale) * cosines(features, kernel)
 
 
 def causal_norm_logits(
-    features: Any,
-    kernel: Any,
+    features: ArrayLike,
+    kernel: ArrayLike,
     *,
     num_heads: int = 2,
-    scale: Any = 16.0,
-    gamma: Any = 1 / 32,
-    mean_feature: Any = None,
-    alpha: Any = 0.0,
+    scale: Scalar = 16.0,
+    gamma: Scalar = 1 / 32,
+    mean_feature: ArrayLike | None = None,
+    alpha: Scalar = 0.0,
 ) -> Array:
     """Causal-norm classifier: multi-head cosine logits; at test, less the direction that all training shared.
 
@@ -117,16 +124,11 @@ def causal_norm_logits(
     features, kernel = as_float(features), as_float(kernel)
     if num_heads < 1 or kernel.shape[0] % num_heads:
         raise ValueError(f"num_heads: must divide the {kernel.shape[0]} features, {num_heads} does not")
-    parts = unit(features.reshape(*features.shape[:-1], num_heads, -1))
-    weights = kernel.reshape(num_heads, -1, kernel.shape[1])
-    weights = weights / (norm(weights, axis=1, at_zero=0) + gamma)
-    if mean_feature is not None:
-        common = unit(as_float(mean_feature).reshape(num_heads, -1))
-        parts = parts - alpha * jnp.sum(parts * common, axis=-1, keepdims=True) * common
-    return scale / num_heads * jnp.einsum("...hd,hdc->...c", parts, weights, precision=jax.lax.Precision.HIGHEST)
+    mean = None if mean_feature is None else as_float(mean_feature)
+    return scale / num_heads * causal_norm_cosines(features, kernel, num_heads, gamma, mean, alpha)
 
 
-def adjust_logits(logits: Any, *, class_counts: Any, tau: Any) -> Array:
+def adjust_logits(logits: ArrayLike, *, class_counts: ArrayLike, tau: Scalar) -> Array:
     """Post-hoc logit adjustment: ``x - tau log pi``, for a network trained with plain cross-entropy.
 
     Args:
@@ -149,9 +151,5 @@ def adjust_logits(logits: Any, *, class_counts: Any, tau: Any) -> Array:
     Reference: Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021, equation 9.
     """
     logits = as_float(logits)
-    if isinstance(class_counts, jax.core.Tracer):
-        log_prior = jnp.log(as_float(class_counts) / jnp.sum(as_float(class_counts)))
-    else:
-        counts_of.validate(class_counts, num_classes=logits.shape[-1], positive=True)
-        log_prior = jnp.asarray(np.log(counts_of.prior(class_counts)), logits.dtype)
-    return logits - tau * log_prior
+    log_prior = per_class(class_counts, logits.shape[-1], lambda n, xp: xp.log(n / n.sum()))
+    return logits - tau * jnp.asarray(log_prior, logits.dtype)

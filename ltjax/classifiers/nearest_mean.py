@@ -1,17 +1,17 @@
 """The nearest-class-mean classifier: transform, means, scores."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
-from ltjax.classifiers.arrays import Array, as_float, check_examples, product, unit
+from ltjax.arrays import Array, ArrayLike, as_float, check_features, jit, product, squared_distances, unit
 
 
-def class_means(features: Any, labels: Any, num_classes: int) -> Array:
+def class_means(features: ArrayLike, labels: ArrayLike, num_classes: int) -> Array:
     """The mean feature of each class; zeros for a class without examples.
 
     Args:
@@ -34,11 +34,11 @@ def class_means(features: Any, labels: Any, num_classes: int) -> Array:
 
     Reference: Kang et al., Decoupling Representation and Classifier, ICLR 2020, section 4.1 (NCM).
     """
-    features, labels = check_examples(features, labels)
+    features, labels = check_features(features, labels)
     return _class_means(features, labels, num_classes)
 
 
-@functools.partial(jax.jit, static_argnums=2)
+@jit(static_argnames=("num_classes",))
 def _class_means(features: Array, labels: Array, num_classes: int) -> Array:
     numbers = jnp.maximum(_class_sums(jnp.ones_like(features[:, :1]), labels, num_classes), 1)
     means = _class_sums(features, labels, num_classes) / numbers
@@ -51,8 +51,8 @@ AT_ONCE = 32 * 2**20  # bytes of features that are taken together
 
 
 def class_means_of_rows(
-    features: Any, labels: Any, num_classes: int, transform: Callable[[Any], Any] | None = None
-) -> np.ndarray:
+    features: npt.NDArray[Any], labels: ArrayLike, num_classes: int, transform: Callable[[Any], Any] | None = None
+) -> npt.NDArray[Any]:
     """``class_means`` of features that need not fit in memory: ``numpy.load(FILE, mmap_mode="r")``.
 
     They pass twice, 32 MiB at a time, and what lies in memory beside is a few times that and three arrays [C, d]. Up to
@@ -81,22 +81,23 @@ def class_means_of_rows(
     Reference: Kang et al., Decoupling Representation and Classifier, ICLR 2020, section 4.1 (NCM).
     """
     labels = np.asarray(labels)
-    made = (lambda rows: rows) if transform is None else transform
+    transform = transform or (lambda features: features)
     at_once = max(1, AT_ONCE // max(1, features[:1].nbytes))
     if len(features) <= at_once or labels.shape != features.shape[:1]:
-        return np.asarray(class_means(made(features), labels, num_classes))
+        return np.asarray(class_means(transform(features), labels, num_classes))
     numbers = np.maximum(np.bincount(labels[(labels >= 0) & (labels < num_classes)], minlength=num_classes), 1)
     means = np.zeros((num_classes, features.shape[1]), np.dtype(as_float(features[:1]).dtype))
     for _ in range(2):  # the second time of what the first left: its rounding
         sums = np.zeros(means.shape, np.float64)
         for begin in range(0, len(features), at_once):
-            rows, own = made(np.asarray(features[begin : begin + at_once])), labels[begin : begin + at_once]
-            sums += np.asarray(_residual_sums(as_float(rows), jnp.asarray(own), means))
+            part = as_float(transform(np.asarray(features[begin : begin + at_once])))
+            part_labels = jnp.asarray(labels[begin : begin + at_once])
+            sums += np.asarray(_residual_sums(part, part_labels, jnp.asarray(means)))
         means = np.asarray(means + sums / numbers[:, None], means.dtype)
     return means
 
 
-@jax.jit
+@jit
 def _residual_sums(features: Array, labels: Array, means: Array) -> Array:
     """Each class's sum of what its mean leaves of its features: [C, d]."""
     num_classes = len(means)
@@ -108,7 +109,9 @@ def _class_sums(values: Array, labels: Array, num_classes: int) -> Array:
     return jax.ops.segment_sum(values, jnp.where(inside, labels, num_classes), num_classes + 1)[:num_classes]
 
 
-def ncm_transform(features: Any, kind: Literal["raw", "l2", "centered_l2"] = "raw", mean: Any = None) -> Array:
+def ncm_transform(
+    features: ArrayLike, kind: Literal["raw", "l2", "centered_l2"] = "raw", mean: ArrayLike | None = None
+) -> Array:
     """Features as the nearest-class-mean classifier takes them: transform, then ``class_means``, then ``ncm_logits``.
 
     Args:
@@ -140,7 +143,9 @@ def ncm_transform(features: Any, kind: Literal["raw", "l2", "centered_l2"] = "ra
     return features if kind == "raw" else unit(features)
 
 
-def ncm_logits(features: Any, means: Any, *, metric: Literal["cosine", "dot", "euclidean"] = "cosine") -> Array:
+def ncm_logits(
+    features: ArrayLike, means: ArrayLike, *, metric: Literal["cosine", "dot", "euclidean"] = "cosine"
+) -> Array:
     """Scores of the nearest-class-mean classifier.
 
     Args:
@@ -167,9 +172,5 @@ def ncm_logits(features: Any, means: Any, *, metric: Literal["cosine", "dot", "e
     if metric == "dot":
         return product(features, means.T)
     if metric == "euclidean":
-        # Distances do not move with the origin; near the means, less is lost to cancellation.
-        origin = jnp.mean(means, axis=0)
-        features, means = features - origin, means - origin
-        squares = jnp.sum(features**2, axis=-1, keepdims=True) + jnp.sum(means**2, axis=-1)
-        return -jnp.maximum(squares - 2 * product(features, means.T), 0)
+        return -squared_distances(features, means)
     raise ValueError(f"metric: unknown value '{metric}'; allowed: cosine, dot, euclidean")

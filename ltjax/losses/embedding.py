@@ -5,13 +5,27 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ltjax.losses.arrays import Array, all_if_none, as_float, at_label, check_mask, mask_examples, of_label
-from ltjax.losses.distances import dot_all, l2_normalize, pairwise_squared_distances, square_root
+from ltjax.arrays import (
+    Array,
+    ArrayLike,
+    Scalar,
+    as_float,
+    check_features,
+    jit,
+    l2_normalize,
+    pairwise_squared_distances,
+    product,
+    square_root,
+)
+from ltjax.losses.examples import all_if_none, at_label, check_mask, mask_examples, of_label
 from ltjax.losses.reduction import divide_or_zero, weighted_mean
 
 
-def lifted_structure_loss(features: Any, labels: Any, *, margin: Any = 1.0, where: Any = None) -> Array:
+def lifted_structure_loss(
+    features: ArrayLike, labels: ArrayLike, *, margin: Scalar = 1.0, where: ArrayLike | None = None
+) -> Array:
     """Lifted structure: every positive pair against all negatives of both its members at once.
 
     Equation 4, over the pairs P of examples of one class (each once), D the Euclidean distance::
@@ -41,12 +55,12 @@ def lifted_structure_loss(features: Any, labels: Any, *, margin: Any = 1.0, wher
     return _lifted_structure(*_check(features, labels, where), margin)
 
 
-@jax.jit
+@jit
 def _lifted_structure(features: Array, labels: Array, exist: Array, margin: Any) -> Array:
     (features,), (same, negative) = mask_examples(exist, features), _pairs(labels, exist)
     distances = square_root(pairwise_squared_distances(features, features))
     has_negative = negative.any(axis=1)
-    scores = jnp.where(negative, margin - distances, jnp.finfo(distances.dtype).min)
+    scores = jnp.where(negative, margin - distances, np.finfo(distances.dtype).min)
     total = jax.nn.logsumexp(jnp.where(has_negative[:, None], scores, 0), axis=1)
     positive = jnp.triu(same, 1)
     hinge = jax.nn.relu(jnp.logaddexp(total[:, None], total) + distances)
@@ -55,14 +69,14 @@ def _lifted_structure(features: Array, labels: Array, exist: Array, margin: Any)
 
 
 def range_loss(
-    features: Any,
-    labels: Any,
+    features: ArrayLike,
+    labels: ArrayLike,
     *,
     k: int = 2,
-    margin: Any = 1.0,
-    alpha: Any = 1.0,
-    beta: Any = 1.0,
-    where: Any = None,
+    margin: Scalar = 1.0,
+    alpha: Scalar = 1.0,
+    beta: Scalar = 1.0,
+    where: ArrayLike | None = None,
 ) -> Array:
     """Range loss: a class's k largest ranges shrink, and the two nearest class centres move apart.
 
@@ -100,7 +114,7 @@ def range_loss(
     return _range(*_check(features, labels, where), margin, alpha, beta, k=k)
 
 
-@functools.partial(jax.jit, static_argnames="k")
+@jit(static_argnames=("k",))
 def _range(features: Array, labels: Array, exist: Array, margin: Any, alpha: Any, beta: Any, k: int) -> Array:
     (features,), (same, other) = mask_examples(exist, features), _pairs(labels, exist)
     pairs = jnp.where(jnp.triu(same, 1), pairwise_squared_distances(features, features), -1).ravel()
@@ -121,20 +135,21 @@ def _range(features: Array, labels: Array, exist: Array, margin: Any, alpha: Any
     ranges = jnp.where(collapsed, 0, divide_or_zero(per_class(chosen.astype(pairs.dtype)), reciprocals))
 
     members = same.astype(features.dtype)
-    centres = divide_or_zero(dot_all(members, features.T), jnp.sum(members, axis=1, keepdims=True))
+    centres = divide_or_zero(product(members, features), jnp.sum(members, axis=1, keepdims=True))
     nearest = jnp.min(jnp.where(other, pairwise_squared_distances(centres, centres), jnp.inf))
     gap = jnp.where(other.any(), margin - jnp.where(other.any(), nearest, 0), 0)
-    return alpha * jnp.sum(ranges) + beta * jax.nn.relu(gap)
+    total: Array = alpha * jnp.sum(ranges) + beta * jax.nn.relu(gap)
+    return total
 
 
 def triplet_loss(
-    features: Any,
-    labels: Any,
+    features: ArrayLike,
+    labels: ArrayLike,
     *,
-    margin: Any = 0.2,
+    margin: Scalar = 0.2,
     form: Literal["margin", "ratio"] = "margin",
     normalize: bool = True,
-    where: Any = None,
+    where: ArrayLike | None = None,
 ) -> Array:
     """Triplets: an example must be nearer to its own class than to another. The mean over all triplets of the batch.
 
@@ -171,7 +186,7 @@ def triplet_loss(
     return _triplet(*_check(features, labels, where), margin, form=form, normalize=normalize)
 
 
-@functools.partial(jax.jit, static_argnames=("form", "normalize"))
+@jit(static_argnames=("form", "normalize"))
 def _triplet(features: Array, labels: Array, exist: Array, margin: Any, form: str, normalize: bool) -> Array:
     (features,), (same, negative) = mask_examples(exist, features), _pairs(labels, exist)
     features = l2_normalize(features) if normalize else features
@@ -191,7 +206,14 @@ def _triplet(features: Array, labels: Array, exist: Array, margin: Any, form: st
     return divide_or_zero(jnp.sum(totals), jnp.sum(numbers))
 
 
-def proxy_loss(features: Any, labels: Any, proxies: Any, *, normalize: bool = True, where: Any = None) -> Array:
+def proxy_loss(
+    features: ArrayLike,
+    labels: ArrayLike,
+    proxies: ArrayLike,
+    *,
+    normalize: bool = True,
+    where: ArrayLike | None = None,
+) -> Array:
     """Proxy-NCA: each example against one learned proxy per class instead of against other examples.
 
     ``-log( exp(-d(x, p_y)) / sum_{z != y} exp(-d(x, p_z)) )``, the mean over examples; d is the squared Euclidean
@@ -225,24 +247,20 @@ def proxy_loss(features: Any, labels: Any, proxies: Any, *, normalize: bool = Tr
     return _proxy(features, labels, exist, proxies, normalize=normalize)
 
 
-@functools.partial(jax.jit, static_argnames="normalize")
+@jit(static_argnames=("normalize",))
 def _proxy(features: Array, labels: Array, exist: Array, proxies: Array, normalize: bool) -> Array:
     features, labels = mask_examples(exist, features, labels)
     if normalize:
         features, proxies = l2_normalize(features), l2_normalize(proxies)
     squared = pairwise_squared_distances(features, proxies)
     num_classes = len(proxies)
-    others = jnp.where(at_label(labels, num_classes), jnp.finfo(squared.dtype).min, -squared)
+    others = jnp.where(at_label(labels, num_classes), np.finfo(squared.dtype).min, -squared)
     losses = of_label(squared, labels) + jax.nn.logsumexp(others, axis=-1)
     return weighted_mean(jnp.where((labels >= 0) & (labels < num_classes), losses, jnp.nan), exist)
 
 
-def _check(features: Any, labels: Any, where: Any) -> tuple[Array, Array, Array]:
-    features, labels = as_float(features), jnp.asarray(labels)
-    if features.ndim != 2:
-        raise ValueError(f"features: expected shape [B, d], not {list(features.shape)}")
-    if labels.shape != features.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(f"labels: expected integers [{len(features)}], not {labels.dtype} {list(labels.shape)}")
+def _check(features: ArrayLike, labels: ArrayLike, where: ArrayLike | None) -> tuple[Array, Array, Array]:
+    features, labels = check_features(features, labels)
     return features, labels, all_if_none(check_mask(where, labels.shape), labels.shape)
 
 

@@ -5,9 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ltjax.losses.arrays import (
-    Array,
-    as_float,
+from ltjax.arrays import Array, ArrayLike, Scalar, as_float, jit
+from ltjax.losses.examples import (
     at_label,
     check_class_weights,
     check_examples,
@@ -19,7 +18,14 @@ from ltjax.losses.arrays import (
 from ltjax.losses.softmax import negative_log_likelihood
 
 
-def focal_loss(logits: Any, labels: Any, *, gamma: Any = 2.0, class_weights: Any = None, where: Any = None) -> Array:
+def focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma: Scalar = 2.0,
+    class_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+) -> Array:
     """Softmax focal loss, in the form of the LDAM-DRW code: the class weight stands inside the exponent.
 
     ``(1 - exp(-l))^gamma l`` with ``l = w_y CE(x, y)``; for w = 1 it is equation 4 of the paper with softmax
@@ -52,7 +58,7 @@ def focal_loss(logits: Any, labels: Any, *, gamma: Any = 2.0, class_weights: Any
     return _focal_loss(logits, labels, gamma, check_class_weights(class_weights, logits.shape[-1]), where)
 
 
-@jax.jit
+@jit
 def _focal_loss(logits: Array, labels: Array, gamma: Any, class_weights: Any, where: Any) -> Array:
     logits, labels = mask_examples(where, logits, labels)
     weights = None if class_weights is None else jnp.asarray(class_weights, logits.dtype)
@@ -65,7 +71,12 @@ def _focal_loss(logits: Array, labels: Array, gamma: Any, class_weights: Any, wh
 
 
 def sigmoid_focal_loss(
-    logits: Any, labels: Any, *, gamma: Any = 2.0, class_weights: Any = None, where: Any = None
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma: Scalar = 2.0,
+    class_weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
 ) -> Array:
     """One-vs-rest focal loss, the base of the class-balanced focal loss: each class is a problem of its own.
 
@@ -101,7 +112,7 @@ def sigmoid_focal_loss(
     return _sigmoid_focal_loss(logits, labels, gamma, check_class_weights(class_weights, logits.shape[-1]), where)
 
 
-@jax.jit
+@jit
 def _sigmoid_focal_loss(logits: Array, labels: Array, gamma: Any, class_weights: Any, where: Any) -> Array:
     logits, labels = mask_examples(where, logits, labels)
     num_classes = logits.shape[-1]

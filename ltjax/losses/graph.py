@@ -5,20 +5,31 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ltjax.losses.arrays import Array, all_if_none, as_float, check_mask
-from ltjax.losses.distances import dot_all, l2_normalize, square_root, squared_distances
+from ltjax.arrays import (
+    Array,
+    ArrayLike,
+    Scalar,
+    as_float,
+    jit,
+    l2_normalize,
+    product,
+    square_root,
+    squared_distances_from_products,
+)
+from ltjax.losses.examples import all_if_none, check_mask
 
 
 def graph_matching_loss(
-    old_features: Any,
-    new_features: Any,
+    old_features: ArrayLike,
+    new_features: ArrayLike,
     *,
     similarity: Literal["cosine", "negative_l2"] = "cosine",
     normalize: bool = True,
-    temperature: Any = 1.0,
+    temperature: Scalar = 1.0,
     block_size: int | None = None,
-    where: Any = None,
+    where: ArrayLike | None = None,
 ) -> Array:
     """Graph matching between two models' features of one batch: each old node's expected distance to the new nodes.
 
@@ -72,7 +83,7 @@ class _Nodes(NamedTuple):
     exist: Array
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6))
+@jit(static_argnames=("similarity", "normalize", "block_size"))
 def _graph_matching_loss(
     old: Array, new: Array, temperature: Any, where: Any, similarity: str, normalize: bool, block_size: int | None
 ) -> Array:
@@ -94,18 +105,19 @@ def _graph_matching_loss(
     padded = jax.tree.map(lambda a: jnp.pad(a, [(0, padding)] + [(0, 0)] * (a.ndim - 1)), old_nodes)
     stacked = jax.tree.map(lambda a: a.reshape(blocks, block_size, *a.shape[1:]), padded)
     rows = jax.checkpoint(lambda block: matching(block, new_nodes, temperature))
-    return jax.lax.map(rows, stacked).reshape(-1)[: len(old)]
+    mu: Array = jax.lax.map(rows, stacked)
+    return mu.reshape(-1)[: len(old)]
 
 
 def _match(old: _Nodes, new: _Nodes, temperature: Any, similarity: str) -> Array:
     """mu of the old nodes ``[n]`` against all new nodes."""
-    dots = dot_all(old.features, new.features)
-    distances = square_root(squared_distances(dots, old.squares, new.squares))
+    dots = product(old.features, new.features.T)
+    distances = square_root(squared_distances_from_products(dots, old.squares, new.squares))
     if similarity == "cosine":
         scores = dots * _inverse_norm(old.squares)[:, None] * _inverse_norm(new.squares)
     else:
         scores = -distances
-    scores = jnp.where(new.exist, scores / temperature, jnp.finfo(dots.dtype).min)
+    scores = jnp.where(new.exist, scores / temperature, np.finfo(dots.dtype).min)
     return jnp.where(old.exist, jnp.sum(jax.nn.softmax(scores, axis=-1) * distances, axis=-1), 0)
 
 

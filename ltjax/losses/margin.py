@@ -6,23 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.losses.arrays import (
-    Array,
-    as_float,
-    at_label,
-    check_examples,
-    is_hard,
-    is_traced,
-    mask_examples,
-    mask_losses,
-    of_label,
-    per_class,
-    shift,
-)
+from ltjax.arrays import Array, ArrayLike, Scalar, as_float, is_traced, jit, per_class
+from ltjax.losses.examples import at_label, check_examples, is_hard, mask_examples, mask_losses, of_label, shift
 from ltjax.losses.softmax import negative_log_likelihood
 
 
-def margins_of(class_counts: Any, num_classes: int, max_margin: Any) -> Any:
+def margins_of(class_counts: ArrayLike, num_classes: int, max_margin: Scalar) -> Any:
     """``[C]`` margins proportional to ``n^(-1/4)``, the largest being ``max_margin``; counts may be traced."""
     return max_margin * per_class(class_counts, num_classes, lambda n, xp: (n.min() / n) ** 0.25)
 
@@ -36,7 +25,13 @@ def subtract_margins(logits: Array, labels: Array, margins: Array) -> Array:
 
 
 def ldam_loss(
-    logits: Any, labels: Any, *, class_counts: Any, max_margin: Any = 0.5, scale: Any = 30.0, where: Any = None
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    class_counts: ArrayLike,
+    max_margin: Scalar = 0.5,
+    scale: Scalar = 30.0,
+    where: ArrayLike | None = None,
 ) -> Array:
     """Label-distribution-aware margin loss: the rarer the class, the larger the margin it must win by.
 
@@ -74,7 +69,7 @@ def ldam_loss(
     return _ldam_loss(logits, labels, margins_of(class_counts, logits.shape[-1], max_margin), scale, where)
 
 
-@jax.jit
+@jit
 def _ldam_loss(logits: Array, labels: Array, margins: Any, scale: Any, where: Any) -> Array:
     logits, labels = mask_examples(where, logits, labels)
     adjusted = scale * subtract_margins(logits, labels, jnp.asarray(margins, logits.dtype))
@@ -82,13 +77,13 @@ def _ldam_loss(logits: Array, labels: Array, margins: Any, scale: Any, where: An
 
 
 def margin_ranking_loss(
-    cosines: Any,
-    labels: Any,
+    cosines: ArrayLike,
+    labels: ArrayLike,
     *,
-    margin: Any = 0.5,
+    margin: Scalar = 0.5,
     top_k: int | None = None,
-    negatives: Any = None,
-    where: Any = None,
+    negatives: ArrayLike | None = None,
+    where: ArrayLike | None = None,
 ) -> Array:
     """The true class's cosine must exceed those of the other classes by a margin (the intra-classification loss).
 
@@ -134,7 +129,8 @@ def margin_ranking_loss(
     return _margin_ranking_loss(cosines, labels, margin, negatives, where, top_k=top_k)
 
 
-def _margin_ranking(cosines: Array, labels: Array, margin: Any, negatives: Any, where: Any, top_k: Any) -> Array:
+@jit(static_argnames=("top_k",))
+def _margin_ranking_loss(cosines: Array, labels: Array, margin: Any, negatives: Any, where: Any, top_k: Any) -> Array:
     num_classes = cosines.shape[-1]
     cosines, labels = mask_examples(where, cosines, labels)
     allowed = ~at_label(labels, num_classes)
@@ -162,6 +158,3 @@ def _largest(values: Array, count: int) -> Array:
         found.append(jnp.sum(jnp.where(jnp.arange(values.shape[-1]) == best, values, 0), axis=-1))
         values = jnp.where(jnp.arange(values.shape[-1]) == best, -jnp.inf, values)
     return jnp.stack(found, axis=-1)
-
-
-_margin_ranking_loss = jax.jit(_margin_ranking, static_argnames="top_k")

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from ltjax.losses.arrays import Array, as_float, check_broadcast, check_mask
+from ltjax.arrays import Array, ArrayLike, as_float, jit
+from ltjax.losses.examples import check_broadcast, check_mask
 
 
-def weighted_mean(losses: Any, weights: Any, where: Any = None) -> Array:
+def weighted_mean(losses: ArrayLike, weights: ArrayLike, where: ArrayLike | None = None) -> Array:
     """The mean of losses in which a class weighs more: ``sum_i w_i l_i / sum_i w_i``.
 
     The divisor is the sum of the weights, as in the class-weighted cross-entropy of the LDAM, RIDE and decoupling
@@ -36,7 +36,7 @@ def weighted_mean(losses: Any, weights: Any, where: Any = None) -> Array:
     return _weighted_mean(*_checked(losses, weights, where))
 
 
-def weighted_sums(losses: Any, weights: Any, where: Any = None) -> tuple[Array, Array]:
+def weighted_sums(losses: ArrayLike, weights: ArrayLike, where: ArrayLike | None = None) -> tuple[Array, Array]:
     """What ``weighted_mean`` divides: ``(sum_i w_i l_i, sum_i w_i)``, which add up over the parts of a batch.
 
     Arguments and errors are those of ``weighted_mean``.
@@ -55,7 +55,7 @@ def _checked(losses: Any, weights: Any, where: Any) -> tuple[Array, Array, Any]:
     return losses, weights, check_mask(where, losses.shape)
 
 
-@jax.jit
+@jit
 def _weighted_mean(losses: Array, weights: Array, where: Any) -> Array:
     return divide_or_zero(*_weighted_sums(losses, weights, where))
 

@@ -6,16 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.losses.arrays import (
-    Array,
-    all_if_none,
-    as_float,
-    check_examples,
-    is_traced,
-    is_zero,
-    mask_examples,
-    of_label,
-)
+from ltjax.arrays import Array, ArrayLike, Scalar, as_float, is_traced, jit
+from ltjax.losses.examples import all_if_none, check_examples, is_zero, mask_examples, of_label
 from ltjax.losses.reduction import weighted_mean
 from ltjax.losses.softmax import negative_log_likelihood
 
@@ -38,14 +30,14 @@ class ResLTLoss(NamedTuple):
 
 
 def reslt_terms(
-    branch_logits: Any,
-    labels: Any,
+    branch_logits: ArrayLike,
+    labels: ArrayLike,
     *,
-    branch_masks: Any,
-    probability_epsilon: Any = 0.0,
-    fusion_epsilon: Any = 0.0,
+    branch_masks: ArrayLike,
+    probability_epsilon: Scalar = 0.0,
+    fusion_epsilon: Scalar = 0.0,
     main_branch: bool = True,
-    where: Any = None,
+    where: ArrayLike | None = None,
 ) -> ResLTTerms:
     """The per-example terms of the ResLT loss, before any mean: what ``reslt_loss`` and a training loop reduce.
 
@@ -70,8 +62,8 @@ def reslt_terms(
         raise ValueError(f"branch_logits: expected shape [K, ..., C], not {list(branch_logits.shape)}")
     labels, where = check_examples(branch_logits.shape[1:], labels, where)
     masks = _check_masks(branch_masks, branch_logits.shape[0], branch_logits.shape[-1], main_branch)
-    epsilons = [None if is_zero(e) else e for e in (probability_epsilon, fusion_epsilon)]
-    return _reslt_terms(branch_logits, labels, masks, *epsilons, where)
+    epsilon, of_fusion = (None if is_zero(e) else e for e in (probability_epsilon, fusion_epsilon))
+    return _reslt_terms(branch_logits, labels, masks, epsilon, of_fusion, where)
 
 
 def _check_masks(branch_masks: Any, branches: int, num_classes: int, main_branch: bool) -> Array:
@@ -85,8 +77,10 @@ def _check_masks(branch_masks: Any, branches: int, num_classes: int, main_branch
     return branch_masks.astype(bool)
 
 
-@jax.jit
-def _reslt_terms(logits: Array, labels: Array, masks: Array, epsilon: Any, fusion_epsilon: Any, where: Any):
+@jit
+def _reslt_terms(
+    logits: Array, labels: Array, masks: Array, epsilon: Any, fusion_epsilon: Any, where: Any
+) -> ResLTTerms:
     mask = all_if_none(where, logits.shape[1:-1])
     logits, labels = jnp.where(mask[..., None], logits, 0), *mask_examples(mask, labels)
     fusion = jnp.where(mask, negative_log_likelihood(jnp.sum(logits, axis=0), labels, epsilon=fusion_epsilon), 0)
@@ -101,15 +95,15 @@ def _reslt_terms(logits: Array, labels: Array, masks: Array, epsilon: Any, fusio
 
 
 def reslt_loss(
-    branch_logits: Any,
-    labels: Any,
+    branch_logits: ArrayLike,
+    labels: ArrayLike,
     *,
-    branch_masks: Any,
-    alpha: Any,
+    branch_masks: ArrayLike,
+    alpha: Scalar,
     divisor: Literal["pooled", "subset_means"] = "pooled",
-    probability_epsilon: Any = 0.0,
-    fusion_epsilon: Any = 0.0,
-    where: Any = None,
+    probability_epsilon: Scalar = 0.0,
+    fusion_epsilon: Scalar = 0.0,
+    where: ArrayLike | None = None,
 ) -> ResLTLoss:
     """The loss of ResLT: the fused logits learn every class, the branches all / medium and tail / tail.
 

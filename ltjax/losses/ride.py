@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ltjax.losses.arrays import Array, all_if_none, as_float, check_examples, mask_examples, of_label, per_class
+from ltjax.arrays import Array, ArrayLike, Scalar, as_float, jit, per_class
+from ltjax.losses.examples import all_if_none, check_examples, mask_examples, of_label
 from ltjax.losses.margin import margins_of, subtract_margins
 from ltjax.losses.reduction import divide_or_zero, weighted_mean
 from ltjax.losses.softmax import negative_log_likelihood
@@ -23,16 +24,16 @@ class RIDELoss(NamedTuple):
 
 
 def ride_loss(
-    expert_logits: Any,
-    labels: Any,
+    expert_logits: ArrayLike,
+    labels: ArrayLike,
     *,
-    class_counts: Any,
-    diversity: Any = -0.2,
+    class_counts: ArrayLike,
+    diversity: Scalar = -0.2,
     use_ldam: bool = True,
-    scale: Any = 30.0,
-    reweight_factor: Any = 0.05,
-    reweight: Any = False,
-    where: Any = None,
+    scale: Scalar = 30.0,
+    reweight_factor: Scalar = 0.05,
+    reweight: bool | Array = False,
+    where: ArrayLike | None = None,
 ) -> RIDELoss:
     """The loss of RIDE: every expert classifies on its own, and departs from the experts' mean.
 
@@ -93,8 +94,10 @@ def _effective_number_weights(counts: Any, xp: Any) -> Any:
     return weights / weights.sum() * weights.shape[0]
 
 
-@jax.jit
-def _ride_loss(logits: Array, labels: Array, tables: Any, factor: Any, rate: Any, reweight: Any, where: Any):
+@jit
+def _ride_loss(
+    logits: Array, labels: Array, tables: Any, factor: Any, rate: Any, reweight: Any, where: Any
+) -> RIDELoss:
     margins, frequency, effective = tables
     mask = all_if_none(where, logits.shape[1:-1])
     logits, labels = jnp.where(mask[..., None], logits, 0), *mask_examples(mask, labels)

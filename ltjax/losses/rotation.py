@@ -5,10 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ltjax.losses.arrays import Array, check_broadcast
+from ltjax.arrays import Array, ArrayLike, jit
+from ltjax.losses.examples import check_broadcast
 
 
-def rotate(images: Any, quarter_turns: Any) -> Array:
+def rotate(images: ArrayLike, quarter_turns: ArrayLike) -> Array:
     """Square images turned counter-clockwise by 0, 90, 180 or 270 degrees, each by its own angle.
 
     Args:
@@ -38,14 +39,14 @@ def rotate(images: Any, quarter_turns: Any) -> Array:
     return _rotate(images, quarter_turns)
 
 
-@jax.jit
+@jit
 def _rotate(images: Array, quarter_turns: Array) -> Array:
     turns = jnp.expand_dims(jnp.broadcast_to(quarter_turns % 4, images.shape[:-3]), (-3, -2, -1))
     half = jnp.where(turns >= 2, jnp.rot90(images, 2, axes=(-3, -2)), images)
     return jnp.where(turns % 2 == 1, jnp.rot90(half, 1, axes=(-3, -2)), half)
 
 
-def random_rotations(key: Any, images: Any) -> tuple[Array, Array]:
+def random_rotations(key: Any, images: ArrayLike) -> tuple[Array, Array]:
     """Each image turned by one of the four angles, drawn alike, and the angle to be predicted.
 
     Args:

@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from ltjax.losses.arrays import (
-    Array,
-    as_float,
+from ltjax.arrays import Array, ArrayLike, Scalar, as_float, jit, per_class
+from ltjax.losses.examples import (
     check_broadcast,
     check_examples,
     is_hard,
@@ -16,13 +14,17 @@ from ltjax.losses.arrays import (
     mask_examples,
     mask_losses,
     of_label,
-    per_class,
     shift,
 )
 
 
 def negative_log_likelihood(
-    logits: Array, labels: Array, *, smoothing: Any = None, class_weights: Any = None, epsilon: Any = None
+    logits: Array,
+    labels: Array,
+    *,
+    smoothing: Scalar | None = None,
+    class_weights: Array | None = None,
+    epsilon: Scalar | None = None,
 ) -> Array:
     """``-sum_c t_c w_c log(p_c + epsilon)`` per example, ``p = softmax(logits)``, ``t`` the labels as distributions.
 
@@ -48,11 +50,13 @@ def negative_log_likelihood(
     return -jnp.sum(target * jnp.where((target == 0) & jnp.isinf(log_p), 0, log_p), axis=-1)
 
 
-def _log_plus(log_p: Array, epsilon: Any) -> Array:
+def _log_plus(log_p: Array, epsilon: Scalar | None) -> Array:
     return log_p if epsilon is None else jnp.logaddexp(log_p, jnp.log(jnp.asarray(epsilon, log_p.dtype)))
 
 
-def cross_entropy(logits: Any, labels: Any, *, label_smoothing: Any = 0.0, where: Any = None) -> Array:
+def cross_entropy(
+    logits: ArrayLike, labels: ArrayLike, *, label_smoothing: Scalar = 0.0, where: ArrayLike | None = None
+) -> Array:
     """Softmax cross-entropy: the loss that the long-tailed ones are measured against.
 
     ``-sum_c t_c log softmax(x)_c`` where ``t = (1 - label_smoothing) onehot(y) + label_smoothing / C``.
@@ -82,13 +86,15 @@ def cross_entropy(logits: Any, labels: Any, *, label_smoothing: Any = 0.0, where
     return _cross_entropy(logits, labels, None if is_zero(label_smoothing) else label_smoothing, where)
 
 
-@jax.jit
+@jit
 def _cross_entropy(logits: Array, labels: Array, smoothing: Any, where: Any) -> Array:
     logits, labels = mask_examples(where, logits, labels)
     return mask_losses(negative_log_likelihood(logits, labels, smoothing=smoothing), where)
 
 
-def balanced_softmax_loss(logits: Any, labels: Any, *, class_counts: Any, where: Any = None) -> Array:
+def balanced_softmax_loss(
+    logits: ArrayLike, labels: ArrayLike, *, class_counts: ArrayLike, where: ArrayLike | None = None
+) -> Array:
     """Balanced softmax: cross-entropy under the prior of the training set, so that at test the classes are equal.
 
     Theorem 1: ``CE(x + log n, y)``; the same as ``logit_adjusted_loss`` with tau 1.
@@ -117,7 +123,9 @@ def balanced_softmax_loss(logits: Any, labels: Any, *, class_counts: Any, where:
     return logit_adjusted_loss(logits, labels, class_counts=class_counts, tau=1.0, where=where)
 
 
-def logit_adjusted_loss(logits: Any, labels: Any, *, class_counts: Any, tau: Any = 1.0, where: Any = None) -> Array:
+def logit_adjusted_loss(
+    logits: ArrayLike, labels: ArrayLike, *, class_counts: ArrayLike, tau: Scalar = 1.0, where: ArrayLike | None = None
+) -> Array:
     """Logit adjustment: cross-entropy of logits to which tau times the log prior has been added.
 
     Equation 10: ``CE(x + tau log pi, y)``, ``pi_k = n_k / sum n``. ``ltjax.classifiers.adjust_logits`` is its
@@ -151,7 +159,7 @@ def logit_adjusted_loss(logits: Any, labels: Any, *, class_counts: Any, tau: Any
     return _adjusted_cross_entropy(logits, labels, log_prior, tau, where)
 
 
-@jax.jit
+@jit
 def _adjusted_cross_entropy(logits: Array, labels: Array, log_prior: Any, tau: Any, where: Any) -> Array:
     logits, labels = mask_examples(where, logits, labels)
     # Shifted before the small term is added, which would be rounded away beside a large logit.
@@ -160,7 +168,12 @@ def _adjusted_cross_entropy(logits: Array, labels: Array, log_prior: Any, tau: A
 
 
 def mixup_loss(
-    logits: Any, labels_a: Any, labels_b: Any, lam: Any, *, loss: Callable[..., Array] = cross_entropy
+    logits: ArrayLike,
+    labels_a: ArrayLike,
+    labels_b: ArrayLike,
+    lam: ArrayLike,
+    *,
+    loss: Callable[..., Array] = cross_entropy,
 ) -> Array:
     """The loss of an input mixed from two: each label's loss in the share of its image (or feature, in BBN).
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import jax
 
+from ltjax.arrays import l2_normalize
 from ltjax.data import Data
 from ltjax.losses import cross_entropy, lifted_structure_loss, proxy_loss, range_loss, triplet_loss
-from ltjax.losses.distances import l2_normalize
 from ltjax.methods.common import (
     Rules,
     accuracy,

@@ -20,11 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ltjax.arrays import pairwise_squared_distances
 from ltjax.classifiers import class_means_of_rows
 from ltjax.data import Data
 from ltjax.data.sampling.class_cycle import class_cycle
 from ltjax.losses import cross_entropy
-from ltjax.losses.distances import pairwise_squared_distances
 from ltjax.methods.common import (
     Rules,
     accuracy,

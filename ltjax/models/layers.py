@@ -1,11 +1,12 @@
-"""What the heads are made of: linear layers, weights without a layer, unit lengths and exact products."""
+"""What the heads are made of: linear layers, weights without a layer, and how they start."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ltjax.arrays import at_least_float32, unit
 from ltjax.models.conv import Conv
-from ltjax.models.norm import Dtype, at_least_float32
+from ltjax.models.norm import Dtype
 from ltjax.models.resnet_cifar import kaiming_normal
 
 Initializer = nn.initializers.Initializer
@@ -23,6 +24,11 @@ def uniform(bound: float) -> Initializer:
 def bias_within_fan_in(size: int) -> Initializer:
     """Uniform between -1/sqrt(size) and 1/sqrt(size): the bias of a linear layer with ``size`` inputs."""
     return uniform(size**-0.5)
+
+
+def unit_rows(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
+    """Rows [C, d] of length 1 in random directions, all alike."""
+    return unit(jax.random.normal(key, shape, dtype))
 
 
 def unit_columns(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
@@ -91,43 +97,3 @@ class Weights(nn.Module):
         if not self.bias:
             return kernel, None
         return kernel, self.param("bias", bias_within_fan_in(size), (self.num_classes,), self.param_dtype)
-
-
-def product(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
-def length(x: jax.Array, axis: int = -1) -> jax.Array:
-    """The L2 norm, its axis kept; 1 for zeros, and finite gradients there.
-
-    Example:
-      >>> length(jnp.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
-      [[5.0], [1.0]]
-    """
-    squares = jnp.sum(x**2, axis=axis, keepdims=True)
-    return jnp.sqrt(jnp.where(squares == 0, 1, squares))
-
-
-def unit(x: jax.Array, axis: int = -1) -> jax.Array:
-    """x scaled to length 1 along ``axis``; zeros stay zeros."""
-    return x / length(x, axis)
-
-
-def cosine(features: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Cosine of each feature [..., d] with each column of the kernel [d, C]: [..., C]; 0 where one of them is zero.
-
-    Example:
-      >>> cosine(jnp.array([3.0, 4.0]), jnp.eye(2)).round(3).tolist()
-      [0.6..., 0.8...]
-    """
-    return product(unit(features), unit(kernel, axis=0))
-
-
-def rescaled_logits(features: jax.Array, kernel: jax.Array, gamma: jax.Array | float) -> jax.Array:
-    """features [..., d] times the columns of kernel [d, C], each divided by its length to the power gamma; no bias.
-
-    Example:
-      >>> rescaled_logits(jnp.ones([1, 1]), jnp.array([[4.0, -9.0]]), gamma=0.5).round(4).tolist()
-      [[2.0, -3.0]]
-    """
-    return product(features, kernel / length(kernel, axis=0) ** gamma)

@@ -6,8 +6,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ltjax.arrays import at_least_float32
 from ltjax.errors import InputError
-from ltjax.models.norm import Dtype, at_least_float32
+from ltjax.models.norm import Dtype
 from ltjax.models.outputs import Outputs, pool
 
 

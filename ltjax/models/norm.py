@@ -7,19 +7,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ltjax.arrays import at_least_float32
 from ltjax.errors import InputError
 
 Dtype = Any
-
-
-def at_least_float32(dtype: Dtype) -> Dtype:
-    """The dtype of parameters, statistics and outputs under the compute dtype ``dtype``: float32, or float64.
-
-    Example:
-      >>> at_least_float32(jnp.bfloat16)
-      dtype('float32')
-    """
-    return jnp.promote_types(dtype, jnp.float32)
 
 
 def stored_dtype(module: Any) -> Dtype:

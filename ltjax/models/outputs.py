@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from ltjax.models.norm import at_least_float32
+from ltjax.arrays import at_least_float32
 
 
 class Outputs(NamedTuple):

@@ -17,7 +17,7 @@ PARITY = np.uint32(0x1BD11BDA)
 MIXERS = (np.uint32(0x7FEB352D), np.uint32(0x846CA68B))  # typed: a bare constant above 2^31 is too large for jax
 
 
-def _host_while_loop(condition: Callable, body: Callable, value: Any) -> Any:
+def _host_while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], value: Any) -> Any:
     while condition(value):
         value = body(value)
     return value
@@ -28,7 +28,7 @@ class Ops:
     """The array namespace a draw is written over, and its loop; on a device ``Ops(jnp, jax.lax.while_loop)``."""
 
     xp: Any
-    while_loop: Callable[[Callable, Callable, Any], Any]
+    while_loop: Callable[[Callable[[Any], Any], Callable[[Any], Any], Any], Any]
 
 
 HOST = Ops(np, _host_while_loop)
@@ -172,7 +172,7 @@ def permute(tables: Mapping[str, Any], keys: RoundKeys, position: Any, ops: Ops 
     """
     size, rows, columns = tables["size"], tables["rows"], tables["columns"]
 
-    def encipher(cell):
+    def encipher(cell: Any) -> Any:
         row, column = cell // columns, cell % columns
         for i in range(keys.first.shape[0]):
             # Half of the word's range, so that the sum with a coordinate (below 2^16) cannot wrap. The key is added in
@@ -181,7 +181,7 @@ def permute(tables: Mapping[str, Any], keys: RoundKeys, position: Any, ops: Ops 
             column = (column + (mix(row + keys.second[i : i + 1] + keys.shift) >> 1)) % columns
         return row * columns + column
 
-    def walk(state):
+    def walk(state: tuple[Any, Any]) -> tuple[Any, Any]:
         cell, outside = state
         cell = ops.xp.where(outside, encipher(cell), cell)
         return cell, cell >= size

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from ltjax.arrays import l2_normalize, pairwise_squared_distances, product, square_root
 from ltjax.classifiers import class_means, ncm_transform, select_exemplars
-from ltjax.losses.distances import dot_all, l2_normalize, pairwise_squared_distances, square_root
 from ltjax.methods.stage import Tree
 
 KERNEL = "params/head/classifier/kernel"
@@ -95,7 +95,7 @@ def attention_entropy(
     """
     old, new = jax.lax.stop_gradient((jnp.asarray(old), jnp.asarray(new)))
     if similarity == "cosine":
-        scores = dot_all(l2_normalize(old), l2_normalize(new))
+        scores = product(l2_normalize(old), l2_normalize(new).T)
     else:
         nodes = (l2_normalize(old), l2_normalize(new)) if normalize else (old, new)
         scores = -square_root(pairwise_squared_distances(*nodes))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from ltjax.arrays import at_least_float32
 from ltjax.classifiers import class_means_of_rows, ncm_transform
 from ltjax.data import Data, Source
 from ltjax.data.sampling.class_cycle import class_cycle
@@ -18,7 +19,6 @@ from ltjax.methods.decoupling.lbfgs import balanced_optimum
 from ltjax.methods.decoupling.tau_search import best_tau, class_averaged_accuracies
 from ltjax.methods.stage import AnyStage, ClosedForm, Features, Init, Previous, Stage, Start, Tree, Updates, under
 from ltjax.models import CosineHead, HasTrainableParts, LinearHead, LWSHead, MeanHead, MLPHead, TauHead, representation
-from ltjax.models.norm import at_least_float32
 
 
 def retrained(config: Any, data: Data) -> AnyStage:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.classifiers.arrays import norm, product
+from ltjax.arrays import norm, product
 
 TAUS = tuple(round(0.1 * k, 1) for k in range(21))  # the authors' grid
 ROWS = 4096  # features at a time: products of all images with all classes would not fit on large data sets
@@ -51,7 +51,7 @@ def class_averaged_accuracies(features: Any, labels: Any, kernel: Any, taus: Any
 def _correct(features: jax.Array, labels: jax.Array, kernel: jax.Array, taus: jax.Array) -> jax.Array:
     """int32 [T, C]: the examples of each class whose highest logit is their own."""
     num_classes = kernel.shape[1]
-    products, norms = product(features, kernel), norm(kernel, axis=0)  # of eq. 3, whatever tau is
+    products, norms = product(features, kernel), norm(kernel, axis=0, at_zero=1)  # of eq. 3, whatever tau is
     classes, own_class = jnp.arange(num_classes), jnp.minimum(labels, num_classes - 1)[:, None]
 
     def one(tau: jax.Array) -> jax.Array:

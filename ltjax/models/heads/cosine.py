@@ -4,8 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ltjax.arrays import causal_norm_cosines, cosines, product, squared_distances, unit
 from ltjax.errors import InputError
-from ltjax.models.layers import Weights, bias_within_fan_in, cosine, length, product, unit, unit_columns
+from ltjax.models.layers import Weights, bias_within_fan_in, unit_columns
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.outputs import Outputs, pool
 
@@ -43,10 +44,10 @@ class CosineHead(nn.Module):
         features = pool(feature_map)
         kernel_init = unit_columns if self.normed_init else bias_within_fan_in(features.shape[-1])
         kernel, _ = Weights(self.num_classes, kernel_init, param_dtype=stored, name="classifier")(features.shape[-1])
-        cosines = cosine(features, kernel)
-        if not self.learn_scale:
-            return Outputs(self.scale * cosines, features)
-        return Outputs(self.param("scale", nn.initializers.constant(self.scale), (), stored) * cosines, features)
+        scale: float | jax.Array = self.scale
+        if self.learn_scale:
+            scale = self.param("scale", nn.initializers.constant(self.scale), (), stored)
+        return Outputs(scale * cosines(features, kernel), features)
 
 
 class CausalNormHead(nn.Module):
@@ -87,13 +88,8 @@ class CausalNormHead(nn.Module):
         if self.num_heads < 1 or size % self.num_heads:
             raise InputError(f"num_heads of the causal-norm head: {self.num_heads} does not divide {size} features")
         weights = Weights(self.num_classes, bias_within_fan_in(size), param_dtype=stored_dtype(self), name="classifier")
-        kernel = weights(size)[0].reshape(self.num_heads, -1, self.num_classes)
-        kernel = kernel / (length(kernel, axis=1) + self.gamma)
-        parts = unit(features.reshape(len(features), self.num_heads, -1))
-        if mean_feature is not None:
-            common = unit(mean_feature.reshape(self.num_heads, -1))
-            parts = parts - alpha * jnp.sum(parts * common, -1, keepdims=True) * common
-        products = jnp.einsum("bhd,hdc->bc", parts, kernel, precision=jax.lax.Precision.HIGHEST)
+        kernel, _ = weights(size)
+        products = causal_norm_cosines(features, kernel, self.num_heads, self.gamma, mean_feature, alpha)
         return self.scale / self.num_heads * products
 
 
@@ -140,21 +136,7 @@ class MeanHead(nn.Module):
         if self.transform != "raw":
             features = unit(features)
         if self.metric == "cosine":
-            return cosine(features, means.T)
+            return cosines(features, means.T)
         if self.metric == "dot":
             return product(features, means.T) / size
         return -squared_distances(features, means)
-
-
-def squared_distances(points: jax.Array, centres: jax.Array) -> jax.Array:
-    """|x - c|^2 of points [B, d] and centres [C, d]: [B, C], without an array of B x C x d.
-
-    Example:
-      >>> squared_distances(jnp.array([[1.0, 0.0]]), jnp.array([[2.0, 0.0], [0.0, 1.0]])).tolist()
-      [[1.0, 2.0]]
-    """
-    # distances do not move with the origin; near the centres, less is lost to cancellation
-    origin = jnp.mean(centres, axis=0)
-    points, centres = points - origin, centres - origin
-    squares = jnp.sum(points**2, -1, keepdims=True) + jnp.sum(centres**2, -1)
-    return jnp.maximum(squares - 2 * product(points, centres.T), 0)

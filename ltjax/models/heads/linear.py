@@ -4,8 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ltjax.arrays import product, rescale_columns
 from ltjax.errors import InputError
-from ltjax.models.layers import Weights, bias_within_fan_in, kaiming_normal, linear, rescaled_logits, unit
+from ltjax.models.layers import Weights, kaiming_normal, linear, unit_rows
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.outputs import Outputs, pool
 
@@ -124,7 +125,7 @@ class TauHead(nn.Module):
         weights = Weights(self.num_classes, kaiming_normal, bias=True, param_dtype=stored, name="classifier")
         kernel, _ = weights(features.shape[-1])
         exponent = self.param("tau", nn.initializers.constant(self.tau), (), stored)
-        return rescaled_logits(features, kernel, exponent)
+        return product(features, rescale_columns(kernel, exponent))
 
 
 class AuxiliaryHead(nn.Module):
@@ -198,22 +199,6 @@ class ProxyHead(nn.Module):
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> Outputs:
         stored = stored_dtype(self)
         features = pool(feature_map)
-        proxies = self.param("proxies", _directions, (self.num_classes, features.shape[-1]), stored)
+        proxies = self.param("proxies", unit_rows, (self.num_classes, features.shape[-1]), stored)
         logits = linear("classifier", features, self.num_classes, stored)(features)
         return Outputs({"classifier": logits, "proxies": proxies}, features)
-
-
-def _directions(key: jax.Array, shape: tuple[int, ...], dtype: Dtype) -> jax.Array:
-    return unit(jax.random.normal(key, shape, dtype))
-
-
-__all__ = [
-    "AuxiliaryHead",
-    "LWSHead",
-    "LinearHead",
-    "MLPHead",
-    "ProxyHead",
-    "TauHead",
-    "bias_within_fan_in",
-    "pool",
-]

@@ -4,8 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ltjax.models.heads.cosine import squared_distances
-from ltjax.models.layers import Weights, bias_within_fan_in, length, linear, product, unit
+from ltjax.arrays import norm, product, squared_distances, unit
+from ltjax.models.layers import Weights, bias_within_fan_in, linear
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.outputs import Outputs, pool
 
@@ -64,7 +64,7 @@ class MemoryHead(nn.Module):
         if centroids is not None:
             memory = product(attention, centroids)
             embedding = reachability(direct, centroids) * (direct + selector * memory)
-        squashed = embedding / (1 + length(embedding))
+        squashed = embedding / (1 + norm(embedding))
         return Outputs(self.scale * product(squashed, unit(kernel, axis=0)), direct)
 
 

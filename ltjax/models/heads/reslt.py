@@ -4,8 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ltjax.arrays import product, rescale_columns
 from ltjax.errors import InputError
-from ltjax.models.layers import linear, pointwise, rescaled_logits
+from ltjax.models.layers import linear, pointwise
 from ltjax.models.norm import BatchNorm, Dtype, stored_dtype
 from ltjax.models.outputs import Outputs, pool
 
@@ -56,7 +57,7 @@ class ResLTHead(nn.Module):
         logits = classifier(features)
         if self.gamma is None or train:
             return logits
-        return rescaled_logits(features, classifier.variables["params"]["kernel"], self.gamma)
+        return product(features, rescale_columns(classifier.variables["params"]["kernel"], self.gamma))
 
     def _norm_branches(self, x: jax.Array, stored: Dtype, train: bool, frozen_norm: bool) -> jax.Array:
         norms = [

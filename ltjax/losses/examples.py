@@ -1,6 +1,5 @@
-"""What every loss does with its arguments before and after its formula: dtypes, labels, masks, class information."""
+"""What every loss does with its examples before and after its formula: labels, masks, class weights."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,19 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax import class_counts as counts_of
-
-Array = jax.Array
-
-
-def as_float(values: Any) -> Array:
-    """A jax array in at least float32: half precision is widened, float64 stays."""
-    array = jnp.asarray(values)
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
-
-
-def is_traced(value: Any) -> bool:
-    """Whether the value is only known inside the caller's jit, grad or vmap."""
-    return isinstance(value, jax.core.Tracer)
+from ltjax.arrays import Array, ArrayLike, as_float, is_traced
 
 
 def is_zero(value: Any) -> bool:
@@ -28,7 +15,9 @@ def is_zero(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and value == 0
 
 
-def check_examples(logits_shape: tuple[int, ...], labels: Any, where: Any) -> tuple[Array, Array | None]:
+def check_examples(
+    logits_shape: tuple[int, ...], labels: ArrayLike, where: ArrayLike | None
+) -> tuple[Array, Array | None]:
     """Labels, hard ``[...]`` or soft ``[..., C]``, and mask ``[...]`` or None, once they fit logits ``[..., C]``.
 
     Raises:
@@ -46,7 +35,7 @@ def check_examples(logits_shape: tuple[int, ...], labels: Any, where: Any) -> tu
     return labels.astype(jnp.int32) if hard else as_float(labels), check_mask(where, logits_shape[:-1])
 
 
-def check_mask(where: Any, shape: tuple[int, ...]) -> Array | None:
+def check_mask(where: ArrayLike | None, shape: tuple[int, ...]) -> Array | None:
     """The mask with one bool per example, or None for none.
 
     Raises:
@@ -101,17 +90,7 @@ def shift(logits: Array) -> Array:
     return logits - jnp.where(jnp.isfinite(largest), largest, 0)
 
 
-def per_class(class_counts: Any, num_classes: int, formula: Callable[[Any, Any], Any]) -> Any:
-    """``formula(counts, numpy)`` in float64 for concrete counts, once validated; in jax, unchecked, for traced ones."""
-    if is_traced(class_counts):
-        if class_counts.shape != (num_classes,):
-            raise ValueError(f"class_counts: expected shape [{num_classes}], not {list(class_counts.shape)}")
-        return formula(as_float(class_counts), jnp)
-    counts = counts_of.validate(class_counts, num_classes=num_classes, positive=True)
-    return formula(counts.astype(np.float64), np)
-
-
-def check_class_weights(class_weights: Any, num_classes: int) -> Any:
+def check_class_weights(class_weights: ArrayLike | None, num_classes: int) -> Any:
     """Validates concrete class weights ``[C]``; None and traced ones pass (a traced one of a wrong length does not).
 
     Raises:
