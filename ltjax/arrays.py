@@ -107,8 +107,7 @@ def norm(vectors: Array, axis: int = -1, *, at_zero: int = 0) -> Array:
     """
     squares = jnp.sum(vectors**2, axis=axis, keepdims=True)
     zero = squares == 0
-    root = jnp.sqrt(jnp.where(zero, 1, squares))
-    return root if at_zero == 1 else jnp.where(zero, at_zero, root)
+    return jnp.where(zero, at_zero, jnp.sqrt(jnp.where(zero, 1, squares)))
 
 
 def unit(vectors: Array, axis: int = -1) -> Array:

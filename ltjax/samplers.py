@@ -44,7 +44,7 @@ grain maps positions to records, and records to whatever the source holds:
   >>> positions = grain.MapDataset.range(len(records))
   >>> dataset = positions.map(lambda position: {"label": labels[records(position, epoch=2)]})
   >>> [int(example["label"]) for example in dataset[:6]]
-  [0, 0, 2, 0, 0, 1]
+  [1, 2, 1, 0, 1, 1]
 
 tf.data reads the batches from a generator::
 

@@ -51,3 +51,11 @@ def compiled_quickly(request):
     jax.config.update("jax_disable_most_optimizations", room(request.path) in TOYS and request.path.name not in WELL)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(params=["oracle", "vectors"])
+def reference(request):
+    """name -> reference cases, from the oracles in the tree and from the authors' code (see tests/reference)."""
+    from tests.reference import SOURCES
+
+    return SOURCES[request.param]

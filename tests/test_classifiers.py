@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from ltjax import classifiers, losses
-from tests.losses import vectors
 
 KINDS = {"un": "raw", "l2n": "l2", "cl2n": "centered_l2"}
 
 
 @pytest.mark.parametrize("case", KINDS)
-def test_nearest_class_mean_agrees_with_the_reference(case):
-    v = vectors.read("ncm")[case]
+def test_nearest_class_mean_agrees_with_the_reference(case, reference):
+    v = reference("ncm")[case]
     kind, mean = KINDS[case], v["feature_mean"]
     train = classifiers.ncm_transform(v["train_features"], kind, mean=mean)
     means = classifiers.class_means(train, v["train_labels"], 9)
@@ -29,8 +28,8 @@ def test_nearest_class_mean_agrees_with_the_reference(case):
         np.testing.assert_array_equal(logits.argmax(1), v[predictions])
 
 
-def test_the_mean_of_centered_features_is_their_own_by_default():
-    v = vectors.read("ncm")["cl2n"]
+def test_the_mean_of_centered_features_is_their_own_by_default(reference):
+    v = reference("ncm")["cl2n"]
     given = classifiers.ncm_transform(v["train_features"], "centered_l2", mean=v["feature_mean"])
     own = classifiers.ncm_transform(v["train_features"], "centered_l2")
     np.testing.assert_allclose(own, given, rtol=1e-4, atol=1e-6)
@@ -73,16 +72,16 @@ def test_labels_outside_belong_to_no_class():
     assert means.tolist() == [[1.0], [0.0]]
 
 
-def test_tau_normalised_kernels_agree_with_the_reference():
-    for case, v in vectors.read("tau_norm").items():
+def test_tau_normalised_kernels_agree_with_the_reference(reference):
+    for case, v in reference("tau_norm").items():
         kernel = classifiers.tau_normalize(v["weight"].T, float(v["tau"]))
         np.testing.assert_allclose(kernel, v["weight_normed"].T, rtol=1e-5, atol=1e-5, err_msg=case)
         logits = classifiers.lws_logits(v["features"], kernel, None, 1.0)
         np.testing.assert_allclose(logits, v["logits"], rtol=1e-5, atol=1e-5, err_msg=case)
 
 
-def test_learnable_weight_scaling_agrees_with_the_reference():
-    for case, v in vectors.read("lws").items():
+def test_learnable_weight_scaling_agrees_with_the_reference(reference):
+    for case, v in reference("lws").items():
 
         def loss(scale, v=v):
             logits = classifiers.lws_logits(v["features"], v["weight"].T, v["bias"], scale)
@@ -95,8 +94,8 @@ def test_learnable_weight_scaling_agrees_with_the_reference():
 
 
 @pytest.mark.parametrize("case", ["linear_sigma1.0", "linear_sigma17.5"])
-def test_cosine_logits_and_their_gradients_agree_with_the_reference(case):
-    v = vectors.read("cosine_classifiers")[case]
+def test_cosine_logits_and_their_gradients_agree_with_the_reference(case, reference):
+    v = reference("cosine_classifiers")[case]
 
     def loss(features, weight, sigma):
         logits = classifiers.cosine_logits(features, weight.T, sigma)
@@ -110,8 +109,8 @@ def test_cosine_logits_and_their_gradients_agree_with_the_reference(case):
         np.testing.assert_allclose(gradient, v[f"grad_{name}"].reshape(gradient.shape), rtol=1e-4, atol=2e-6)
 
 
-def test_other_cosine_forms_agree_with_the_reference():
-    cases = vectors.read("cosine_classifiers")
+def test_other_cosine_forms_agree_with_the_reference(reference):
+    cases = reference("cosine_classifiers")
     v = cases["ldam_normed"]
     logits = classifiers.cosine_logits(v["features"], v["weight"], 1.0)
     np.testing.assert_allclose(logits, v["logits"], rtol=1e-5, atol=1e-5)
@@ -124,8 +123,8 @@ def test_other_cosine_forms_agree_with_the_reference():
     np.testing.assert_allclose(logits, v["logits"], rtol=1e-5, atol=1e-5)
 
 
-def test_causal_norm_agrees_with_the_reference():
-    for case, v in vectors.read("causal_norm").items():
+def test_causal_norm_agrees_with_the_reference(reference):
+    for case, v in reference("causal_norm").items():
         options = {"num_heads": int(v["num_head"]), "scale": float(v["tau"]), "gamma": float(v["gamma"])}
         kernel = v["weight"].T
         logits = classifiers.causal_norm_logits(v["features"], kernel, **options)
@@ -136,8 +135,8 @@ def test_causal_norm_agrees_with_the_reference():
         np.testing.assert_allclose(logits, v["tde_logits"], rtol=1e-5, atol=1e-5, err_msg=case)
 
 
-def test_adjusted_logits_agree_with_the_reference():
-    for case, v in vectors.read("logit_adjusted").items():
+def test_adjusted_logits_agree_with_the_reference(reference):
+    for case, v in reference("logit_adjusted").items():
         logits = classifiers.adjust_logits(v["logits"], class_counts=v["class_counts"], tau=float(v["tau"]))
         np.testing.assert_allclose(logits, v["posthoc_logits"], rtol=1e-6, atol=2e-6, err_msg=case)
     counts = jnp.array([9, 1])
@@ -146,8 +145,8 @@ def test_adjusted_logits_agree_with_the_reference():
 
 
 @pytest.mark.parametrize("similarity, prefix", [("cosine", "cos"), ("negative_l2", "negl2")])
-def test_exemplars_agree_with_the_reference_one_class_at_a_time_and_all_at_once(similarity, prefix):
-    cases = vectors.read("exemplar_selection")
+def test_exemplars_agree_with_the_reference_one_class_at_a_time_and_all_at_once(similarity, prefix, reference):
+    cases = reference("exemplar_selection")
     for case, v in cases.items():
         per_class = int(v["num"])
         picks = v[f"{prefix}_indices"]

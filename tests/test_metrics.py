@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 
 from ltjax import class_counts, metrics
-from tests.losses import vectors
 
 
 def count(predictions, labels, num_classes, **kwargs):
     return metrics.update(metrics.create(num_classes, **kwargs), jnp.asarray(predictions), jnp.asarray(labels))
 
 
-def test_accuracies_agree_with_the_reference():
-    for case, v in vectors.read("shot_accuracy").items():
+def test_accuracies_agree_with_the_reference(reference):
+    for case, v in reference("shot_accuracy").items():
         counters = count(v["preds"], v["labels"], len(v["train_counts"]))
         np.testing.assert_allclose(metrics.per_class_accuracy(counters), v["per_class"], atol=1e-12, err_msg=case)
         np.testing.assert_allclose(metrics.overall_accuracy(counters), v["overall"], atol=1e-12)

@@ -1,7 +1,5 @@
 """The published settings of ResLT, BBN, RIDE and causal norm, by data set and word behind the colon."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +9,6 @@ from ltjax import presets
 from ltjax.class_counts import branch_masks
 from ltjax.errors import InputError
 from ltjax.training.step.schedules import make_schedule
-from tests.shared import shared_path
 
 
 def curve(config):
@@ -27,14 +24,14 @@ def curve(config):
         ("reslt", None, "inat", "reslt_inat_200"),
     ],
 )
-def test_the_published_rates(family, word, dataset, name):
-    published = json.loads(shared_path("reference/lr_schedules.json").read_text())[name]
+def test_the_published_rates(family, word, dataset, name, reference):
+    published = reference("lr_schedules")[name]
     np.testing.assert_allclose(curve(presets.build(dataset, family, word)), published, rtol=1e-4, atol=1e-7)
 
 
-def test_imagenets_warm_up_is_the_published_one_and_its_cosine_half_an_epoch_apart():
+def test_imagenets_warm_up_is_the_published_one_and_its_cosine_half_an_epoch_apart(reference):
     """The authors' cosine runs over one epoch more than what the warm-up leaves: at most 0.6 % of the first rate."""
-    published = json.loads(shared_path("reference/lr_schedules.json").read_text())["reslt_imagenet_180_warmup5"]
+    published = reference("lr_schedules")["reslt_imagenet_180_warmup5"]
     own = curve(presets.build("imagenet", "reslt"))
     np.testing.assert_allclose(own[:5], published[:5], rtol=1e-5)
     np.testing.assert_allclose(own, published, atol=6e-4)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from ltjax import class_counts, losses
-from tests.losses import vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,8 +156,8 @@ CHECKS = {
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS.keys())
-def test_values_and_gradients(check):
-    for case, v in vectors.read(check.file).items():
+def test_values_and_gradients(check, reference):
+    for case, v in reference(check.file).items():
         value, gradient = jax.value_and_grad(check.loss)(v[check.given], v)
         huge = case.startswith("huge")
         rtol, atol = check.loss_tolerance
@@ -172,10 +171,10 @@ def test_values_and_gradients(check):
 
 
 @pytest.mark.parametrize("dtype, atol", [("float64", 1e-6), ("float32", 2e-5)])
-def test_graph_matching_per_node(dtype, atol):
+def test_graph_matching_per_node(dtype, atol, reference):
     """Of two nodes in the same place a small difference of large numbers is left: some digits of float32 are gone."""
     with jax.enable_x64(dtype == "float64"):
-        for case, v in vectors.read("graph_matching").items():
+        for case, v in reference("graph_matching").items():
             old, new = (np.asarray(v[name], dtype) for name in ("z_old", "z_new"))
             for prefix, similarity in (("cos", "cosine"), ("negl2", "negative_l2")):
                 mu = losses.graph_matching_loss(old, new, similarity=similarity, normalize=False)
@@ -183,8 +182,8 @@ def test_graph_matching_per_node(dtype, atol):
                 np.testing.assert_allclose(mu, v[f"{prefix}_mu"], rtol=1e-5, atol=atol, err_msg=case)
 
 
-def test_bilateral_branch_features_mixed_before_the_classifier():
-    for case, v in vectors.read("bbn").items():
+def test_bilateral_branch_features_mixed_before_the_classifier(reference):
+    for case, v in reference("bbn").items():
 
         def loss(conv, rebalanced, v=v):
             lam = float(v["l"])
@@ -198,8 +197,8 @@ def test_bilateral_branch_features_mixed_before_the_classifier():
             np.testing.assert_allclose(gradient, v[f"grad_{name}"], rtol=1e-4, atol=2e-6, err_msg=case)
 
 
-def test_auxiliary_learning_is_a_sum_of_cross_entropies():
-    for case, v in vectors.read("cbs_rrs_ss").items():
+def test_auxiliary_learning_is_a_sum_of_cross_entropies(reference):
+    for case, v in reference("cbs_rrs_ss").items():
         if case == "rotation":
             continue
         terms = [losses.cross_entropy(v[f"logits_{n}"], v[f"labels_{n}"]).mean() for n in ("cbs", "rrs", "ss")]
@@ -207,6 +206,6 @@ def test_auxiliary_learning_is_a_sum_of_cross_entropies():
         np.testing.assert_allclose(np.dot(v["lambdas"], np.array(terms)), v["loss"], rtol=2e-5, err_msg=case)
 
 
-def test_rotation():
-    v = vectors.read("cbs_rrs_ss")["rotation"]
+def test_rotation(reference):
+    v = reference("cbs_rrs_ss")["rotation"]
     np.testing.assert_array_equal(losses.rotate(v["images"], v["angle_class"]), v["rotated"])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from ltjax import losses
-from tests.losses import vectors
 
 BRANCHES = ("H", "M", "T")
 
@@ -32,26 +31,26 @@ def check(v, form, case, **options):
         np.testing.assert_allclose(g, v[f"{form}_grad_{name}"], rtol=1e-4, atol=2e-6, err_msg=f"{case} {name}")
 
 
-def test_authors_forms():
-    for case, v in vectors.read("reslt_loss").items():
+def test_authors_forms(reference):
+    for case, v in reference("reslt_loss").items():
         fusion = 1e-7 if case.startswith("imagenet") else 0.0
         check(v, "author", case, probability_epsilon=1e-7, fusion_epsilon=fusion)
 
 
-def test_exact_pooled_form():
-    for case, v in vectors.read("reslt_loss").items():
+def test_exact_pooled_form(reference):
+    for case, v in reference("reslt_loss").items():
         if "pooled_total" in v:
             check(v, "pooled", case)
 
 
-def test_papers_subset_means():
-    for case, v in vectors.read("reslt_loss").items():
+def test_papers_subset_means(reference):
+    for case, v in reference("reslt_loss").items():
         if "paper_total" in v:
             check(v, "paper", case, divisor="subset_means")
 
 
-def test_terms_reduce_to_the_loss():
-    v = vectors.read("reslt_loss")["cifar100_alpha0.99"]
+def test_terms_reduce_to_the_loss(reference):
+    v = reference("reslt_loss")["cifar100_alpha0.99"]
     _, logits, labels, masks = arguments(v)
     terms = losses.reslt_terms(logits, labels, branch_masks=masks)
     pooled = losses.weighted_mean(terms.branch, terms.branch_weights)

@@ -26,7 +26,6 @@ from ltjax.training.interrupt import Interrupted
 from ltjax.training.step.gradient_conflict import images_of_frequent_classes
 from ltjax.training.step.state import parameter_count
 from ltjax.training.step.step import make_apply
-from tests.losses import vectors
 from tests.training import toy
 from tests.training.test_loop import final, lines, same, stop_at
 
@@ -99,8 +98,8 @@ def total(outcome):
 
 
 @pytest.mark.parametrize("case", ["imagenet_weights", "no_ss", "equal"])
-def test_the_loss_and_its_gradients_are_those_of_equation_2(case, monkeypatch):
-    v = vectors.read("cbs_rrs_ss")[case]
+def test_the_loss_and_its_gradients_are_those_of_equation_2(case, monkeypatch, reference):
+    v = reference("cbs_rrs_ss")[case]
     task = v["lambdas"][2] > 0
     monkeypatch.setattr(method, "turn", lambda rotation, key, images: (images, v["labels_ss"]))
     of = {"balanced": v["labels_cbs"], "random": v["labels_rrs"]}

@@ -15,7 +15,6 @@ from ltjax.presets import baselines_experts
 from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.step.gradient_conflict import make_split_gradients
-from tests.losses import vectors
 from tests.methods.expert_toys import BACKBONES, Step
 from tests.training import toy
 from tests.training.test_loop import lines, stop_at
@@ -48,8 +47,8 @@ class Given(nn.Module):
 
 
 @pytest.mark.parametrize("case", ["epochs200_e1", "epochs200_e121", "epochs200_e200", "epochs180_e180", "epochs90_e90"])
-def test_loss_gradients_and_test_scores_are_the_authors(case, monkeypatch):
-    v = vectors.read("bbn")[case]
+def test_loss_gradients_and_test_scores_are_the_authors(case, monkeypatch, reference):
+    v = reference("bbn")[case]
     monkeypatch.setitem(models.BACKBONES, "bbn_given", Given)
     config = config_of("bbn_given", epochs=int(v["max_epoch"]))
     data = types.SimpleNamespace(num_classes=10, mean=(0.0,), std=(1.0,), image_shape=(1, 1, 32))

@@ -16,7 +16,6 @@ from ltjax.methods.causal_norm import mean_momentum
 from ltjax.presets import baselines_experts
 from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
-from tests.losses import vectors
 from tests.methods.expert_toys import BACKBONES, Step
 from tests.training import toy
 from tests.training.test_loop import final, lines, same, stop_at
@@ -52,8 +51,8 @@ class Given(nn.Module):
 
 
 @pytest.mark.parametrize("case", ["C10_d64_H2_alpha1.0", "C100_d128_H2_alpha1.5", "C30_d64_H4_alpha3.0"])
-def test_training_and_test_scores_are_the_authors(case, monkeypatch):
-    v = vectors.read("causal_norm")[case]
+def test_training_and_test_scores_are_the_authors(case, monkeypatch, reference):
+    v = reference("causal_norm")[case]
     monkeypatch.setitem(models.BACKBONES, "given", Given)
     settings = {name: float(v[key]) for name, key in (("scale", "tau"), ("alpha", "alpha"), ("gamma", "gamma"))}
     config = config_of("given", settings=settings | {"heads": int(v["num_head"])})

@@ -1,9 +1,7 @@
 """The ImageNet ResNets against outputs of the public PyTorch networks, and their own properties."""
 
 import functools
-import json
 import re
-import zlib
 
 import chex
 import flax.linen as nn
@@ -17,7 +15,8 @@ from ltjax.errors import InputError
 from ltjax.models import BACKBONES, LinearHead, Network, ResNet
 from ltjax.models.resnet import BasicBlock, Bottleneck, ZeroScaleNorm
 from ltjax.models.weights.torch_resnet import import_resnet, import_resnet_cifar
-from tests.shared import shared_path
+from tests.reference import SOURCES
+from tests.reference.networks import derived
 
 NAMES = [f"resnet{depth}" for depth in (10, 18, 34, 50, 101, 152)] + [f"resnext{d}_32x4d" for d in (50, 101, 152)]
 REFERENCES = ["resnet10", "resnet18", "resnet50", "resnext50_32x4d"]
@@ -53,39 +52,24 @@ def torch_shape(shape):
     return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape[::-1]
 
 
-def derived(key, shape, seed):
-    """One array by the rule of the reference's README, from its name alone."""
-    draw = np.random.RandomState((zlib.crc32(key.encode()) + seed) % 2**32).standard_normal(shape).astype(np.float32)
-    if len(shape) == 4:
-        return draw * np.float32(np.sqrt(2 / np.prod(shape[1:])))
-    if len(shape) == 2:
-        return draw * np.float32(1 / np.sqrt(shape[1]))
-    if key.endswith("running_var"):
-        return 1 + np.float32(0.1) * np.abs(draw)
-    if key.endswith("weight"):
-        return np.float32(0.5) + np.float32(0.1) * draw
-    return np.float32(0.1) * draw
-
-
 @functools.cache
-def reference(name):
-    with np.load(shared_path("reference/resnet_large.npz")) as file:
-        return {key.removeprefix(f"{name}__"): file[key] for key in file.files if key.startswith(f"{name}__")}
-
-
-@functools.cache
-def state_dict(name):
-    flat = traverse_util.flatten_dict(shapes_of(network(name)))
+def state_dict(name, num_classes, seed):
+    flat = traverse_util.flatten_dict(shapes_of(network(name, num_classes)))
     shapes = {torch_name(path): torch_shape(leaf.shape) for path, leaf in flat.items()}
     assert len(shapes) == len(flat)
-    return {key: derived(key, shape, int(reference(name)["seed"])) for key, shape in shapes.items()}
+    return {key: derived(key, shape, seed) for key, shape in shapes.items()}
+
+
+def weights_of(name, case):
+    return state_dict(name, int(case["num_classes"]), int(case["seed"]))
 
 
 @functools.cache
-def measured(name):
+def measured(name, reference):
     """Evaluation outputs, logits in training, and the batch statistics after that pass."""
-    net, variables = network(name), import_resnet(state_dict(name))
-    images = reference(name)["inputs"].transpose(0, 2, 3, 1)
+    case = reference("resnet_large")[name]
+    net, variables = network(name, int(case["num_classes"])), import_resnet(weights_of(name, case))
+    images = case["inputs"].transpose(0, 2, 3, 1)
 
     @jax.jit
     def both(variables, images):
@@ -96,9 +80,8 @@ def measured(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parameter_counts_are_the_published_ones(name):
-    with open(shared_path("reference/param_counts.json")) as file:
-        counts = json.load(file)[name]
+def test_parameter_counts_are_the_published_ones(name, reference):
+    counts = reference("param_counts")[name]
     params = shapes_of(network(name, 1000))["params"]
     assert sum(p.size for p in jax.tree.leaves(params)) == counts["with_1000_classes"]
     assert sum(p.size for p in jax.tree.leaves(params["backbone"])) == counts["backbone_only"]
@@ -106,16 +89,18 @@ def test_parameter_counts_are_the_published_ones(name):
 
 
 @pytest.mark.parametrize("name", REFERENCES)
-def test_the_weights_are_the_references(name):
-    total = sum(np.abs(a.astype(np.float64)).sum() for a in state_dict(name).values())
-    np.testing.assert_allclose(total, reference(name)["checksum"], rtol=1e-5)
-    chex.assert_trees_all_equal_shapes(import_resnet(state_dict(name)), shapes_of(network(name)))
+def test_the_weights_are_the_references(name, reference):
+    case = reference("resnet_large")[name]
+    weights = weights_of(name, case)
+    total = sum(np.abs(a.astype(np.float64)).sum() for a in weights.values())
+    np.testing.assert_allclose(total, case["checksum"], rtol=1e-5)
+    chex.assert_trees_all_equal_shapes(import_resnet(weights), shapes_of(network(name, int(case["num_classes"]))))
 
 
 @pytest.mark.parametrize("name", REFERENCES)
-def test_outputs_agree_with_the_reference(name):
-    evaluated, trained, _ = measured(name)
-    expected = reference(name)
+def test_outputs_agree_with_the_reference(name, reference):
+    expected = reference("resnet_large")[name]
+    evaluated, trained, _ = measured(name, reference)
     for actual, key, tolerance in [
         (evaluated.logits, "eval_logits", 1e-3),
         (evaluated.features, "eval_features", 1e-3),
@@ -127,10 +112,11 @@ def test_outputs_agree_with_the_reference(name):
 
 
 @pytest.mark.parametrize("name", REFERENCES)
-def test_batch_statistics_after_a_training_pass_agree_with_the_reference(name):
-    arrays = {key.removeprefix("after."): a for key, a in reference(name).items() if key.startswith("after.")}
+def test_batch_statistics_after_a_training_pass_agree_with_the_reference(name, reference):
+    case = reference("resnet_large")[name]
+    arrays = {key.removeprefix("after."): a for key, a in case.items() if key.startswith("after.")}
     expected = traverse_util.flatten_dict(import_resnet(arrays)["batch_stats"])
-    actual = traverse_util.flatten_dict(measured(name)[2])
+    actual = traverse_util.flatten_dict(measured(name, reference)[2])
     assert len(expected) == 4
     for path, value in expected.items():
         np.testing.assert_allclose(actual[path], value, rtol=1e-3, atol=1e-4, err_msg="/".join(path))
@@ -173,17 +159,19 @@ def test_zero_init_reaches_every_block():
 
 
 def test_remat_changes_neither_variables_nor_outputs():
-    again = network("resnet10", remat=True)
-    variables = import_resnet(state_dict("resnet10"))
+    case = SOURCES["oracle"]("resnet_large")["resnet10"]
+    again = network("resnet10", int(case["num_classes"]), remat=True)
+    variables = import_resnet(weights_of("resnet10", case))
     chex.assert_trees_all_equal_shapes_and_dtypes(variables, shapes_of(again))
-    images = reference("resnet10")["inputs"].transpose(0, 2, 3, 1)
+    images = case["inputs"].transpose(0, 2, 3, 1)
 
     def apply(params):
         return again.apply({**variables, "params": params}, images, train=True, mutable=["batch_stats"])
 
     trained, after = jax.jit(apply)(variables["params"])
-    np.testing.assert_allclose(trained.logits, measured("resnet10")[1], rtol=1e-3, atol=1e-3)
-    chex.assert_trees_all_close(jax.device_get(after["batch_stats"]), measured("resnet10")[2], rtol=1e-3, atol=1e-4)
+    _, logits, statistics = measured("resnet10", SOURCES["oracle"])
+    np.testing.assert_allclose(trained.logits, logits, rtol=1e-3, atol=1e-3)
+    chex.assert_trees_all_close(jax.device_get(after["batch_stats"]), statistics, rtol=1e-3, atol=1e-4)
     gradient = jax.make_jaxpr(jax.grad(lambda params: apply(params)[0].logits.sum()))(variables["params"])
     assert (
         sum("remat" in str(equation.primitive) for equation in gradient.eqns) == 4

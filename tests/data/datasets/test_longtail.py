@@ -1,20 +1,17 @@
 """The long-tailed sets: counts, selection and hold-out."""
 
-import json
-
 import numpy as np
 import pytest
 
 from ltjax.data import hold_out
 from ltjax.data.datasets.longtail import long_tailed_counts, select
 from ltjax.errors import InputError
-from tests.shared import shared_path
 
 BALANCED = {"cifar10": (5000, 10), "cifar100": (500, 100)}
 
 
-def test_counts_are_the_published_ones():
-    cases = json.loads(shared_path("reference/cifar_lt_counts.json").read_text())
+def test_counts_are_the_published_ones(reference):
+    cases = reference("cifar_lt_counts")
     assert len(cases) >= 14
     for name, case in cases.items():
         data_set, profile, imbalance = name.split("_")
@@ -24,8 +21,8 @@ def test_counts_are_the_published_ones():
         assert counts.sum() == case["total"], name
 
 
-def test_selection_is_the_published_one():
-    for name, case in json.loads(shared_path("reference/cifar_lt_selection.json").read_text()).items():
+def test_selection_is_the_published_one(reference):
+    for name, case in reference("cifar_lt_selection").items():
         labels = np.array(case["targets"])
         num_classes = len(case["counts"])
         counts = long_tailed_counts(len(labels) / num_classes, num_classes, 1 / case["imb_factor"])

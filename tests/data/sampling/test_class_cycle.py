@@ -14,7 +14,6 @@ from ltjax.data.sampling.counter_rng import Ops, name_id
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.sampling.independent import class_balanced, power, progressive, reversed_frequency, square_root
 from ltjax.errors import InputError
-from tests.shared import shared_path
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
 QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the time; the arithmetic is of integers
@@ -52,13 +51,13 @@ STRATEGIES = {"square_root": square_root(), "reversed": reversed_frequency(), "c
 
 @pytest.mark.parametrize("case", ["cifar10lt", "random"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_classes_have_the_published_probabilities_and_their_images_equal_ones(strategy, case):
-    reference = np.load(shared_path("reference/sampling_probabilities.npz"))
-    counts = reference[f"{case}__class_counts"]
+def test_classes_have_the_published_probabilities_and_their_images_equal_ones(strategy, case, reference):
+    published = reference("sampling_probabilities")[case]
+    counts = published["class_counts"]
     probabilities = sampling_probabilities(counts, strategy)
     vector = {"square_root": "SR", "class": "CB", "instance": "IB"}.get(strategy)
     if vector:
-        np.testing.assert_allclose(probabilities, reference[f"{case}__{vector}"], rtol=1e-12)
+        np.testing.assert_allclose(probabilities, published[vector], rtol=1e-12)
     labels = shuffled_labels(counts)
     records = drawn(STRATEGIES[strategy], labels, np.arange(200_000))
     assert_frequencies(labels[records], probabilities)
@@ -83,12 +82,12 @@ def test_power_zero_draws_the_records_of_class_balanced(num_classes):
 
 
 @pytest.mark.parametrize("author", [True, False])
-def test_progressive_has_the_published_probabilities_in_every_epoch(author):
-    reference = np.load(shared_path("reference/sampling_probabilities.npz"))
-    rows = reference["cifar10lt__PB_author" if author else "cifar10lt__PB_paper"]
-    counts, epochs = reference["cifar10lt__class_counts"], int(reference["cifar10lt__T"])
+def test_progressive_has_the_published_probabilities_in_every_epoch(author, reference):
+    published = reference("sampling_probabilities")["cifar10lt"]
+    rows = published["PB_author" if author else "PB_paper"]
+    counts, epochs = published["class_counts"], int(published["T"])
     labels, sampler = shuffled_labels(counts), progressive(epochs, author)
-    for epoch, probabilities in zip(reference["cifar10lt__t"].tolist(), rows, strict=True):
+    for epoch, probabilities in zip(published["t"].tolist(), rows, strict=True):
         share = epoch / (epochs - 1 if author else epochs)
         np.testing.assert_allclose(probabilities, sampling_probabilities(counts, "progressive", share), rtol=1e-12)
         records = drawn(sampler, labels, np.arange(100_000), epoch)

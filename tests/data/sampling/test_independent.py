@@ -13,7 +13,6 @@ from ltjax.data.sampling.counter_rng import Ops, name_id
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.sampling.independent import class_balanced
 from ltjax.data.sampling.sampler import class_tables
-from tests.shared import shared_path
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
 QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the time; the arithmetic is of integers
@@ -157,18 +156,18 @@ def chi_square(counts, probabilities):
 
 
 @pytest.mark.parametrize("case", ["cifar10lt", "random"])
-def test_class_frequencies_are_the_published_ones(case):
-    reference = np.load(shared_path("reference/sampling_probabilities.npz"))
-    counts = reference[f"{case}__class_counts"]
+def test_class_frequencies_are_the_published_ones(case, reference):
+    published = reference("sampling_probabilities")[case]
+    counts = published["class_counts"]
     labels = np.random.RandomState(0).permutation(np.repeat(np.arange(len(counts)), counts))
     offset = np.arange(200_000)
     drawn = labels[records(class_balanced(), class_balanced().tables(labels, len(counts)), 0, offset)]
-    value, bound = chi_square(np.bincount(drawn, minlength=len(counts)), reference[f"{case}__CB"])
+    value, bound = chi_square(np.bincount(drawn, minlength=len(counts)), published["CB"])
     assert value < bound
     # the permutation has no chance in it: one epoch holds each class in exactly its share
     whole = labels[records(instance_balanced(), instance_balanced().tables(labels, 1), 0, np.arange(len(labels)))]
     share = np.bincount(whole, minlength=len(counts)) / len(labels)
-    np.testing.assert_allclose(share, reference[f"{case}__IB"], rtol=1e-12)
+    np.testing.assert_allclose(share, published["IB"], rtol=1e-12)
 
 
 def test_class_balanced_draws_the_images_of_a_class_alike_and_independently_of_the_class():

@@ -1,7 +1,6 @@
 """Asynchronous modelling without training: its formulas on given numbers, its settings, its recipes."""
 
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +15,7 @@ from ltjax.methods.asynchronous.stages import first_phase_classes, graph_term, g
 from ltjax.presets import asynchronous as preset
 from ltjax.presets import build as preset_of
 from ltjax.training import prepare
-from tests.losses import vectors
 from tests.methods.asynchronous.toy import Backbone, config, data
-from tests.shared import shared_path
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +34,8 @@ def settings(**changes):
 
 
 @pytest.mark.parametrize("case", ["basic", "no_old_sample", "k1_m0.2"])
-def test_the_margin_term_is_lucirs_or_the_papers(case):
-    given = vectors.read("margin_ranking")[case]
+def test_the_margin_term_is_lucirs_or_the_papers(case, reference):
+    given = reference("margin_ranking")[case]
     cosines, labels = jnp.asarray(given["cos"]), jnp.asarray(given["labels"])
     frequent = np.arange(cosines.shape[1]) < given["num_old"]
     ours = settings(margin=float(given["margin"]), margin_top_k=int(given["K"]))
@@ -51,8 +48,8 @@ def test_the_margin_term_is_lucirs_or_the_papers(case):
 
 
 @pytest.mark.parametrize("case", ["basic", "large_scale"])
-def test_the_graph_term_and_its_entropy(case):
-    given = vectors.read("graph_matching")[case]
+def test_the_graph_term_and_its_entropy(case, reference):
+    given = reference("graph_matching")[case]
     old, new = jnp.asarray(given["z_old"]), jnp.asarray(given["z_new"])
     for name, similarity in (("cos", "cosine"), ("negl2", "negative_l2")):
         ours = settings(normalize_features=False, similarity=similarity)
@@ -89,10 +86,10 @@ def test_a_new_class_without_images_keeps_its_row():
 # --- which classes, how much
 
 
-def test_the_split_and_lambda_of_the_papers_data_sets():
-    counts = json.loads(shared_path("reference/cifar_lt_counts.json").read_text())
-    places = json.loads(shared_path("reference/places_lt_counts.json").read_text())["counts"]
-    weights = json.loads(shared_path("reference/loss_weight_lambda.json").read_text())
+def test_the_split_and_lambda_of_the_papers_data_sets(reference):
+    counts = reference("cifar_lt_counts")
+    places = reference("places_lt_counts")["counts"]
+    weights = reference("loss_weight_lambda")
     expected = {"cifar100_exp_if100": 70, "cifar100_exp_if50": 82, "cifar100_exp_if200": 61}
     for name, number in expected.items():
         listed = counts[name]["counts"] if isinstance(counts[name], dict) else counts[name]

@@ -22,7 +22,6 @@ from ltjax.training.evaluation import Summary
 from ltjax.training.step.state import create_state
 from ltjax.training.step.step import make_train_step
 from ltjax.training.workdir import results
-from tests.shared import shared_path
 from tests.training import toy
 
 
@@ -283,9 +282,8 @@ def test_class_means_are_those_of_all_training_features(kind, first):
     "metric, field", [("euclidean", "l2_logits"), ("dot", "cos_logits"), ("cosine", "true_cos_logits")]
 )
 @pytest.mark.parametrize("kind, case", [("raw", "un"), ("l2", "l2n"), ("centered_l2", "cl2n")])
-def test_ncm_scores_are_the_reference_s(kind, case, metric, field, first):
-    with np.load(shared_path("reference/ncm.npz")) as file:
-        r = {key.split("__")[1]: file[key] for key in file.files if key.startswith(f"{case}__")}
+def test_ncm_scores_are_the_reference_s(kind, case, metric, field, first, reference):
+    r = reference("ncm")[case]
     labels = r["train_labels"].astype(np.int32)
     train = dataclasses.replace(toy.build(None).train, labels=labels, index=np.arange(len(labels)))
     data = dataclasses.replace(toy.build(None), train=train, num_classes=9)

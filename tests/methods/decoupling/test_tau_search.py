@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from ltjax.methods.decoupling import tau_search
-from tests.shared import shared_path
 
 
 def by_hand(features, labels, kernel, value):
@@ -35,9 +34,8 @@ def test_the_grid_is_the_authors():
 
 
 @pytest.mark.parametrize("value", ["0.0", "0.3", "0.5", "0.7", "1.0", "2.0"])
-def test_the_reference_logits_name_the_same_classes(value):
-    with np.load(shared_path("reference/tau_norm.npz")) as file:
-        r = {key: file[f"tau{value}__{key}"] for key in ("features", "weight", "logits")}
+def test_the_reference_logits_name_the_same_classes(value, reference):
+    r = reference("tau_norm")[f"tau{value}"]
     labels = np.argmax(r["logits"], 1)
     assert tau_search.class_averaged_accuracies(r["features"], labels, r["weight"].T, [float(value)]) == 1
 

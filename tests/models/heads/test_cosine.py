@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from ltjax import models
-from tests.losses import vectors
 from tests.models.arrays import as_map, random_variables, run
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -20,8 +19,8 @@ def kernel(params):
 
 
 @pytest.mark.parametrize("case", ["linear_sigma1.0", "linear_sigma17.5"])
-def test_cosine_logits_with_a_learnt_scale_agree_with_the_reference(case):
-    v = vectors.read("cosine_classifiers")[case]
+def test_cosine_logits_with_a_learnt_scale_agree_with_the_reference(case, reference):
+    v = reference("cosine_classifiers")[case]
     head = models.CosineHead(20)
 
     def loss(features, params):
@@ -41,8 +40,8 @@ def test_cosine_logits_with_a_learnt_scale_agree_with_the_reference(case):
     np.testing.assert_allclose(by_params["scale"], v["grad_sigma"][0], rtol=1e-4, atol=1e-6)
 
 
-def test_plain_and_scaled_cosines_agree_with_the_reference():
-    v = vectors.read("cosine_classifiers")["ldam_normed"]
+def test_plain_and_scaled_cosines_agree_with_the_reference(reference):
+    v = reference("cosine_classifiers")["ldam_normed"]
     for scale in (1.0, 30.0):
         head = models.CosineHead(20, scale=scale, learn_scale=False)
         logits = run(head, kernel(v["weight"]), as_map(v["features"]), train=True).logits
@@ -78,8 +77,8 @@ def test_zero_features_and_zero_columns_have_finite_gradients():
 
 
 @pytest.mark.parametrize("case", ["C10_d64_H2_alpha1.0", "C30_d64_H4_alpha3.0", "C5_d8_H1_alpha3.0"])
-def test_causal_norm_agrees_with_the_reference(case):
-    v = vectors.read("causal_norm")[case]
+def test_causal_norm_agrees_with_the_reference(case, reference):
+    v = reference("causal_norm")[case]
     head = models.CausalNormHead(
         len(v["weight"]), num_heads=int(v["num_head"]), scale=float(v["tau"]), gamma=float(v["gamma"])
     )
@@ -92,8 +91,8 @@ def test_causal_norm_agrees_with_the_reference(case):
 
 
 @pytest.mark.parametrize("case", KINDS)
-def test_nearest_class_means_agree_with_the_reference(case):
-    v = vectors.read("ncm")[case]
+def test_nearest_class_means_agree_with_the_reference(case, reference):
+    v = reference("ncm")[case]
     variables = {"params": {"means": v["centroids"], "center": v["feature_mean"]}}
     variables = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), variables)
     for metric, name in [("euclidean", "l2"), ("dot", "cos"), ("cosine", "true_cos")]:
@@ -128,8 +127,8 @@ def test_memory_logits_are_those_of_the_formula():
     np.testing.assert_allclose(outputs.features, x, **CLOSE)  # the direct feature: centroids are means of it
 
 
-def test_without_centroids_the_memory_head_is_oltrs_cosine_classifier():
-    v = vectors.read("cosine_classifiers")["oltr"]
+def test_without_centroids_the_memory_head_is_oltrs_cosine_classifier(reference):
+    v = reference("cosine_classifiers")["oltr"]
     head = models.MemoryHead(20)
     variables = random_variables(head, as_map(v["features"]))
     variables["params"]["classifier"]["kernel"] = v["weight"].T

@@ -9,15 +9,9 @@ import pytest
 
 from ltjax.errors import InputError
 from ltjax.models import LinearHead, ResLTHead
-from tests.shared import shared_path
 
 CONV_CASES = [f"conv_{order}_gamma{gamma}" for order in ("prepool", "postpool") for gamma in ("0.0", "0.3", "0.7")]
 TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-10, 1e-10)}
-
-
-def reference(case):
-    with np.load(shared_path("reference/reslt_head.npz")) as file:
-        return {key.split("__")[1]: file[key] for key in file.files if key.startswith(f"{case}__")}
 
 
 def classifier(r):
@@ -44,8 +38,8 @@ def head_and_variables(case, r, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", [*CONV_CASES, "bn_head"])
-def test_branch_logits_and_statistics_agree_with_the_reference(case, dtype):
-    r = reference(case)
+def test_branch_logits_and_statistics_agree_with_the_reference(case, dtype, reference):
+    r = reference("reslt_head")[case]
     with jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext():
         head, variables = head_and_variables(case, r, dtype)
         feature_map = jnp.asarray(r["feature_map"].transpose(0, 2, 3, 1), dtype)
@@ -75,8 +69,8 @@ def test_any_number_of_branches(form, branches):
     assert sum(p.size for p in jax.tree.leaves(variables["params"])) == 6 * 7 + 7 + extra
 
 
-def test_without_gamma_evaluation_keeps_weights_and_bias():
-    r = reference("conv_postpool_gamma0.3")
+def test_without_gamma_evaluation_keeps_weights_and_bias(reference):
+    r = reference("reslt_head")["conv_postpool_gamma0.3"]
     head, variables = head_and_variables("conv_postpool_gamma0.3", r, "float32")
     feature_map = jnp.asarray(r["feature_map"].transpose(0, 2, 3, 1))
     plain = ResLTHead(10, form="conv", conv_before_pool_in_training=False)

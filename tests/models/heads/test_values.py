@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from ltjax import models
-from tests.losses import vectors
 from tests.models.arrays import as_map, random_variables, run
 
 X = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
@@ -48,8 +47,8 @@ def test_the_bias_can_start_at_a_constant():
 
 
 @pytest.mark.parametrize("case", ["init", "random"])
-def test_learnable_weight_scaling_agrees_with_the_reference(case):
-    v = vectors.read("lws")[case]
+def test_learnable_weight_scaling_agrees_with_the_reference(case, reference):
+    v = reference("lws")[case]
     params = {"classifier": {"kernel": v["weight"].T, "bias": v["bias"]}, "scale": v["scales"]}
 
     def loss(scale):
@@ -66,8 +65,8 @@ def test_learnable_weight_scaling_agrees_with_the_reference(case):
         assert (made["params"]["scale"] == 1).all()
 
 
-def test_tau_normalised_logits_agree_with_the_reference():
-    for case, v in vectors.read("tau_norm").items():
+def test_tau_normalised_logits_agree_with_the_reference(reference):
+    for case, v in reference("tau_norm").items():
         params = {"classifier": {"kernel": v["weight"].T, "bias": np.full(20, 9.0)}, "tau": v["tau"]}
         logits = run(models.TauHead(20), {"params": params}, as_map(v["features"]))
         np.testing.assert_allclose(logits, v["logits"], **CLOSE, err_msg=case)

@@ -1,6 +1,5 @@
 """Learning rates against the curves of the reference scripts, the optimizer against reference SGD."""
 
-import json
 import math
 from types import SimpleNamespace
 
@@ -14,7 +13,6 @@ from ltjax import presets
 from ltjax.errors import InputError
 from ltjax.training.step.schedules import make_schedule
 from ltjax.training.step.state import make_optimizer
-from tests.shared import shared_path
 
 
 def per_epoch(config, steps_per_epoch=7):
@@ -26,8 +24,8 @@ def per_epoch(config, steps_per_epoch=7):
 
 
 @pytest.mark.parametrize("method, curve", [("ce", "ldam_drw_cifar_200"), ("reslt", "reslt_cifar_200")])
-def test_the_published_curves(method, curve):
-    published = json.loads(shared_path("reference/lr_schedules.json").read_text())[curve]
+def test_the_published_curves(method, curve, reference):
+    published = reference("lr_schedules")[curve]
     np.testing.assert_allclose(per_epoch(presets.build("cifar100", method)), published, rtol=1e-6)
 
 
@@ -60,9 +58,8 @@ def test_a_warm_up_longer_than_the_run_is_refused():
 
 
 @pytest.mark.parametrize("case", ["plain", "nesterov"])
-def test_sgd_is_the_reference_scripts(case):
-    vectors = np.load(shared_path("reference/sgd.npz"))
-    v = {name.partition("__")[2]: vectors[name] for name in vectors.files if name.startswith(case)}
+def test_sgd_is_the_reference_scripts(case, reference):
+    v = reference("sgd")[case]
     settings = SimpleNamespace(
         momentum=float(v["momentum"]), weight_decay=float(v["weight_decay"]), nesterov=case == "nesterov"
     )
