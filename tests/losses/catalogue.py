@@ -1,8 +1,14 @@
-"""Every public loss once: how to call it, on what, and which properties it cannot have, with the reason."""
+"""One entry a loss: its options, its formula in slow numpy, and which properties it cannot have, with the reason.
+
+This is all that the contract tests need to know of a loss. They take every entry, and find the rest in the signature:
+``class_counts`` and ``class_weights`` are tried with bad and with traced values, every ``Scalar`` is traced, and every
+``Literal`` is tried with an unknown value.
+"""
 
 import dataclasses
 import functools
 import inspect
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -10,147 +16,251 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax import losses
+from ltjax.arrays import Scalar
+from tests.losses import oracle
 
 NUM_CLASSES = 5
 COUNTS = np.array([100, 40, 10, 3, 1])
 WEIGHTS = np.array([0.2, 0.5, 1.0, 1.5, 2.0])
 MASKS = np.array([[True] * 5, [False, True, True, True, True], [False, False, False, True, True]])
+NEGATIVES = np.array([True, False, True, True, True])
 NOT_LOSSES = {"rotate", "random_rotations"}
 
 FEATURES = {
     "soft": "labels say which examples are of one class",
     "shift": "features, not logits: a constant moves them",
     "leading": "one batch of features [B, d]",
+    "outside": "a label is a name here, of any value",
 }
-BATCH_SCALAR = "a scalar over the batch"
+OWN_LOGITS = {"shift": "each class has a logit of its own"}
+HARD_ONLY = {"soft": "a margin needs one true class"}
+GRAPH = {**FEATURES, "soft": "no labels", "vmap": "every example meets every other"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """``loss(x, y, where)`` on ``x`` whose axis ``batch_axis`` counts examples; ``exceptions``: property -> reason."""
+    """A loss of ``x`` whose axis ``batch_axis`` counts examples, and labels y.
+
+    formula: (x, y) -> the expected values, one a example, or the scalar of a batch.
+    call: (function, x, y, where, options) -> the value, where it is not ``function(x, y, where=where, **options)``.
+    exceptions: property -> why this loss cannot have it.
+    """
 
     name: str
-    loss: Callable[..., Any]
+    formula: Callable[[Any, Any], Any]
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    call: Callable[..., Any] | None = None
     batch_axis: int = 0
     per_example: bool = True
-    width: int = NUM_CLASSES
     exceptions: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        return getattr(losses, self.name)
 
     def inputs(self, leading: tuple[int, ...] = (6,), seed: int = 0, scale: float = 1.0) -> tuple[Any, Any]:
         rng = np.random.default_rng(seed)
         outer = (3,) * self.batch_axis
-        x = scale * rng.normal(size=(*outer, *leading, self.width)).astype(np.float32)
+        x = scale * rng.normal(size=(*outer, *leading, NUM_CLASSES)).astype(np.float32)
         return jnp.asarray(x), jnp.asarray(rng.integers(0, NUM_CLASSES, leading))
 
-    def scalar(self, x: Any, y: Any, where: Any = None) -> Any:
-        return jnp.sum(self.loss(x, y, where))
+    def loss(self, x: Any, y: Any, where: Any = None, **changed: Any) -> Any:
+        options = {**self.options, **changed}
+        if self.call is not None:
+            return self.call(self.function, x, y, where, options)
+        value = self.function(x, y, where=where, **options)
+        return value.total if hasattr(value, "total") else value
+
+    def scalar(self, x: Any, y: Any, where: Any = None, **changed: Any) -> Any:
+        return jnp.sum(self.loss(x, y, where, **changed))
+
+    def parameters(self, annotation: Any) -> list[str]:
+        """The parameters of the loss with this annotation, after the examples."""
+        hints = typing.get_type_hints(self.function)
+        return [name for name, p in inspect.signature(self.function).parameters.items()
+                if p.kind is p.KEYWORD_ONLY and hints[name] == annotation]  # fmt: skip
+
+    def scalars(self) -> dict[str, Any]:
+        """The options that may be traced, and what this entry or the signature sets them to."""
+        defaults = {name: p.default for name, p in inspect.signature(self.function).parameters.items()}
+        return {name: self.options.get(name, defaults[name]) for name in self.parameters(Scalar)}
+
+    def choices(self) -> list[str]:
+        """The options that take one of a few strings."""
+        hints = typing.get_type_hints(self.function)
+        return [name for name, hint in hints.items() if typing.get_origin(hint) is typing.Literal]
 
 
-def _with(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    return lambda x, y, where=None: function(x, y, where=where, **options)
+def feature_table(seed: int, width: int) -> Any:
+    """A feature of each class, so that a subset of the examples keeps its own."""
+    return np.random.default_rng(seed).normal(size=(NUM_CLASSES, width)).astype(np.float32)
 
 
-def _mixup(x: Any, y: Any, where: Any = None) -> Any:
+def mixup_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
     other = y[..., ::-1] if y.ndim == x.ndim else (y + 1) % NUM_CLASSES
-    return losses.mixup_loss(x, y, other, 0.3, loss=functools.partial(losses.cross_entropy, where=where))
+    return function(x, y, other, 0.3, loss=functools.partial(losses.cross_entropy, where=where), **options)
 
 
-def _reslt_terms(x: Any, y: Any, where: Any = None) -> Any:
-    terms = losses.reslt_terms(x, y, branch_masks=MASKS, where=where)
+def mixup_formula(x: Any, y: Any) -> Any:
+    first, second = (np.array(oracle.cross_entropy(x, labels)) for labels in (y, (y + 1) % NUM_CLASSES))
+    return 0.3 * first + 0.7 * second
+
+
+def weighted_mean_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
+    weights = jnp.asarray(WEIGHTS)[y][..., None]
+    return function(x, weights, None if where is None else jnp.asarray(where)[..., None], **options)
+
+
+def terms_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
+    terms = function(x, y, where=where, **options)
     return terms.fusion * terms.fusion_weights + jnp.sum(terms.branch * terms.branch_weights, axis=0)
 
 
-def _weighted_mean(x: Any, y: Any, where: Any = None) -> Any:
-    weights = jnp.asarray(WEIGHTS)[y][..., None]
-    return losses.weighted_mean(x, weights, None if where is None else jnp.asarray(where)[..., None])
+def terms_formula(x: Any, y: Any) -> Any:
+    fusion = np.array(oracle.cross_entropy(x.sum(0), y))
+    return fusion + sum(
+        mask[y] * np.array(oracle.cross_entropy(branch, y)) for mask, branch in zip(MASKS, x, strict=True)
+    )
 
 
-def _graph(**options: Any) -> Callable[..., Any]:
-    def loss(x: Any, y: Any, where: Any = None) -> Any:
-        # The old features are those of the class, so that a subset of the examples keeps its own.
-        table = np.random.default_rng(7).normal(size=(NUM_CLASSES, x.shape[-1])).astype(np.float32)
-        old = jnp.take(jnp.asarray(table), jnp.clip(y, 0, NUM_CLASSES - 1), axis=0)
-        return losses.graph_matching_loss(old, x, where=where, **options)
-
-    return loss
+def graph_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
+    old = jnp.take(jnp.asarray(feature_table(7, x.shape[-1])), jnp.clip(y, 0, NUM_CLASSES - 1), axis=0)
+    return function(old, x, where=where, **options)
 
 
-def _proxy(x: Any, y: Any, where: Any = None) -> Any:
-    table = np.random.default_rng(8).normal(size=(NUM_CLASSES, x.shape[-1])).astype(np.float32)
-    return losses.proxy_loss(x, y, jnp.asarray(table), where=where)
+def graph_formula(similarity: str, normalize: bool) -> Any:
+    return lambda x, y: oracle.graph_matching_loss(feature_table(7, x.shape[1])[y], x, similarity, normalize, 1.0)
 
 
-def _total(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    return lambda x, y, where=None: function(x, y, where=where, **options).total
+def proxy_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
+    return function(x, y, jnp.asarray(feature_table(8, x.shape[-1])), where=where, **options)
 
-
-GRAPH = {**FEATURES, "soft": "no labels", "vmap": "every example meets every other"}
 
 ENTRIES = [
-    Entry("cross_entropy", _with(losses.cross_entropy)),
-    Entry("cross_entropy", _with(losses.cross_entropy, label_smoothing=0.1)),
-    Entry("focal_loss", _with(losses.focal_loss)),
-    Entry("focal_loss", _with(losses.focal_loss, gamma=0.5, class_weights=WEIGHTS)),
-    Entry("focal_loss", _with(losses.focal_loss, gamma=0.0)),
+    Entry("cross_entropy", oracle.cross_entropy),
+    Entry("cross_entropy", lambda x, y: oracle.cross_entropy(x, y, 0.1), {"label_smoothing": 0.1}),
+    Entry("focal_loss", lambda x, y: oracle.focal_loss(x, y, 2.0, np.ones(5))),
+    Entry(
+        "focal_loss",
+        lambda x, y: oracle.focal_loss(x, y, 0.5, WEIGHTS),
+        {"gamma": 0.5, "class_weights": WEIGHTS},
+    ),
+    Entry("focal_loss", oracle.cross_entropy, {"gamma": 0.0}),
     Entry(
         "sigmoid_focal_loss",
-        _with(losses.sigmoid_focal_loss),
-        exceptions={"shift": "each class has a logit of its own"},
+        lambda x, y: oracle.sigmoid_focal_loss(x, y, 2.0, np.ones(5)),
+        exceptions=OWN_LOGITS,
     ),
     Entry(
         "sigmoid_focal_loss",
-        _with(losses.sigmoid_focal_loss, gamma=1.0, class_weights=WEIGHTS),
-        exceptions={"shift": "each class has a logit of its own"},
+        lambda x, y: oracle.sigmoid_focal_loss(x, y, 1.0, WEIGHTS),
+        {"gamma": 1.0, "class_weights": WEIGHTS},
+        exceptions=OWN_LOGITS,
     ),
-    Entry("ldam_loss", _with(losses.ldam_loss, class_counts=COUNTS)),
-    Entry("balanced_softmax_loss", _with(losses.balanced_softmax_loss, class_counts=COUNTS)),
-    Entry("logit_adjusted_loss", _with(losses.logit_adjusted_loss, class_counts=COUNTS, tau=1.5)),
-    Entry("mixup_loss", _mixup),
+    Entry("ldam_loss", lambda x, y: oracle.ldam_loss(x, y, COUNTS, 0.5, 30.0), {"class_counts": COUNTS}),
+    Entry(
+        "balanced_softmax_loss",
+        lambda x, y: oracle.cross_entropy(x + np.log(COUNTS), y),
+        {"class_counts": COUNTS},
+    ),
+    Entry(
+        "logit_adjusted_loss",
+        lambda x, y: oracle.logit_adjusted_loss(x, y, COUNTS, 1.5),
+        {"class_counts": COUNTS, "tau": 1.5},
+    ),
+    Entry("mixup_loss", mixup_formula, call=mixup_call),
     Entry(
         "weighted_mean",
-        _weighted_mean,
+        lambda x, y: (WEIGHTS[y] @ x).sum() / (WEIGHTS[y].sum() * x.shape[1]),
+        call=weighted_mean_call,
         per_example=False,
-        exceptions={"soft": "no labels", "shift": "no logits", "leading": BATCH_SCALAR},
+        exceptions={"soft": "no labels", "shift": "no logits", "leading": "a scalar over the batch"},
     ),
-    Entry("reslt_terms", _reslt_terms, batch_axis=1),
-    Entry("reslt_loss", _total(losses.reslt_loss, branch_masks=MASKS, alpha=0.8), batch_axis=1, per_example=False),
+    Entry("reslt_terms", terms_formula, {"branch_masks": MASKS}, terms_call, batch_axis=1),
     Entry(
         "reslt_loss",
-        _total(losses.reslt_loss, branch_masks=MASKS, alpha=0.8, divisor="subset_means", probability_epsilon=1e-7),
+        lambda x, y: oracle.reslt_loss(x, y, MASKS, 0.8, "pooled", 0.0, 0.0),
+        {"branch_masks": MASKS, "alpha": 0.8},
         batch_axis=1,
         per_example=False,
     ),
-    Entry("ride_loss", _total(losses.ride_loss, class_counts=COUNTS), batch_axis=1, per_example=False),
+    Entry(
+        "reslt_loss",
+        lambda x, y: oracle.reslt_loss(x, y, MASKS, 0.8, "subset_means", 1e-7, 0.0),
+        {"branch_masks": MASKS, "alpha": 0.8, "divisor": "subset_means", "probability_epsilon": 1e-7},
+        batch_axis=1,
+        per_example=False,
+    ),
     Entry(
         "ride_loss",
-        _total(losses.ride_loss, class_counts=COUNTS, reweight=True),
+        lambda x, y: oracle.ride_loss(x, y, COUNTS, -0.2, True, 30.0, 0.05, False),
+        {"class_counts": COUNTS},
+        batch_axis=1,
+        per_example=False,
+    ),
+    Entry(
+        "ride_loss",
+        lambda x, y: oracle.ride_loss(x, y, COUNTS, -0.2, True, 30.0, 0.05, True),
+        {"class_counts": COUNTS, "reweight": True},
         batch_axis=1,
         per_example=False,
         exceptions={"shift": "the temperatures differ between classes"},
     ),
-    Entry("graph_matching_loss", _graph(), exceptions=GRAPH),
-    Entry("graph_matching_loss", _graph(similarity="negative_l2", normalize=False, block_size=4), exceptions=GRAPH),
+    Entry("graph_matching_loss", graph_formula("cosine", True), call=graph_call, exceptions=GRAPH),
     Entry(
-        "margin_ranking_loss",
-        _with(losses.margin_ranking_loss),
-        exceptions={"soft": "a margin needs one true class"},
+        "graph_matching_loss",
+        graph_formula("negative_l2", False),
+        {"similarity": "negative_l2", "normalize": False, "block_size": 4},
+        graph_call,
+        exceptions=GRAPH,
     ),
     Entry(
         "margin_ranking_loss",
-        _with(losses.margin_ranking_loss, top_k=2, negatives=np.array([True, False, True, True, True])),
-        exceptions={"soft": "a margin needs one true class"},
+        lambda x, y: oracle.margin_ranking_loss(x, y, 0.5, None, np.ones(5, bool)),
+        exceptions=HARD_ONLY,
     ),
-    Entry("lifted_structure_loss", _with(losses.lifted_structure_loss), per_example=False, exceptions=FEATURES),
-    Entry("range_loss", _with(losses.range_loss, margin=9.0), per_example=False, exceptions=FEATURES),
-    Entry("triplet_loss", _with(losses.triplet_loss, margin=0.7), per_example=False, exceptions=FEATURES),
     Entry(
-        "triplet_loss",
-        _with(losses.triplet_loss, form="ratio", normalize=False),
+        "margin_ranking_loss",
+        lambda x, y: oracle.margin_ranking_loss(x, y, 0.5, 2, NEGATIVES),
+        {"top_k": 2, "negatives": NEGATIVES},
+        exceptions=HARD_ONLY,
+    ),
+    Entry(
+        "lifted_structure_loss",
+        lambda x, y: oracle.lifted_structure_loss(x, y, 1.0),
         per_example=False,
         exceptions=FEATURES,
     ),
-    Entry("proxy_loss", _proxy, per_example=False, exceptions=FEATURES),
+    Entry(
+        "range_loss",
+        lambda x, y: oracle.range_loss(x, y.tolist(), 2, 9.0, 1.0, 1.0),
+        {"margin": 9.0},
+        per_example=False,
+        exceptions=FEATURES,
+    ),
+    Entry(
+        "triplet_loss",
+        lambda x, y: oracle.triplet_loss(x, y, 0.7, "margin", True),
+        {"margin": 0.7},
+        per_example=False,
+        exceptions=FEATURES,
+    ),
+    Entry(
+        "triplet_loss",
+        lambda x, y: oracle.triplet_loss(x, y, 0.2, "ratio", False),
+        {"form": "ratio", "normalize": False},
+        per_example=False,
+        exceptions=FEATURES,
+    ),
+    Entry(
+        "proxy_loss",
+        lambda x, y: oracle.proxy_loss(x, y, feature_table(8, x.shape[1]), True),
+        call=proxy_call,
+        per_example=False,
+        exceptions=FEATURES,
+    ),
 ]
+FIRST = list({entry.name: entry for entry in reversed(ENTRIES)}.values())[::-1]  # one of each loss
 
 
 def public_losses() -> set[str]:

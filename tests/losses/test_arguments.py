@@ -1,25 +1,17 @@
 """Bad arguments raise one line that names them; what is traced inside the caller's jit is used as it comes."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ltjax import losses
-from tests.losses.catalogue import COUNTS, MASKS
+from tests.losses.catalogue import COUNTS, FIRST, MASKS
 
 X, Y = jnp.ones((4, 5)), jnp.array([0, 1, 2, 4])
 BRANCHES = jnp.ones((3, 4, 5))
-OF_COUNTS = {
-    "ldam_loss": lambda counts: losses.ldam_loss(X, Y, class_counts=counts),
-    "balanced_softmax_loss": lambda counts: losses.balanced_softmax_loss(X, Y, class_counts=counts),
-    "logit_adjusted_loss": lambda counts: losses.logit_adjusted_loss(X, Y, class_counts=counts, tau=2.0),
-    "ride_loss": lambda counts: losses.ride_loss(BRANCHES, Y, class_counts=counts, reweight=True).total,
-}
-OF_WEIGHTS = {
-    "focal_loss": lambda weights: losses.focal_loss(X, Y, class_weights=weights),
-    "sigmoid_focal_loss": lambda weights: losses.sigmoid_focal_loss(X, Y, class_weights=weights),
-}
 BAD = [
     ([1, 2, 3, 4], "4 classes where the logits or labels have 5"),
     ([1, 2, -3, 4, 5], "class 2 has a negative count"),
@@ -28,29 +20,46 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("counts, message", [*BAD, ([1, 2, 3, 4, 0], "class 4 has no images")])
-@pytest.mark.parametrize("loss", OF_COUNTS.values(), ids=OF_COUNTS)
-def test_bad_class_counts_name_the_class(loss, counts, message):
-    for values in (counts, np.array(counts), jnp.array(counts)):
-        with pytest.raises(ValueError, match=f"class_counts: .*{message}"):
-            loss(values)
-    # Concrete counts are still checked inside a jit.
+def taking(*parameters):
+    """Parametrises over the losses that have such a parameter, and which one."""
+    found = [(e, p) for e in FIRST for p in parameters if p in inspect.signature(e.function).parameters]
+    return pytest.mark.parametrize("entry, parameter", found, ids=[f"{e.name} {p}" for e, p in found])
+
+
+@pytest.mark.parametrize("values, message", BAD)
+@taking("class_counts", "class_weights")
+def test_bad_numbers_of_a_class_name_the_class(entry, parameter, values, message):
+    x, y = entry.inputs()
+    for given in (values, np.array(values), jnp.array(values)):
+        with pytest.raises(ValueError, match=f"{parameter}: .*{message}"):
+            entry.loss(x, y, **{parameter: given})
+    # Concrete ones are still checked inside a jit.
     with pytest.raises(ValueError, match=message):
-        jax.jit(lambda: loss(counts))()
+        jax.jit(lambda: entry.loss(x, y, **{parameter: values}))()
 
 
-@pytest.mark.parametrize("weights, message", BAD)
-@pytest.mark.parametrize("loss", OF_WEIGHTS.values(), ids=OF_WEIGHTS)
-def test_bad_class_weights_name_the_class(loss, weights, message):
-    with pytest.raises(ValueError, match=f"class_weights: .*{message}"):
-        loss(weights)
+@taking("class_counts")
+def test_a_class_without_images_is_named(entry, parameter):
+    with pytest.raises(ValueError, match=r"class_counts: .*class 4 has no images"):
+        entry.loss(*entry.inputs(), **{parameter: [1, 2, 3, 4, 0]})
 
 
-@pytest.mark.parametrize("loss", [*OF_COUNTS.values(), *OF_WEIGHTS.values()], ids=[*OF_COUNTS, *OF_WEIGHTS])
-def test_class_information_may_be_traced(loss):
+@taking("class_counts", "class_weights")
+def test_class_information_may_be_traced(entry, parameter):
+    def loss(values):
+        return entry.loss(*entry.inputs(), **{parameter: values})
+
     np.testing.assert_allclose(jax.jit(loss)(COUNTS), loss(COUNTS), rtol=1e-5)
     with pytest.raises(ValueError, match=r"expected shape \[5\]"):
         jax.jit(loss)(COUNTS[:3])
+
+
+@pytest.mark.parametrize("entry", FIRST, ids=[e.name for e in FIRST])
+def test_an_unknown_choice_is_named_with_those_allowed(entry):
+    x, y = entry.inputs()
+    for option in entry.choices():
+        with pytest.raises(ValueError, match=f"{option}: unknown value 'neither'; allowed: "):
+            entry.loss(x, y, **{option: "neither"})
 
 
 @pytest.mark.parametrize(
@@ -92,44 +101,9 @@ def test_bad_arguments_raise_naming_them(call, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [
-        losses.cross_entropy,
-        losses.focal_loss,
-        losses.sigmoid_focal_loss,
-        losses.margin_ranking_loss,
-        *[lambda x, y, f=f: f(x, y, class_counts=COUNTS) for f in (losses.ldam_loss, losses.balanced_softmax_loss)],
-    ],
-)
-def test_a_label_outside_is_nan_not_the_loss_of_another_class(loss):
-    got = loss(X, jnp.array([-1, 5, 4, 0]))
-    assert np.isnan(got).tolist() == [True, True, False, False]
-
-
 def test_arguments_may_be_lists():
     got = losses.cross_entropy([[2.0, 1.0], [0.0, 0.0]], [0, 1], where=[True, False])
     np.testing.assert_allclose(got, [np.log1p(np.exp(-1)), 0], rtol=1e-6)
-
-
-def test_options_may_be_traced():
-    def loss(smoothing, gamma, tau, scale, alpha, epsilon, reweight):
-        return jnp.stack(
-            [
-                losses.cross_entropy(X, Y, label_smoothing=smoothing).sum(),
-                losses.focal_loss(X, Y, gamma=gamma).sum(),
-                losses.logit_adjusted_loss(X, Y, class_counts=COUNTS, tau=tau).sum(),
-                losses.ldam_loss(X, Y, class_counts=COUNTS, scale=scale).sum(),
-                losses.reslt_loss(
-                    BRANCHES, Y, branch_masks=MASKS, alpha=alpha, probability_epsilon=epsilon, fusion_epsilon=epsilon
-                ).total,
-                losses.ride_loss(BRANCHES, Y, class_counts=COUNTS, reweight=reweight).total,
-            ]
-        )
-
-    for epsilon, reweight in ((1e-7, True), (0.0, False)):
-        options = 0.1, 1.5, 0.5, 10.0, 0.9, epsilon, reweight
-        np.testing.assert_allclose(jax.jit(loss)(*options), loss(*options), rtol=1e-5)
 
 
 def test_random_rotations_are_what_their_labels_say():

@@ -1,5 +1,7 @@
 """What must hold of every public loss; ``catalogue`` names the exceptions and their reasons."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +26,32 @@ def assert_finite(tree):
 
 def test_every_public_loss_is_listed():
     assert {e.name for e in ENTRIES} == public_losses()
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=ids(ENTRIES))
+def test_values_are_those_of_the_formula(entry):
+    for seed in range(3):
+        x, y = entry.inputs(seed=seed)
+        expected = entry.formula(np.asarray(x, np.float64), np.asarray(y))
+        np.testing.assert_allclose(entry.loss(x, y), expected, rtol=1e-4, atol=1e-5)
+
+
+@entries("outside")
+def test_a_label_outside_is_nan_not_the_loss_of_another_class(entry):
+    if "labels" not in inspect.signature(entry.function).parameters:
+        return
+    x, y = entry.inputs()
+    y = y.at[1].set(-1).at[3].set(NUM_CLASSES)
+    got = np.isnan(entry.loss(x, y))
+    assert got.tolist() == ([False, True, False, True, False, False] if entry.per_example else True)
+
+
+@entries("traced")
+def test_options_that_are_numbers_may_be_traced(entry):
+    x, y = entry.inputs()
+    options = entry.scalars()
+    traced = jax.jit(lambda options: entry.loss(x, y, **options))(options)
+    np.testing.assert_allclose(traced, entry.loss(x, y), rtol=2e-5, atol=1e-6)
 
 
 @entries("jit")
@@ -102,7 +130,7 @@ def test_extreme_inputs_stay_finite(entry, size):
 @pytest.mark.parametrize("label", range(NUM_CLASSES))
 def test_right_and_wrong_with_certainty_stay_finite(entry, label):
     x, _ = entry.inputs()
-    certain = np.tile(np.eye(2, entry.width) * 1e4, (3, 1)) * np.array([[1], [1], [-1], [-1], [1], [1]])
+    certain = np.tile(np.eye(2, NUM_CLASSES) * 1e4, (3, 1)) * np.array([[1], [1], [-1], [-1], [1], [1]])
     x = jnp.asarray(np.broadcast_to(certain, x.shape), jnp.float32)
     assert_finite(jax.value_and_grad(entry.scalar)(x, jnp.full(6, label)))
 
