@@ -178,6 +178,8 @@ def triplet_loss(
       >>> print(f"{triplet_loss(features, labels):.4f}")
       0.1000
 
+    Elsewhere: FaceNet has margin 0.2 on unit vectors; PyTorch margin 1 and distances, not their squares.
+
     Reference: Schroff et al., FaceNet, CVPR 2015, section 3.1; Hoffer and Ailon, Deep Metric Learning Using Triplet
     Network, 2015, section 2.
     """
@@ -236,6 +238,8 @@ def proxy_loss(
       >>> import numpy as np
       >>> print(f"{proxy_loss(np.eye(2), np.array([0, 1]), np.eye(2)):.4f}")
       -2.0000
+
+    Elsewhere: pytorch-metric-learning keeps the true proxy in the denominator.
 
     Reference: Movshovitz-Attias et al., No Fuss Distance Metric Learning Using Proxies, ICCV 2017, equation 4 with
     proxies (algorithm 1).

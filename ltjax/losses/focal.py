@@ -51,6 +51,8 @@ def focal_loss(
       >>> print(np.asarray(focal_loss(np.zeros((1, 2)), np.array([1]), gamma=2.0)).round(4))
       [0.1733]
 
+    Elsewhere: LDAM-DRW has gamma 1 and this form; most others put the weight outside the exponent.
+
     Reference: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, equation 4.
     """
     logits = as_float(logits)
@@ -103,6 +105,9 @@ def sigmoid_focal_loss(
       >>> import numpy as np
       >>> print(np.asarray(sigmoid_focal_loss(np.zeros((1, 2)), np.array([1]), gamma=1.0)).round(4))
       [0.6931]
+
+    Elsewhere: optax has gamma 2 and does not sum over classes; torchvision gamma 2 and alpha 0.25; Cui et al.
+    divide by B.
 
     Reference: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, equation 4; Cui et al., Class-Balanced Loss
     Based on Effective Number of Samples, CVPR 2019, section 4.3.

@@ -62,6 +62,8 @@ def graph_matching_loss(
       >>> print(np.asarray(graph_matching_loss(old, old, temperature=0.1)).round(4))
       [0.0001 0.0001]
 
+    Elsewhere: no public code; the paper sums over raw features (``normalize=False``, then ``sum``).
+
     Reference: Asynchronous Modeling: A Dual-phase Perspective for Long-Tailed Recognition, equations 6 to 8.
     """
     old, new = as_float(old_features), as_float(new_features)

@@ -61,6 +61,8 @@ def ldam_loss(
       >>> print(np.asarray(loss).round(3))
       [0.201 9.   ]
 
+    Elsewhere: LDAM-DRW has these defaults.
+
     Reference: Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019,
     section 3.2.
     """
@@ -112,6 +114,8 @@ def margin_ranking_loss(
       [0.3 0.8]
       >>> print(np.asarray(margin_ranking_loss(cosines, labels, top_k=1)).round(3))
       [0.3 0.7]
+
+    Elsewhere: LUCIR has m 0.5, the 2 largest among new classes, old examples only, and a mean.
 
     Reference: Asynchronous Modeling: A Dual-phase Perspective for Long-Tailed Recognition, after equation 9; Hou et
     al., Learning a Unified Classifier Incrementally via Rebalancing (LUCIR), CVPR 2019, section 3.4.

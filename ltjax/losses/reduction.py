@@ -32,6 +32,8 @@ def weighted_mean(losses: ArrayLike, weights: ArrayLike, where: ArrayLike | None
       1.5
       >>> print(weighted_mean(jnp.array([1.0, jnp.nan]), jnp.ones(2), where=jnp.array([True, False])))
       1.0
+
+    Elsewhere: PyTorch's class-weighted cross-entropy is this; the original class-balanced code divides by B.
     """
     return _weighted_mean(*_checked(losses, weights, where))
 

@@ -139,6 +139,8 @@ def reslt_loss(
       >>> print(f"{loss.total:.3f}")
       1.099
 
+    Elsewhere: the authors' code adds 1e-7 to the branches' probabilities, on ImageNet-LT to the fusion's too.
+
     Reference: Cui et al., ResLT: Residual Learning for Long-tailed Recognition, TPAMI 2022, equations 1 to 3.
     """
     if divisor not in ("pooled", "subset_means"):

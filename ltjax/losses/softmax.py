@@ -79,6 +79,8 @@ def cross_entropy(
       >>> print(np.asarray(cross_entropy(logits, np.array([0, 2]))).round(3))
       [0.408 1.099]
 
+    Elsewhere: optax and PyTorch compute the same; optax scores label -1 as the last class.
+
     Reference: Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7 (label smoothing).
     """
     logits = as_float(logits)
@@ -196,6 +198,8 @@ def mixup_loss(
       >>> loss = mixup_loss(np.array([[2.0, 0.0]]), np.array([0]), np.array([1]), 0.75)
       >>> print(np.asarray(loss).round(3))
       [0.627]
+
+    Elsewhere: one lam a batch; BBN mixes features, with lam from the epoch.
 
     Reference: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018, section 2; Zhou et al., BBN,
     CVPR 2020, section 4.

@@ -1,23 +1,20 @@
 """The table of losses names each of them, and the benchmark runs."""
 
 import inspect
-import pathlib
 
 import pytest
 
 from ltjax import class_counts, classifiers, losses, metrics
-from ltjax.bench import losses as bench
 from ltjax.bench.__main__ import main
+from tests.losses import table
 from tests.losses.catalogue import NOT_LOSSES, public_losses
 
-README = pathlib.Path(bench.__file__).parents[1] / "losses" / "README.md"
 
-
-def test_the_table_has_every_public_loss():
-    rows = [line.split("|")[1] for line in README.read_text().splitlines() if line.startswith("| `")]
-    missing = {name for name in public_losses() if not any(f"`{name}`" in row for row in rows)}
-    assert not missing
-    assert all(f"`{name}`" in README.read_text() for name in NOT_LOSSES)
+def test_the_table_is_that_of_the_docstrings_and_has_every_loss():
+    page = table.README.read_text()
+    assert page == table.replaced(page), "python -m tests.losses.table"
+    assert all(f"| `{name}` |" in page for name in public_losses())
+    assert all(f"`{name}`" in page for name in NOT_LOSSES)
 
 
 def functions_of(module):
