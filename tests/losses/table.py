@@ -1,4 +1,4 @@
-"""The table of losses in ltjax/losses/README.md, made from the docstrings: ``python -m tests.losses.table`` rewrites it."""
+"""The table of losses in ltjax/losses/README.md, from the docstrings: `python -m tests.losses.table` rewrites it."""
 
 import inspect
 import pathlib
