@@ -72,8 +72,8 @@ def make_plan(config: Any, data: Data, mesh: Any, memory: int) -> Plan:
     if trained(stages):
         meshes.check_batch(config.batch_size, config.batch_size, mesh, micro_batches=config.micro_batches)
         check_norm_group(config)
-    whole_pictures = named(config.data.augment).cut is not None
-    on_device, where = decide(config.data.on_device, data, memory, whole_pictures)
+    any_size = named(config.data.augment).cut is not None
+    on_device, where = decide(config.data.on_device, data, memory, any_size)
     # Tables have shapes that depend on the images, so that they are made of all of these where the device draws.
     drawn_there = on_device or any(stage.representation is not None for stage in trained(stages))
     small = data if drawn_there else shrunk(data)

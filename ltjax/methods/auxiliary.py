@@ -142,7 +142,7 @@ def together(*parts: jax.Array) -> jax.Array:
 
 
 def turn(rotation: str, key: jax.Array, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Turned images of a joint batch and their angles: each by one of its own, or each at all four."""
+    """Turned images of a joint batch and their angles: each by a random one, or each by all four."""
     if rotation.endswith("all_four"):
         angles = jnp.tile(jnp.arange(4, dtype=jnp.int32), len(images))
         return rotate(together(*[images] * 4), angles), angles
@@ -190,7 +190,7 @@ def cbs_only(config: Any, data: Data) -> list[AnyStage]:
 def finetuned(config: Any, data: Data) -> list[AnyStage]:
     """ftRRS+CBS (table 3): regular random sampling first, then all of the network under class-balanced sampling."""
     network = plain_network(config, data)
-    anew = ("head/classifier",) if config.auxiliary.finetune_classifier == "new" else ()
+    reinitialise = ("head/classifier",) if config.auxiliary.finetune_classifier == "new" else ()
     finetune = plain_stage(
         "finetune",
         config,
@@ -198,7 +198,7 @@ def finetuned(config: Any, data: Data) -> list[AnyStage]:
         "balanced",
         epochs=config.second_stage_epochs,
         optimizer=config.second_stage_optimizer,
-        init=carry_over(network, data, reinitialise=anew),
+        init=carry_over(network, data, reinitialise=reinitialise),
         updates=Updates(rates=rates(config, "second_stage_optimizer")),
     )
     return [plain_stage("train", config, data, "random"), finetune]

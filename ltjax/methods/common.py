@@ -36,7 +36,7 @@ Rules = dict[str, tuple[bool, str]]  # setting -> (whether its value is possible
 
 
 def build_network(config: Any, data: Data, head: Any, **backbone_fields: Any) -> models.Network:
-    """The config's backbone with this head; ``backbone_fields`` such as final_relu=False are the method's wish."""
+    """The config's backbone with this head; the method may set ``backbone_fields`` such as final_relu=False."""
     types = dtypes(config)
     return models.Network(
         backbone=build_backbone(config, **backbone_fields), head=head, mean=data.mean, std=data.std,
@@ -45,7 +45,7 @@ def build_network(config: Any, data: Data, head: Any, **backbone_fields: Any) ->
 
 
 def build_backbone(config: Any, **fields: Any) -> Any:
-    """config.model as a module. What is not asked for keeps the backbone's own default.
+    """config.model as a module. Settings with their neutral value keep the backbone's default.
 
     Raises:
       InputError: for an unknown backbone, or a setting that this one does not have.
@@ -72,7 +72,7 @@ def check_backbone(config: Any, kind: str) -> None:
 
 
 def dtypes(config: Any) -> dict[str, Any]:
-    """As backbones and heads take them: parameters are float32 unless the whole computation is float64."""
+    """For backbones and heads: parameters are float32 unless the whole computation is float64."""
     parameters = jnp.float64 if config.dtype == "float64" else jnp.float32
     return {"dtype": jnp.dtype(config.dtype), "param_dtype": parameters}
 
@@ -100,10 +100,10 @@ def rates(config: Any, optimizer: str = "optimizer") -> dict[str, float]:
 
 
 def checked(config: Any, block: str, rules: Callable[[Any], Rules]) -> Any:
-    """The method's own settings, config.<block>, or one line that says what is wrong in them.
+    """The settings of the method, config.<block>, after checking them.
 
     Raises:
-      InputError: if the block is missing or one of its values impossible.
+      InputError: if the block is missing or a value is not allowed.
     """
     if block not in config:
         raise InputError(
@@ -130,12 +130,12 @@ def fresh(network: Any, data: Data) -> Init:
 
 def initialise(network: Any, data: Data) -> Callable[[jax.Array], Tree]:
     """key -> random variables of the network."""
-    make = jax.jit(functools.partial(network.init, train=False))  # layer by layer it is a hundred small programs
+    make = jax.jit(functools.partial(network.init, train=False))  # without jit it is a hundred small programs
     return lambda key: make(key, jnp.zeros((1, *data.image_shape), jnp.uint8))
 
 
 def carry_over(network: Any, data: Data, reinitialise: Sequence[str] = ()) -> Init:
-    """A stage that starts from the variables of the stage before; what lies under ``reinitialise`` starts anew."""
+    """A stage that starts from the variables of the stage before; those under ``reinitialise`` are initialised."""
     make = initialise(network, data)
 
     def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
@@ -147,29 +147,32 @@ def carry_over(network: Any, data: Data, reinitialise: Sequence[str] = ()) -> In
 
 
 def grafted(fresh_variables: Tree, variables: Tree, skip: Sequence[str] = ()) -> Tree:
-    """``fresh_variables`` with every array that ``variables`` has too taken from there.
+    """``fresh_variables``, with the arrays of ``variables`` in place of those of the same path.
 
     Args:
-      fresh_variables: {"params": ..., "batch_stats": ...} of the network that shall start.
-      variables: those of another one, which may have more or fewer arrays.
-      skip: path prefixes ("head", "head/classifier") inside each collection that stay fresh.
+      fresh_variables: {"params": ..., "batch_stats": ...} of the new network.
+      variables: those of another network, which may have more or fewer arrays.
+      skip: path prefixes ("head", "head/classifier") inside each collection that are not replaced.
 
     Raises:
       InputError: for an array of another shape, or if nothing of the backbone fits.
     """
-    own = traverse_util.flatten_dict(fresh_variables, sep="/")
+    initial = traverse_util.flatten_dict(fresh_variables, sep="/")
     given = traverse_util.flatten_dict(variables, sep="/")
-    stays = [path for path in own if any(under(path.partition("/")[2], prefix) for prefix in skip)]
-    taken = {path: given[path] for path in own if path in given and path not in stays}
+    stays = [path for path in initial if any(under(path.partition("/")[2], prefix) for prefix in skip)]
+    taken = {path: given[path] for path in initial if path in given and path not in stays}
     for path, array in taken.items():
-        if array.shape != own[path].shape:
+        if array.shape != initial[path].shape:
             raise InputError(
-                f"{path}: shape {list(array.shape)} in the run that this one starts from, {list(own[path].shape)} "
-                "here; both need the same backbone and classes"
+                f"{path}: shape {list(array.shape)} in the run that this one starts from, {list(initial[path].shape)} "
+                "here; use the same backbone and classes as that run"
             )
     if not any(path.startswith("params/backbone") for path in taken):
-        raise InputError("the run that this one starts from has another backbone: none of its arrays is used here")
-    return traverse_util.unflatten_dict(own | taken, sep="/")
+        raise InputError(
+            "the run that this one starts from has another backbone, none of whose arrays fit; use the same "
+            "config.model.backbone"
+        )
+    return traverse_util.unflatten_dict(initial | taken, sep="/")
 
 
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -177,9 +180,9 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def watched(config: Any, losses: jax.Array, labels: jax.Array) -> dict[str, jax.Array | Ratio]:
-    """The mean loss of each class in config.watch_classes among these examples; NaN where the batch has none of it.
+    """The mean loss of each class in config.watch_classes; NaN if the batch has no image of it.
 
-    NaNs are left out of the means that are logged.
+    Logged means leave NaN out.
     """
     classes = config.watch_classes
     return {f"class_loss/{c}": Ratio(jnp.sum(losses * (labels == c)), jnp.sum(labels == c)) for c in classes}
@@ -198,7 +201,7 @@ def classify(
       stream: its name.
       loss: (logits [B, C], labels [B]) -> [B].
       config: for the classes to watch; None watches none.
-      weights: (labels [B], context) -> [B], the weight of each example in the mean; None = all alike.
+      weights: (labels [B], context) -> [B], the weight of each example in the mean; None = equal weights.
     """
 
     def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
@@ -213,7 +216,7 @@ def classify(
 
 
 def one_stage(config: Any, data: Data, network: Any, objective: Callable[..., Outcome], **fields: Any) -> list[Stage]:
-    """The usual single stage: config's epochs, optimizer, sampler and rates, a fresh start, the logits as they are."""
+    """The usual single stage: the config's epochs, optimizer, sampler and rates, random weights, plain logits."""
     usual: dict[str, Any] = {
         "streams": {"image": configured_sampler(config)},
         "init": fresh(network, data),

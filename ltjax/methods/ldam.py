@@ -16,7 +16,7 @@ from ltjax.models import CosineHead
 
 
 def ldam(config: Any, data: Data) -> list[Stage]:
-    """A cosine classifier without bias; its scale stands in the loss."""
+    """A cosine classifier without bias; the loss scales its cosines."""
     settings = checked(config, "baseline", margin_rules)
     return _ldam(config, data, settings, weights=None)
 

@@ -2,8 +2,8 @@
 
     loss = cross-entropy(logits) + weight * embedding loss(features)
 
-Rows of the tables of OLTR (Liu et al., CVPR 2019) and of CBS + RRS (Zhang et al., 2020), which say no more than their
-names; so each embedding loss is that of its own paper, on the pooled features that the classifier gets, and joins the
+Rows of the tables of OLTR (Liu et al., CVPR 2019) and of CBS + RRS (Zhang et al., 2020), which give only their
+names; so each embedding loss is that of its paper, on the pooled features that the classifier gets, and joins the
 classification as a weighted term, the way range loss itself (Zhang et al., ICCV 2017) and OLTR's loss on features do.
 
 All but the proxies compare images of a batch, so a batch needs several images of a class. OLTR's authors trained all

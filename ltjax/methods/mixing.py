@@ -1,4 +1,4 @@
-"""mixup and CutMix: every image of a batch is blended with another one of the batch, or has a box pasted from it.
+"""mixup and CutMix: every image of a batch is blended with another one of the batch, or gets a box of it pasted.
 
 Both on the device, inside the objective; one share (and one box) a batch, as in the authors' code.
 
@@ -19,7 +19,7 @@ class Mixed(NamedTuple):
     """A mixed batch; ``ltjax.losses.mixup_loss`` takes the last three."""
 
     images: jax.Array  # of the shape and dtype that came in
-    labels_a: jax.Array  # [B], the batch's own
+    labels_a: jax.Array  # [B], those of the batch
     labels_b: jax.Array  # [B], those of the images mixed in
     lam: jax.Array  # scalar in [0, 1], the share of labels_a
 
@@ -62,7 +62,7 @@ def paste(key: jax.Array, images: jax.Array, labels: jax.Array, alpha: float) ->
     """CutMix: a box of each image is replaced by the same box of another one.
 
     The box has the sides of the image times ``sqrt(1 - share)``, ``share ~ Beta(alpha, alpha)``, and its middle
-    anywhere inside the image; what lies outside is cut off, and ``lam`` is the part of the image that is left.
+    anywhere inside the image; it is clipped to the image, and ``lam`` is the share of the pixels that is left.
 
     Args:
       key: of this step (context.key).

@@ -26,7 +26,7 @@ def cutmix(config: Any, data: Data) -> list[Stage]:
 
 
 def _on_pairs(config: Any, data: Data, combine: Callable[..., Mixed]) -> list[Stage]:
-    """The accuracy that is logged is that of the larger share's labels."""
+    """Logs the accuracy on the labels of the larger share."""
     settings = checked(config, "baseline", lambda own: {"alpha": (0 <= own.alpha < math.inf, "a finite number >= 0")})
     network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
 

@@ -118,7 +118,7 @@ def memory_objective(config: Any) -> Any:
 def centroid_loss(
     features: jax.Array, labels: jax.Array, centroids: jax.Array, margin: float = 10.0, repel_weight: float = 0.01
 ) -> jax.Array:
-    """Features near their own centroid, and on average not within ``margin`` of the others: a scalar.
+    """Features near the centroid of their class, and on average not within ``margin`` of the others: a scalar.
 
     ``1/2 mean_i |x_i - c_y(i)|^2 + repel_weight * max(0, margin - sum_{i, c != y(i)} |x_i - c|^2 / (B C))``
 

@@ -25,7 +25,7 @@ LARGEST_CONFUSION = 1000  # classes; beyond it only the counts per class are kep
 
 
 class Reading(NamedTuple):
-    """How images that do not lie on the device are read."""
+    """How images that are not on the device are read."""
 
     workers: int = 0  # processes, as in ``evaluation_batches``
     watch: Watch | None = None
@@ -33,13 +33,13 @@ class Reading(NamedTuple):
 
 IN_THREADS = Reading()
 Predict = Callable[[Tree, jax.Array], jax.Array]
-RESULT = ""  # the name of `predict` among the readings: no view has it
+RESULT = ""  # the name of `predict` among the predictions: no view has it
 
 
 class Evaluator:
     """`predict` over a source, compiled once and used as often as needed; one set of counters for each seed.
 
-    `views` are other readings of the same network: one program makes all of them, and what they share once.
+    `views` are other predictions by the same network: one program makes all of them and shares the common work.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class Evaluator:
         self.batch_size = rows_at_once(batch_size, mesh)
         self.mesh, self.seeds = mesh, axis[0]
         empty = jax.tree.map(np.asarray, metrics.create(num_classes, confusion=num_classes <= LARGEST_CONFUSION))
-        readings = {RESULT: predict, **views}
-        self.empty = {name: stack_seeds([empty] * self.seeds, "counters") for name in readings}
+        predictions = {RESULT: predict, **views}
+        self.empty = {name: stack_seeds([empty] * self.seeds, "counters") for name in predictions}
         everywhere, over_devices = meshes.replicated(mesh), meshes.split(mesh)
 
         def count(counters: Any, variables: Tree, batch: dict[str, jax.Array]) -> Any:
             return {
-                name: metrics.update(counters[name], read(variables, batch["image"]), batch["label"], batch["mask"])
-                for name, read in readings.items()
+                name: metrics.update(counters[name], one(variables, batch["image"]), batch["label"], batch["mask"])
+                for name, one in predictions.items()
             }
 
         count = over_seeds(count, axis, (0, 0, None))
@@ -93,10 +93,10 @@ class Evaluator:
 
     def __call__(self, variables: Tree, source: Source, resident: Resident | None = None) -> list[Any]:
         """`predict`'s counters over all of `source` for each seed, on the host; `resident` is it on the device."""
-        return self.readings(variables, source, resident)[RESULT]
+        return self.all_views(variables, source, resident)[RESULT]
 
-    def readings(self, variables: Tree, source: Source, resident: Resident | None = None) -> dict[str, list[Any]]:
-        """The same of `predict` (RESULT) and of every view."""
+    def all_views(self, variables: Tree, source: Source, resident: Resident | None = None) -> dict[str, list[Any]]:
+        """The same for `predict` (RESULT) and for every view."""
         counters = meshes.put_replicated(self.empty, self.mesh)
         counters = self._from_host(counters, variables, source) if resident is None else self._on_device(
             counters, variables, resident
@@ -121,13 +121,13 @@ class Evaluator:
         return carry[0]
 
     def calls(self, images: int) -> tuple[int, int]:
-        """(batches, batches of one call) of so many images on the device; on a CPU one a call is faster."""
+        """(batches, batches in one call) for this number of images on the device; on a CPU one per call is faster."""
         batches = -(-images // self.batch_size)
         return batches, 1 if meshes.platform(self.mesh) == "cpu" else batches
 
 
 class Summary(NamedTuple):
-    """What is reported of an evaluation: the parts of results.json that it decides."""
+    """The parts of results.json that come from an evaluation."""
 
     accuracy: dict[str, float | None]
     shots: dict[str, dict[str, Any]]
@@ -137,7 +137,7 @@ class Summary(NamedTuple):
 def summarize(counters: Any, data: Data, convention: str, index_boundaries: tuple[int, ...]) -> Summary:
     """Accuracies over all images and by class; many / medium / few under all three conventions."""
     shots: dict[str, dict[str, Any]] = {}
-    # The setting's boundaries may be another data set's, with more classes; prepare.py refuses that where they count.
+    # The default boundaries may be too large for this data set; prepare.py refuses that where they are used.
     index_boundaries = tuple(min(boundary, data.num_classes) for boundary in index_boundaries)
     for name in ("strict", "inclusive", "index"):
         groups = shot_groups(data.class_counts, name, boundaries=index_boundaries if name == "index" else None)
@@ -153,7 +153,7 @@ def summarize(counters: Any, data: Data, convention: str, index_boundaries: tupl
 
 
 def _number(value: Any) -> float | None:
-    """JSON has no NaN: what does not exist (the accuracy of an empty group) is null."""
+    """JSON has no NaN: a missing value (the accuracy of an empty group) is null."""
     return None if np.isnan(value) else float(value)
 
 
@@ -179,9 +179,9 @@ def feature_blocks(
     reading: Reading = IN_THREADS,
     start: int = 0,
 ) -> Generator[np.ndarray]:
-    """The same of all records of ``source``, block after block from number ``start`` on: float [b, d].
+    """The same for all records of ``source``, in blocks float [b, d] from block number ``start`` on.
 
-    A block has ``rows_at_once(batch_size, mesh)`` rows, the last one what is left; every process gets all of them.
+    A block has ``rows_at_once(batch_size, mesh)`` rows, the last one may have fewer; every process gets all of them.
     """
     features, size = _feature_program(network, mesh), rows_at_once(batch_size, mesh)
     variables = meshes.put_replicated(variables, mesh)
@@ -198,7 +198,7 @@ def feature_blocks(
 
 
 def rows_at_once(batch_size: int, mesh: Mesh) -> int:
-    """``batch_size``, or the next number that divides over the devices."""
+    """``batch_size``, rounded up to a multiple of the number of devices."""
     return -(-batch_size // mesh.size) * mesh.size
 
 

@@ -1,4 +1,4 @@
-"""A finished run, opened again by the small commands: its config, data, last stage and trained variables."""
+"""A finished run, opened by evaluate, predict and the like: its config, data, last stage and trained variables."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from ltjax.training.workdir.metrics_log import Record
 class Finished(NamedTuple):
     config: Any
     data: Data
-    stage: AnyStage  # the last one: its predict is the run's
+    stage: AnyStage  # the last one, with the run's predict
     variables: Tree
     mesh: Any
     results: Record
@@ -31,22 +31,22 @@ def read_config(workdir: str, key: str = "--run") -> Any:
     """The config that a workdir was trained with. Needs no device and no data."""
     path = absolute(workdir) / "config.json"
     if not path.exists():
-        raise InputError(f"{key}={workdir}: has no config.json, so it is no run's workdir")
+        raise InputError(f"{key}={workdir}: has no config.json, so it is not the workdir of a run")
     try:
         config = config_dict.ConfigDict(with_later_settings(json.loads(path.read_text())))
     except ValueError:
-        raise InputError(f"{path}: is no JSON; the run cannot be read") from None
+        raise InputError(f"{path}: not valid JSON; the run cannot be read") from None
     if "init_from" not in config:
-        raise InputError(f"{path}: was written by an earlier ltjax, whose runs this one does not open; train it again")
+        raise InputError(f"{path}: was written by an earlier ltjax, and this one cannot read it; train the run again")
     return config
 
 
 def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run") -> Finished:
-    """Rebuilds the data and restores the last checkpoint of the last stage.
+    """Builds the data again and restores the last checkpoint of the last stage.
 
     Args:
       workdir: a run's folder; may be gs://.
-      changes: settings to replace that do not change results, such as {"data.dir": "/elsewhere"}.
+      changes: settings to replace that do not affect results, such as {"data.dir": "/elsewhere"}.
       key: the flag that named the workdir, for errors.
 
     Raises:
@@ -57,7 +57,7 @@ def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run") 
         config.update_from_flattened_dict({name: value})
     folder = absolute(workdir)
     if not (folder / "results.json").exists():
-        raise InputError(f"{key}={workdir}: is not finished; run its training command again and it goes on")
+        raise InputError(f"{key}={workdir}: is not finished; run its training command again to resume it")
     data, stages, mesh, fingerprint = prepare(config)
     stage = stages[-1]
     with checkpoints(folder / "checkpoints" / stage.name, keep=None) as saved:

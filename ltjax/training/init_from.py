@@ -21,42 +21,42 @@ def check_source(config: Any) -> None:
     seeds = f" --config.num_seeds={config.num_seeds}" if config.num_seeds > 1 else ""
     seeds += f" --config.seed={config.seed}" if config.seed else ""
     raise InputError(
-        f"config.init_from={config.init_from}: no finished run; such a command makes it: python -m ltjax.main "
-        f"--config=configs/{config.recipe or 'DATASET'}_ce.py --workdir={config.init_from} "
+        f"config.init_from={config.init_from}: not a finished run; make it first, for example by: python -m "
+        f"ltjax.main --config=configs/{config.recipe or 'DATASET'}_ce.py --workdir={config.init_from} "
         f"--config.data.imbalance={config.data.imbalance:g} --config.epochs={config.epochs}{seeds}"
     )
 
 
 def open_source(config: Any, data: Data, stage: AnyStage, workdir: epath.Path) -> Previous | None:
-    """The end of the run config.init_from, as what stood before the stage ``stage``, whose network it must fit.
+    """The end of the run config.init_from, as the stage before ``stage``, whose network it must fit.
 
-    None without that setting, and when the workdir's first stage has it already: the other run may be gone by then.
+    None without that setting, and if the first stage has been saved in the workdir: the other run may be gone by then.
 
     Raises:
       InputError: other training images, other seeds or another network.
     """
     if not config.init_from or (workdir / "checkpoints" / stage.name / "0").exists():
         return None
-    where = f"config.init_from={config.init_from}"
+    setting = f"config.init_from={config.init_from}"
     source = open_finished(config.init_from, {"data.dir": config.data.dir}, "config.init_from")
     if source.data.fingerprint != data.fingerprint:
-        raise InputError(f"{where}: was trained on other images (imbalance, selection seed or validation split differ)")
+        raise InputError(f"{setting}: trained on other images (imbalance, selection seed or validation split differ)")
     if seeds_of(source.config) != seeds_of(config):
         raise InputError(
-            f"{where}: has the seeds {list(seeds_of(source.config))}, this run {list(seeds_of(config))}; set "
-            "config.seed and config.num_seeds alike"
+            f"{setting}: has the seeds {list(seeds_of(source.config))}, this run {list(seeds_of(config))}; set "
+            "config.seed and config.num_seeds to the same values"
         )
     shape = shape_of_state(data, stage, {}, config.num_seeds)
     wanted = {"params": shape.params, **shape.model_state}
-    return Previous(stage.name, _fitting(wanted, source.variables, where), {})
+    return Previous(stage.name, _fitting(wanted, source.variables, setting), {})
 
 
-def _fitting(wanted: Tree, variables: Tree, where: str) -> Tree:
+def _fitting(wanted: Tree, variables: Tree, setting: str) -> Tree:
     """``variables``, after checking that they are those of the network ``wanted`` describes."""
-    own = traverse_util.flatten_dict(wanted, sep="/")
+    expected = traverse_util.flatten_dict(wanted, sep="/")
     given = traverse_util.flatten_dict(variables, sep="/")
-    for path in sorted(own.keys() | given.keys()):
-        here, there = (list(tree[path].shape) if path in tree else "nothing" for tree in (own, given))
+    for path in sorted(expected.keys() | given.keys()):
+        here, there = (list(tree[path].shape) if path in tree else "nothing" for tree in (expected, given))
         if here != there:
-            raise InputError(f"{where}: another network: {path} is {there} there and {here} here")
+            raise InputError(f"{setting}: has another network: {path} is {there} there and {here} here")
     return variables

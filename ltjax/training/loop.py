@@ -71,11 +71,11 @@ def _start(config: Any, folder: epath.Path, setup: Setup, interrupt: Interrupt) 
     total = sum(stage_steps(stage, config, data) for stage in stages)
     progress = Progress(total, config.batch_size * config.num_seeds)
     for note in [*data.notes, *rate_notes(stages, config)]:
-        progress.say(note)
+        progress.report(note)
     placed, why = place(config, data, mesh)
-    progress.say(why)
-    watch = make_watch(config, folder, progress.say)
-    store = make_store(config, folder, mesh, progress.say, interrupt.raise_if_signalled)
+    progress.report(why)
+    watch = make_watch(config, folder, progress.report)
+    store = make_store(config, folder, mesh, progress.report, interrupt.raise_if_signalled)
     return Run(config, folder, setup, DataAccess(placed, watch, store), log, progress, interrupt)
 
 
@@ -197,14 +197,14 @@ def _stop_if_signalled(run: Run, saved: Checkpoints, step: int, state: TrainStat
 def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: float) -> Record:
     """Evaluates the last epoch and writes the results."""
     config, (data, stages, _, _), placed = run.config, run.setup, run.access.placed
-    by_view = evaluator.readings(variables, data.test, placed and placed.test)
+    by_view = evaluator.all_views(variables, data.test, placed and placed.test)
     counters = by_view.pop(RESULT)
     summaries, arrays = summarize_seeds(config, data, counters), evaluation_arrays(counters, variables["params"])
     views = {name: _view(run, counters) for name, counters in by_view.items()}
     reports = stage_reports(config, stages[-1], variables)
     run.progress.show(run.log.amend(_tests(run, summaries) | _by_name("report", reports)))
     for name in reports[0]:
-        run.progress.say(f"{name}: {', '.join(f'{one[name]:.4g}' for one in reports)}")
+        run.progress.report(f"{name}: {', '.join(f'{one[name]:.4g}' for one in reports)}")
     record = describe(config, data, variables["params"]) | {
         "epochs": sum(stage.epochs for stage in trained(stages)),
         "step": step,

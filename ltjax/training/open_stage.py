@@ -160,7 +160,7 @@ def inputs_of(run: Run, stage: Stage, current: Current) -> Inputs:
     shape, how = data.image_shape, reading(run, data.train)
     arrays = [store.features(stage.representation, one, data.train, shape, how) for one in each]
     inputs, why = of_features(run.config, arrays, data.train, run.setup.mesh)
-    run.progress.say(why)
+    run.progress.report(why)
     return inputs
 
 
@@ -178,7 +178,7 @@ def resumes(folder: epath.Path) -> list[Record]:
 
 
 def _note_resume(run: Run, stage: AnyStage, step: int) -> None:
-    run.progress.say(f"resuming at step {step} of stage '{stage.name}'")
+    run.progress.report(f"resuming at step {step} of stage '{stage.name}'")
     if jax.process_index() == 0:
         notes = [*resumes(run.workdir), {"stage": stage.name, "step": step}]
         write_atomically(run.workdir / "resumes.json", json.dumps(notes) + "\n")

@@ -93,9 +93,9 @@ class Progress:
             left = f"  {duration((self.total - step) * per_step)} left"
         loss = f"  loss {record['loss']:.4f}" if "loss" in record else ""
         tests = "".join(f"  {k} {100 * v:.1f}%" for k, v in record.items() if k.endswith("/all"))
-        self.say(f"step {step}/{self.total}  epoch {record['epoch']:.2f}{loss}{tests}{rate}{left}", live=self.live)
+        self.report(f"step {step}/{self.total}  epoch {record['epoch']:.2f}{loss}{tests}{rate}{left}", live=self.live)
 
-    def say(self, text: str, live: bool = False) -> None:
+    def report(self, text: str, live: bool = False) -> None:
         if not self.quiet:
             clear = "\r\x1b[2K" if self.live else ""
             self.stream.write(clear + text + ("" if live else "\n"))

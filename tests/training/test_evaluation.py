@@ -49,7 +49,7 @@ def test_views_are_read_beside_the_result_by_one_program(resident):
     mesh = meshes.data_mesh()
     both = Evaluator(predict, 3, 8, mesh, views={"darkest": counted})
     place = Resident(*meshes.put_replicated(read_all(data.test), mesh)) if resident else None
-    found = both.readings(VARIABLES, data.test, place)
+    found = both.all_views(VARIABLES, data.test, place)
     assert list(found) == [RESULT, "darkest"] and calls == [(8, 8, 8, 1)]  # one trace, whatever the number of batches
     for name, alone in ((RESULT, predict), ("darkest", darkest)):
         (expected,), (own,) = Evaluator(alone, 3, 8, mesh)(VARIABLES, data.test), found[name]

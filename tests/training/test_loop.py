@@ -152,7 +152,7 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_one_before(tmp_path, monk
     truncate(broken)
     parts = loop.train(config, str(tmp_path / "parts"))
     assert [r["step"] for r in parts["resumes"]] == [6]
-    assert "8 cannot be read and is passed over" in caplog.text
+    assert "8 cannot be read and is skipped" in caplog.text
     same(final(tmp_path / "whole", config, "train", 15), final(tmp_path / "parts", config, "train", 15))
     assert [r["step"] for r in lines(tmp_path / "parts")] == [r["step"] for r in lines(tmp_path / "whole")]
 

@@ -38,7 +38,7 @@ def memory_bank(
 
 
 def imprinted(variables: Tree, features: np.ndarray, labels: np.ndarray, old: np.ndarray) -> Tree:
-    """``variables`` with the classifier's columns of new classes set to where their images lie.
+    """``variables`` with the classifier's columns of new classes set by the mean features of their images.
 
     Column c becomes the mean of its normalised features, normalised, times the mean norm of the old columns (LUCIR's
     imprinting). A new class without images keeps its column.
@@ -77,7 +77,7 @@ def attention_entropy(
     normalize: bool = True,
     temperature: float = 1.0,
 ) -> jax.Array:
-    """How evenly an old node of ``graph_matching_loss`` looks at the new ones: 1 = at all alike, 0 = at a single one.
+    """How evenly an old node of ``graph_matching_loss`` attends to the new ones: 1 = to all equally, 0 = to one alone.
 
     The mean over old nodes of the entropy of a (equation 6), as a share of log B. Near 1 the loss is hardly more than
     the mean distance between all pairs.

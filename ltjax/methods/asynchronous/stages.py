@@ -4,7 +4,7 @@ Frequent and rare classes are learned one after the other, so that their gradien
 3, algorithm 1):
 
     phase 1   cross-entropy on the images of the frequent classes alone                          (eq. 1)
-    memory    of each frequent class the images that stand for it best                           (eqs. 2 to 5)
+    memory    of each frequent class the most representative images                             (eqs. 2 to 5)
     phase 2   on memory and rare classes: cross-entropy + margin + lambda * graph matching       (eqs. 6 to 9)
 
 Both phases share one network with a cosine classifier over all classes. "Plain" is that network in a single phase.

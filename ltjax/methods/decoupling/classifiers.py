@@ -45,7 +45,7 @@ def mlp(config: Any, data: Data) -> AnyStage:
 def cosine(config: Any, data: Data) -> AnyStage:
     """Appendix B.7: a cosine classifier; without the last ReLU it sees features of either sign.
 
-    The representation is the first stage's in both cases: the ReLU is left out behind it, nothing is trained anew.
+    The representation is the first stage's in both cases: only the last ReLU is left out, and nothing is trained again.
     """
     settings = config.decoupling
     signed = {} if settings.cosine_relu else {"final_relu": False}
@@ -114,10 +114,10 @@ def balanced_training(
     trainable: tuple[str, ...],
     **fields: Any,
 ) -> AnyStage:
-    """Cross-entropy on as many images of every class, from the stage before, under the second stage's own schedule.
+    """Cross-entropy on as many images of every class, from the stage before, under the schedule of the second stage.
 
     With config.decoupling.cached on their features: the classifier alone is computed, and nothing is augmented. With
-    config.decoupling.solver=lbfgs it is what that training goes towards.
+    config.decoupling.solver=lbfgs it is the minimum of that training's loss, found directly.
     """
     settings = config.decoupling
     if settings.solver == "lbfgs":

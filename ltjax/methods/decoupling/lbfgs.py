@@ -1,4 +1,4 @@
-"""Where balanced training of a classifier on fixed features ends, found directly: all images at once, by L-BFGS."""
+"""The minimum of balanced training of a classifier on fixed features, found directly: all images, by L-BFGS."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -77,9 +77,9 @@ def balanced_optimum(
     weights = (1.0 / counts[labels] / np.count_nonzero(counts)).astype(flat.dtype)
 
     @jax.jit
-    def part(flat: jax.Array, rows: jax.Array, own: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def part(flat: jax.Array, rows: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
         def loss(flat: jax.Array) -> jax.Array:
-            return jnp.sum(cross_entropy(logits(unravel(flat), rows), own) * weights)
+            return jnp.sum(cross_entropy(logits(unravel(flat), rows), labels) * weights)
 
         return jax.value_and_grad(loss)(flat)
 
@@ -122,9 +122,9 @@ def _chunks(features: Any, labels: np.ndarray, weights: np.ndarray) -> Callable[
     size = min(ROWS, len(labels))
 
     def one(begin: int) -> tuple[Any, ...]:
-        rows, own, weight = (np.asarray(x[begin : begin + size]) for x in (features, labels, weights))
-        missing = size - len(own)
-        return np.pad(rows, ((0, missing), (0, 0))), np.pad(own, (0, missing)), np.pad(weight, (0, missing))
+        rows, label, weight = (np.asarray(x[begin : begin + size]) for x in (features, labels, weights))
+        missing = size - len(label)
+        return np.pad(rows, ((0, missing), (0, 0))), np.pad(label, (0, missing)), np.pad(weight, (0, missing))
 
     begins = range(0, len(labels), size)
     if isinstance(features, np.memmap):

@@ -65,7 +65,7 @@ def _can_be_cached(settings: Any) -> tuple[bool, str]:
 
 
 def _can_be_solved(settings: Any) -> tuple[bool, str]:
-    """All images at once need features that stand still, one minimum needs logits linear in what is trained."""
+    """The solver needs frozen features, and logits linear in the trained parameters for a single minimum."""
     if settings.solver != "lbfgs":
         return _one_of(settings.solver, SOLVERS)
     if settings.second_stage not in ("crt", "lws"):

@@ -38,27 +38,28 @@ def class_averaged_accuracies(features: Any, labels: Any, kernel: Any, taus: Any
     num_classes = kernel.shape[1]
     correct = np.zeros((len(taus), num_classes), np.int64)
     for begin in range(0, len(labels), ROWS):
-        chunk, own = features[begin : begin + ROWS], labels[begin : begin + ROWS]
-        missing = min(ROWS, len(labels)) - len(own)  # of one shape, so that one program does it; no class has label C
+        chunk, targets = features[begin : begin + ROWS], labels[begin : begin + ROWS]
+        missing = min(ROWS, len(labels)) - len(targets)
+        # one shape for all chunks, so that one program serves them; no class has label C
         chunk = np.pad(chunk, ((0, missing), (0, 0)))
-        own = np.pad(own, (0, missing), constant_values=num_classes)
-        correct += np.asarray(_correct(chunk, own, kernel, np.asarray(taus)))
+        targets = np.pad(targets, (0, missing), constant_values=num_classes)
+        correct += np.asarray(_correct(chunk, targets, kernel, np.asarray(taus)))
     counts = np.bincount(labels, minlength=num_classes)
     return np.mean(correct[:, counts > 0] / counts[counts > 0], axis=1)
 
 
 @jax.jit
 def _correct(features: jax.Array, labels: jax.Array, kernel: jax.Array, taus: jax.Array) -> jax.Array:
-    """int32 [T, C]: the examples of each class whose highest logit is their own."""
+    """int32 [T, C]: the examples of each class whose highest logit is that of their class."""
     num_classes = kernel.shape[1]
     products, norms = product(features, kernel), norm(kernel, axis=0, at_zero=1)  # of eq. 3, whatever tau is
-    classes, own_class = jnp.arange(num_classes), jnp.minimum(labels, num_classes - 1)[:, None]
+    classes, label = jnp.arange(num_classes), jnp.minimum(labels, num_classes - 1)[:, None]
 
     def one(tau: jax.Array) -> jax.Array:
         logits = products / norms**tau
-        own = jnp.take_along_axis(logits, own_class, 1)
+        target = jnp.take_along_axis(logits, label, 1)
         # argmax == label, of equals the first: on a CPU comparisons are twice as fast
-        won = jnp.where(classes < own_class, logits < own, logits <= own)
+        won = jnp.where(classes < label, logits < target, logits <= target)
         return jnp.zeros(num_classes, jnp.int32).at[labels].add(won.all(-1).astype(jnp.int32), mode="drop")
 
     return jax.lax.map(one, taus)

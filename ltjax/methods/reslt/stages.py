@@ -6,8 +6,8 @@ that lift the rarer classes (section 3.2). One objective trains the branches (eq
 
     loss = (1 - alpha) * fusion + alpha * branches                                        (eq. 3)
 
-With experts (section 4.3, RIDE's backbones) every expert has branches of its own: the losses are summed over experts
-and the fused logits averaged. ``reslt_variants.py`` has what the paper's ablations change.
+With experts (section 4.3, RIDE's backbones) every expert has its branches: the losses are summed over experts
+and the fused logits averaged. ``variants.py`` has the paper's ablations.
 """
 
 from collections.abc import Callable
@@ -76,7 +76,7 @@ def reslt(config: Any, data: Data) -> list[Stage]:
         return Outcome(terms_of(logits, labels), model_state, {"accuracy": accuracy(scores, labels)} | seen)
 
     def reads(score: Callable[[jax.Array], jax.Array]) -> Predict:
-        """A reading of the network: a function of the branches' logits [E, K, B, C]."""
+        """A prediction of the network: a function of the branches' logits [E, K, B, C]."""
 
         def predict(variables: Tree, images: jax.Array) -> jax.Array:
             return score(branches(evaluate_network(network, variables, images).logits))
@@ -134,7 +134,7 @@ def branch_and_fusion_terms(
     terms = {"fusion": Term(each.fusion, each.fusion_weights, (1 - alpha) * experts)}
     if settings.divisor == "pooled":  # one mean over all that counts: the authors' code
         return terms | {"branch": Term(each.branch, each.branch_weights, alpha * experts)}
-    return terms | {  # each branch's own mean, summed: eq. 2 as printed
+    return terms | {  # the mean of each branch, summed: eq. 2 as printed
         f"branch_{k}": Term(each.branch[:, k], each.branch_weights[:, k], alpha * experts) for k in range(len(masks))
     }
 

@@ -17,7 +17,7 @@ FUSIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def nested(masks: np.ndarray) -> np.ndarray:
-    """All classes, all but the commonest group, ..., the rarest group: ResLT's own."""
+    """All classes, all but the commonest group, ..., the rarest group: ResLT itself."""
     return masks
 
 
@@ -47,7 +47,7 @@ class Variant(NamedTuple):
     Attributes:
       classes: nested masks -> bool [K, C], the classes that each branch learns from.
       fusion: the name in FUSIONS of what is trained as the fusion and predicts.
-      one_branch: the branches are the same: no parameters of their own.
+      one_branch: the branches share all parameters.
       branches_alone: the fusion is not trained (alpha = 1).
       other_fusions: names in FUSIONS that are reported beside the result.
     """

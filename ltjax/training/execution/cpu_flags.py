@@ -1,4 +1,4 @@
-"""Compiler and memory settings for CPUs: set by the commands only, before JAX starts, never over the user's own."""
+"""Compiler and memory settings for CPUs. Only the commands set them, before JAX starts; the user's settings win."""
 
 import ctypes
 import glob
@@ -8,7 +8,7 @@ import sys
 
 # name -> value. The first lets XLA fuse products and reductions through YNNPACK where it can; the second keeps the
 # barriers of ltjax.models.conv, which its CPU compiler drops otherwise. With the third a network's init compiles in a
-# third of the time, and steps are as fast: products and convolutions are a library's, the rest waits for the memory.
+# third of the time, and steps are as fast: a library computes products and convolutions, memory limits the rest.
 CPU_FLAGS = {
     "--xla_cpu_experimental_ynn_fusion_type": "dot,reduce",
     "--xla_disable_hlo_passes": "cse_barrier_expander",
@@ -17,30 +17,30 @@ CPU_FLAGS = {
 # The versions of jaxlib known to have them: XLA aborts on a flag that it does not know.
 KNOWN = ((0, 10, 0), (0, 10, 99))
 
-# mallopt's names of what glibc shall do: never give freed memory back, and take all of it from where it can be kept.
+# mallopt parameters: glibc never returns freed memory to the system, and never uses mmap, which would return it.
 KEEP_MEMORY = {-4: 0, -1: 2**31 - 1}  # M_MMAP_MAX, M_TRIM_THRESHOLD
-OWN_MEMORY = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+MEMORY_VARIABLES = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
 def prepare_cpu() -> None:
-    """Sets the flags, where the devices will be CPUs: 1.4x and again 1.3x in training a ResNet-32.
+    """Sets the flags if the devices will be CPUs: 1.4x and again 1.3x faster training of a ResNet-32.
 
-    And lets the process keep the memory that a step frees, which the next one takes again page by page: 1.4x to 1.7x in
-    training a ResNet-8 on 28-pixel images, for a fifth more memory.
+    It also lets the process keep the memory that a step frees and the next one would get page by page: 1.4x to 1.7x
+    faster training of a ResNet-8 on 28-pixel images, for a fifth more memory.
     """
-    platforms, own = os.environ.get("JAX_PLATFORMS", ""), os.environ.get("XLA_FLAGS", "")
+    platforms, flags = os.environ.get("JAX_PLATFORMS", ""), os.environ.get("XLA_FLAGS", "")
     if platforms not in ("", "cpu") or _has_accelerator():
         return
     version = tuple(int(part) for part in importlib.metadata.version("jaxlib").split(".")[:3] if part.isdigit())
     if KNOWN[0] <= version <= KNOWN[1]:
-        added = [f"{name}={value}" for name, value in CPU_FLAGS.items() if name not in own]
-        os.environ["XLA_FLAGS"] = " ".join([own, *added]).strip()
-    if not any(name in os.environ for name in OWN_MEMORY):
+        added = [f"{name}={value}" for name, value in CPU_FLAGS.items() if name not in flags]
+        os.environ["XLA_FLAGS"] = " ".join([flags, *added]).strip()
+    if not any(name in os.environ for name in MEMORY_VARIABLES):
         _keep_memory()
 
 
 def _keep_memory() -> None:
-    """Nothing, where the C library is not glibc."""
+    """Does nothing if the C library is not glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         for name, value in KEEP_MEMORY.items():
@@ -48,16 +48,16 @@ def _keep_memory() -> None:
 
 
 def _has_accelerator() -> bool:
-    """Whether one of JAX's accelerator plugins is installed; looking at the devices would start JAX.
+    """Whether one of JAX's accelerator plugins is installed; asking for the devices would start JAX.
 
-    libtpu alone says nothing: dry runs need it on machines that have no TPU.
+    libtpu alone is no sign of a TPU: dry runs need it on other machines.
     """
     plugins = ("jax-cuda12-plugin", "jax-cuda13-plugin", "jax-rocm60-plugin")
     return any(_installed(name) for name in plugins) or (_installed("libtpu") and _has_tpu())
 
 
 def _has_tpu() -> bool:
-    """Whether the system shows a chip: up to v4 as /dev/accel0, later ones as /dev/vfio/0."""
+    """Whether the system has a TPU: up to v4 as /dev/accel0, later ones as /dev/vfio/0."""
     return any(glob.glob(pattern) for pattern in ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*"))
 
 

@@ -1,4 +1,4 @@
-"""The mesh of all devices, and how arrays get onto it: batches are split, everything else is on every device."""
+"""The mesh of all devices, and how arrays are put on it: batches are split, everything else is replicated."""
 
 import os
 from collections.abc import Callable
@@ -25,8 +25,7 @@ def join_processes() -> None:
     """Calls jax.distributed.initialize when there are several processes; once, before any device is touched."""
     if not several_processes():
         return
-    own = "JAX_NUM_PROCESSES" in os.environ  # else jax finds its place from the cluster's variables
-    if not own:
+    if "JAX_NUM_PROCESSES" not in os.environ:  # jax reads the cluster's variables
         jax.distributed.initialize()
         return
     missing = [name for name in ("JAX_COORDINATOR_ADDRESS", "JAX_PROCESS_ID") if name not in os.environ]
@@ -45,7 +44,7 @@ def data_mesh() -> Mesh:
 
 
 def platform(mesh: Mesh) -> str:
-    """What the mesh's programs are compiled for, "cpu", "gpu" or "tpu": of a dry run, not what this process runs on."""
+    """What the mesh's programs are compiled for: "cpu", "gpu" or "tpu". In a dry run not what this process runs on."""
     return mesh.devices.flat[0].platform
 
 
@@ -54,17 +53,17 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def split(mesh: Mesh, leading: bool = False) -> NamedSharding:
-    """The first axis over the devices; with ``leading`` the second, behind an axis of seeds."""
+    """The first axis over the devices; with ``leading`` the second one, after an axis of seeds."""
     return NamedSharding(mesh, PartitionSpec(None, AXIS) if leading else PartitionSpec(AXIS))
 
 
 def by_share(function: Callable, mesh: Mesh, shared: int) -> Callable:
-    """``function`` with each device making its share of the results from its share of the last argument.
+    """``function``, where each device computes its share of the results from its share of the last argument.
 
     Args:
-      function: of ``shared`` arguments that all devices have whole, and one [B, ...]; its results are [B, ...].
+      function: of ``shared`` replicated arguments and one [B, ...] that is split; its results are [B, ...].
       mesh: the devices.
-      shared: how many arguments stand before the one that is split.
+      shared: the number of arguments before the split one.
     """
     whole, share = PartitionSpec(), PartitionSpec(AXIS)
     return jax.shard_map(function, mesh=mesh, in_specs=(whole,) * shared + (share,), out_specs=share, check_vma=False)
@@ -73,7 +72,7 @@ def by_share(function: Callable, mesh: Mesh, shared: int) -> Callable:
 def check_batch(
     batch_size: int, epoch_size: int, mesh: Mesh, key: str = "config.batch_size", micro_batches: int = 1
 ) -> None:
-    """Raises InputError unless every part of a batch divides over the devices and an epoch has at least one batch."""
+    """Raises InputError unless every micro-batch divides over the devices and an epoch has at least one batch."""
     devices = mesh.size * micro_batches
     if batch_size > epoch_size:
         raise InputError(

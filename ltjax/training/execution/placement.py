@@ -1,4 +1,4 @@
-"""Whether the data set lies on the device, and how it gets there."""
+"""Decides whether the data set is kept on the device, and puts it there."""
 
 import os
 from typing import Any, NamedTuple
@@ -24,32 +24,35 @@ class Placed(NamedTuple):
 
 
 def device_memory() -> int:
-    """Bytes of a device, of a CPU its part of the machine's; the least of all processes'."""
+    """Bytes of memory of a device, for a CPU its share of the machine's; the minimum over all processes."""
     stats = jax.local_devices()[0].memory_stats() or {}
     shared = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // jax.local_device_count()
-    own = np.int64(stats.get("bytes_limit") or shared)
+    here = np.int64(stats.get("bytes_limit") or shared)
     if jax.process_count() == 1:
-        return int(own)
-    megabytes = multihost_utils.process_allgather(np.int32(own // 2**20))  # all have to decide alike
+        return int(here)
+    megabytes = multihost_utils.process_allgather(np.int32(here // 2**20))  # all must decide alike
     return int(np.min(megabytes)) * 2**20
 
 
-def decide(setting: str, data: Data, memory: int, whole_pictures: bool = False) -> tuple[bool, str]:
-    """(whether the images lie on the device, one line that says so and why); ``setting`` is config.data.on_device.
+def decide(setting: str, data: Data, memory: int, any_size: bool = False) -> tuple[bool, str]:
+    """(whether the images are kept on the device, a log line with the reason); ``setting`` is config.data.on_device.
 
-    With ``whole_pictures`` the augmentation starts from pictures of any size, which only the host does.
+    With ``any_size`` the augmentation starts from stored images of any size, which only the host does.
 
     Raises:
-      InputError: when they are to lie there and do not fit.
+      InputError: if the setting is "yes" and they do not fit.
     """
     need = sum(image_bytes(source, data.image_shape) for source in (data.train, data.test))
     sizes = f"{need / 1e6:,.1f} MB of images, the device has {memory / 1e6:,.0f} MB"
     if setting == "no":
         return False, f"data: batches are made by the host (config.data.on_device=no; {sizes})"
-    if whole_pictures and setting == "yes":
-        raise InputError("config.data.on_device: yes, but config.data.augment crops whole pictures; use auto or no")
-    if whole_pictures:
-        return False, "data: batches are made by the host (auto: config.data.augment crops whole pictures)"
+    if any_size and setting == "yes":
+        raise InputError(
+            "config.data.on_device: yes, but config.data.augment crops images of any size, which only the host "
+            "does; use auto or no"
+        )
+    if any_size:
+        return False, "data: batches are made by the host (auto: config.data.augment crops images of any size)"
     fits = need <= SHARE * memory
     if setting == "yes":
         if not fits:
@@ -65,9 +68,10 @@ def decide(setting: str, data: Data, memory: int, whole_pictures: bool = False) 
 
 
 def place(config: Any, data: Data, mesh: Any) -> tuple[Placed | None, str]:
-    """The images on every device, or None where the host makes the batches; and the line for the log."""
+    """The images on every device, or None where the host makes the batches; and a line for the log."""
     on_device, why = decide(config.data.on_device, data, device_memory(), named(config.data.augment).cut is not None)
     if not on_device:
-        return None, why + (f"; steps_per_call={config.steps_per_call} is 1" if config.steps_per_call > 1 else "")
+        ignored = f"; steps_per_call={config.steps_per_call} is ignored: a call is one step"
+        return None, why + (ignored if config.steps_per_call > 1 else "")
     placed = Placed(*(Resident(*meshes.put_replicated(read_all(s), mesh)) for s in (data.train, data.test)))
     return placed, why

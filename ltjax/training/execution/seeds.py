@@ -10,14 +10,15 @@ import numpy as np
 from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
 
-# How a function is laid over the seeds where the config says "auto". vmap turns convolutions into grouped ones: on a
-# CPU they are slower than the same convolutions one after the other (`python -m ltjax.bench seeds` measures both). On
-# GPU and TPU nothing was measured yet: grouped gradients are a known slow case of CUDA's libraries, not of a TPU.
+# How a function is applied to all seeds with config.seeds_by=auto. vmap turns convolutions into grouped ones: on a CPU
+# they are slower than separate convolutions (`python -m ltjax.bench seeds` measures both). Nothing was measured on GPU
+# and TPU yet: grouped gradients are a known slow case of CUDA's libraries, not of a TPU.
 AUTO = {"cpu": "unroll", "gpu": "unroll", "tpu": "vmap"}
+SEPARATELY = "run such seeds one by one (config.num_seeds=1)"
 
 
 def seeds_of(config: Any) -> tuple[int, ...]:
-    """seed, seed + 1, ..., as many as config.num_seeds."""
+    """seed, seed + 1, ...: config.num_seeds of them."""
     return tuple(range(config.seed, config.seed + config.num_seeds))
 
 
@@ -49,11 +50,11 @@ def over_seeds(function: Callable, axis: tuple[int, str], in_axes: Sequence[int 
         return jax.vmap(function, in_axes=tuple(in_axes))
 
     def unrolled(*arguments: Tree) -> Tree:
-        own = [
+        arguments_of_seeds = [
             [a if axis is None else pick(a, s) for a, axis in zip(arguments, in_axes, strict=True)]
             for s in range(seeds)
         ]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(function(*one) for one in own))
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(function(*one) for one in arguments_of_seeds))
 
     return unrolled
 
@@ -69,22 +70,24 @@ def split_seeds(tree: Tree, seeds: int) -> list[Tree]:
 
 
 def stack_seeds(trees: Sequence[Tree], what: str) -> Tree:
-    """Host trees, one a seed, as one tree with a leading seed axis (one seed: as it is).
+    """Host trees, one for each seed, as one tree with a leading seed axis; a single tree stays as it is.
 
     Raises:
-      InputError: if the seeds differ in structure or shapes, saying where.
+      InputError: if the seeds differ in structure or shapes; the message says where.
     """
     if len(trees) == 1:
         return trees[0]
     first = jax.tree_util.tree_leaves_with_path(trees[0])
     for s, tree in enumerate(trees):
         leaves = jax.tree_util.tree_leaves_with_path(tree)
-        for (path, x), (own_path, y) in zip(first, leaves, strict=False):
-            if path != own_path or np.shape(x) != np.shape(y):
+        for (path, x), (other_path, y) in zip(first, leaves, strict=False):
+            if path != other_path or np.shape(x) != np.shape(y):
                 raise InputError(
                     f"config.num_seeds: {what}{jax.tree_util.keystr(path)} has shape {list(np.shape(x))} for the first "
-                    f"seed and {list(np.shape(y))} for the one at position {s}; such seeds need runs of their own"
+                    f"seed and {list(np.shape(y))} for the one at position {s}; {SEPARATELY}"
                 )
         if len(leaves) != len(first):
-            raise InputError(f"config.num_seeds: {what} has other parts in the seed at position {s}")
+            raise InputError(
+                f"config.num_seeds: {what} has another structure for the seed at position {s}; {SEPARATELY}"
+            )
     return jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *trees)

@@ -1,11 +1,10 @@
-"""Features on disk: ``<place>/<key>/features.npy``, an ordinary .npy file, and a manifest that is written last.
+"""Features on disk: ``<folder>/<key>/features.npy``, an ordinary .npy file, and a manifest that is written last.
 
     features.npy     float [n, d], in record order; numpy.load(..., mmap_mode="r") reads it
-    manifest.json    what the features are of (the key is its hash), shape, dtype, a CRC-32 of every block of rows
+    manifest.json    what the features depend on (its hash is the key), shape, dtype, a CRC-32 of every block of rows
 
-While they are made they lie in ``<key>.<n>.unfinished``, with a line in ``blocks.txt`` for each block that is there.
-The process that makes them holds a lock on the folder; when it is killed, the next one goes on behind the last good
-block.
+Unfinished features are in ``<key>.<n>.unfinished``, with a line in ``blocks.txt`` for each finished block. The process
+that computes them holds a lock on the folder; if it is killed, the next one continues after the last good block.
 """
 
 import contextlib
@@ -20,17 +19,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Identity = dict[str, Any]  # whatever decides the features, as JSON
+Identity = dict[str, Any]  # all that the features depend on, as JSON
 FEATURES, MANIFEST, BLOCKS, LOCK = "features.npy", "manifest.json", "blocks.txt", "lock"
-AT_ONCE = 100  # processes that may make the same features side by side, each for itself
+AT_ONCE = 100  # processes that may compute the same features at the same time, each in its own folder
 
 
 class Damaged(Exception):
-    """A folder of features that must not be used; says why."""
+    """A folder of features that must not be used; the message has the reason."""
 
 
 class Layout(NamedTuple):
-    """Of the array, and of what is written and checked together."""
+    """Of the array, and of the blocks that are written and verified."""
 
     rows: int
     size: int
@@ -63,15 +62,15 @@ def key_of(identity: Identity) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def find(place: pathlib.Path, identity: Identity, check: bool = True) -> pathlib.Path | None:
-    """The whole features of this identity under ``place``; None where there are none.
+def find(root: pathlib.Path, identity: Identity, check: bool = True) -> pathlib.Path | None:
+    """The finished features of this identity under ``root``; None if there are none.
 
-    With ``check`` every byte is compared with its checksum.
+    With ``check`` every block is compared with its checksum.
 
     Raises:
-      Damaged: if something lies there that is not them.
+      Damaged: if there is a folder of that name, but not with these features.
     """
-    folder = place / key_of(identity)
+    folder = root / key_of(identity)
     if not folder.exists():
         return None
     try:
@@ -82,7 +81,7 @@ def find(place: pathlib.Path, identity: Identity, check: bool = True) -> pathlib
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{folder}/{MANIFEST} cannot be read ({type(error).__name__})") from None
     if manifest.get("identity") != identity:
-        raise Damaged(f"{folder} holds other features than its name says")
+        raise Damaged(f"{folder} holds features of another identity than its name")
     path = folder / FEATURES
     expected = len(layout.header()) + sum(layout.bytes_of(k) for k in range(layout.blocks))
     size = path.stat().st_size if path.exists() else 0
@@ -91,12 +90,12 @@ def find(place: pathlib.Path, identity: Identity, check: bool = True) -> pathlib
     if check:
         good = _good_blocks(path, layout, sums)
         if good < layout.blocks:
-            raise Damaged(f"{path} is not what was written: rows from {good * layout.block:,} on")
+            raise Damaged(f"{path} has wrong checksums from row {good * layout.block:,} on")
     return path
 
 
 def _good_blocks(path: pathlib.Path, layout: Layout, sums: list[int]) -> int:
-    """How many blocks from the first on are there and have these checksums."""
+    """How many blocks, counted from the first, have these checksums."""
     header = layout.header()
     with open(path, "rb") as file:
         if file.read(len(header)) != header:
@@ -108,13 +107,13 @@ def _good_blocks(path: pathlib.Path, layout: Layout, sums: list[int]) -> int:
 
 
 class Writer:
-    """Features in the making: ``add`` block after block from ``begin`` on, then ``publish``."""
+    """Writes features: ``add`` block after block from ``begin`` on, then ``publish``."""
 
-    def __init__(self, place: pathlib.Path, identity: Identity, layout: Layout) -> None:
-        """Takes over what a killed process left. Raises OSError where nothing can be written."""
-        self.place, self.identity, self.layout = place, identity, layout
-        place.mkdir(parents=True, exist_ok=True)
-        self.folder, self._lock = _own_folder(place, key_of(identity))
+    def __init__(self, root: pathlib.Path, identity: Identity, layout: Layout) -> None:
+        """Continues what a killed process left. Raises OSError if the folder cannot be written."""
+        self.root, self.identity, self.layout = root, identity, layout
+        root.mkdir(parents=True, exist_ok=True)
+        self.folder, self._lock = _locked_folder(root, key_of(identity))
         self._sums, self._replaced = self._taken_over()
         self._features = (self.folder / FEATURES).open("r+b" if self._sums else "w+b")
         if not self._sums:
@@ -128,12 +127,12 @@ class Writer:
 
     @property
     def begin(self) -> int:
-        """The first block that is missing."""
+        """The number of the first missing block."""
         return len(self._sums)
 
     @property
     def replaced(self) -> int:
-        """Rows that are of other images, for their own could not be read."""
+        """Rows of substitutes for unreadable images."""
         return sum(self._replaced)
 
     def _heading(self) -> dict[str, Any]:
@@ -141,12 +140,12 @@ class Writer:
         return {"identity": self.identity, "layout": [layout.rows, layout.size, layout.dtype.str, layout.block]}
 
     def _taken_over(self) -> tuple[list[int], list[int]]:
-        """Of the good blocks that lie there: their checksums, and how many rows were replaced."""
+        """The good blocks of a killed process: their checksums, and how many rows of each are substitutes."""
         try:
             heading, *lines = (self.folder / BLOCKS).read_text().split("\n")
             if json.loads(heading) != self._heading():
                 return [], []
-            # a line that a kill cut short is the last one
+            # the last line may be cut short by a kill
             parts = [line.split() for line in lines[:-1]][: self.layout.blocks]
             sums, replaced = [int(crc) for crc, _ in parts], [int(n) for _, n in parts]
             good = _good_blocks(self.folder / FEATURES, self.layout, sums)
@@ -155,7 +154,7 @@ class Writer:
             return [], []
 
     def add(self, rows: np.ndarray, replaced: int = 0) -> None:
-        """The next block, [block, d]; the last one has what is left. ``replaced``: rows that are of other images."""
+        """The next block, [block, d]; the last one may be shorter. ``replaced``: rows of substitutes."""
         content = np.ascontiguousarray(rows, self.layout.dtype).tobytes()
         assert len(content) == self.layout.bytes_of(self.begin), f"block {self.begin}: {rows.shape}"
         self._features.write(content)
@@ -166,16 +165,16 @@ class Writer:
         self._blocks.flush()
 
     def publish(self, identity: Identity | None = None) -> bool:
-        """All blocks are there: others may find them, under another identity if one is given.
+        """Makes the finished features visible to other processes, under another identity if one is given.
 
-        False if something of that name lies there already: features of a faster process, if they are good.
+        False if a folder of that name exists already: a faster process finished first.
         """
         assert self.begin == self.layout.blocks, f"{self.begin} blocks of {self.layout.blocks}"
         layout, identity = self.layout, identity or self.identity
         manifest = {"identity": identity, "shape": [layout.rows, layout.size], "dtype": layout.dtype.str}
         os.fsync(self._features.fileno())
         (self.folder / MANIFEST).write_text(json.dumps(manifest | {"block": layout.block, "crc32": self._sums}) + "\n")
-        target = self.place / key_of(identity)
+        target = self.root / key_of(identity)
         (self.folder / BLOCKS).unlink()
         with contextlib.suppress(OSError):
             os.rename(self.folder, target)
@@ -186,41 +185,41 @@ class Writer:
         return ours
 
     def close(self) -> None:
-        """What is there stays for the next process."""
+        """Leaves the finished blocks for the next process."""
         if not self._features.closed:
             self._features.close()
             self._blocks.close()
             os.close(self._lock)
 
 
-def _own_folder(place: pathlib.Path, key: str) -> tuple[pathlib.Path, int]:
-    """An unfinished folder that no living process works in, and the lock on it."""
+def _locked_folder(root: pathlib.Path, key: str) -> tuple[pathlib.Path, int]:
+    """An unfinished folder that no running process uses, and the lock on it."""
     import fcntl
 
     for number in range(AT_ONCE):
-        folder = place / f"{key}.{number}.unfinished"
+        folder = root / f"{key}.{number}.unfinished"
         folder.mkdir(exist_ok=True)
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.stat(folder / LOCK).st_ino == os.fstat(lock).st_ino:
                 return folder, lock
-        except (BlockingIOError, FileNotFoundError):  # another one's; or just finished, and of another name now
+        except (BlockingIOError, FileNotFoundError):  # another process has it; or it was just finished and renamed
             pass
         except BaseException:
             os.close(lock)
             raise
         os.close(lock)
-    raise OSError(f"{place}: {AT_ONCE} processes make the same features")
+    raise OSError(f"{root}: {AT_ONCE} processes compute the same features already; stop some of them")
 
 
 def load(path: pathlib.Path, most: float) -> np.ndarray:
-    """The features, read only: in memory up to ``most`` bytes, else mapped from the file."""
+    """The features: in memory up to ``most`` bytes, else memory-mapped, read-only."""
     if path.stat().st_size <= most:
         return np.load(path)
     return np.load(path, mmap_mode="r")
 
 
-def remove(place: pathlib.Path, identity: Identity) -> None:
-    """Takes away what ``find`` calls damaged. Raises OSError where that is not allowed."""
-    shutil.rmtree(place / key_of(identity))
+def remove(root: pathlib.Path, identity: Identity) -> None:
+    """Removes what ``find`` calls damaged. Raises OSError where that is not allowed."""
+    shutil.rmtree(root / key_of(identity))

@@ -1,4 +1,4 @@
-"""The features of a whole source by a network that stands still: made once, kept on disk, found by the runs after it.
+"""The features of a whole source by a frozen network: computed once, stored on disk, found by later runs.
 
 A later run that starts from the same first stage (config.init_from) has the same variables and images, so the same key.
 """
@@ -26,58 +26,58 @@ from ltjax.training.evaluation import Reading, feature_blocks, rows_at_once
 from ltjax.training.features import files
 from ltjax.training.workdir.identity import absolute
 
-LOOKS = 8  # images whose pixels are part of the key: other pictures, sizes or decoders give other ones
-LOOK_EVERY = 10  # batches between two looks whether the run was told to stop
+HASHED_IMAGES = 8  # images whose pixels are part of the key: other files, sizes or decoders give another key
+STOP_EVERY = 10  # batches between two checks for a signal to stop
 
 
 class FeatureStore(NamedTuple):
-    """Where features are kept, and how they are made.
+    """Where features are stored, and how they are computed.
 
     Attributes:
-      places: folders of this machine (with several processes: that all see), the first that can be written is written.
-      memory: bytes; larger features are mapped from their file.
+      folders: local folders (with several processes: shared by all); the first that can be written is used.
+      memory: bytes; larger features are memory-mapped from their file.
       batch_size: images at a time.
       mesh: the devices.
-      say: takes a line for whoever watches.
-      stop: called now and then while features are made; raises when the run was told to stop.
-      own: what tells this run from others: features in which other images stand for unreadable ones are its own.
+      report: logs a line.
+      stop: called every few batches; raises if the run got a signal to stop.
+      run: identifies this run: features with substitutes for unreadable images are not shared with other runs.
     """
 
-    places: tuple[pathlib.Path, ...]
+    folders: tuple[pathlib.Path, ...]
     memory: float
     batch_size: int
     mesh: Any
-    say: Callable[[str], None]
+    report: Callable[[str], None]
     stop: Callable[[], None]
-    own: str = ""
+    run: str = ""
 
     def features(self, network: Any, variables: Tree, source: Source, shape: Any, reading: Reading) -> np.ndarray:
         """float [n, d]: ``network.apply(variables, images).features`` of all of ``source``, without augmentation.
 
-        In memory, or mapped from the file where it is large. ``shape`` is that of an image.
+        In memory, or memory-mapped if it is large. ``shape`` is that of an image.
         """
         known = identity(network, variables, source, shape)
         skips = reading.watch is not None and reading.watch.faults is not None
-        path = self._found(known) or (self._found(known | {"run": self.own}) if skips else None)
+        path = self._found(known) or (self._found(known | {"run": self.run}) if skips else None)
         if path is None:
             path = self._made(known, network, variables, source, shape, reading)
         return files.load(path, self.memory)
 
     def _found(self, known: files.Identity) -> pathlib.Path | None:
-        """The file, the same for all processes; the first one looks at every byte of it."""
+        """The file, the same for all processes; the first one verifies every byte of it."""
         first = jax.process_index() == 0
-        for place in self.places:
+        for folder in self.folders:
             path = None
             try:
-                path = files.find(place, known, check=first)
+                path = files.find(folder, known, check=first)
             except files.Damaged as damage:
-                self.say(f"features: {damage}; they are made again")
+                self.report(f"features: {damage}; they are computed again")
                 if first:
-                    with contextlib.suppress(OSError):  # then they are made in another place
-                        files.remove(place, known)
+                    with contextlib.suppress(OSError):  # then they are stored in another folder
+                        files.remove(folder, known)
             if _everywhere(path is not None):
                 assert path is not None
-                self.say(f"features: found in {path.parent}")
+                self.report(f"features: found in {path.parent}")
                 return path
         return None
 
@@ -87,7 +87,7 @@ class FeatureStore(NamedTuple):
         began = time.monotonic()
         size, dtype = _row(network, variables, shape)
         layout = files.Layout(len(source), size, dtype, rows_at_once(self.batch_size, self.mesh))
-        place, writer = self._writer(known, layout)
+        folder, writer = self._writer(known, layout)
         faults = _Faults(reading)
         blocks = feature_blocks(
             network, variables, source, self.batch_size, self.mesh, faults.reading,
@@ -98,79 +98,78 @@ class FeatureStore(NamedTuple):
                 replaced = faults.of_block()
                 if writer is not None:
                     writer.add(rows, replaced)
-                if number % LOOK_EVERY == LOOK_EVERY - 1:
+                if number % STOP_EVERY == STOP_EVERY - 1:
                     self.stop()
             replaced = _of_first(0 if writer is None else writer.replaced)
-            named = known | {"run": self.own} if replaced else known
+            named = known | {"run": self.run} if replaced else known
             check = writer is not None and not writer.publish(named)
         _wait_for_all()
         try:
-            path = files.find(place, named, check)
+            path = files.find(folder, named, check)
         except files.Damaged as damage:
-            raise OSError(f"features: {damage}, and they cannot be replaced; remove them") from None
+            raise OSError(f"features: {damage}, and the folder cannot be replaced; remove it and run again") from None
         if not _everywhere(path is not None):
             raise InputError(
-                f"{place}: the features that the first process wrote are not seen by all; several processes need a "
-                "workdir, or config.features.dir, that all of them share"
+                f"{folder}: not all processes see the features that the first one wrote; use a shared folder for "
+                "--workdir or config.features.dir"
             )
         assert path is not None
-        told = f" ({replaced} other images stand for unreadable ones: for this run alone)" if replaced else ""
-        self.say(
-            f"features: {layout.rows:,} x {layout.size:,} ({path.stat().st_size / 1e6:,.1f} MB) made in "
-            f"{time.monotonic() - began:.1f} s{told}, kept in {path.parent}"
+        substitutes = f" ({replaced} substitutes for unreadable images: for this run only)" if replaced else ""
+        self.report(
+            f"features: {layout.rows:,} x {layout.size:,} ({path.stat().st_size / 1e6:,.1f} MB) computed in "
+            f"{time.monotonic() - began:.1f} s{substitutes}, stored in {path.parent}"
         )
         return path
 
     def _writer(self, known: files.Identity, layout: files.Layout) -> tuple[pathlib.Path, files.Writer | None]:
-        """The place that is written, and the writer in the process that writes: the first, or each its own copy."""
-        first, writer, chosen, why = jax.process_index() == 0, None, len(self.places), ""
-        for number, place in enumerate(self.places if first else ()):
+        """The folder to write, and the writer: in the first process, or in each one where the folder is not shared."""
+        first, writer, chosen, why = jax.process_index() == 0, None, len(self.folders), ""
+        for number, folder in enumerate(self.folders if first else ()):
             try:
-                writer, chosen = files.Writer(place, known, layout), number
+                writer, chosen = files.Writer(folder, known, layout), number
                 break
             except OSError as error:
-                why = why or f"{place} cannot be written ({error.strerror or error})"
+                why = why or f"{folder} cannot be written ({error.strerror or error})"
         chosen = _of_first(chosen)
-        if chosen < len(self.places):
+        if chosen < len(self.folders):
             if why:
-                self.say(f"features: {why}; they are kept in {self.places[chosen]}")
-            return self.places[chosen], writer
-        place = _temporary()
-        self.say(f"features: {why or 'no folder of this machine to keep them in'}; they are kept until this run ends")
-        return place, files.Writer(place, known, layout)
+                self.report(f"features: {why}; they are stored in {self.folders[chosen]}")
+            return self.folders[chosen], writer
+        folder = _temporary()
+        self.report(f"features: {why or 'no local folder to store them in'}; they are kept until this run ends")
+        return folder, files.Writer(folder, known, layout)
 
 
 def make_store(
-    config: Any, workdir: Any, mesh: Any, say: Callable[[str], None], stop: Callable[[], None]
+    config: Any, workdir: Any, mesh: Any, report: Callable[[str], None], stop: Callable[[], None]
 ) -> FeatureStore:
-    """The store of a run: config.features.dir; without it beside the first stage, in its workdir or in our own."""
+    """The store of a run: config.features.dir; without it in the workdir of config.init_from, or in the run's own."""
     if config.features.dir:
         roots = [absolute(config.features.dir)]
     else:
         roots = [absolute(config.init_from)] if config.init_from else []
         roots = [root / "features" for root in (*roots, workdir)]
-    places = tuple(pathlib.Path(root) for root in roots if "://" not in str(root))
+    folders = tuple(pathlib.Path(root) for root in roots if "://" not in str(root))
     memory, size = 1e6 * config.features.memory_mb, config.evaluation.batch_size
-    return FeatureStore(places, memory, size, mesh, say, stop, own=str(workdir))
+    return FeatureStore(folders, memory, size, mesh, report, stop, run=str(workdir))
 
 
 def identity(network: Any, variables: Tree, source: Source, shape: Any) -> files.Identity:
-    """Whatever decides the features: the network and the arrays that it reads, the records and the looks of some.
+    """All that the features depend on: the network and its arrays, the records, and the pixels of some images.
 
-    Of ``variables`` only what the network has counts: the head of a ``Network`` makes no difference to its
-    ``Representation``.
+    Only those of ``variables`` that the network has count: a ``Representation`` does not depend on the head.
     """
     return {
         "format": 1,
         "ltjax": ltjax.__version__,
         "network": " ".join(repr(network).split()),
-        "variables": _hash_of_arrays(_own(network, variables, shape)),
+        "variables": _hash_of_arrays(_arrays_of(network, variables, shape)),
         "records": fingerprint(source),
-        "images": _hash_of_looks(source),
+        "images": _hash_of_images(source),
     }
 
 
-def _own(network: Any, variables: Tree, shape: Any) -> dict[str, Any]:
+def _arrays_of(network: Any, variables: Tree, shape: Any) -> dict[str, Any]:
     """The arrays of the network by path."""
 
     def make() -> Tree:
@@ -189,10 +188,10 @@ def _hash_of_arrays(arrays: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _hash_of_looks(source: Source) -> str:
-    """Of the pixels of some images, as they are evaluated; of one that cannot be read, that it cannot."""
+def _hash_of_images(source: Source) -> str:
+    """Of the pixels of some images, as evaluation reads them; an unreadable one is hashed as such."""
     digest = hashlib.sha256()
-    for record in np.unique(np.linspace(0, len(source) - 1, LOOKS).astype(np.int64)):
+    for record in np.unique(np.linspace(0, len(source) - 1, HASHED_IMAGES).astype(np.int64)):
         try:
             image = source.images(record[None])
         except InputError:
@@ -211,23 +210,23 @@ def _row(network: Any, variables: Tree, shape: Any) -> tuple[int, np.dtype]:
 
 
 class _Faults:
-    """Counts the images that are replaced while they are read, in all processes together."""
+    """Counts the unreadable images that are substituted, in all processes together."""
 
     def __init__(self, reading: Reading) -> None:
         self.seen, self.reading = 0, reading
         watch = reading.watch
         self.counts = watch is not None and watch.faults is not None
         if watch is not None and watch.faults is not None:
-            told = watch.faults
+            report = watch.faults
 
             def count(faults: list[Any]) -> None:
                 self.seen += len(faults)
-                told(faults)
+                report(faults)
 
             self.reading = reading._replace(watch=dataclasses.replace(watch, faults=count))
 
     def of_block(self) -> int:
-        """Those since the last call. Images are read ahead: they may be of a block after this one, never before."""
+        """Those since the last call. Images are prefetched, so they may belong to a later block, not an earlier one."""
         if not self.counts:
             return 0
         seen, self.seen = self.seen, 0
@@ -245,7 +244,7 @@ def _temporary() -> pathlib.Path:
 
 
 def _everywhere(there: bool) -> bool:
-    """Whether it is so in all processes."""
+    """Whether it is true in all processes."""
     if jax.process_count() == 1:
         return there
     return bool(np.min(multihost_utils.process_allgather(np.int32(there))))

@@ -37,7 +37,7 @@ def factor(rule: str, batch_size: int, recipe_batch_size: int) -> float:
 
 
 def scaled_rate(stage: Stage, config: Any) -> Stage:
-    """The stage with its learning rate scaled to config.batch_size, as config.optimizer.rate_rule says.
+    """The stage with its learning rate scaled to config.batch_size, by config.optimizer.rate_rule.
 
     The schedule, its warm-up and the parameter groups' rates are multiples of it, so they follow.
     """

@@ -35,7 +35,7 @@ SCHEDULES = {"step": step_decay, "cosine": cosine, "constant": constant}
 
 
 def make_schedule(optimizer: Any, epochs: int, steps_per_epoch: int) -> Schedule:
-    """step (int32) -> learning rate, as `optimizer.schedule` says.
+    """step (int32) -> learning rate, by `optimizer.schedule`.
 
     Time is counted in epochs and moves every epoch or every step (`unit`). During the warm-up the rate is
     ``rate * (start * (1 - f) + f)`` with f = (time + one unit) / warmup_epochs, so that its last unit has f = 1:
@@ -45,7 +45,8 @@ def make_schedule(optimizer: Any, epochs: int, steps_per_epoch: int) -> Schedule
     shape = choose(SCHEDULES, settings.name, "config.optimizer.schedule.name")
     if settings.warmup_epochs > epochs:
         raise InputError(
-            f"config.optimizer.schedule.warmup_epochs: {settings.warmup_epochs} is more than the {epochs} epochs"
+            f"config.optimizer.schedule.warmup_epochs: {settings.warmup_epochs} is more than the {epochs} epochs of "
+            "training; use less"
         )
     unit = 1.0 if settings.unit == "epoch" else 1.0 / steps_per_epoch
 

@@ -1,4 +1,4 @@
-"""What a training step changes, and which of the parameters it may change."""
+"""The state of training, and which of its parameters a step may change."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

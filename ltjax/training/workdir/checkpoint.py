@@ -1,4 +1,4 @@
-"""Checkpoints of one stage: `<folder>/<step>`, saved asynchronously, checked when read, never half-believed.
+"""Checkpoints of one stage: `<folder>/<step>`, saved asynchronously and verified when read.
 
 Step 0 holds what the stage's init made (`start`), every step the state; `meta` is what the loop needs to go on
 (fingerprint of data and config, metrics not yet logged, time used).
@@ -29,7 +29,7 @@ class Restored(NamedTuple):
 
 
 def abstract(tree: Tree, sharding: Any) -> Tree:
-    """Shapes, dtypes and where they shall lie."""
+    """Shapes, dtypes and sharding of a tree."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x), sharding=sharding), tree)
 
 
@@ -38,7 +38,7 @@ class Checkpoints:
 
     def __init__(self, folder: epath.Path, keep: int | None):
         """Keeps step 0 and the `keep` newest; None opens them for reading only."""
-        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every save
+        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax logs every save
         self.folder = folder
         if keep is None:
             options = ocp.CheckpointManagerOptions(read_only=True)
@@ -51,7 +51,7 @@ class Checkpoints:
         self.copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
 
     def save(self, step: int, state: Tree, meta: Meta, start: Tree | None = None) -> None:
-        """Starts writing; an error of the save before is raised here. A step that exists already is left as it is."""
+        """Starts writing; an error of the previous save is raised here. An existing step is left as it is."""
         self.wait()
         if step in self.manager.all_steps():
             return
@@ -64,7 +64,7 @@ class Checkpoints:
         self.manager.save(step, args=ocp.args.Composite(**items), force=True)
 
     def wait(self) -> None:
-        """Waits for the save under way and raises its error."""
+        """Waits for the current save and raises its error."""
         try:
             self.manager.wait_until_finished()
             self.manager.check_for_errors()
@@ -76,7 +76,7 @@ class Checkpoints:
         return sorted(self.manager.all_steps(), reverse=True)
 
     def restore_start(self) -> Tree | None:
-        """What init made, as host arrays; None when step 0 is not there or cannot be read."""
+        """What the stage's init made, as host arrays; None if step 0 is missing or cannot be read."""
         if 0 not in self.manager.all_steps():
             return None
         try:
@@ -87,7 +87,7 @@ class Checkpoints:
             return None
 
     def restore(self, target: Tree, fingerprint: str) -> Restored | None:
-        """The newest step that can be read, laid out as `target` says; None when there is none.
+        """The newest step that can be read, with the layout of `target`; None if there is none.
 
         Raises:
           InputError: if that step belongs to other data or another config.
@@ -100,7 +100,7 @@ class Checkpoints:
                 state, meta = jax.block_until_ready(restored["state"]), restored["meta"]
             except Exception as error:
                 logging.getLogger("ltjax").warning(
-                    "%s/%d cannot be read and is passed over: %s", self.folder, step, _line(error)
+                    "%s/%d cannot be read and is skipped: %s", self.folder, step, _line(error)
                 )
                 unreadable.append(step)
                 continue
@@ -115,7 +115,7 @@ class Checkpoints:
         return None
 
     def _drop(self, unreadable: list[int]) -> None:
-        """Takes away the steps that could not be read, so that the run can write them again."""
+        """Removes the steps that could not be read, so that the run can write them again."""
         for step in unreadable if not self.read_only else ():
             self.manager.delete(step)
 
@@ -126,7 +126,7 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def checkpoints(folder: epath.Path, keep: int | None) -> Iterator[Checkpoints]:
-    """Opens the checkpoints of a stage; on leaving, the save under way is finished and its error raised."""
+    """Opens the checkpoints of a stage; at the end waits for the current save and raises its error."""
     opened = Checkpoints(folder, keep)
     try:
         yield opened

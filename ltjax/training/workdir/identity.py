@@ -1,4 +1,4 @@
-"""Whose workdir is it: a run goes on only under the config that it was started with."""
+"""Which run a workdir belongs to: it resumes only under the config that it was started with."""
 
 import json
 import os
@@ -10,14 +10,14 @@ from etils import epath
 from ltjax.errors import InputError
 from ltjax.training.workdir.metrics_log import Record
 
-# Settings that may change when a run is resumed: they decide where and how often, never what is computed.
+# Settings that may change when a run is resumed: they change where and how often, never what is computed.
 RUN_ONLY = (
     "data.dir", "data.source", "data.workers", "evaluation.batch_size",
-    "data.on_error", "data.max_skipped", "data.timeout",  # so that a run which stopped at a bad file can go on over it
+    "data.on_error", "data.max_skipped", "data.timeout",  # so that a run that stopped at a bad file can skip it
     "data.on_device", "steps_per_call", "seeds_by", "checkpoint.every_steps", "checkpoint.keep", "features.dir",
     "features.memory_mb",
 )  # fmt: skip
-# Settings that came later than some workdirs, with the value that is as if they were not there: those go on.
+# Settings that are newer than some workdirs, with the value that means the same as none: such runs resume.
 LATER = {"micro_batches": 1, "model.norm_group": 0, "optimizer.rate_rule": "none", "decoupling.solver": "sgd"}
 OF_RATE_RULE = ("optimizer.recipe_batch_size", "second_stage_optimizer.recipe_batch_size")  # nothing without a rule
 
@@ -35,7 +35,7 @@ def to_json(config: Any) -> str:
 
 
 def identity(config: Any) -> dict[str, Any]:
-    """The settings that decide the result, as they read after a trip through JSON."""
+    """The settings that the result depends on, as JSON returns them."""
     settings = json.loads(json.dumps(flat(config)))
     left_out = [*RUN_ONLY, *(key for key, value in LATER.items() if settings.get(key) == value)]
     if "optimizer.rate_rule" in left_out:
@@ -44,7 +44,7 @@ def identity(config: Any) -> dict[str, Any]:
 
 
 def with_later_settings(stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored config with the settings that it may be older than."""
+    """A stored config, completed by settings that are newer than it."""
     for key, value in (LATER | dict.fromkeys(OF_RATE_RULE, 0)).items():
         block, _, name = key.rpartition(".")
         inner = stored.get(block) if block else stored
@@ -64,18 +64,18 @@ def difference(config: Any, stored: dict[str, Any]) -> str | None:
 
 
 def absolute(workdir: str) -> epath.Path:
-    """The folder as orbax wants it: a local path from the root, a bucket's as it is."""
+    """The folder as orbax needs it: a local path is made absolute, a bucket's stays as it is."""
     return epath.Path(workdir if "://" in workdir else os.path.abspath(os.path.expanduser(workdir)))
 
 
 def open_workdir(folder: epath.Path, config: Any) -> Record | None:
-    """results.json of a finished run of this very config; None when there is something left to do."""
+    """results.json of a finished run of this config; None if there is something left to do."""
     stored = folder / "config.json"
     if stored.exists():
         try:
             other = difference(config, json.loads(stored.read_text()))
         except ValueError:
-            raise InputError(f"{stored}: is no JSON; remove the folder or use another --workdir") from None
+            raise InputError(f"{stored}: not valid JSON; remove the folder or use another --workdir") from None
         if other:
             raise InputError(f"--workdir={folder} holds a run of another config: {other}; use another --workdir")
     elif (folder / "checkpoints").exists() or (folder / "results.json").exists():
@@ -84,6 +84,8 @@ def open_workdir(folder: epath.Path, config: Any) -> Record | None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"--workdir={folder}: cannot be made ({error.strerror or error})") from None
+            raise InputError(
+                f"--workdir={folder}: cannot be created ({error.strerror or error}); use another --workdir"
+            ) from None
     results = folder / "results.json"
     return json.loads(results.read_text()) if results.exists() else None

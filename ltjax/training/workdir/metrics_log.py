@@ -1,7 +1,7 @@
 """What a run writes while it trains: metrics.jsonl and TensorBoard events.
 
-metrics.jsonl has each logged step once and in order, also after kills: the values between two lines are held in
-`pending`, travel in the checkpoint, and lines beyond the restored step are cut off before the run goes on.
+metrics.jsonl has each logged step once and in order, also after kills: the values since the last line (`pending`) are
+saved in the checkpoint, and lines beyond the restored step are removed before the run continues.
 """
 
 import json
@@ -37,9 +37,9 @@ class StageLines(NamedTuple):
 
 
 class MetricsLog:
-    """Averages what the steps give and writes a line at every logged step. Only process 0 writes.
+    """Averages the metrics of steps and writes a line at every logged step. Only process 0 writes.
 
-    With several seeds a value is the mean over the seeds, and ``per_seed`` in the same line has each seed's own.
+    With several seeds a value is the mean over the seeds, and ``per_seed`` in the same line has each seed's.
     """
 
     def __init__(self, workdir: epath.Path, seeds: Sequence[int] = (0,)):
@@ -53,7 +53,7 @@ class MetricsLog:
         self.events: Any = None
 
     def rewind(self, step: int, pending: list[dict[str, Any]], stage_lines: StageLines) -> None:
-        """Keeps the lines up to `step`, where the run goes on, and the values that wait for the next line."""
+        """Keeps the lines up to `step`, where the run continues, and the values for the next line."""
         self.lines = [line for line in self.lines if json.loads(line)["step"] <= step]
         self.unread, self.pending, self.written = [], list(pending), step - len(pending)
         self.stage_lines = stage_lines
@@ -66,7 +66,7 @@ class MetricsLog:
                 self.events = SummaryWriter(folder, purge_step=step + 1)
 
     def _existing(self) -> list[str]:
-        """The whole lines of the file; a line cut short by a kill is none."""
+        """The complete lines of the file; a line cut short by a kill does not count."""
         if not self.path.exists():
             return []
         lines = []
@@ -82,11 +82,11 @@ class MetricsLog:
         write_atomically(self.path, "".join(line + "\n" for line in self.lines))
 
     def add(self, step: int, metrics: dict[str, Any]) -> None:
-        """The values, [n] or [n, seeds], of the n steps up to `step`; they stay on the device until they are needed."""
+        """The values, [n] or [n, seeds], of the n steps up to `step`; they stay on the device until written."""
         self.unread.append((step, metrics))
 
     def _read(self, through: int) -> None:
-        """Fetches what the steps up to `through` gave. Raises FloatingPointError if a loss among it is not finite."""
+        """Fetches the metrics of steps up to `through`. Raises FloatingPointError if a loss is not finite."""
         due = [metrics for step, metrics in self.unread if step <= through]
         self.unread, known = self.unread[len(due) :], len(self.pending)
         for metrics in jax.device_get(due):
@@ -116,7 +116,7 @@ class MetricsLog:
         return record
 
     def settle(self, through: int) -> Record | None:
-        """The same; and all other values up to step `through` are `pending` afterwards."""
+        """The same; all other values up to step `through` are in `pending` afterwards."""
         record = self.write(through)
         self._read(through)
         return record
@@ -194,7 +194,7 @@ class MetricsLog:
 
 
 def _mean(column: list[Any]) -> Any:
-    """The mean of what is there, each seed's where there are several; None where no step had it (NaN: had it not).
+    """The mean over steps, for each seed if there are several; NaN = a step without the value; None if all are.
 
     Example:
       >>> nan = float("nan")
@@ -212,8 +212,9 @@ def _mean(column: list[Any]) -> Any:
 
 
 def mean_and_each(values: dict[str, Any]) -> Record:
-    """Means over the seeds for what comes as one number a seed, None where a seed has none (a class that it did not
-    draw); these numbers stand under ``per_seed``.
+    """Means over the seeds of values that have one number for each seed, which go under ``per_seed``.
+
+    None = a seed without the value, such as the loss of a class that it did not draw.
 
     Example:
       >>> mean_and_each({"loss": [1.0, 3.0], "learning_rate": 0.1})

@@ -13,28 +13,30 @@ from ltjax.models.weights.torch_resnet import import_resnet, import_resnet_cifar
 
 
 def with_pretrained(variables: Tree, path: str) -> Tree:
-    """The variables with the backbone of the file config.model.pretrained: an .npz of a PyTorch ResNet's state_dict.
+    """The variables with the backbone from the file config.model.pretrained: an .npz of a PyTorch ResNet's state_dict.
 
     Raises:
       InputError: if the file cannot be read, or its backbone is not this one.
     """
-    where = f"config.model.pretrained={path}"
+    setting = f"config.model.pretrained={path}"
     try:
         with np.load(io.BytesIO(epath.Path(path).read_bytes())) as file:
             state_dict = {name: file[name] for name in file.files}
     except (OSError, ValueError) as error:
-        raise InputError(f"{where}: is no readable .npz file ({' '.join(str(error).split())[:80]})") from None
-    large = any("downsample" in name or name.startswith("layer4") for name in state_dict)
+        raise InputError(f"{setting}: not a readable .npz file ({' '.join(str(error).split())[:80]})") from None
+    for_imagenet = any("downsample" in name or name.startswith("layer4") for name in state_dict)
     try:
-        read = (import_resnet if large else import_resnet_cifar)(state_dict)
+        read = (import_resnet if for_imagenet else import_resnet_cifar)(state_dict)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"{setting}: {error}") from None
     given = traverse_util.flatten_dict(read, sep="/")
-    own = traverse_util.flatten_dict(variables, sep="/")
-    for name, array in own.items():
+    arrays = traverse_util.flatten_dict(variables, sep="/")
+    for name, array in arrays.items():
         if name.partition("/")[2].startswith("backbone/"):
             if name not in given or given[name].shape != array.shape:
                 there = list(given[name].shape) if name in given else "missing"
-                raise InputError(f"{where}: {name} is {there}, the backbone here needs {list(np.shape(array))}")
-            own[name] = jax.numpy.asarray(given[name], array.dtype)
-    return traverse_util.unflatten_dict(own, sep="/")
+                raise InputError(
+                    f"{setting}: {name} is {there}, but config.model.backbone needs {list(np.shape(array))}"
+                )
+            arrays[name] = jax.numpy.asarray(given[name], array.dtype)
+    return traverse_util.unflatten_dict(arrays, sep="/")

@@ -40,7 +40,7 @@ def hardware() -> str:
 
 
 def classifier_weight_norms(params: Tree) -> np.ndarray | None:
-    """L2 norm of every class's row in the classifier; None when the network has no kernel of that name."""
+    """L2 norm of every class's weights in the classifier; None if the network has no kernel of that name."""
     for path, kernel in traverse_util.flatten_dict(params).items():
         if path[-2:] == ("classifier", "kernel"):
             return np.linalg.norm(np.asarray(kernel, np.float64), axis=0)
@@ -48,7 +48,7 @@ def classifier_weight_norms(params: Tree) -> np.ndarray | None:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that a result depends on, as far as they are installed."""
+    """Of the installed packages that a result depends on."""
     found = {}
     for name in VERSIONED:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -77,9 +77,9 @@ def describe(config: Any, data: Data, params: Tree) -> Record:
 def make_evaluator(
     config: Any, data: Data, stage: AnyStage, mesh: Any, watch: Watch | None = None, views: bool = False
 ) -> Evaluator:
-    """The evaluation of a stage under this config, with its views where they are wanted.
+    """The evaluation of a stage under this config, optionally with its views.
 
-    It skips no image, whatever ``watch`` does in training.
+    It never skips an unreadable image, even if ``watch`` does so in training.
     """
     strict = watch and dataclasses.replace(watch, faults=None)
     reading = Reading(config.data.workers, strict)
@@ -105,11 +105,11 @@ def stage_reports(config: Any, stage: AnyStage, variables: Tree) -> list[Record]
 def evaluation_arrays(counters: Sequence[Any], params: Tree) -> dict[str, np.ndarray]:
     """What evaluation.npz holds; with several seeds all of it has a leading seed axis."""
     each = []
-    for one, own in zip(counters, split_seeds(jax.device_get(params), len(counters)), strict=True):
+    for one, of_seed in zip(counters, split_seeds(jax.device_get(params), len(counters)), strict=True):
         arrays = {"correct": one.correct, "total": one.examples}
         if one.confusion is not None:
             arrays["confusion"] = np.asarray(one.confusion, np.int64)
-        norms = classifier_weight_norms(own)
+        norms = classifier_weight_norms(of_seed)
         each.append(arrays | ({} if norms is None else {"weight_norms": norms}))
     return stack_seeds(each, "evaluation")
 
@@ -126,13 +126,13 @@ def summary_record(summary: Summary, convention: str) -> Record:
 def results_over_seeds(
     config: Any, summaries: list[Summary], losses: list[float] | None, reports: Sequence[Record] = ()
 ) -> Record:
-    """What results.json says of one seed; of several the means, the sample deviations and each one's own.
+    """The results of one seed for results.json; with several the means, the sample deviations and each seed's.
 
     Args:
       config: the run's.
-      summaries: one a seed.
-      losses: mean training loss of the last epoch, one a seed; None when nothing was trained.
-      reports: what the last stage says of itself, one a seed.
+      summaries: one for each seed.
+      losses: mean training loss of the last epoch, one for each seed; None if nothing was trained.
+      reports: the numbers that the last stage reports, for each seed.
     """
     each = [
         summary_record(summary, config.evaluation.shots)
@@ -147,12 +147,12 @@ def results_over_seeds(
     del deviations["convention"]
     for groups in deviations["shots"].values():
         del groups["classes"]
-    own = [{"seed": seed} | one for seed, one in zip(seeds_of(config), each, strict=True)]
-    return record | {"std": deviations, "per_seed": own}
+    per_seed = [{"seed": seed} | one for seed, one in zip(seeds_of(config), each, strict=True)]
+    return record | {"std": deviations, "per_seed": per_seed}
 
 
 def reduced(values: Any, reduce: Callable[[list[float]], Any]) -> Any:
-    """Records of one form, number by number; null where it is null; what is no measurement stays as it is.
+    """Reduces records of the same form number by number. null stays null, and so does what is no measurement.
 
     Example:
       >>> reduced([{"all": 0.5, "few": None, "classes": [3, 2]}, {"all": 0.7, "few": None, "classes": [3, 2]}], max)

@@ -18,7 +18,7 @@ def set_up(monkeypatch):
     kept = []
 
     def make(version="0.10.2", plugins=(), tpu=False, **variables):
-        for name in ("XLA_FLAGS", "JAX_PLATFORMS", *cpu_flags.OWN_MEMORY):
+        for name in ("XLA_FLAGS", "JAX_PLATFORMS", *cpu_flags.MEMORY_VARIABLES):
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)

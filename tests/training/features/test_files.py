@@ -51,7 +51,10 @@ def test_what_was_written_is_found_and_is_an_ordinary_file(tmp_path):
         (lambda folder: flip(folder / "features.npy", 267), "rows from 6 on"),
         (lambda folder: flip(folder / "features.npy", 128 + 60 + 3), "rows from 3 on"),
         (lambda folder: flip(folder / "features.npy", 20), "rows from 0 on"),
-        (lambda folder: rewrite(folder / "manifest.json", identity={"variables": "y"}), "holds other features"),
+        (
+            lambda folder: rewrite(folder / "manifest.json", identity={"variables": "y"}),
+            "features of another identity",
+        ),
         (lambda folder: rewrite(folder / "manifest.json", crc32=[]), "instead of"),
     ],
 )

@@ -51,9 +51,9 @@ def store(*places, said=None, **fields):
         "memory": 1e6,
         "batch_size": 8,
         "mesh": meshes.data_mesh(),
-        "say": (lambda line: None) if said is None else said.append,
+        "report": (lambda line: None) if said is None else said.append,
         "stop": lambda: None,
-        "own": "run",
+        "run": "run",
     }
     return FeatureStore(places, **(usual | fields))
 
@@ -75,7 +75,7 @@ def test_features_are_made_once_and_found_by_the_next(tmp_path, variables, monke
     first = made(store(tmp_path, said=said), variables)
     np.testing.assert_allclose(first, expected(variables), rtol=1e-5, atol=1e-6)
     assert first.dtype == np.float32 and not isinstance(first, np.memmap)
-    assert said[0].startswith("features: 42 x 4 (0.0 MB) made in ") and str(tmp_path) in said[0]
+    assert said[0].startswith("features: 42 x 4 (0.0 MB) computed in ") and str(tmp_path) in said[0]
     monkeypatch.setattr(module, "feature_blocks", lambda *_, **__: pytest.fail("made again"))
     again = made(store(tmp_path, said=said, memory=10), variables)
     assert isinstance(again, np.memmap) and said[1].startswith(f"features: found in {tmp_path}")
@@ -116,7 +116,7 @@ def test_damaged_features_are_said_and_made_again(tmp_path, variables):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     said = []
     np.testing.assert_array_equal(made(store(tmp_path, said=said), variables), first)
-    assert "is not what was written" in said[0] and "made again" in said[0] and "made in" in said[1]
+    assert "wrong checksums" in said[0] and "computed again" in said[0] and "computed in" in said[1]
 
 
 def test_damaged_features_that_cannot_be_removed_are_not_used(tmp_path, variables, monkeypatch):
@@ -128,7 +128,7 @@ def test_damaged_features_that_cannot_be_removed_are_not_used(tmp_path, variable
         raise PermissionError
 
     monkeypatch.setattr(module.files, "remove", refuse)
-    with pytest.raises(OSError, match=r"is not what was written.*remove them"):
+    with pytest.raises(OSError, match=r"wrong checksums.*remove it and run again"):
         made(store(tmp_path), variables)
 
 
@@ -136,7 +136,7 @@ def test_where_nothing_can_be_written_the_next_place_is_taken_and_said(tmp_path,
     (tmp_path / "file").write_text("")
     said = []
     made(store(tmp_path / "file" / "features", tmp_path / "own", said=said), variables)
-    assert "file/features cannot be written" in said[0] and f"kept in {tmp_path / 'own'}" in said[0]
+    assert "file/features cannot be written" in said[0] and f"stored in {tmp_path / 'own'}" in said[0]
     said.clear()
     made(store(said=said), variables)
     assert said[0] == "features: no folder of this machine to keep them in; they are kept until this run ends"
@@ -146,7 +146,7 @@ def test_where_the_store_of_a_run_lies():
     def places(**changes):
         config = toy.config(**changes)
         kept = make_store(config, absolute("/own"), None, print, print)
-        return [str(place) for place in kept.places]
+        return [str(place) for place in kept.folders]
 
     assert places() == ["/own/features"]
     assert places(init_from="/first") == ["/first/features", "/own/features"]
@@ -158,7 +158,7 @@ def test_a_stop_in_the_middle_loses_nothing(tmp_path, variables, monkeypatch):
     def stop():
         raise Interrupted(15)
 
-    monkeypatch.setattr(module, "LOOK_EVERY", 2)
+    monkeypatch.setattr(module, "STOP_EVERY", 2)
     with pytest.raises(Interrupted):
         made(store(tmp_path, stop=stop), variables)
     assert not list(tmp_path.rglob("manifest.json"))
@@ -183,10 +183,10 @@ def test_features_with_replaced_images_are_the_runs_own(tmp_path, variables):
 
     broken, faults, said = dataclasses.replace(train, read=read), [], []
     skipping = Reading(0, Watch(faults=faults.extend))
-    for own in ("one", "one", "two"):
-        made(store(tmp_path, own=own, said=said), variables, broken, skipping)
+    for run in ("one", "one", "two"):
+        made(store(tmp_path, run=run, said=said), variables, broken, skipping)
     assert [fault.record for fault in faults] == [30, 30]
-    assert "1 other images stand for unreadable ones" in said[0] and "found in" in said[1] and "1 other" in said[2]
+    assert "1 substitutes for unreadable images" in said[0] and "found in" in said[1] and "1 substitutes" in said[2]
     with pytest.raises(InputError, match="record 30"):
         made(store(tmp_path), variables, broken)
 
