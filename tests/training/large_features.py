@@ -24,7 +24,7 @@ from ltjax.data import Data, Source
 from ltjax.data.dataset import fingerprint
 from ltjax.data.datasets.longtail import long_tailed_counts
 from ltjax.methods import METHODS
-from ltjax.methods.stage import ClosedForm
+from ltjax.methods.stage import ClosedForm, trained
 from ltjax.training import loop, prepare
 
 PIXELS = np.random.RandomState(0).randint(0, 256, 2**16).astype(np.uint8)
@@ -100,7 +100,7 @@ def main():
         first, second = METHODS["decoupling"](config, data)
         return [
             ClosedForm(first.name, first.network, first.init, first.predict),
-            dataclasses.replace(second, epoch_size=options.batch * options.steps),
+            dataclasses.replace(second, epoch_size=options.batch * options.steps) if trained([second]) else second,
         ]
 
     prepare.METHODS = {**METHODS, "wide": method}

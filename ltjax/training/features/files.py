@@ -90,7 +90,7 @@ def find(root: pathlib.Path, identity: Identity, check: bool = True) -> pathlib.
     if check:
         good = _good_blocks(path, layout, sums)
         if good < layout.blocks:
-            raise Damaged(f"{path} has wrong checksums from row {good * layout.block:,} on")
+            raise Damaged(f"{path} has wrong checksums: rows from {good * layout.block:,} on")
     return path
 
 

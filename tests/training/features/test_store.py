@@ -139,7 +139,7 @@ def test_where_nothing_can_be_written_the_next_place_is_taken_and_said(tmp_path,
     assert "file/features cannot be written" in said[0] and f"stored in {tmp_path / 'own'}" in said[0]
     said.clear()
     made(store(said=said), variables)
-    assert said[0] == "features: no folder of this machine to keep them in; they are kept until this run ends"
+    assert said[0] == "features: no local folder to store them in; they are kept until this run ends"
 
 
 def test_where_the_store_of_a_run_lies():
@@ -342,6 +342,6 @@ def test_what_does_not_fit_in_memory_is_never_loaded(tmp_path):
     assert done.returncode == 0, done.stderr
     shutil.rmtree(tmp_path / "features")
     _, ncm = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.stderr.count("features: 200,000 x 512 (409.6 MB) made") == 1
+    assert done.stderr.count("features: 200,000 x 512 (409.6 MB) computed") == 1
     assert "batches are made by the host from their file" in done.stderr and "features: found in" in done.stderr
     assert ncm["peak_mb"] < ncm["before_mb"] + 250, ncm
