@@ -79,7 +79,7 @@ def update(counters: Counters, predictions: Any, labels: Any, where: Any = None)
       New counters.
 
     Raises:
-      ValueError: if the shapes do not fit, or calibration is asked of class numbers.
+      ValueError: if the shapes do not fit, or calibration is to be counted from class numbers.
 
     Example:
       >>> logits = jnp.array([[2.0, 1.0], [0.0, 3.0], [9.0, 0.0]])

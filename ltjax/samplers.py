@@ -26,7 +26,7 @@ PyTorch takes the batches of an epoch as ``batch_sampler``, with any number of w
     for epoch in range(epochs):
         loader = DataLoader(dataset, batch_sampler=records.batches(128, epoch=epoch), num_workers=8)
 
-or, where one loader serves all epochs, a ``Sampler`` that is told the epoch::
+or, where one loader serves all epochs, a ``Sampler`` whose epoch is set::
 
     class EpochSampler(torch.utils.data.Sampler):
         def __init__(self, records):

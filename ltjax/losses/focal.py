@@ -80,11 +80,11 @@ def sigmoid_focal_loss(
     class_weights: ArrayLike | None = None,
     where: ArrayLike | None = None,
 ) -> Array:
-    """One-vs-rest focal loss, the base of the class-balanced focal loss: each class is a problem of its own.
+    """One-vs-rest focal loss, the base of the class-balanced focal loss: a binary problem for each class.
 
     ``w_y sum_c [t_c (1 - p_c)^gamma + (1 - t_c) p_c^gamma] BCE(x_c, t_c)``, ``p = sigmoid(x)``, ``t = onehot(y)``.
     With ``class_weights = effective_number_weights(...)`` it is the class-balanced focal loss. Reduce it with a plain
-    mean. A constant added to the logits changes it: each class has a logit of its own.
+    mean. A constant added to the logits changes it: every class has a separate sigmoid.
 
     Args:
       logits: ``[..., C]``, any float dtype; computed in at least float32.

@@ -97,7 +97,7 @@ def margin_ranking_loss(
       margin: m.
       top_k: only the K largest of the negatives count (2 in LUCIR); None is the paper's sum over all of them.
       negatives: bool ``[C]``, the classes that may be a negative (the new ones in LUCIR); None allows every class. The
-        example's own class never is one. With fewer than ``top_k`` negatives all of them count.
+        example's true class never is one. With fewer than ``top_k`` negatives all of them count.
       where: bool ``[...]``; a masked example has loss 0 and gradient 0 (LUCIR counts the old classes' examples only:
         divide the sum by their number times K for its mean).
 

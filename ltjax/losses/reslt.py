@@ -107,9 +107,9 @@ def reslt_loss(
 ) -> ResLTLoss:
     """The loss of ResLT: the fused logits learn every class, the branches all / medium and tail / tail.
 
-    Equations 1 to 3: ``total = (1 - alpha) F + alpha I`` with ``F = mean_i J(sum_k x_k, y)`` and I the branches'
-    own losses, ``J(x, y) = -log(softmax(x)_y + epsilon)``. ``divisor="pooled"`` (the authors' code): ``I = sum of all
-    counted J / their number``. ``divisor="subset_means"`` (the paper as printed): the sum over branches of the mean
+    Equations 1 to 3: ``total = (1 - alpha) F + alpha I`` with ``F = mean_i J(sum_k x_k, y)`` and I the
+    losses of the branches, ``J(x, y) = -log(softmax(x)_y + epsilon)``. ``divisor="pooled"`` (the authors' code):
+    ``I = sum of all counted J / their number``. ``divisor="subset_means"`` (the paper as printed): the sum over branches of the mean
     over the branch's members.
 
     Args:

@@ -35,7 +35,7 @@ def ride_loss(
     reweight: bool | Array = False,
     where: ArrayLike | None = None,
 ) -> RIDELoss:
-    """The loss of RIDE: every expert classifies on its own, and departs from the experts' mean.
+    """The loss of RIDE: every expert is trained separately and pushed away from the experts' mean.
 
     Over the experts e of ``[E, B, C]``::
 

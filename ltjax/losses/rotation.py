@@ -10,7 +10,7 @@ from ltjax.losses.examples import check_broadcast
 
 
 def rotate(images: ArrayLike, quarter_turns: ArrayLike) -> Array:
-    """Square images turned counter-clockwise by 0, 90, 180 or 270 degrees, each by its own angle.
+    """Square images turned counter-clockwise by 0, 90, 180 or 270 degrees, each by its angle.
 
     Args:
       images: ``[..., H, W, C]`` with H = W, any dtype, which is kept.

@@ -76,7 +76,7 @@ def joint(config: Any, data: Data) -> list[AnyStage]:
     network = build_network(config, data, head)
 
     def predict(variables: Tree, images: jax.Array) -> jax.Array:
-        return evaluate_network(network, variables, images, parts=("primary",)).logits["primary"]
+        return evaluate_network(network, variables, images, classifiers=("primary",)).logits["primary"]
 
     train = Stage(
         "train",
@@ -104,7 +104,7 @@ def joint_objective(config: Any) -> Callable[..., Outcome]:
         if rotation in AUGMENTATIONS:
             images = augmented(rotation, context.key, images)
             labels = copied(labels, images)
-        outputs, model_state = apply(params, model_state, images, parts=("primary", "auxiliary"))
+        outputs, model_state = apply(params, model_state, images, classifiers=("primary", "auxiliary"))
         size = len(batch["balanced"]["label"])
         balanced, balanced_labels = (by_stream(x, size)[0] for x in (outputs.logits["primary"], labels))
         random, random_labels = (by_stream(x, size)[1] for x in (outputs.logits["auxiliary"], labels))
@@ -121,7 +121,7 @@ def joint_objective(config: Any) -> Callable[..., Outcome]:
         }
         if rotation in TASKS:
             turned, angles = turn(rotation, context.key, images)
-            outputs, model_state = apply(params, model_state, turned, parts=("rotation",))
+            outputs, model_state = apply(params, model_state, turned, classifiers=("rotation",))
             terms["rotation"] = Term(cross_entropy(outputs.logits["rotation"], angles), scale=rotation_weight)
             metrics["accuracy/rotation"] = accuracy(outputs.logits["rotation"], angles)
         return Outcome(terms, model_state, metrics)

@@ -43,7 +43,7 @@ class TwoBranchBackbone(ResNetCifar):
         common = (self.depth - 2) // 6 - 1
         x = self.stage(x, 3, 64 * self.width, train, frozen_norm, blocks=common)
         stride = 1 if common else 2
-        last = [self.block(name, 64 * self.width, stride, last=True) for name in asked(branch)]
+        last = [self.block(name, 64 * self.width, stride, last=True) for name in branches_of(branch)]
         return jnp.concatenate([block(x, train, frozen_norm) for block in last], -1)
 
     def trainable_parts(self) -> Mapping[str, tuple[str, ...]]:
@@ -74,7 +74,7 @@ class LargeTwoBranchBackbone(ResNet):
         common = STAGES[self.depth][3] - 1
         x = self.stage(x, 4, 512, train, frozen_norm, blocks=common)
         stride = 1 if common else 2
-        last = [self.block(name, 512, stride, last=True) for name in asked(branch)]
+        last = [self.block(name, 512, stride, last=True) for name in branches_of(branch)]
         return jnp.concatenate([block(x, train, frozen_norm) for block in last], -1)
 
     def trainable_parts(self) -> Mapping[str, tuple[str, ...]]:
@@ -84,7 +84,7 @@ class LargeTwoBranchBackbone(ResNet):
 
 
 class BBNNetwork(Network):
-    """A ``Network`` of a two-branch backbone and a linear head, which can be asked for one branch alone.
+    """A ``Network`` of a two-branch backbone and a linear head, which can compute one branch alone.
 
     branch None: as ``Network``: logits [B, C] of the features [B, 2d] of both branches.
     branch "conventional" or "rebalancing": features [B, d] of that branch and its share of the logits, made by its part
@@ -119,7 +119,12 @@ class BBNNetwork(Network):
         return Outputs(classified(jnp.concatenate(halves, -1)) - bias / 2, features)
 
 
-def asked(branch: str | None) -> tuple[str, ...]:
+def branches_of(branch: str | None) -> tuple[str, ...]:
+    """The branches to compute: both for None.
+
+    Raises:
+      InputError: if there is no such branch.
+    """
     if branch is not None and branch not in BRANCHES:
         raise InputError(f"branch of BBN: unknown value '{branch}'; allowed: {', '.join(BRANCHES)}, or None for both")
     return BRANCHES if branch is None else (branch,)

@@ -59,14 +59,16 @@ class ExpertBackbone(ResNetCifar):
         x = self.stem(x, train, frozen_norm)
         x = self.stage(x, 1, 16 * self.width, train, frozen_norm)
         channels = (24 * self.width, 48 * self.width) if self.reduce else (32 * self.width, 64 * self.width)
-        settings = {**settings_of(self, ResNetCifar), "channels": channels}
-        maps = [CifarExpert(**settings, name=name)(x, train, frozen_norm) for name in names(self.experts)]
+        settings = {**shared_settings(self, ResNetCifar), "channels": channels}
+        maps = [CifarExpert(**settings, name=name)(x, train, frozen_norm) for name in expert_names(self.experts)]
         return jnp.stack(maps)
 
     def trainable_parts(self) -> Mapping[str, tuple[str, ...]]:
         """Those of all experts."""
         of_one = ResNetCifar.trainable_parts(self)
-        return {name: tuple(f"{e}/{path}" for e in names(self.experts) for path in of_one[name]) for name in of_one}
+        return {
+            name: tuple(f"{e}/{path}" for e in expert_names(self.experts) for path in of_one[name]) for name in of_one
+        }
 
 
 class LargeExpert(ResNet):
@@ -109,14 +111,16 @@ class LargeExpertBackbone(ResNet):
         x = self.stem(x, train, frozen_norm)
         x = self.stage(x, 1, 64, train, frozen_norm)
         x = self.stage(x, 2, 128, train, frozen_norm)
-        settings = {**settings_of(self, ResNet), "channels": (192, 384) if self.reduce else (256, 512)}
-        maps = [LargeExpert(**settings, name=name)(x, train, frozen_norm) for name in names(self.experts)]
+        settings = {**shared_settings(self, ResNet), "channels": (192, 384) if self.reduce else (256, 512)}
+        maps = [LargeExpert(**settings, name=name)(x, train, frozen_norm) for name in expert_names(self.experts)]
         return jnp.stack(maps)
 
     def trainable_parts(self) -> Mapping[str, tuple[str, ...]]:
         """Those of all experts."""
         of_one = ResNet.trainable_parts(self)
-        return {name: tuple(f"{e}/{path}" for e in names(self.experts) for path in of_one[name]) for name in of_one}
+        return {
+            name: tuple(f"{e}/{path}" for e in expert_names(self.experts) for path in of_one[name]) for name in of_one
+        }
 
 
 class ExpertsHead(nn.Module):
@@ -158,13 +162,13 @@ class ExpertsHead(nn.Module):
                 "[experts, B, h, w, d]; take a backbone of as many experts"
             )
         made = [
-            self.of_one(name)(own, train, frozen_norm)
-            for name, own in zip(names(self.experts), feature_map, strict=True)
+            self.head_of(name)(one_map, train, frozen_norm)
+            for name, one_map in zip(expert_names(self.experts), feature_map, strict=True)
         ]
         logits = [one.logits if isinstance(one, Outputs) else one for one in made]
         return Outputs(jnp.stack(logits), pool(feature_map))
 
-    def of_one(self, name: str) -> nn.Module:
+    def head_of(self, name: str) -> nn.Module:
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         if self.head == "cosine":
             return CosineHead(self.num_classes, self.scale, learn_scale=False, normed_init=True, **types, name=name)
@@ -177,13 +181,18 @@ class ExpertsHead(nn.Module):
         raise InputError(f"head of the experts: unknown value '{self.head}'; allowed: {', '.join(HEADS)}")
 
 
-def names(experts: int) -> list[str]:
+def expert_names(experts: int) -> list[str]:
+    """The names under which the experts have their parameters: ``expert0``, ``expert1``, ...
+
+    Raises:
+      InputError: if there is none.
+    """
     if experts < 1:
         raise InputError(f"experts of a network: {experts} is below 1; RIDE has 2 to 4")
     return [f"expert{k}" for k in range(experts)]
 
 
-def settings_of(module: nn.Module, family: type[nn.Module]) -> dict[str, Any]:
-    """The settings of a network that its parts of the same family share."""
+def shared_settings(module: nn.Module, family: type[nn.Module]) -> dict[str, Any]:
+    """The fields of a network that belong to ``family``: the settings that its experts take over."""
     fields = [field.name for field in dataclasses.fields(family) if field.name not in ("parent", "name")]
     return {name: getattr(module, name) for name in fields}

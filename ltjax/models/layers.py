@@ -78,7 +78,7 @@ def pointwise(name: str, features: int, groups: int, dtype: Dtype, param_dtype: 
 
 
 class Weights(nn.Module):
-    """The arrays of a linear layer, for heads that use them in another way: kernel [d, C], and bias [C] if asked.
+    """The arrays of a linear layer, for heads that use them in another way: kernel [d, C], and bias [C] with ``bias``.
 
     Example:
       >>> kernel, bias = Weights(10, kaiming_normal).init_with_output(jax.random.key(0), 64)[0]

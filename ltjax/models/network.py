@@ -18,8 +18,8 @@ class Network(nn.Module):
     images: [B, H, W, channels]. uint8 is scaled to 0..1 and normalised with ``mean`` and ``std`` (units of 0..1, one
       number a channel); float images count as normalised. Or float [B, d], what ``Representation`` made of the images:
       the head alone is computed.
-    options: whatever the head takes beside the feature map, train and frozen_norm (``parts``, ``centroids``, ...).
-    A head that returns an array is paired with the pooled feature map; one that returns ``Outputs`` made its own.
+    options: what else the head takes beside the feature map, train and frozen_norm (``classifiers``, ``centroids``).
+    A head that returns an array is paired with the pooled feature map; ``Outputs`` have the head's features.
     Variables: {"params": {"backbone": ..., "head": {..., "classifier": {"kernel" [d, C], "bias" [C]}}},
       "batch_stats": {"backbone": ..., "head": ... where it has any}}.
 

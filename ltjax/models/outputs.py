@@ -8,10 +8,10 @@ from ltjax.arrays import at_least_float32
 
 
 class Outputs(NamedTuple):
-    """What a network returns, and a head that makes features of its own.
+    """What a network returns, and a head that makes features itself.
 
     logits: [B, C]; branches or experts [K, B, C], both [E, K, B, C]; several classifiers a dict. Every leaf has the
-      images on axis -2. None where no classifier was asked (one branch of BBN).
+      images on axis -2. None where no classifier is computed.
     features: [B, d], what the last classifier takes; of experts [E, B, d].
     """
 

@@ -52,7 +52,8 @@ class Block(nn.Module):
         x = self.conv("shortcut_conv", features, 1, self.stride)(x)
         return self.norm("shortcut_norm")(x, train, frozen_norm)
 
-    def joined(self, y: jax.Array, shortcut: jax.Array) -> jax.Array:
+    def add_shortcut(self, y: jax.Array, shortcut: jax.Array) -> jax.Array:
+        """The sum, through a ReLU unless the network ends without one."""
         return nn.relu(y + shortcut) if self.final_relu else y + shortcut
 
 
@@ -64,7 +65,7 @@ class BasicBlock(Block):
         y = self.conv("conv1", self.features, 3, self.stride)(x)
         y = nn.relu(self.norm("norm1")(y, train, frozen_norm))
         y = self.norm("norm2", last=True)(self.conv("conv2", self.features, 3)(y), train, frozen_norm)
-        return self.joined(y, self.shortcut(x, self.features, train, frozen_norm))
+        return self.add_shortcut(y, self.shortcut(x, self.features, train, frozen_norm))
 
 
 class Bottleneck(Block):
@@ -77,7 +78,7 @@ class Bottleneck(Block):
         y = self.conv("conv2", inner, 3, self.stride, self.groups)(y)
         y = nn.relu(self.norm("norm2")(y, train, frozen_norm))
         y = self.norm("norm3", last=True)(self.conv("conv3", 4 * self.features, 1)(y), train, frozen_norm)
-        return self.joined(y, self.shortcut(x, 4 * self.features, train, frozen_norm))
+        return self.add_shortcut(y, self.shortcut(x, 4 * self.features, train, frozen_norm))
 
 
 class ResNet(nn.Module):

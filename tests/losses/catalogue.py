@@ -32,7 +32,7 @@ FEATURES = {
     "leading": "one batch of features [B, d]",
     "outside": "a label is a name here, of any value",
 }
-OWN_LOGITS = {"shift": "each class has a logit of its own"}
+SIGMOIDS = {"shift": "a separate sigmoid for each class"}
 HARD_ONLY = {"soft": "a margin needs one true class"}
 GRAPH = {**FEATURES, "soft": "no labels", "vmap": "every example meets every other"}
 
@@ -149,13 +149,13 @@ ENTRIES = [
     Entry(
         "sigmoid_focal_loss",
         lambda x, y: oracle.sigmoid_focal_loss(x, y, 2.0, np.ones(5)),
-        exceptions=OWN_LOGITS,
+        exceptions=SIGMOIDS,
     ),
     Entry(
         "sigmoid_focal_loss",
         lambda x, y: oracle.sigmoid_focal_loss(x, y, 1.0, WEIGHTS),
         {"gamma": 1.0, "class_weights": WEIGHTS},
-        exceptions=OWN_LOGITS,
+        exceptions=SIGMOIDS,
     ),
     Entry("ldam_loss", lambda x, y: oracle.ldam_loss(x, y, COUNTS, 0.5, 30.0), {"class_counts": COUNTS}),
     Entry(

@@ -76,10 +76,12 @@ class Recorder:
     def __init__(self, **logits):
         self.logits, self.calls = logits, []
 
-    def __call__(self, params, model_state, images, train=True, parts=()):
-        self.calls.append((images, parts))
+    def __call__(self, params, model_state, images, train=True, classifiers=()):
+        self.calls.append((images, classifiers))
         rows = len(images)
-        logits = {part: self.logits.get(part, jnp.zeros((rows, 4 if part == "rotation" else 3))) for part in parts}
+        logits = {
+            part: self.logits.get(part, jnp.zeros((rows, 4 if part == "rotation" else 3))) for part in classifiers
+        }
         return models.Outputs(logits, jnp.zeros((rows, 1))), model_state
 
 

@@ -26,10 +26,10 @@ def graph_matching() -> Any:
     made = {}
     features = {
         "basic": (normal(0, 6, 5), normal(1, 6, 5)),
-        "relu_features": (np.maximum(normal(2, 6, 8), 0) + 0.01, np.maximum(normal(3, 6, 8), 0) + 0.02),
-        "normalised": tuple((x / length(x)).astype(np.float32) for x in (normal(4, 5, 4), normal(5, 5, 4))),
-        "single_node": (normal(6, 1, 4), normal(7, 1, 4)),
-        "large_scale": (30 * normal(8, 5, 6), 30 * normal(9, 5, 6)),
+        "relu_features": (np.maximum(normal(2, 6, 5), 0) + 0.01, np.maximum(normal(3, 6, 5), 0) + 0.02),
+        "normalised": tuple((x / length(x)).astype(np.float32) for x in (normal(4, 6, 5), normal(5, 6, 5))),
+        "single_node": (normal(6, 1, 5), normal(7, 1, 5)),
+        "large_scale": (30 * normal(8, 6, 5), 30 * normal(9, 6, 5)),
     }
     for name, (old, new) in features.items():
         case = {"z_old": old, "z_new": new}

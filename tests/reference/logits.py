@@ -27,13 +27,13 @@ def batches(*names: str) -> Iterator[tuple[str, Case]]:
     huge["logits"] = 1e4 * np.sign(huge["logits"])
     right_wrong["logits"] = np.float32(1e4) * np.eye(5, dtype=np.float32)[[0, 1, 2, 3]]
     right_wrong["labels"] = np.array([0, 1, 4, 0])
-    equal = batch(7, 3, 5)
+    equal = batch(7, 4, 5)
     equal["logits"] = np.zeros_like(equal["logits"])
     every = {
-        "basic": batch(0, 5, 6),
+        "basic": batch(0, 4, 5),
         "two_classes": batch(1, 4, 2),
         "many_classes": batch(2, 2, 60),
-        "count_one": batch(3, 4, 4, [100, 10, 1, 1]),
+        "count_one": batch(3, 4, 5, [100, 30, 10, 1, 1]),
         "huge": huge,
         "huge_right_wrong": right_wrong,
         "single_example": batch(6, 1, 5),
@@ -238,13 +238,13 @@ def reslt_loss() -> Any:
     rng = np.random.default_rng(12)
     middle, tail = np.arange(6) >= 2, np.arange(6) >= 4
     chosen = {
-        "cifar_alpha0.995": (0.995, [0, 1, 2, 3, 4], "HMT"),
-        "cifar100_alpha0.99": (0.99, [5, 1, 2, 0, 4], "HMT"),
-        "cifar_alpha0.0": (0.0, [0, 3, 5], "HMT"),
-        "cifar_alpha1.0": (1.0, [0, 3, 5], "HMT"),
-        "no_tail": (0.9, [0, 1, 2], "HMT"),
-        "head_only": (0.9, [0, 1, 1], "HMT"),
-        "tail_only": (0.9, [4, 5], "HMT"),
+        "cifar_alpha0.995": (0.995, [0, 1, 2, 4], "HMT"),
+        "cifar100_alpha0.99": (0.99, [5, 1, 2, 0], "HMT"),
+        "cifar_alpha0.0": (0.0, [0, 3, 5, 1], "HMT"),
+        "cifar_alpha1.0": (1.0, [0, 3, 5, 2], "HMT"),
+        "no_tail": (0.9, [0, 1, 2, 3], "HMT"),
+        "head_only": (0.9, [0, 1, 1, 0], "HMT"),
+        "tail_only": (0.9, [4, 5, 5, 4], "HMT"),
         "imagenet_alpha0.99": (0.99, [0, 3, 5, 5], "HMT"),
         "two_branch_alpha0.9": (0.9, [0, 3, 5, 2], "HM"),
     }

@@ -133,18 +133,18 @@ class AuxiliaryHead(nn.Module):
 
     Pooling, a linear layer ``fc`` with ReLU (d -> ``features``; 0: none), then up to three linear layers:
     ``classifier`` ("primary", class-balanced batches), ``auxiliary`` (uniform batches), ``rotation`` (four angles).
-    [B, h, w, d] -> ``Outputs``: logits {part: [B, C] or [B, 4]}, features [B, features].
+    [B, h, w, d] -> ``Outputs``: logits {classifier: [B, C] or [B, 4]}, features [B, features].
 
     rotation: false leaves the third one out everywhere.
-    parts (option of the call): which to compute; the parameters of the others need not be there.
+    classifiers (option of the call): which to compute; the parameters of the others need not be there.
 
     Raises:
-      InputError: if ``parts`` names an unknown one.
+      InputError: if ``classifiers`` names an unknown one.
 
     Example:
       >>> head, feature_map = AuxiliaryHead(10), jnp.zeros([2, 8, 8, 64])
       >>> outputs, _ = jax.eval_shape(lambda: head.init_with_output(jax.random.key(0), feature_map, train=False))
-      >>> {part: outputs.logits[part].shape for part in ("primary", "auxiliary", "rotation")}
+      >>> {name: outputs.logits[name].shape for name in ("primary", "auxiliary", "rotation")}
       {'primary': (2, 10), 'auxiliary': (2, 10), 'rotation': (2, 4)}
     """
 
@@ -160,21 +160,21 @@ class AuxiliaryHead(nn.Module):
         feature_map: jax.Array,
         train: bool,
         frozen_norm: bool = False,
-        parts: tuple[str, ...] = ("primary", "auxiliary", "rotation"),
+        classifiers: tuple[str, ...] = ("primary", "auxiliary", "rotation"),
     ) -> Outputs:
         layers = {"primary": ("classifier", self.num_classes), "auxiliary": ("auxiliary", self.num_classes)}
         layers |= {"rotation": ("rotation", 4)}
-        if unknown := [part for part in parts if part not in layers]:
-            raise InputError(f"parts of the auxiliary head: unknown {unknown[0]!r}; allowed: {', '.join(layers)}")
+        if unknown := [name for name in classifiers if name not in layers]:
+            raise InputError(f"classifiers of the auxiliary head: unknown {unknown[0]!r}; allowed: {', '.join(layers)}")
         stored = stored_dtype(self)
         features = pool(feature_map)
         if self.features > 0:
             features = nn.relu(linear("fc", features, self.features, stored)(features))
         logits = {}
-        for part in parts:
-            if part != "rotation" or self.rotation:
-                name, size = layers[part]
-                logits[part] = linear(name, features, size, stored)(features)
+        for classifier in classifiers:
+            if classifier != "rotation" or self.rotation:
+                name, size = layers[classifier]
+                logits[classifier] = linear(name, features, size, stored)(features)
         return Outputs(logits, features)
 
 

@@ -58,8 +58,8 @@ class MemoryHead(nn.Module):
         selector = jnp.tanh(linear("selector", direct, size, stored, within)(direct))
         kernel, _ = Weights(self.num_classes, within, param_dtype=stored, name="classifier")(size)
         if self.learn_centroids:
-            own = self.param("centroids", nn.initializers.zeros, (self.num_classes, size), stored)
-            centroids = jax.lax.stop_gradient(own)
+            learned = self.param("centroids", nn.initializers.zeros, (self.num_classes, size), stored)
+            centroids = jax.lax.stop_gradient(learned)
         embedding = direct
         if centroids is not None:
             memory = product(attention, centroids)

@@ -112,7 +112,7 @@ def test_a_networks_options_reach_its_head():
     everything = net.apply(variables, images).logits
     # at test, the parameters of the other classifiers are gone
     left = {name: variables["params"]["head"][name] for name in ("fc", "classifier")}
-    outputs = net.apply({"params": {"head": left}}, images, parts=("primary",))
+    outputs = net.apply({"params": {"head": left}}, images, classifiers=("primary",))
     assert set(outputs.logits) == {"primary"} and outputs.features.shape == (B, 3)
     assert jnp.array_equal(outputs.logits["primary"], everything["primary"])
 
@@ -124,7 +124,7 @@ def test_a_networks_options_reach_its_head():
         (models.CausalNormHead(C, num_heads=4), {}, "4 does not divide 6"),
         (models.MeanHead(C, transform="l1"), {}, "'l1'; allowed: raw, l2, centered_l2"),
         (models.MeanHead(C, metric="manhattan"), {}, "'manhattan'; allowed: cosine, euclidean, dot"),
-        (models.AuxiliaryHead(C), {"parts": ("first",)}, "'first'; allowed: primary, auxiliary, rotation"),
+        (models.AuxiliaryHead(C), {"classifiers": ("first",)}, "'first'; allowed: primary, auxiliary, rotation"),
         (models.ConvTopHead(C, form="dense"), {}, "'dense'; allowed: grouped, separate"),
         (models.ConvTopHead(C, branches=0), {}, "0 is below 1"),
         (models.ExpertsHead(C, experts=2), {}, "experts of the head: 2"),
