@@ -109,8 +109,8 @@ def reslt_loss(
 
     Equations 1 to 3: ``total = (1 - alpha) F + alpha I`` with ``F = mean_i J(sum_k x_k, y)`` and I the
     losses of the branches, ``J(x, y) = -log(softmax(x)_y + epsilon)``. ``divisor="pooled"`` (the authors' code):
-    ``I = sum of all counted J / their number``. ``divisor="subset_means"`` (the paper as printed): the sum over branches of the mean
-    over the branch's members.
+    ``I = sum of all counted J / their number``. ``divisor="subset_means"`` (the paper as printed): the sum over
+    branches of the mean over the branch's members.
 
     Args:
       branch_logits: ``[K, B, C]`` (or ``[K, ..., C]``), any float dtype; computed in at least float32.
