@@ -1,4 +1,4 @@
-"""What the number of training images per class says: priors, class weights, margins, groups, sampling.
+"""From the number of training images per class: priors, class weights, margins, groups, sampling probabilities.
 
 Every function takes ``class_counts``: a sequence ``[C]`` of numbers, class ``k`` having ``class_counts[k]`` training
 images. It is validated first: a wrong length, a NaN, an infinite, negative or (where it would be divided by) zero count
@@ -27,7 +27,7 @@ def validate(
       class_counts: ``[C]`` finite numbers, none negative, not all zero.
       num_classes: the length they must have; None takes any length.
       positive: also refuse zero counts, for what divides by a count or takes its logarithm.
-      name: what the error calls them.
+      name: the argument's name in the error.
 
     Returns:
       int64 ``[C]``, or float64 ``[C]`` when a count is not a whole number.

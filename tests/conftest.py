@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
 
 
-def room(path):
+def folder_of(path):
     """The folder of tests/ that a test lies in."""
     inside = path.parent.parts
     return inside[inside.index("tests") :][:2][-1] if "tests" in inside else ""
@@ -48,7 +48,9 @@ def room(path):
 @pytest.fixture(autouse=True, scope="module")
 def compiled_quickly(request):
     """Programs of toys are compiled quickly rather than well."""
-    jax.config.update("jax_disable_most_optimizations", room(request.path) in TOYS and request.path.name not in WELL)
+    jax.config.update(
+        "jax_disable_most_optimizations", folder_of(request.path) in TOYS and request.path.name not in WELL
+    )
     yield
     jax.config.update("jax_disable_most_optimizations", False)
 

@@ -9,9 +9,12 @@ from ltjax.models.backbone import Backbone, HasTrainableParts
 from ltjax.models.bbn import BBNNetwork, LargeTwoBranchBackbone, TwoBranchBackbone
 from ltjax.models.causal_norm import CausalNormNetwork
 from ltjax.models.experts import ExpertBackbone, ExpertsHead, LargeExpertBackbone
-from ltjax.models.heads.cosine import CausalNormHead, CosineHead, MeanHead
-from ltjax.models.heads.linear import AuxiliaryHead, LinearHead, LWSHead, MLPHead, ProxyHead, TauHead
+from ltjax.models.heads.auxiliary import AuxiliaryHead
+from ltjax.models.heads.class_means import MeanHead
+from ltjax.models.heads.cosine import CausalNormHead, CosineHead
+from ltjax.models.heads.linear import LinearHead, MLPHead, ProxyHead
 from ltjax.models.heads.memory import MemoryHead
+from ltjax.models.heads.rescaled import LWSHead, TauHead
 from ltjax.models.heads.reslt import ConvTopHead, ResLTHead
 from ltjax.models.network import Network, Representation, representation
 from ltjax.models.norm import BatchNorm

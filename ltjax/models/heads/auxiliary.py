@@ -1,0 +1,60 @@
+"""The three classifiers of CBS+RRS+SS on one layer."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ltjax.errors import InputError
+from ltjax.models.layers import linear
+from ltjax.models.norm import Dtype, stored_dtype
+from ltjax.models.outputs import Outputs, pool
+
+
+class AuxiliaryHead(nn.Module):
+    """Classifiers of balanced and of random batches and of rotations on one layer (CBS+RRS+SS, figure 1).
+
+    Pooling, a linear layer ``fc`` with ReLU (d -> ``features``; 0: none), then up to three linear layers:
+    ``classifier`` ("primary", class-balanced batches), ``auxiliary`` (uniform batches), ``rotation`` (four angles).
+    [B, h, w, d] -> ``Outputs``: logits {classifier: [B, C] or [B, 4]}, features [B, features].
+
+    rotation: false leaves the third one out everywhere.
+    classifiers (option of the call): which to compute; the parameters of the others need not be there.
+
+    Raises:
+      InputError: if ``classifiers`` names an unknown one.
+
+    Example:
+      >>> head, feature_map = AuxiliaryHead(10), jnp.zeros([2, 8, 8, 64])
+      >>> outputs, _ = jax.eval_shape(lambda: head.init_with_output(jax.random.key(0), feature_map, train=False))
+      >>> {name: outputs.logits[name].shape for name in ("primary", "auxiliary", "rotation")}
+      {'primary': (2, 10), 'auxiliary': (2, 10), 'rotation': (2, 4)}
+    """
+
+    num_classes: int
+    features: int = 512
+    rotation: bool = True
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        feature_map: jax.Array,
+        train: bool,
+        frozen_norm: bool = False,
+        classifiers: tuple[str, ...] = ("primary", "auxiliary", "rotation"),
+    ) -> Outputs:
+        layers = {"primary": ("classifier", self.num_classes), "auxiliary": ("auxiliary", self.num_classes)}
+        layers |= {"rotation": ("rotation", 4)}
+        if unknown := [name for name in classifiers if name not in layers]:
+            raise InputError(f"classifiers of the auxiliary head: unknown {unknown[0]!r}; allowed: {', '.join(layers)}")
+        stored = stored_dtype(self)
+        features = pool(feature_map)
+        if self.features > 0:
+            features = nn.relu(linear("fc", features, self.features, stored)(features))
+        logits = {}
+        for classifier in classifiers:
+            if classifier != "rotation" or self.rotation:
+                name, size = layers[classifier]
+                logits[classifier] = linear(name, features, size, stored)(features)
+        return Outputs(logits, features)
