@@ -25,7 +25,7 @@ from ltjax.bench import measure
 from ltjax.bench.memory import of_all_processes
 from ltjax.bench.peer_input import Pictures, loader
 from ltjax.commands import text_output
-from ltjax.data.augment.registry import named, size_in
+from ltjax.data.augment.registry import find_transform, output_size
 from ltjax.data.dataset import Source
 from ltjax.data.loading.host_batches import TrainElements, train_batches
 from ltjax.data.sampling.counter_rng import name_id
@@ -95,7 +95,7 @@ def ours(problem: Problem, workers: int, batches: int) -> Any:
         "steps_per_epoch": batches,
         "start": 0,
         "stop": batches,
-        "transform": named(problem.augment),
+        "transform": find_transform(problem.augment),
     }
     if workers:
         return train_batches(**common, workers=workers)
@@ -106,10 +106,10 @@ def ours(problem: Problem, workers: int, batches: int) -> Any:
 def theirs(problem: Problem, workers: int, batches: int, normalize: bool = True) -> Any:
     """The iterator of a DataLoader over the same draws."""
     position = (SEED, name_id("image"), EPOCH, np.arange(batches * problem.batch))
-    sampler, transform = instance_balanced(), named(problem.augment)
+    sampler, transform = instance_balanced(), find_transform(problem.augment)
     records = sampler.draw(sampler.tables(problem.source.labels, 1), *position)
     draws = transform.draw(*position)
-    pictures = Pictures(problem.paths, records, draws, size_in(problem.augment), (MEAN, STD) if normalize else None)
+    pictures = Pictures(problem.paths, records, draws, output_size(problem.augment), (MEAN, STD) if normalize else None)
     return iter(loader(pictures, problem.batch, workers))
 
 
@@ -182,8 +182,8 @@ def parse(arguments: list[str]) -> Any:
     parser.add_argument("--memory", type=int, default=0, metavar="BATCHES", help="watch the memory over so many")
     options = parser.parse_args(arguments)
     for name in options.augment:
-        if not size_in(name):
-            named(name, "--augment")
+        if not output_size(name):
+            find_transform(name, "--augment")
             raise InputError(f"--augment: '{name}' crops no whole pictures; name one such as crop224_flip")
     return options
 

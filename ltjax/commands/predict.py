@@ -155,10 +155,10 @@ def reader(config: Any, data: Any, paths: Sequence[str]) -> Any:
     import numpy as np
 
     from ltjax.data.datasets.assemble import EvaluationView
-    from ltjax.data.storage.image_files import Files
-    from ltjax.data.storage.packed_names import Names
+    from ltjax.data.storage.image_files import ImageFiles
+    from ltjax.data.storage.packed_names import PackedNames
 
-    files = Files("", Names.of([os.path.abspath(path) for path in paths]))
+    files = ImageFiles("", PackedNames.of([os.path.abspath(path) for path in paths]))
     height, width, channels = data.image_shape
     own = data.test.encoded is not None
     view = EvaluationView(files, config.data.image_size if own else height, config.data.resize if own else height)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ltjax.data.augment.registry import named
+from ltjax.data.augment.registry import find_transform
 from ltjax.data.dataset import Data, Source
 from ltjax.data.datasets.cifar import cifar10, cifar100
 from ltjax.data.datasets.holdout import hold_out
@@ -36,7 +36,7 @@ def build(settings: Any) -> Data:
     Args:
       settings: an object with the attributes ``name``, ``dir``, ``source`` (``auto``, ``npz``, ``python``, ``tfds``),
         ``imbalance``, ``profile`` (``exp``, ``step``), ``selection_seed``, ``validation_fraction``, ``augment``,
-        and perhaps ``validation_use`` (``evaluate``, ``choose``); of pictures that have sizes of their own all of
+        and perhaps ``validation_use`` (``evaluate``, ``choose``); of images that have sizes of their own all of
         ``config.data`` (ltjax/presets/settings.py).
 
     Raises:
@@ -50,5 +50,5 @@ def build(settings: Any) -> Data:
       >>> build(settings).class_counts.tolist()
       [400, 265, 176, 116, 77, 51, 34, 22, 15, 10]
     """
-    named(settings.augment)
+    find_transform(settings.augment)
     return choose(DATASETS, settings.name, "config.data.name")(settings)

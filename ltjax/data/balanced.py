@@ -11,7 +11,7 @@ from ltjax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class Card:
+class BalancedSpec:
     """The constants of a data set.
 
     Attributes:
@@ -55,24 +55,24 @@ class BalancedSet:
     test: Callable[[], Source]
 
 
-def check_balanced(labels: Any, card: Card, field: str) -> np.ndarray:
+def check_balanced(labels: Any, spec: BalancedSpec, field: str) -> np.ndarray:
     """The labels of the whole training set as int64, after checking that every class has its ``train_size / C``."""
-    labels = check_labels(labels, card.num_classes, field)
-    counts = np.bincount(labels, minlength=card.num_classes)
-    per_class = card.train_size // card.num_classes
+    labels = check_labels(labels, spec.num_classes, field)
+    counts = np.bincount(labels, minlength=spec.num_classes)
+    per_class = spec.train_size // spec.num_classes
     if (counts != per_class).any():
         raise InputError(
             f"{field}: {len(labels)} labels, {counts.min()} to {counts.max()} a class; these must be the labels of the "
-            f"whole training set of {card.name} in its official order, {card.train_size} of them, {per_class} a class"
+            f"whole training set of {spec.name} in its official order, {spec.train_size} of them, {per_class} a class"
         )
     return labels
 
 
-def check_pictures(images: Any, labels: Any, card: Card, field: str, labels_field: str) -> np.ndarray:
+def check_image_array(images: Any, labels: Any, spec: BalancedSpec, field: str, labels_field: str) -> np.ndarray:
     """The images, after checking that they are uint8, of the data set's shape, and as many as ``labels``."""
     images = check_images(images, field)
-    if images.shape[1:] != card.image_shape:
-        raise InputError(f"{field}: images of shape {list(images.shape[1:])}; {card.name} has {list(card.image_shape)}")
+    if images.shape[1:] != spec.image_shape:
+        raise InputError(f"{field}: images of shape {list(images.shape[1:])}; {spec.name} has {list(spec.image_shape)}")
     if len(images) != len(labels):
         raise InputError(f"{field}: {len(images)} images, but {len(labels)} entries in {labels_field}")
     return images

@@ -26,7 +26,7 @@ class ArrayReader:
 
 
 @dataclasses.dataclass(frozen=True)
-class Taken:
+class Reindexed:
     """``taken(i)`` is ``function(records[i])``; picklable where the function is."""
 
     function: Callable[[int], Any]
@@ -46,7 +46,7 @@ class Source:
       read: record -> uint8 [H, W, C], all images of one size: as they are evaluated.
       read_many: records [B] -> uint8 [B, H, W, C], where there is something faster than reading one by one.
       encoded: record -> the bytes of its JPEG or PNG file, where images are stored so and have sizes of their own; what
-        is cut out of a whole picture (``Transform.cut``) starts from these.
+        is cut out of a whole image (``Transform.cut``) starts from these.
       where: record -> where it lies, for messages ("DIR/rose/17.jpg"); without it messages have record and index alone.
 
     Example:
@@ -89,12 +89,12 @@ class Source:
         """
 
         def taken(function: Callable[[int], Any] | None) -> Callable[[int], Any] | None:
-            return function and Taken(function, records)
+            return function and Reindexed(function, records)
 
         return Source(
             self.labels[records],
             self.index[records],
-            Taken(self.read, records),
+            Reindexed(self.read, records),
             lambda own: self.images(records[own]),
             taken(self.encoded),
             taken(self.where),
@@ -106,7 +106,7 @@ class Source:
         return f"record {record} (index {self.index[record]}{where})"
 
     def cut(self, record: int, cut: Callable[[Any], np.ndarray]) -> np.ndarray:
-        """``cut`` of the whole picture, its bytes where there are any; a failure names the record."""
+        """``cut`` of the whole image, its bytes where there are any; a failure names the record."""
         return self._named(record, lambda: cut((self.encoded or self.read)(record)))
 
     def _read_named(self, record: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax.data import Data, Source
-from ltjax.data.augment.registry import TRANSFORMS, Transform, named
+from ltjax.data.augment.registry import TRANSFORMS, Transform, find_transform
 from ltjax.data.datasets.stand_in import shrunk
 from ltjax.data.loading.device_batches import Resident, image_bytes
 from ltjax.methods.stage import AnyStage, Previous, Stage, Tree, trained
@@ -72,7 +72,7 @@ def make_plan(config: Any, data: Data, mesh: Any, memory: int) -> Plan:
     if trained(stages):
         meshes.check_batch(config.batch_size, config.batch_size, mesh, micro_batches=config.micro_batches)
         check_norm_group(config)
-    any_size = named(config.data.augment).cut is not None
+    any_size = find_transform(config.data.augment).cut is not None
     on_device, where = decide(config.data.on_device, data, memory, any_size)
     # Tables have shapes that depend on the images, so that they are made of all of these where the device draws.
     drawn_there = on_device or any(stage.representation is not None for stage in trained(stages))
@@ -155,7 +155,7 @@ def drawn_by(plan: Plan, index: int) -> Drawn:
     config, stage = plan.config, plan.trained(index)
     if stage.representation is None:
         image = jax.ShapeDtypeStruct(plan.data.image_shape, jnp.uint8)
-        return Drawn(image, 1, plan.on_device, named(config.data.augment), None)
+        return Drawn(image, 1, plan.on_device, find_transform(config.data.augment), None)
     blank = jnp.zeros((1, *plan.data.image_shape), jnp.uint8)
     variables = _variables(shape_of_state(plan.data, stage, {}))
     made = jax.eval_shape(lambda v: stage.representation.apply(v, blank, train=False).features, variables)

@@ -5,7 +5,7 @@ import zlib
 from typing import Any, NamedTuple
 
 from ltjax.data import Data, build
-from ltjax.data.augment.registry import named, size_in
+from ltjax.data.augment.registry import find_transform, output_size
 from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
 from ltjax.methods.stage import AnyStage, ClosedForm, Features, Previous, Stage, Start, trained
@@ -84,8 +84,8 @@ def check_norm_group(config: Any) -> None:
 
 def check_size(augment: str, data: Data) -> None:
     """Raises InputError unless training and evaluation images have the same size."""
-    named(augment)
-    size = size_in(augment)
+    find_transform(augment)
+    size = output_size(augment)
     if size and data.image_shape[:2] != (size, size):
         height, width = data.image_shape[:2]
         raise InputError(

@@ -76,7 +76,7 @@ def test_every_bad_file_is_named(roses, tmp_path, capsys):
     assert level == "error" and [item.partition(": ")[0] for item in items] == [
         str(rose / name) for name in ("empty.jpg", "short.jpg", "text.jpg")
     ]
-    assert "(0 bytes)" in items[0] and "truncated" in items[1] and "not a picture" in items[2]
+    assert "(0 bytes)" in items[0] and "truncated" in items[1] and "not an image" in items[2]
     assert all(f"\n  {item}\n" in printed for item in items)
     assert found(report)["ending"] == ("note", [f"{rose}/really_png.jpg: PNG"])
     assert any("1 x .DS_Store" in note for note in report["notes"])
@@ -173,7 +173,7 @@ def test_images_in_memory_are_counted_and_compared(tmp_path, capsys):
 
 def test_bad_input_is_one_line_that_names_it(roses, tmp_path, capsys):
     for arguments, said in (
-        ([f"--folder={tmp_path}/nowhere"], "cannot be looked into"),
+        ([f"--folder={tmp_path}/nowhere"], "cannot be read"),
         ([f"--list={tmp_path}/none.txt", f"--root={roses}"], "none.txt: no such file"),
         ([f"--list={tmp_path}/none.txt"], "--list needs --root"),
         ([f"--folder={roses}", "--files=some"], "--files"),
@@ -267,11 +267,11 @@ def test_a_sample_is_evenly_spread_with_both_ends():
 
 
 def test_worker_processes_see_what_one_process_sees(roses):
-    from ltjax.data.storage.image_files import Files
-    from ltjax.data.storage.packed_names import Names
+    from ltjax.data.storage.image_files import ImageFiles
+    from ltjax.data.storage.packed_names import PackedNames
 
-    names = Names.of([f"train/rose/{i}.jpg" for i in range(6)])  # the last is not there
-    files = {"train": Files(str(roses), names)}
+    names = PackedNames.of([f"train/rose/{i}.jpg" for i in range(6)])  # the last is not there
+    files = {"train": ImageFiles(str(roses), names)}
     records = {"train": np.arange(6)}
     one, two = (inspect_files(files, records, workers, files_per_job=2) for workers in (1, 2))
     assert one == two and one["train"][5].fault == "No such file or directory" and one["train"][0].width == 300

@@ -64,8 +64,8 @@ def write_picture(path, shade, size=(24, 20), kind="JPEG"):
 @pytest.fixture
 def small_cifar(monkeypatch):
     """CIFAR-10 and CIFAR-100 with 1,000 training images."""
-    cards = {name: dataclasses.replace(card, train_size=TRAIN) for name, card in cifar.CARDS.items()}
-    monkeypatch.setattr(cifar, "CARDS", cards)
+    specs = {name: dataclasses.replace(spec, train_size=TRAIN) for name, spec in cifar.SPECS.items()}
+    monkeypatch.setattr(cifar, "SPECS", specs)
 
 
 def arrays(num_classes):

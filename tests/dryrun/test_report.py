@@ -9,7 +9,7 @@ import pytest
 
 from ltjax import models
 from ltjax.data import Data
-from ltjax.data.augment.registry import named
+from ltjax.data.augment.registry import find_transform
 from ltjax.data.datasets.stand_in import SIZES, shrunk, stand_in
 from ltjax.data.loading.host_batches import train_batches
 from ltjax.dryrun import __main__ as command
@@ -162,7 +162,7 @@ def test_the_train_step_is_the_runs_own():
     tables = {name: sampler.tables(data.train.labels, 3) for name, sampler in stage.streams.items()}
     batches = train_batches(
         data.train, stage.streams, tables, seed=0, batch_size=8, steps_per_epoch=5, start=0, stop=1,
-        transform=named("none"),
+        transform=find_transform("none"),
     )  # fmt: skip
     batch = next(batches)
     batches.close()
@@ -217,7 +217,7 @@ def test_a_stand_in_has_the_published_sizes(name):
     assert "not here" in data.notes[0] and data.image_shape == (224, 224, 3)
     few = shrunk(data)
     assert few.num_classes == data.num_classes and len(few.train) == data.num_classes + 19
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match="no images"):
         data.train.images(np.array([0]))
 
 
@@ -239,7 +239,7 @@ def test_a_folder_that_is_named_must_be_there(monkeypatch, tmp_path):
     settings = build("cifar10", "ce").data
     assert "not here" in plans.find_data(settings).notes[0]
     settings.dir = str(tmp_path)
-    with pytest.raises(InputError, match="no cifar10 in"):
+    with pytest.raises(InputError, match="cifar10 is not in"):
         plans.find_data(settings)
     with pytest.raises(InputError, match=r"config\.data\.dir"):
         plans.find_data(build("folder", "ce").data)

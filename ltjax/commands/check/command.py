@@ -29,13 +29,13 @@ from ltjax.commands.check.lenient_read import read_leniently
 from ltjax.commands.check.report import describe, printable, write
 from ltjax.commands.cli import Parser, guarded
 from ltjax.data.dataset import Data, Source
-from ltjax.data.datasets.lt_benchmarks import CARDS
+from ltjax.data.datasets.lt_benchmarks import SPECS
 from ltjax.data.storage.find_dataset import data_root
 from ltjax.errors import InputError, did_you_mean
 
 SAMPLED = 2000  # files of a split that are inspected without --files=all
 AT_ONCE = 1024  # arrays of images are hashed in blocks of this many
-PUBLIC = {"mnist5k", "cifar10", "cifar100", *CARDS}
+PUBLIC = {"mnist5k", "cifar10", "cifar100", *SPECS}
 AS_PUBLISHED = {
     "leak",
     "two_labels",

@@ -39,7 +39,7 @@ def inspect_file(read: Read, record: int) -> Inspection:
 
     Example:
       >>> inspect_file(lambda record: b"no picture", 0).fault
-      "not a picture (10 bytes that begin with b'no pictu')"
+      "not an image (10 bytes that begin with b'no pictu')"
     """
     found = Inspection()
     try:

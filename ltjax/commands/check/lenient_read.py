@@ -9,10 +9,10 @@ from ltjax.commands.check.findings import Finding, finding, finding_if_any, name
 from ltjax.data import build
 from ltjax.data.dataset import Data
 from ltjax.data.datasets.assemble import Split, Splits, assemble
-from ltjax.data.datasets.lt_benchmarks import CARDS, list_paths
+from ltjax.data.datasets.lt_benchmarks import SPECS, list_paths
 from ltjax.data.datasets.user_images import find_list, read_folder, read_lists
-from ltjax.data.storage.find_dataset import data_root
-from ltjax.data.storage.image_folder import as_settings, scan_tree
+from ltjax.data.storage.find_dataset import data_root, required_dir
+from ltjax.data.storage.image_folder import scan_class_folders
 from ltjax.data.storage.shards import MANIFEST
 from ltjax.errors import InputError
 
@@ -53,16 +53,16 @@ def _check_lists(settings: Any) -> None:
 def _splits(settings: Any) -> Splits | None:
     """The splits with all their labels; None for shards and TFDS data sets, which are always read strictly."""
     if settings.name == "folder":
-        return read_folder(as_settings(settings), settings, scan_tree)
+        return read_folder(required_dir(settings), settings, scan_class_folders)
     if settings.name == "list":
         names = {"train": settings.train_list, "test": settings.test_list, "validation": settings.val_list}
-        root = as_settings(settings)
+        root = required_dir(settings)
         paths = {split: find_list(root, name) for split, name in names.items() if name}
         return read_lists(root, paths, settings, refuse=False)
-    card, root = CARDS.get(settings.name), data_root(settings)
-    if card is None or settings.source not in ("auto", "list") or (root / MANIFEST).exists():
+    spec, folder = SPECS.get(settings.name), data_root(settings)
+    if spec is None or settings.source not in ("auto", "list") or (folder / MANIFEST).exists():
         return None
-    return read_lists(str(root), list_paths(root, card, settings), settings, card.num_classes, refuse=False)
+    return read_lists(str(folder), list_paths(folder, spec, settings), settings, spec.num_classes, refuse=False)
 
 
 def drop_impossible_labels(splits: Splits, settings: Any) -> tuple[Data, list[Finding]]:

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from ltjax.commands.cli import Parser, guarded
-from ltjax.data.balanced import Card, check_balanced, check_pictures
+from ltjax.data.balanced import BalancedSpec, check_balanced, check_image_array
 from ltjax.data.dataset import check_index, check_labels
-from ltjax.data.datasets.cifar import CARDS
+from ltjax.data.datasets.cifar import SPECS
 from ltjax.data.storage.cifar_npz import open_arrays
 from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError, did_you_mean
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", required=True, help="the .npz to write; cifar10.npz or cifar100.npz is found in a folder"
     )
-    parser.add_argument("--name", choices=sorted(CARDS), help="the data set; without it the number of labels tells")
+    parser.add_argument("--name", choices=sorted(SPECS), help="the data set; without it the number of labels tells")
     parser.add_argument("--train-images", required=True, help="uint8 [N, 32, 32, 3]")
     parser.add_argument("--train-index", help="integer [N], their places in the official order; without it 0 .. N - 1")
     parser.add_argument("--train-labels", help="integer [N], the labels of these images")
@@ -60,7 +60,7 @@ def convert(arguments: Any) -> str:
     test_labels = _load(arguments.test_labels)
     card = _card(arguments.name, test_labels, arguments.test_labels)
     test_labels = check_labels(test_labels, card.num_classes, arguments.test_labels)
-    test_images = check_pictures(
+    test_images = check_image_array(
         _load(arguments.test_images), test_labels, card, arguments.test_images, arguments.test_labels
     )
     images, index, labels = _training(arguments, card)
@@ -76,14 +76,14 @@ def convert(arguments: Any) -> str:
     return _summary(output, card, fields)
 
 
-def _training(arguments: Any, card: Card) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _training(arguments: Any, card: BalancedSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images, their places in the official order, and the labels of the whole training set."""
     images = _load(arguments.train_images)
     if arguments.train_index:
         index = check_index(_load(arguments.train_index), card.train_size, arguments.train_index)
-        images = check_pictures(images, index, card, arguments.train_images, arguments.train_index)
+        images = check_image_array(images, index, card, arguments.train_images, arguments.train_index)
     else:
-        images = check_pictures(images, images, card, arguments.train_images, arguments.train_images)
+        images = check_image_array(images, images, card, arguments.train_images, arguments.train_images)
         if len(images) != card.train_size:
             raise InputError(
                 f"{arguments.train_images}: {len(images)} of {card.train_size} images; --train-index must say which"
@@ -92,7 +92,7 @@ def _training(arguments: Any, card: Card) -> tuple[np.ndarray, np.ndarray, np.nd
     return images, index, _all_labels(arguments, card, index)
 
 
-def _all_labels(arguments: Any, card: Card, index: np.ndarray) -> np.ndarray:
+def _all_labels(arguments: Any, card: BalancedSpec, index: np.ndarray) -> np.ndarray:
     own = None
     if arguments.train_labels:
         own = check_labels(_load(arguments.train_labels), card.num_classes, arguments.train_labels)
@@ -118,13 +118,13 @@ def _all_labels(arguments: Any, card: Card, index: np.ndarray) -> np.ndarray:
     return check_balanced(labels, card, arguments.train_labels)
 
 
-def _card(name: str | None, test_labels: np.ndarray, field: str) -> Card:
+def _card(name: str | None, test_labels: np.ndarray, field: str) -> BalancedSpec:
     if name:
-        return CARDS[name]
+        return SPECS[name]
     classes = int(test_labels.max()) + 1 if test_labels.size and test_labels.dtype.kind in "iu" else 0
-    fitting = [card for card in CARDS.values() if card.num_classes == classes]
+    fitting = [card for card in SPECS.values() if card.num_classes == classes]
     if not fitting:
-        raise InputError(f"{field}: labels up to {classes - 1}; not those of {' or '.join(CARDS)}; see --name")
+        raise InputError(f"{field}: labels up to {classes - 1}; not those of {' or '.join(SPECS)}; see --name")
     return fitting[0]
 
 
@@ -155,7 +155,7 @@ def _replacing(path: Any) -> Iterator[Any]:
             unfinished.unlink()
 
 
-def _summary(path: Any, card: Card, fields: dict[str, np.ndarray]) -> str:
+def _summary(path: Any, card: BalancedSpec, fields: dict[str, np.ndarray]) -> str:
     with path.open("rb") as file:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
     given = np.bincount(fields["train_labels"][fields["train_index"]], minlength=card.num_classes)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ltjax.data.augment.crops import UNIT, fast_resizer
+from ltjax.data.augment.crops import UNIT, opencv
 from ltjax.data.sampling.counter_rng import HOST, Ops, below, name_id, uint32, words
 
 JITTER = name_id("color_jitter")
@@ -43,7 +43,7 @@ def factor(draws: dict[str, Any], name: str, i: Any = ()) -> float:
 
 
 def jitter(pixels: np.ndarray, draws: dict[str, Any]) -> np.ndarray:
-    """The picture uint8 [h, w, 3] with the changes that were drawn for its position.
+    """The image uint8 [h, w, 3] with the changes that were drawn for its position.
 
     Example:
       >>> halfway = {"order": np.int32(0)} | {name: np.int32(2**30) for name in NAMES}
@@ -56,8 +56,8 @@ def jitter(pixels: np.ndarray, draws: dict[str, Any]) -> np.ndarray:
 
 
 def enhance(pixels: np.ndarray, name: str, by: float) -> np.ndarray:
-    """Between (``by`` below 1) or beyond (above 1) black, the mean grey or the grey picture, and the picture."""
-    cv2 = fast_resizer()
+    """Between (``by`` below 1) or beyond (above 1) black, the mean grey or the grey image, and the image."""
+    cv2 = opencv()
     if cv2 is None:
         from PIL import Image, ImageEnhance
 

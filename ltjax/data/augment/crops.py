@@ -1,4 +1,4 @@
-"""What is cut out of a whole picture: the random crop of training and the centre of evaluation, uint8 [S, S, 3].
+"""What is cut out of a whole image: the random crop of training and the centre of evaluation, uint8 [S, S, 3].
 
 The semantics are torchvision's, on Pillow's pixels. Evaluation is resized by Pillow itself: the same pixels to within
 1 of 255. Training crops are resized by OpenCV where that is installed (``ltjax[images]``), several times as fast: a
@@ -8,7 +8,7 @@ and 8.6), and to within 1 everywhere when a crop is enlarged. Without OpenCV, an
 size, they are Pillow's.
 
 Of a large JPEG no more is decoded than is needed: at a half, a quarter or an eighth of its sides while the crop keeps
-``ENOUGH`` times the size of what is made of it (Pillow's ``thumbnail`` does so, too). Pictures of the public sets are
+``ENOUGH`` times the size of what is made of it (Pillow's ``thumbnail`` does so, too). Images of the public sets are
 too small for that to happen; a crop of a 12-megapixel photograph is then within 2 of 255 on the mean.
 """
 
@@ -23,7 +23,7 @@ from ltjax.data.sampling.counter_rng import HOST, Ops, name_id, uint32, words
 from ltjax.errors import InputError
 
 CROP = name_id("random_resized_crop")
-SCALE = (0.08, 1.0)  # share of the picture's area
+SCALE = (0.08, 1.0)  # share of the image's area
 RATIO = (3 / 4, 4 / 3)  # width / height
 TRIES = 10
 ENOUGH = 2
@@ -32,7 +32,7 @@ UNIT = 2.0**31  # draws are integers 0 .. 2^31 - 1
 
 
 class Box(NamedTuple):
-    """Pixels of a picture: rows top .. top + height - 1, columns left .. left + width - 1."""
+    """Pixels of an image: rows top .. top + height - 1, columns left .. left + width - 1."""
 
     top: int
     left: int
@@ -41,7 +41,7 @@ class Box(NamedTuple):
 
 
 def draw_crop(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) -> dict[str, Any]:
-    """What a random crop needs of a position, whatever the size of the picture there.
+    """What a random crop needs of a position, whatever the size of the image there.
 
     Returns:
       ``area`` and ``ratio`` int32 [B, 10], a try each; ``top``, ``left`` int32 [B], all 0 .. 2^31 - 1; ``flip`` 0 or 1.
@@ -64,13 +64,13 @@ def draw_crop(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) 
 
 
 def random_box(height: int, width: int, draws: dict[str, Any]) -> Box:
-    """The first try that lies inside the picture; else the largest centred box with a ratio that is allowed.
+    """The first try that lies inside the image; else the largest centred box with a ratio that is allowed.
 
-    A try has a share of the picture's area drawn evenly from ``SCALE`` and a ratio drawn evenly, in its logarithm, from
+    A try has a share of the image's area drawn evenly from ``SCALE`` and a ratio drawn evenly, in its logarithm, from
     ``RATIO``; rounded to whole pixels.
 
     Args:
-      height, width: of the picture.
+      height, width: of the image.
       draws: of one position, see ``draw_crop``.
 
     Example:
@@ -97,11 +97,11 @@ def _central(height: int, width: int) -> Box:
     return Box((height - h) // 2, (width - w) // 2, h, w)
 
 
-def random_resized_crop(picture: Any, draws: dict[str, Any], size: int) -> np.ndarray:
+def random_resized_crop(image: Any, draws: dict[str, Any], size: int) -> np.ndarray:
     """torchvision's RandomResizedCrop, then its RandomHorizontalFlip.
 
     Args:
-      picture: the bytes of a file, or uint8 [h, w, 3].
+      image: the bytes of a file, or uint8 [h, w, 3].
       draws: of one position, see ``draw_crop``.
       size: S.
 
@@ -116,20 +116,20 @@ def random_resized_crop(picture: Any, draws: dict[str, Any], size: int) -> np.nd
       >>> random_resized_crop(np.zeros((300, 400, 3), np.uint8), draws, 224).shape
       (224, 224, 3)
     """
-    head = _head(picture)
+    head = _head(image)
     box = random_box(head.height, head.width, draws)
-    pixels, part = _pixels(picture, head, min(box.height, box.width), size)
+    pixels, part = _pixels(image, head, min(box.height, box.width), size)
     if part < 1:
         box = _scaled(box, part, pixels.shape)
     cut = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
     return mirrored(resized(cut, size)) if draws["flip"] else resized(cut, size)
 
 
-def evaluation_view(picture: Any, size: int, resize: int) -> np.ndarray:
+def evaluation_view(image: Any, size: int, resize: int) -> np.ndarray:
     """The shorter side made ``resize`` pixels long, then the square of ``size`` in the middle: both in one resampling.
 
     Args:
-      picture: the bytes of a file, or uint8 [h, w, 3].
+      image: the bytes of a file, or uint8 [h, w, 3].
       size: S, at most ``resize``.
       resize: of the shorter side.
 
@@ -144,10 +144,10 @@ def evaluation_view(picture: Any, size: int, resize: int) -> np.ndarray:
       (224, 224, 3)
     """
     if not 1 <= size <= resize:
-        raise InputError(f"a square of {size} pixels from pictures resized to {resize}; it must be 1 to {resize}")
-    head = _head(picture)
+        raise InputError(f"a square of {size} pixels from images resized to {resize}; it must be 1 to {resize}")
+    head = _head(image)
     height, width = head.height, head.width
-    pixels, part = _pixels(picture, head, min(height, width), resize)
+    pixels, part = _pixels(image, head, min(height, width), resize)
     short = min(height, width)
     tall, wide = int(resize * height / short), int(resize * width / short)
     y, x = part * height / tall, part * width / wide  # pixels that become one
@@ -155,25 +155,21 @@ def evaluation_view(picture: Any, size: int, resize: int) -> np.ndarray:
     return _by_pillow(pixels, size, (left, top, left + size * x, top + size * y))
 
 
-def _head(picture: Any) -> decode.Head:
-    return (
-        decode.read_head(picture)
-        if isinstance(picture, bytes)
-        else decode.Head(picture.shape[0], picture.shape[1], False)
-    )
+def _head(image: Any) -> decode.Head:
+    return decode.read_head(image) if isinstance(image, bytes) else decode.Head(image.shape[0], image.shape[1], False)
 
 
-def _pixels(picture: Any, head: decode.Head, side: int, size: int) -> tuple[np.ndarray, float]:
-    """The picture, and the part of its sides at which it was decoded: ``side`` of its pixels become ``size``."""
-    if not isinstance(picture, bytes):
-        return picture, 1.0
+def _pixels(image: Any, head: decode.Head, side: int, size: int) -> tuple[np.ndarray, float]:
+    """The image, and the part of its sides at which it was decoded: ``side`` of its pixels become ``size``."""
+    if not isinstance(image, bytes):
+        return image, 1.0
     shrink = next((s for s in (8, 4, 2) if side >= s * ENOUGH * size), 1)
-    pixels = decode.decode(picture, shrink, head)
+    pixels = decode.decode(image, shrink, head)
     return pixels, 1.0 if pixels.shape[:2] == (head.height, head.width) else 1 / shrink
 
 
 def _scaled(box: Box, part: float, shape: tuple[int, ...]) -> Box:
-    """The box in a picture decoded at a part of its sides, to the nearest pixels."""
+    """The box in an image decoded at a part of its sides, to the nearest pixels."""
     top, left = round(box.top * part), round(box.left * part)
     bottom = min(round((box.top + box.height) * part), shape[0])
     right = min(round((box.left + box.width) * part), shape[1])
@@ -185,7 +181,7 @@ def resized(pixels: np.ndarray, size: int) -> np.ndarray:
     height, width = pixels.shape[:2]
     if height == width == size:
         return pixels
-    cv2 = fast_resizer()
+    cv2 = opencv()
     if cv2 is None or max(height, width) > REDUCED * size:
         return _by_pillow(pixels, size, None)
     if max(height, width) > size:
@@ -202,18 +198,18 @@ def _taps(scale: float) -> np.ndarray:
 
 
 def mirrored(pixels: np.ndarray) -> np.ndarray:
-    """The picture left to right."""
-    cv2 = fast_resizer()
+    """The image left to right."""
+    cv2 = opencv()
     return np.ascontiguousarray(pixels[:, ::-1]) if cv2 is None else cv2.flip(pixels, 1)
 
 
-def fast_resizer() -> Any:
+def opencv() -> Any:
     """The module cv2 with a single thread (batches are made in processes), or None where it is not installed."""
-    return _fast_resizer()
+    return _opencv()
 
 
 @functools.cache
-def _fast_resizer() -> Any:
+def _opencv() -> Any:
     try:
         import cv2
     except ImportError:

@@ -1,4 +1,4 @@
-"""A picture's file as pixels: uint8 [h, w, 3] RGB, upright, whatever the file holds; or one line why not.
+"""An image's file as pixels: uint8 [h, w, 3] RGB, upright, whatever the file holds; or one line why not.
 
 A plain JPEG (YCbCr or grey) is decoded by simplejpeg where that is installed (``ltjax[images]``), everything else by
 Pillow. Both give the same pixels: the same accurate DCT and smooth chroma upsampling of libjpeg-turbo.
@@ -31,7 +31,7 @@ UPRIGHT = {2: (0, 1, -1), 3: (0, -1, -1), 4: (0, -1, 1), 5: (1, 1, 1), 6: (1, 1,
 
 
 class Head(NamedTuple):
-    """What the head of a file tells: the size of the upright picture, and whether simplejpeg may decode it."""
+    """What the head of a file tells: the size of the upright image, and whether simplejpeg may decode it."""
 
     height: int
     width: int
@@ -80,7 +80,7 @@ def read_head(encoded: bytes) -> Head:
       >>> read_head(file.getvalue())
       Head(height=4, width=6, plain=False)
     """
-    simplejpeg = fast_decoder()
+    simplejpeg = simplejpeg_module()
     if simplejpeg is not None and encoded[:2] == b"\xff\xd8" and not _has_exif(encoded):
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
@@ -132,13 +132,13 @@ def _has_exif(encoded: bytes) -> bool:
     return False
 
 
-def fast_decoder() -> Any:
+def simplejpeg_module() -> Any:
     """The module simplejpeg, or None where it is not installed."""
-    return _fast_decoder()
+    return _simplejpeg_module()
 
 
 @functools.cache
-def _fast_decoder() -> Any:
+def _simplejpeg_module() -> Any:
     try:
         import simplejpeg
     except ImportError:
@@ -150,7 +150,7 @@ def _simplejpeg(encoded: bytes, height: int, width: int, shrink: int) -> np.ndar
     """None where libjpeg-turbo has anything to remark: whether that is an error, Pillow decides."""
     least = (0, 0) if shrink == 1 else (-(-height // shrink), -(-width // shrink))
     try:
-        return fast_decoder().decode_jpeg(
+        return simplejpeg_module().decode_jpeg(
             encoded, "RGB", fastdct=False, fastupsample=False, min_height=least[0], min_width=least[1]
         )
     except ValueError:
@@ -164,17 +164,17 @@ def _open(encoded: bytes) -> Any:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
-        raise InputError('pictures need Pillow; pip install "ltjax[train]"') from None
+        raise InputError('images need Pillow; pip install "ltjax[train]"') from None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large pictures, which decode refuses, and of odd metadata
+            warnings.simplefilter("ignore")  # of large images, which decode refuses, and of odd metadata
             return Image.open(io.BytesIO(encoded))
     except UnidentifiedImageError:
-        raise InputError(f"not a picture ({len(encoded):,} bytes that begin with {encoded[:8]!r})") from None
+        raise InputError(f"not an image ({len(encoded):,} bytes that begin with {encoded[:8]!r})") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{error}; at most {MOST_PIXELS:,} are decoded") from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... for a bad head
-        raise InputError(f"corrupt head of the picture ({_said(error)})") from None
+        raise InputError(f"corrupt head of the image ({_said(error)})") from None
 
 
 def _pillow(encoded: bytes, shrink: int) -> np.ndarray:
@@ -200,10 +200,10 @@ def _rgb(image: Any) -> np.ndarray:
     if image.mode.startswith("I"):  # 16 bits a value, as they are or in 32
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() >= 2**16:
-            raise InputError(f"values from {values.min()} to {values.max()}; a picture has 8 or 16 bits a value")
+            raise InputError(f"values from {values.min()} to {values.max()}; an image has 8 or 16 bits a value")
         return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "F":
-        raise InputError("floating-point values; a picture has 8 or 16 bits a value")
+        raise InputError("floating-point values; an image has 8 or 16 bits a value")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -216,7 +216,7 @@ def _orientation(image: Any) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # what a camera wrote beside the picture may be broken in any way
+    except Exception:  # what a camera wrote beside the image may be broken in any way
         return 1
     return found if found in UPRIGHT else 1
 

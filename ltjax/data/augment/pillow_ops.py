@@ -1,6 +1,6 @@
-"""AutoAugment's operations on one picture of any size, by Pillow, and the two augmentations that are made of them.
+"""AutoAugment's operations on one image of any size, by Pillow, and the two augmentations that are made of them.
 
-For pictures of a few hundred pixels: the batch-wise integers of ``image_ops`` do every operation to every image, which
+For images of a few hundred pixels: the batch-wise integers of ``image_ops`` do every operation to every image, which
 is right on a device and for 32 pixels. Ranges, sides and grey are those of ``autoaugment``.
 
 RandAugment is two of ``RANDOM``, each as likely, at nine tenths of their last level: N = 2, M = 9 on the paper's scale
@@ -31,13 +31,13 @@ draw_imagenet = functools.partial(autoaugment.draw, policies=autoaugment.IMAGENE
 
 
 def operate(pixels: np.ndarray, operation: str, part: float, sign: int) -> np.ndarray:
-    """The picture after one operation.
+    """The image after one operation.
 
     Args:
       pixels: uint8 [h, w, 3].
       operation: of ``autoaugment.OPERATIONS``, or "" for none.
       part: 0 .. 1 of the last level.
-      sign: 1 or -1, the side to which a picture is moved or blended.
+      sign: 1 or -1, the side to which an image is moved or blended.
 
     Returns:
       uint8 [h, w, 3].
@@ -68,7 +68,7 @@ def operate(pixels: np.ndarray, operation: str, part: float, sign: int) -> np.nd
 
 
 def imagenet_policy(pixels: np.ndarray, draws: dict[str, Any]) -> np.ndarray:
-    """The picture after the pair of the ImageNet policy that ``draw_imagenet`` drew for its position."""
+    """The image after the pair of the ImageNet policy that ``draw_imagenet`` drew for its position."""
     for i, name in enumerate(("first", "second")):
         if draws[name]:
             operation, _, level = autoaugment.IMAGENET[int(draws["policy"])][i]
@@ -88,7 +88,7 @@ def draw_random(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST
 
 
 def random_operations(pixels: np.ndarray, draws: dict[str, Any]) -> np.ndarray:
-    """The picture after the two operations that ``draw_random`` drew for its position.
+    """The image after the two operations that ``draw_random`` drew for its position.
 
     Example:
       >>> nothing = {"first": 0, "second": 0, "first_sign": 1, "second_sign": 0}

@@ -3,8 +3,8 @@
 Both halves are written over the array namespace they are given, so that the host's batches and a jitted program on the
 device make the same pixels from the same position. Images stay uint8; the network scales and normalises them.
 
-What starts from whole pictures (``Transform.cut``) is done on the host alone. Its names have the size that comes out,
-any size: ``crop224_flip``, ``crop160_flip_jitter``; ``AT_A_SIZE`` has them without it.
+What starts from whole images (``Transform.cut``) is done on the host alone. Its names have the size that comes out,
+any size: ``crop224_flip``, ``crop160_flip_jitter``; ``SIZED_TRANSFORMS`` has them without it.
 """
 
 import dataclasses
@@ -31,8 +31,8 @@ class Transform:
       name: as in ``TRANSFORMS``.
       draw: (seed, stream, epoch, offset [B], ops) -> dict of int32 [B], the random choices at these positions.
       apply: (images uint8 [B, H, W, C], draws, ops) -> uint8 [B, H, W, C].
-      cut: (picture, draws of one image) -> uint8 [H, W, C], done before ``apply`` where pictures have sizes of their
-        own: decodes (a picture is a file's bytes, or uint8 [h, w, C]) and crops it to the size of all; on the host.
+      cut: (image, draws of one image) -> uint8 [H, W, C], done before ``apply`` where images have sizes of their
+        own: decodes (an image is a file's bytes, or uint8 [h, w, C]) and crops it to the size of all; on the host.
 
     Example:
       >>> import numpy as np
@@ -107,15 +107,15 @@ def _cut_out_of_crop(images: Any, draws: dict[str, Any], ops: Ops = HOST) -> Any
     return cutout(_pad_crop(images, draws, ops, pad=4), draws, ops)
 
 
-def _crop_and_change(picture: Any, draws: dict[str, Any], *, size: int, change: Any) -> Any:
-    pixels = random_resized_crop(picture, draws, size)
+def _crop_and_change(image: Any, draws: dict[str, Any], *, size: int, change: Any) -> Any:
+    pixels = random_resized_crop(image, draws, size)
     return pixels if change is None else change(pixels, draws)
 
 
 def _cropped(
     name: str, size: int, draw: Callable | None = None, change: Callable | None = None, apply: Callable = _unchanged
 ) -> Transform:
-    """RandomResizedCrop and flip; then ``change`` (one picture, draws), then ``apply`` (the batch, draws)."""
+    """RandomResizedCrop and flip; then ``change`` (one image, draws), then ``apply`` (the batch, draws)."""
     parts = (draw_crop,) if draw is None else (draw_crop, draw)
     return Transform(
         name,
@@ -144,8 +144,8 @@ TRANSFORMS: dict[str, Transform] = {
     "pad_crop": _pad_crop_transform("pad_crop", pad=2, flip=False),
 }
 
-# For pictures of any size, the name without the size that comes out: (name, size) -> Transform.
-AT_A_SIZE: dict[str, Callable[[str, int], Transform]] = {
+# For images of any size, the name without the size that comes out: (name, size) -> Transform.
+SIZED_TRANSFORMS: dict[str, Callable[[str, int], Transform]] = {
     "crop_flip": _cropped,  # iNaturalist, Kang et al. 2020
     "crop_flip_jitter": functools.partial(_cropped, draw=draw_jitter, change=jitter),  # ImageNet-LT and Places-LT there
     "crop_flip_cutout": functools.partial(_cropped, draw=draw_cutout, apply=cutout),
@@ -158,39 +158,39 @@ AT_A_SIZE: dict[str, Callable[[str, int], Transform]] = {
 }
 
 
-def named(name: str, key: str = "config.data.augment") -> Transform:
-    """The transform of that name: one of ``TRANSFORMS``, or of ``AT_A_SIZE`` with a size behind its ``crop``.
+def find_transform(name: str, key: str = "config.data.augment") -> Transform:
+    """The transform of that name: one of ``TRANSFORMS``, or of ``SIZED_TRANSFORMS`` with a size behind its ``crop``.
 
     Raises:
       InputError: that names the setting ``key`` and what is allowed.
 
     Example:
-      >>> named("pad_crop").name, named("crop224_flip_jitter").name
+      >>> find_transform("pad_crop").name, find_transform("crop224_flip_jitter").name
       ('pad_crop', 'crop224_flip_jitter')
     """
     size, bare = _split(name)
     if size == 0:
-        allowed = TRANSFORMS | dict.fromkeys((_join(bare, 224) for bare in AT_A_SIZE), TRANSFORMS["none"])
-        if bare in AT_A_SIZE:
+        allowed = TRANSFORMS | dict.fromkeys((_join(bare, 224) for bare in SIZED_TRANSFORMS), TRANSFORMS["none"])
+        if bare in SIZED_TRANSFORMS:
             raise InputError(f"{key}: '{name}' needs the size that comes out: '{_join(bare, 224)}'")
         return choose(allowed, name, key)
-    return AT_A_SIZE[bare](name, size)
+    return SIZED_TRANSFORMS[bare](name, size)
 
 
-def size_in(name: str) -> int:
-    """The size in a transform's name, that of the pictures it makes; 0 where they keep the size they have.
+def output_size(name: str) -> int:
+    """The size in a transform's name, that of the images it makes; 0 where they keep the size they have.
 
     Example:
-      >>> size_in("crop224_flip"), size_in("pad_crop_flip")
+      >>> output_size("crop224_flip"), output_size("pad_crop_flip")
       (224, 0)
     """
     return _split(name)[0]
 
 
 def _split(name: str) -> tuple[int, str]:
-    """(size, name without it), of a name of ``AT_A_SIZE``; of others (0, name)."""
+    """(size, name without it), of a name of ``SIZED_TRANSFORMS``; of others (0, name)."""
     match = re.fullmatch(r"crop([1-9]\d{0,3})(_\w+)", name)
-    return (int(match[1]), f"crop{match[2]}") if match and f"crop{match[2]}" in AT_A_SIZE else (0, name)
+    return (int(match[1]), f"crop{match[2]}") if match and f"crop{match[2]}" in SIZED_TRANSFORMS else (0, name)
 
 
 def _join(bare: str, size: int) -> str:

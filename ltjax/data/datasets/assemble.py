@@ -1,4 +1,4 @@
-"""From the splits of a naturally long-tailed set of pictures to the ``Data`` that a run is given."""
+"""From the splits of a naturally long-tailed set of images to the ``Data`` that a run is given."""
 
 import dataclasses
 import hashlib
@@ -10,7 +10,7 @@ import numpy as np
 from ltjax.data.dataset import Data, Source, fingerprint
 from ltjax.data.datasets.holdout import hold_out
 from ltjax.data.datasets.longtail import USES
-from ltjax.data.storage.packed_names import Names
+from ltjax.data.storage.packed_names import PackedNames
 from ltjax.errors import InputError, choose
 
 # of ImageNet's channels: what every paper on ImageNet-LT and Places-LT normalises with
@@ -27,7 +27,7 @@ class Split:
     """
 
     source: Source
-    names: Names | None = None
+    names: PackedNames | None = None
 
     def subset(self, records: np.ndarray) -> "Split":
         """Only these records [n]."""
@@ -55,7 +55,7 @@ class Splits:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationView:
-    """``view(i)``: picture i as it is evaluated, uint8 [size, size, 3]."""
+    """``view(i)``: image i as it is evaluated, uint8 [size, size, 3]."""
 
     encoded: Callable[[int], bytes]
     size: int
@@ -67,14 +67,14 @@ class EvaluationView:
         return evaluation_view(self.encoded(record), self.size, self.resize)
 
 
-def picture_source(
+def encoded_source(
     encoded: Callable[[int], bytes],
     labels: Any,
     settings: Any,
     where: Callable[[int], str] | None = None,
     index: Any = None,
 ) -> Source:
-    """A source of encoded pictures of any size; ``settings`` has ``image_size`` and ``resize``.
+    """A source of encoded images of any size; ``settings`` has ``image_size`` and ``resize``.
 
     Raises:
       InputError: for sizes that are not possible.
@@ -103,12 +103,12 @@ def assemble(name: str, splits: Splits, settings: Any, mean: tuple = MEAN, std: 
     classes, notes = len(splits.class_names), list(splits.notes)
     train, test, validation, split = splits.train, splits.test, splits.validation, "test"
     if test is None:
-        train, test, note = _own_test(splits, classes, settings)
+        train, test, note = _hold_out_test(splits, classes, settings)
         notes.append(note)
     seed, fraction = settings.selection_seed, settings.validation_fraction
-    stay, aside = hold_out(train.source.labels, classes, fraction, seed)
+    kept, aside = hold_out(train.source.labels, classes, fraction, seed)
     if aside.size:
-        train, held = train.subset(stay), train.subset(aside)
+        train, held = train.subset(kept), train.subset(aside)
         evaluate = choose(USES, settings.validation_use, "config.data.validation_use")
         test, validation, split = (held, None, "validation") if evaluate else (test, held, split)
     counts = np.bincount(train.source.labels, minlength=classes)
@@ -133,10 +133,10 @@ def refuse_imbalance(name: str, settings: Any) -> None:
         )
 
 
-def _own_test(splits: Splits, classes: int, settings: Any) -> tuple[Split, Split, str]:
+def _hold_out_test(splits: Splits, classes: int, settings: Any) -> tuple[Split, Split, str]:
     """Of a set without test images: what stays for training, what is tested on, and the line that says so."""
     key, fraction, seed = "config.data.test_fraction", settings.test_fraction, settings.selection_seed
-    stay, aside = hold_out(splits.train.source.labels, classes, fraction, seed, key)
+    kept, aside = hold_out(splits.train.source.labels, classes, fraction, seed, key)
     if not aside.size:
         raise InputError(
             f"{key}: {fraction!r} of {splits.where} leaves no test image; give it test images, or set a fraction "
@@ -146,7 +146,7 @@ def _own_test(splits: Splits, classes: int, settings: Any) -> tuple[Split, Split
         f"{splits.where}: no test images there; {aside.size} of {len(splits.train.source)} images are held out for "
         f"testing, {fraction:.0%} of every class (config.data.test_fraction, selection_seed {seed})"
     )
-    return splits.train.subset(stay), splits.train.subset(aside), note
+    return splits.train.subset(kept), splits.train.subset(aside), note
 
 
 def named_fingerprint(split: Split) -> str:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from ltjax.data.balanced import Card
+from ltjax.data.balanced import BalancedSpec
 from ltjax.data.dataset import Data
 from ltjax.data.datasets.longtail import make_long_tailed
 from ltjax.data.storage import cifar_npz, cifar_pickle, cifar_tfds
-from ltjax.data.storage.find_dataset import locate
+from ltjax.data.storage.find_dataset import StorageForm, find_dataset
 
 # Every CIFAR-LT paper normalises both data sets with these.
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -21,26 +21,29 @@ CIFAR100_CLASSES = """
     wardrobe whale willow_tree wolf woman worm
 """
 TRAIN_SIZE, IMAGE_SHAPE = 50_000, (32, 32, 3)
-CARDS = {
-    "cifar10": Card("cifar10", tuple(CIFAR10_CLASSES.split()), TRAIN_SIZE, IMAGE_SHAPE, MEAN, STD),
-    "cifar100": Card("cifar100", tuple(CIFAR100_CLASSES.split()), TRAIN_SIZE, IMAGE_SHAPE, MEAN, STD),
+SPECS = {
+    "cifar10": BalancedSpec("cifar10", tuple(CIFAR10_CLASSES.split()), TRAIN_SIZE, IMAGE_SHAPE, MEAN, STD),
+    "cifar100": BalancedSpec("cifar100", tuple(CIFAR100_CLASSES.split()), TRAIN_SIZE, IMAGE_SHAPE, MEAN, STD),
 }
 
 
 def cifar10(settings: Any) -> Data:
     """CIFAR-10-LT: 32 x 32 x 3, 10 classes, at most 5,000 images a class."""
-    return _cifar(CARDS["cifar10"], settings)
+    return _cifar(SPECS["cifar10"], settings)
 
 
 def cifar100(settings: Any) -> Data:
     """CIFAR-100-LT: 32 x 32 x 3, 100 classes, at most 500 images a class."""
-    return _cifar(CARDS["cifar100"], settings)
+    return _cifar(SPECS["cifar100"], settings)
 
 
-# Ways in, in the order that "auto" tries them: a module with places(root, card) and read(path, card).
-WAYS: dict[str, Any] = {"npz": cifar_npz, "python": cifar_pickle, "tfds": cifar_tfds}
+FORMS = {
+    "npz": StorageForm(cifar_npz.markers, cifar_npz.how_to_get, cifar_npz.read),
+    "python": StorageForm(cifar_pickle.markers, cifar_pickle.how_to_get, cifar_pickle.read),
+    "tfds": StorageForm(cifar_tfds.markers, cifar_tfds.how_to_get, cifar_tfds.read),
+}
 
 
-def _cifar(card: Card, settings: Any) -> Data:
-    way, path = locate(WAYS, card, settings)
-    return make_long_tailed(card, way.read(path, card), settings)
+def _cifar(spec: BalancedSpec, settings: Any) -> Data:
+    form, path = find_dataset(FORMS, spec, settings)
+    return make_long_tailed(spec, form.read(path, spec), settings)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ltjax.data.balanced import BalancedSet, Card
+from ltjax.data.balanced import BalancedSet, BalancedSpec
 from ltjax.data.dataset import Data, array_source, fingerprint, is_number
 from ltjax.data.datasets.holdout import check_seed, hold_out
 from ltjax.errors import InputError, choose
@@ -93,14 +93,14 @@ def select(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
     return np.concatenate(kept)
 
 
-def make_long_tailed(card: Card, balanced: BalancedSet, settings: Any) -> Data:
+def make_long_tailed(spec: BalancedSpec, balanced: BalancedSet, settings: Any) -> Data:
     """The long-tailed data set that ``settings`` asks for.
 
     Of ``settings``: imbalance, profile, selection_seed, validation_fraction, and validation_use, which may be missing:
     "evaluate" has the images set aside take the place of the test images, "choose" keeps both.
     """
-    largest = card.train_size / card.num_classes
-    counts = long_tailed_counts(largest, card.num_classes, settings.imbalance, settings.profile)
+    largest = spec.train_size / spec.num_classes
+    counts = long_tailed_counts(largest, spec.num_classes, settings.imbalance, settings.profile)
     kept = select(balanced.labels, counts, settings.selection_seed)
     missing = int((~balanced.available[kept]).sum())
     if missing:
@@ -111,8 +111,8 @@ def make_long_tailed(card: Card, balanced: BalancedSet, settings: Any) -> Data:
             "(config.data) or use a file with all images"
         )
     images, labels, index = balanced.images(kept), balanced.labels[kept], balanced.index[kept]
-    stay, aside = hold_out(labels, card.num_classes, settings.validation_fraction, settings.selection_seed)
-    train = array_source(images[stay], labels[stay], index[stay])
+    kept, aside = hold_out(labels, spec.num_classes, settings.validation_fraction, settings.selection_seed)
+    train = array_source(images[kept], labels[kept], index[kept])
     held = array_source(images[aside], labels[aside], index[aside]) if aside.size else None
     use = getattr(settings, "validation_use", "evaluate")
     if choose(USES, use, "config.data.validation_use") and held is not None:
@@ -120,16 +120,16 @@ def make_long_tailed(card: Card, balanced: BalancedSet, settings: Any) -> Data:
     else:
         test, split, validation = balanced.test(), "test", held
     return Data(
-        name=card.name,
+        name=spec.name,
         train=train,
         test=test,
         split=split,
-        num_classes=card.num_classes,
-        class_counts=np.bincount(train.labels, minlength=card.num_classes),
-        image_shape=card.image_shape,
-        mean=card.mean,
-        std=card.std,
-        class_names=card.class_names,
+        num_classes=spec.num_classes,
+        class_counts=np.bincount(train.labels, minlength=spec.num_classes),
+        image_shape=spec.image_shape,
+        mean=spec.mean,
+        std=spec.std,
+        class_names=spec.class_names,
         fingerprint=fingerprint(train),
         validation=validation,
     )

@@ -1,29 +1,31 @@
 """ImageNet-LT, Places-LT and iNaturalist 2018: from prepared shards, their public lists, or TFDS."""
 
 import dataclasses
+import pathlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from ltjax.data.dataset import Data
 from ltjax.data.datasets import tfds_images
 from ltjax.data.datasets.assemble import MEAN, STD, Splits, assemble, refuse_imbalance
 from ltjax.data.datasets.prepared_shards import read_shards
 from ltjax.data.datasets.user_images import find_list, read_lists
-from ltjax.data.storage.find_dataset import data_root, locate
+from ltjax.data.storage.find_dataset import StorageForm, data_root, find_dataset
 from ltjax.data.storage.shards import MANIFEST
+from ltjax.data.storage.tfds_records import description_paths, how_to_prepare
 from ltjax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class LargeCard:
+class BenchmarkSpec:
     """The constants of a data set.
 
     Attributes:
       name: as in ``DATASETS``.
       num_classes: C.
       lists: split -> name of its public list, without ``.txt``.
-      tfds: what it is called there.
-      tfds_splits: split -> what it is called there.
+      tfds: its name in TFDS.
+      tfds_splits: split -> its name in TFDS.
       mean, std: of its channels, for images scaled to 0 .. 1.
     """
 
@@ -41,11 +43,11 @@ def _three_lists(name: str) -> dict[str, str]:
 
 
 ALL_SPLITS = {"train": "train", "test": "test", "validation": "validation"}
-CARDS = {
-    "imagenet_lt": LargeCard("imagenet_lt", 1000, _three_lists("ImageNet_LT"), "imagenet_lt", ALL_SPLITS),
-    "places_lt": LargeCard("places_lt", 365, _three_lists("Places_LT"), "places_lt", ALL_SPLITS),
-    # The labels of its test images are not public: the papers test on its validation images.
-    "inat2018": LargeCard(
+SPECS = {
+    "imagenet_lt": BenchmarkSpec("imagenet_lt", 1000, _three_lists("ImageNet_LT"), "imagenet_lt", ALL_SPLITS),
+    "places_lt": BenchmarkSpec("places_lt", 365, _three_lists("Places_LT"), "places_lt", ALL_SPLITS),
+    # The labels of its test images are not public: the papers evaluate on its validation images.
+    "inat2018": BenchmarkSpec(
         "inat2018", 8142, {"train": "iNaturalist18_train", "test": "iNaturalist18_val"}, "i_naturalist2018",
         {"train": "train", "test": "validation"}, (0.466, 0.471, 0.380), (0.195, 0.194, 0.192),
     ),
@@ -54,83 +56,82 @@ CARDS = {
 
 def imagenet_lt(settings: Any) -> Data:
     """ImageNet-LT: 1,000 classes, 115,846 training, 20,000 validation and 50,000 test images."""
-    return _large(CARDS["imagenet_lt"], settings)
+    return _benchmark(SPECS["imagenet_lt"], settings)
 
 
 def places_lt(settings: Any) -> Data:
     """Places-LT: 365 classes, 62,500 training, 7,300 validation and 36,500 test images."""
-    return _large(CARDS["places_lt"], settings)
+    return _benchmark(SPECS["places_lt"], settings)
 
 
 def inat2018(settings: Any) -> Data:
-    """iNaturalist 2018: 8,142 classes, 437,513 training images; tested on its 24,426 validation images."""
-    return _large(CARDS["inat2018"], settings)
+    """iNaturalist 2018: 8,142 classes, 437,513 training images; evaluated on its 24,426 validation images."""
+    return _benchmark(SPECS["inat2018"], settings)
 
 
-class Way(NamedTuple):
-    """One way in: as ``locate`` has it, and read(root, path found, card, settings) -> Splits."""
-
-    places: Callable[[Any, LargeCard], list]
-    how: Callable[[Any, LargeCard], str]
-    read: Callable[[Any, Any, LargeCard, Any], Splits]
-
-
-def _large(card: LargeCard, settings: Any) -> Data:
-    refuse_imbalance(card.name, settings)
+def _benchmark(spec: BenchmarkSpec, settings: Any) -> Data:
+    refuse_imbalance(spec.name, settings)
     root = data_root(settings)
     if settings.source in ("auto", "list") and settings.train_list:
-        splits = _from_lists(root, None, card, settings)
+        splits = _read_lists(root, spec, settings)
     else:
-        way, path = locate(WAYS, card, settings)
-        splits = way.read(root, path, card, settings)
-    if len(splits.class_names) != card.num_classes:
-        raise InputError(f"{splits.where}: {len(splits.class_names)} classes; {card.name} has {card.num_classes}")
-    return assemble(card.name, splits, settings, card.mean, card.std)
+        form, marker = find_dataset(FORMS, spec, settings)
+        splits = form.read(marker, spec, settings)
+    if len(splits.class_names) != spec.num_classes:
+        raise InputError(f"{splits.where}: {len(splits.class_names)} classes; {spec.name} has {spec.num_classes}")
+    return assemble(spec.name, splits, settings, spec.mean, spec.std)
 
 
-def _list_places(root: Any, card: LargeCard, split: str = "train") -> list:
-    return [root / f"{card.lists[split]}{ending}" for ending in (".txt", ".txt.xz")]
+def _public_lists(root: pathlib.Path, spec: BenchmarkSpec, split: str = "train") -> list[pathlib.Path]:
+    return [root / f"{spec.lists[split]}{ending}" for ending in (".txt", ".txt.xz")]
 
 
-def _from_lists(root: Any, path: Any, card: LargeCard, settings: Any) -> Splits:
-    """The lists that the settings name, and the data set's own where they name none."""
-    del path
-    return read_lists(str(root), list_paths(root, card, settings), settings, card.num_classes)
+def _read_lists(root: pathlib.Path, spec: BenchmarkSpec, settings: Any) -> Splits:
+    return read_lists(str(root), list_paths(root, spec, settings), settings, spec.num_classes)
 
 
-def list_paths(root: Any, card: LargeCard, settings: Any) -> dict[str, Any]:
-    """split -> its list.
+def list_paths(root: pathlib.Path, spec: BenchmarkSpec, settings: Any) -> dict[str, pathlib.Path]:
+    """split -> its list file: the one that the settings name, or else the data set's public one under ``root``.
 
     Raises:
-      InputError: for a list that has to be there and is not.
+      InputError: when the training or the test list is missing.
     """
-    given = {"train": settings.train_list, "test": settings.test_list, "validation": settings.val_list}
+    named = {"train": settings.train_list, "test": settings.test_list, "validation": settings.val_list}
     paths = {}
-    for split in card.lists:
-        own = [place for place in _list_places(root, card, split) if place.exists()]
-        if given[split] or own:
-            paths[split] = find_list(str(root), given[split]) if given[split] else own[0]
+    for split in spec.lists:
+        public = [path for path in _public_lists(root, spec, split) if path.exists()]
+        if named[split] or public:
+            paths[split] = find_list(str(root), named[split]) if named[split] else public[0]
         elif split != "validation":
-            looked = ", ".join(map(str, _list_places(root, card, split)))
-            raise InputError(f"{looked}: the {split} list of {card.name} is not there; {_how_lists(root, card)}")
+            expected = " or ".join(map(str, _public_lists(root, spec, split)))
+            raise InputError(
+                f"{expected}: the {split} list of {spec.name} does not exist; {_how_to_get_lists(root, spec)}"
+            )
     return paths
 
 
-def _how_lists(root: Any, card: LargeCard) -> str:
-    names = ", ".join(f"{name}.txt" for name in card.lists.values())
-    return f"put {names} into {root}, the folder that their paths are relative to (or set config.data.train_list ...)"
+def _how_to_get_lists(root: pathlib.Path, spec: BenchmarkSpec) -> str:
+    names = ", ".join(f"{name}.txt" for name in spec.lists.values())
+    return (
+        f"put {names} into {root}, the folder that the paths in them are relative to, or name them in "
+        "config.data.train_list and config.data.test_list"
+    )
 
 
-WAYS: dict[str, Way] = {
-    "shards": Way(
-        lambda root, card: [root / MANIFEST],
-        lambda root, card: f"prepare shards of its lists (python -m ltjax.data.prepare --list=... --out={root})",
-        lambda root, path, card, settings: read_shards(str(root), settings),
+FORMS: dict[str, StorageForm[BenchmarkSpec, Callable[[pathlib.Path, BenchmarkSpec, Any], Splits]]] = {
+    "shards": StorageForm(
+        lambda root, spec: [root / MANIFEST],
+        lambda root, spec: f"prepare shards of its lists (python -m ltjax.data.prepare --list=... --out={root})",
+        lambda marker, spec, settings: read_shards(str(marker.parent), settings),
     ),
-    "list": Way(_list_places, _how_lists, _from_lists),
-    "tfds": Way(
-        lambda root, card: tfds_images.places(root, card.tfds),
-        lambda root, card: tfds_images.how(root, card.tfds),
-        lambda root, path, card, settings: tfds_images.read(path.parent, card.tfds_splits, settings),
+    "list": StorageForm(
+        _public_lists,
+        _how_to_get_lists,
+        lambda marker, spec, settings: _read_lists(marker.parent, spec, settings),
+    ),
+    "tfds": StorageForm(
+        lambda root, spec: description_paths(root / spec.tfds),
+        lambda root, spec: how_to_prepare(root, spec.tfds),
+        lambda marker, spec, settings: tfds_images.read(str(marker.parent), spec.tfds_splits, settings),
     ),
 }

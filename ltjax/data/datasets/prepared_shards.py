@@ -6,23 +6,23 @@ from typing import Any
 import numpy as np
 
 from ltjax.data.dataset import Data
-from ltjax.data.datasets.assemble import Split, Splits, assemble, picture_source
+from ltjax.data.datasets.assemble import Split, Splits, assemble, encoded_source
 from ltjax.data.storage.cifar_npz import open_arrays
-from ltjax.data.storage.image_folder import as_settings
-from ltjax.data.storage.packed_names import Names
+from ltjax.data.storage.find_dataset import required_dir
+from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import open_path
-from ltjax.data.storage.shards import AGAIN, MANIFEST, ShardFiles, file_sha256, read_manifest
+from ltjax.data.storage.shards import AGAIN, MANIFEST, ShardImages, file_sha256, read_manifest
 from ltjax.errors import InputError
 
 
 def shards(settings: Any) -> Data:
     """Prepared shards (``config.data.dir``)."""
-    root = as_settings(settings)
+    root = required_dir(settings)
     return assemble("shards", read_shards(root, settings), settings)
 
 
 def read_shards(root: str, settings: Any) -> Splits:
-    """The splits of prepared shards; every file's size is compared with the manifest, and no picture is read.
+    """The splits of prepared shards; every file's size is compared with the manifest, and no image is read.
 
     Raises:
       InputError: a missing, torn or foreign file, a manifest that disagrees; one line with the path.
@@ -52,10 +52,10 @@ def _split(root: str, split: dict[str, Any], classes: int, settings: Any) -> Spl
         raise InputError(f"{path}: has another content than the manifest says; {AGAIN}")
     with open_arrays(open_path(path)) as arrays:
         labels, index, ends = arrays["labels"], arrays["index"], arrays["name_ends"]
-        names = Names(arrays["names"].tobytes(), np.concatenate([[0], ends[:-1]]).astype(np.int64), ends)
+        names = PackedNames(arrays["names"].tobytes(), np.concatenate([[0], ends[:-1]]).astype(np.int64), ends)
     bounds = np.cumsum([0, *(shard["records"] for shard in split["shards"])])
     counts = np.bincount(labels, minlength=classes).tolist()
     if bounds[-1] != len(labels) or counts != split["class_counts"]:
         raise InputError(f"{root}/{MANIFEST}: its counts are not those of {split['index']['file']}; {AGAIN}")
-    files = ShardFiles(tuple(os.path.join(root, shard["file"]) for shard in split["shards"]), bounds, labels, index)
-    return Split(picture_source(files, labels, settings, files.where, index), names)
+    files = ShardImages(tuple(os.path.join(root, shard["file"]) for shard in split["shards"]), bounds, labels, index)
+    return Split(encoded_source(files, labels, settings, files.where, index), names)

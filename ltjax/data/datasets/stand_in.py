@@ -1,11 +1,11 @@
-"""The sizes of the public data sets, for what needs no picture: a dry run compiles and counts without the data set."""
+"""The sizes of the public data sets, for what needs no image: a dry run compiles and counts without the data set."""
 
 import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ltjax.data.balanced import BalancedSet, Card
+from ltjax.data.balanced import BalancedSet, BalancedSpec
 from ltjax.data.dataset import ArrayReader, Data, Source
 from ltjax.data.datasets import cifar, lt_benchmarks, mnist
 from ltjax.data.datasets.assemble import Split, Splits, assemble
@@ -28,16 +28,16 @@ SIZES = {
     "places_lt": Sizes(62_500, 36_500, 7_300, 4980, 5),
     "inat2018": Sizes(437_513, 24_426, 0, 1000, 2),  # tested on its validation images
 }
-# Of the sets that are made long-tailed: their cards, and how many test images they have.
-BALANCED: dict[str, tuple[Card, int]] = {
-    "mnist5k": (mnist.CARD, 10 * (mnist.PER_CLASS - mnist.TRAIN_PER_CLASS)),
-    "cifar10": (cifar.CARDS["cifar10"], 10_000),
-    "cifar100": (cifar.CARDS["cifar100"], 10_000),
+# Of the sets that are made long-tailed: their specs, and how many test images they have.
+BALANCED: dict[str, tuple[BalancedSpec, int]] = {
+    "mnist5k": (mnist.SPEC, 10 * (mnist.PER_CLASS - mnist.TRAIN_PER_CLASS)),
+    "cifar10": (cifar.SPECS["cifar10"], 10_000),
+    "cifar100": (cifar.SPECS["cifar100"], 10_000),
 }
 
 
 def stand_in(settings: Any) -> Data:
-    """The data set of ``config.data`` with its sizes, labels and class counts, and without pictures.
+    """The data set of ``config.data`` with its sizes, labels and class counts, and without images.
 
     Class counts of CIFAR-LT and MNIST-5k-LT are exact. Of the large sets the total and the largest and smallest class
     are, and those between fall geometrically; ``notes`` says so.
@@ -58,20 +58,20 @@ def stand_in(settings: Any) -> Data:
         known = ", ".join([*BALANCED, *SIZES])
         raise InputError(f"config.data.name: the sizes of '{name}' are known from its files alone (others: {known})")
     lt_benchmarks.refuse_imbalance(name, settings)
-    return _long_tailed(lt_benchmarks.CARDS[name], SIZES[name], settings)
+    return _long_tailed(lt_benchmarks.SPECS[name], SIZES[name], settings)
 
 
-def _balanced(card: Card, test_size: int, settings: Any) -> Data:
-    labels = np.repeat(np.arange(card.num_classes), card.train_size // card.num_classes)
-    blank = np.broadcast_to(np.uint8(0), (card.train_size, *card.image_shape))
-    test = _in_memory(np.arange(test_size) % card.num_classes, card.image_shape)
-    everything = np.arange(card.train_size)
+def _balanced(spec: BalancedSpec, test_size: int, settings: Any) -> Data:
+    labels = np.repeat(np.arange(spec.num_classes), spec.train_size // spec.num_classes)
+    blank = np.broadcast_to(np.uint8(0), (spec.train_size, *spec.image_shape))
+    test = _in_memory(np.arange(test_size) % spec.num_classes, spec.image_shape)
+    everything = np.arange(spec.train_size)
     whole = BalancedSet(
-        "the stand-in", labels, everything, lambda kept: blank[: len(kept)], np.ones(card.train_size, bool),
+        "the stand-in", labels, everything, lambda kept: blank[: len(kept)], np.ones(spec.train_size, bool),
         lambda: test,
     )  # fmt: skip
-    note = f"{card.name} is not here: its sizes and class counts are exact, its pictures blank"
-    return dataclasses.replace(make_long_tailed(card, whole, settings), notes=(note,))
+    note = f"{spec.name} is not here: its sizes and class counts are exact, its images blank"
+    return dataclasses.replace(make_long_tailed(spec, whole, settings), notes=(note,))
 
 
 def _in_memory(labels: np.ndarray, image_shape: tuple[int, ...]) -> Source:
@@ -80,27 +80,27 @@ def _in_memory(labels: np.ndarray, image_shape: tuple[int, ...]) -> Source:
     return Source(labels.astype(np.int32), np.arange(len(labels)), reader, reader)
 
 
-def _long_tailed(card: lt_benchmarks.LargeCard, sizes: Sizes, settings: Any) -> Data:
-    counts = falling_counts(sizes.train, card.num_classes, sizes.largest, sizes.smallest)
-    labels = np.repeat(np.arange(card.num_classes), counts)
-    validation = _pictures(np.arange(sizes.validation) % card.num_classes) if sizes.validation else None
+def _long_tailed(spec: lt_benchmarks.BenchmarkSpec, sizes: Sizes, settings: Any) -> Data:
+    counts = falling_counts(sizes.train, spec.num_classes, sizes.largest, sizes.smallest)
+    labels = np.repeat(np.arange(spec.num_classes), counts)
+    validation = _images(np.arange(sizes.validation) % spec.num_classes) if sizes.validation else None
     note = (
-        f"{card.name} is not here: its numbers of images and classes are the real ones, its class counts fall "
+        f"{spec.name} is not here: its numbers of images and classes are the real ones, its class counts fall "
         f"geometrically from {sizes.largest} to {sizes.smallest}"
     )
     splits = Splits(
-        "the stand-in", _pictures(labels), _pictures(np.arange(sizes.test) % card.num_classes), validation,
-        tuple(map(str, range(card.num_classes))), (note,),
+        "the stand-in", _images(labels), _images(np.arange(sizes.test) % spec.num_classes), validation,
+        tuple(map(str, range(spec.num_classes))), (note,),
     )  # fmt: skip
-    return assemble(card.name, splits, settings, card.mean, card.std)
+    return assemble(spec.name, splits, settings, spec.mean, spec.std)
 
 
-def _pictures(labels: np.ndarray) -> Split:
+def _images(labels: np.ndarray) -> Split:
     return Split(Source(labels.astype(np.int32), np.arange(len(labels)), _absent, encoded=_absent))
 
 
 def _absent(record: int) -> Any:
-    raise InputError(f"record {record}: a stand-in has labels and no pictures")
+    raise InputError(f"record {record}: a stand-in has labels and no images")
 
 
 def falling_counts(total: int, num_classes: int, largest: int, smallest: int) -> np.ndarray:
@@ -142,7 +142,7 @@ def shrunk(data: Data) -> Data:
     """
     counts = np.ones(data.num_classes, np.int64)
     counts[int(np.argmax(data.class_counts))] = 20
-    train = _pictures(np.repeat(np.arange(data.num_classes), counts)).source
-    one_each = _pictures(np.arange(data.num_classes)).source
+    train = _images(np.repeat(np.arange(data.num_classes), counts)).source
+    one_each = _images(np.arange(data.num_classes)).source
     validation = None if data.validation is None else one_each
     return dataclasses.replace(data, train=train, test=one_each, validation=validation, class_counts=counts)

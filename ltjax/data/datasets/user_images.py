@@ -1,15 +1,16 @@
-"""One's own pictures: ``data.name`` is ``folder`` (class folders) or ``list`` (list files)."""
+"""One's own images: ``data.name`` is ``folder`` (class folders) or ``list`` (list files)."""
 
 from typing import Any
 
 import numpy as np
 
 from ltjax.data.dataset import Data
-from ltjax.data.datasets.assemble import Split, Splits, assemble, check_tested, picture_source
+from ltjax.data.datasets.assemble import Split, Splits, assemble, check_tested, encoded_source
 from ltjax.data.storage import image_folder as folders
-from ltjax.data.storage.image_files import Files, find_files
-from ltjax.data.storage.list_file import Listing, check_all_classes, check_classes, read_list
-from ltjax.data.storage.packed_names import Names
+from ltjax.data.storage.find_dataset import required_dir
+from ltjax.data.storage.image_files import ImageFiles, find_files
+from ltjax.data.storage.list_file import ImageList, check_all_classes, check_classes, read_list
+from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError
 
@@ -20,21 +21,21 @@ def folder(settings: Any) -> Data:
     With all three, val/ is for choices; with val/ alone, it is what is tested on; with neither, a part of every class
     is held out (``config.data.test_fraction``).
     """
-    return assemble("folder", read_folder(folders.as_settings(settings), settings), settings)
+    return assemble("folder", read_folder(required_dir(settings), settings), settings)
 
 
-def read_folder(root: str, settings: Any, read_tree: Any = folders.read_tree) -> Splits:
+def read_folder(root: str, settings: Any, read_class_folders: Any = folders.read_class_folders) -> Splits:
     """The splits of a folder; labels count the training folders, sorted by name.
 
-    With ``read_tree=folders.scan_tree`` nothing is refused: classes may be without an image, and test labels be C or
-    more.
+    With ``read_class_folders=folders.scan_class_folders`` nothing is refused: classes may have no image, and test
+    labels may be C or more.
     """
     found, left_out = folders.split_folders(root)
-    train = read_tree(found.pop("train"))
+    train = read_class_folders(found.pop("train"))
     notes = [*left_out, *train.notes()]
     others: dict[str, Split] = {}
     for split, path in found.items():
-        tree = read_tree(path, train.classes)
+        tree = read_class_folders(path, train.classes)
         notes += tree.notes()
         others[split] = _of_tree(tree, settings)
     if "test" not in others and "validation" in others:
@@ -45,14 +46,14 @@ def read_folder(root: str, settings: Any, read_tree: Any = folders.read_tree) ->
     )
 
 
-def _of_tree(tree: folders.Tree, settings: Any) -> Split:
-    files = Files(tree.root, tree.names)
-    return Split(picture_source(files, tree.labels, settings, files.where), tree.names)
+def _of_tree(tree: folders.ClassFolders, settings: Any) -> Split:
+    files = ImageFiles(tree.root, tree.names)
+    return Split(encoded_source(files, tree.labels, settings, files.where), tree.names)
 
 
 def lists(settings: Any) -> Data:
     """List files (``config.data.train_list``, ``test_list``, ``val_list``) of images under ``config.data.dir``."""
-    root = folders.as_settings(settings)
+    root = required_dir(settings)
     if not settings.train_list:
         raise InputError("config.data.train_list is missing: a file of 'relative/path label' lines")
     names = {"train": settings.train_list, "test": settings.test_list, "validation": settings.val_list}
@@ -75,7 +76,7 @@ def read_lists(
     Args:
       root: the folder that the paths in the lists are relative to.
       paths: "train" and perhaps "test" and "validation" -> list file.
-      settings: of ``picture_source``, and ``class_names``: "" or a file with a name a line, by label.
+      settings: of ``encoded_source``, and ``class_names``: "" or a file with a name a line, by label.
       num_classes: C, where it is known; else as many as the training list has.
       refuse: False lets pass labels that are not 0 .. C - 1, classes without an image and files that are not there.
     """
@@ -99,12 +100,12 @@ def read_lists(
     )  # fmt: skip
 
 
-def _of_listing(root: str, listing: Listing, settings: Any, refuse: bool) -> Split:
+def _of_listing(root: str, listing: ImageList, settings: Any, refuse: bool) -> Split:
     files = find_files(root, listing.names, listing.path, listing.lines, refuse)
-    return Split(picture_source(files, listing.labels, settings, files.where, listing.lines - 1), listing.names)
+    return Split(encoded_source(files, listing.labels, settings, files.where, listing.lines - 1), listing.names)
 
 
-def _shared_images(train: Listing, other: Listing) -> list[str]:
+def _shared_images(train: ImageList, other: ImageList) -> list[str]:
     """A line when images of ``other`` are training images, too."""
     own, trained = other.names.shared(train.names)
     if not own.size:
@@ -127,11 +128,11 @@ def _class_names(name: str, root: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def names_by_folder(names: Names, labels: np.ndarray, classes: int) -> tuple[str, ...]:
+def names_by_folder(names: PackedNames, labels: np.ndarray, classes: int) -> tuple[str, ...]:
     """The folder of each class's first image, where no two classes share it; else the labels.
 
     Example:
-      >>> names_by_folder(Names.of(["train/rose/1.jpg", "train/tulip/2.jpg"]), np.array([0, 1]), 2)
+      >>> names_by_folder(PackedNames.of(["train/rose/1.jpg", "train/tulip/2.jpg"]), np.array([0, 1]), 2)
       ('rose', 'tulip')
     """
     present, firsts = np.unique(labels, return_index=True)

@@ -18,7 +18,7 @@ from ltjax.data.sampling.counter_rng import name_id
 from ltjax.data.sampling.sampler import Sampler, Tables
 from ltjax.errors import InputError
 
-Batch = dict[str, Any]
+HostBatch = dict[str, Any]
 MOST_WORKERS = 1024
 NONE = TRANSFORMS["none"]
 EVALUATION = name_id("evaluation")
@@ -47,7 +47,7 @@ class TrainElements:
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def __getitem__(self, element: Any) -> dict[str, Batch]:
+    def __getitem__(self, element: Any) -> dict[str, HostBatch]:
         step, faults = self.start + int(element), list[Fault]()
         try:
             batch = {name: self._batch(name, step, faults) for name in self.samplers}
@@ -55,7 +55,7 @@ class TrainElements:
             raise InputError(f"training batch of step {step}: {error}") from error
         return batch | ({FAULTS: as_arrays(faults)} if faults else {})
 
-    def _batch(self, name: str, step: int, faults: list[Fault]) -> Batch:
+    def _batch(self, name: str, step: int, faults: list[Fault]) -> HostBatch:
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
         offset = step_of_epoch * self.batch_size + _slots(self.batch_size, self.shard)
         position = (self.seed, name_id(name), epoch, offset)
@@ -80,7 +80,7 @@ class _EvaluationBatches:
     def __len__(self) -> int:
         return -(-len(self.source) // self.batch_size) - self.start
 
-    def __getitem__(self, element: Any) -> Batch:
+    def __getitem__(self, element: Any) -> HostBatch:
         element = self.start + int(element)
         records = element * self.batch_size + _slots(self.batch_size, self.shard)
         mask = records < len(self.source)
@@ -212,7 +212,7 @@ def _cut(
     def one(place: int, record: int) -> np.ndarray:
         if cut is None:
             return source.images(np.array([record]))[0]
-        return source.cut(record, lambda picture: cut(picture, {name: drawn[place] for name, drawn in draws.items()}))
+        return source.cut(record, lambda image: cut(image, {name: drawn[place] for name, drawn in draws.items()}))
 
     if cut is None:
         try:

@@ -12,51 +12,51 @@ the same.
 """
 
 import contextlib
+import pathlib
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
-from ltjax.data.balanced import BalancedSet, Card, check_balanced, check_pictures
+from ltjax.data.balanced import BalancedSet, BalancedSpec, check_balanced, check_image_array
 from ltjax.data.dataset import Source, array_source, check_index, check_labels
 from ltjax.errors import InputError
 
 FIELDS = ("train_images", "train_index", "train_labels", "test_images", "test_labels")
 
 
-def places(root: Any, card: Card) -> list:
+def markers(root: pathlib.Path, spec: BalancedSpec) -> list[pathlib.Path]:
     """Where the file may be."""
-    return [root] if root.suffix == ".npz" else [root / f"{card.name}.npz"]
+    return [root] if root.suffix == ".npz" else [root / f"{spec.name}.npz"]
 
 
-def how(root: Any, card: Card) -> str:
+def how_to_get(root: pathlib.Path, spec: BalancedSpec) -> str:
     """How to get the file."""
-    return f"make {places(root, card)[0]} with python -m ltjax.data.convert (see --help)"
+    return f"make {markers(root, spec)[0]} with python -m ltjax.data.convert (see --help)"
 
 
-def read(path: Any, card: Card) -> BalancedSet:
+def read(path: pathlib.Path, spec: BalancedSpec) -> BalancedSet:
     """The data set in the file; the images are read when they are asked for."""
-    labels = check_balanced(_field(path, "train_labels"), card, f"{path}: train_labels")
-    index = check_index(_field(path, "train_index"), card.train_size, f"{path}: train_index")
-    row = np.full(card.train_size, -1)
+    labels = check_balanced(_field(path, "train_labels"), spec, f"{path}: train_labels")
+    index = check_index(_field(path, "train_index"), spec.train_size, f"{path}: train_index")
+    row = np.full(spec.train_size, -1)
     row[index] = np.arange(len(index))
 
     def images(positions: np.ndarray) -> np.ndarray:
         train_images = _field(path, "train_images")
-        return check_pictures(train_images, index, card, f"{path}: train_images", "train_index")[row[positions]]
+        return check_image_array(train_images, index, spec, f"{path}: train_images", "train_index")[row[positions]]
 
     def test() -> Source:
-        test_labels = check_labels(_field(path, "test_labels"), card.num_classes, f"{path}: test_labels")
+        test_labels = check_labels(_field(path, "test_labels"), spec.num_classes, f"{path}: test_labels")
         test_images = _field(path, "test_images")
-        test_images = check_pictures(test_images, test_labels, card, f"{path}: test_images", "test_labels")
+        test_images = check_image_array(test_images, test_labels, spec, f"{path}: test_images", "test_labels")
         return array_source(test_images, test_labels, np.arange(len(test_labels)))
 
-    return BalancedSet(str(path), labels, np.arange(card.train_size), images, row >= 0, test)
+    return BalancedSet(str(path), labels, np.arange(spec.train_size), images, row >= 0, test)
 
 
-def _field(path: Any, name: str) -> np.ndarray:
+def _field(path: pathlib.Path, name: str) -> np.ndarray:
     with open_arrays(path) as arrays:
         if name not in arrays:
             raise InputError(f"{path}: no field '{name}'; it has {', '.join(arrays)}; needed: {', '.join(FIELDS)}")
@@ -64,7 +64,7 @@ def _field(path: Any, name: str) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def open_arrays(path: Any) -> Iterator[Mapping[str, np.ndarray]]:
+def open_arrays(path: pathlib.Path) -> Iterator[Mapping[str, np.ndarray]]:
     """The fields of an ``.npz``, or {"": array} of an ``.npy``; every fault is one line with the path.
 
     Object arrays are refused, so nothing in the file is ever executed.

@@ -1,13 +1,14 @@
 """CIFAR in its official python version: a folder of pickled batches (``cifar-10-batches-py``, ``cifar-100-python``)."""
 
 import dataclasses
+import pathlib
 import pickle
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ltjax.data.balanced import BalancedSet, Card, check_balanced, check_pictures
+from ltjax.data.balanced import BalancedSet, BalancedSpec, check_balanced, check_image_array
 from ltjax.data.dataset import Source, array_source, check_labels
 from ltjax.errors import InputError
 
@@ -16,7 +17,7 @@ URL = "https://www.cs.toronto.edu/~kriz"
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Names inside one of the two folders; ``marker`` is the file that tells that a folder is one."""
+    """PackedNames inside one of the two folders; ``marker`` is the file that tells that a folder is one."""
 
     folder: str
     archive: str
@@ -46,38 +47,38 @@ LAYOUTS = {
 }
 
 
-def places(root: Any, card: Card) -> list:
+def markers(root: pathlib.Path, spec: BalancedSpec) -> list[pathlib.Path]:
     """Where the folder's marker may be: in the folder under ``root``, or in ``root`` itself."""
-    layout = LAYOUTS[card.name]
+    layout = LAYOUTS[spec.name]
     return [root / layout.folder / layout.marker, root / layout.marker]
 
 
-def how(root: Any, card: Card) -> str:
+def how_to_get(root: pathlib.Path, spec: BalancedSpec) -> str:
     """How to get the folder."""
-    return f"unpack {URL}/{LAYOUTS[card.name].archive} in {root}"
+    return f"unpack {URL}/{LAYOUTS[spec.name].archive} in {root}"
 
 
-def read(path: Any, card: Card) -> BalancedSet:
+def read(path: pathlib.Path, spec: BalancedSpec) -> BalancedSet:
     """The data set in the folder of the marker ``path``."""
-    layout, folder = LAYOUTS[card.name], path.parent
+    layout, folder = LAYOUTS[spec.name], path.parent
     batches = [_batch(folder / name, layout.labels) for name in layout.train]
     labels_field = f"{folder}: {layout.labels.decode()} of {', '.join(layout.train)}"
-    labels = check_balanced(np.concatenate([labels for _, labels in batches]), card, labels_field)
+    labels = check_balanced(np.concatenate([labels for _, labels in batches]), spec, labels_field)
     images = np.concatenate([images for images, _ in batches])
-    images = check_pictures(images, labels, card, f"{folder}: data of {', '.join(layout.train)}", "the labels")
+    images = check_image_array(images, labels, spec, f"{folder}: data of {', '.join(layout.train)}", "the labels")
 
     def test() -> Source:
         images, labels = _batch(folder / layout.test, layout.labels)
         field = f"{folder / layout.test}: {layout.labels.decode()}"
-        labels = check_labels(labels, card.num_classes, field)
-        images = check_pictures(images, labels, card, f"{folder / layout.test}: data", field)
+        labels = check_labels(labels, spec.num_classes, field)
+        images = check_image_array(images, labels, spec, f"{folder / layout.test}: data", field)
         return array_source(images, labels, np.arange(len(labels)))
 
-    everything = np.arange(card.train_size)
+    everything = np.arange(spec.train_size)
     return BalancedSet(str(folder), labels, everything, lambda positions: images[positions], everything >= 0, test)
 
 
-def _batch(path: Any, labels_name: bytes) -> tuple[np.ndarray, np.ndarray]:
+def _batch(path: pathlib.Path, labels_name: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Images [N, 32, 32, 3] and labels [N] of one pickled batch, which has the channels first and flat."""
     try:
         with path.open("rb") as file:

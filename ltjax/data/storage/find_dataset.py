@@ -1,7 +1,10 @@
-"""Where a data set lies: the ways in are tried in turn, and what was looked for is said when there is none."""
+"""Finds where a data set lies: each form in which it may be stored is tried in turn."""
 
+import dataclasses
 import os
-from typing import Any
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError, choose
@@ -9,37 +12,75 @@ from ltjax.errors import InputError, choose
 TFDS_DIR = "~/tensorflow_datasets"  # TFDS's own default
 
 
-def data_root(settings: Any) -> Any:
-    """The folder that ``config.data.dir`` or the environment names."""
-    given = settings.dir or os.environ.get("LTJAX_DATA_DIR") or os.environ.get("TFDS_DATA_DIR") or TFDS_DIR
-    return open_path(given)
+class Spec(Protocol):
+    """The constants of a data set, of which only the name is needed here."""
+
+    @property
+    def name(self) -> str: ...
 
 
-def locate(ways: dict[str, Any], card: Any, settings: Any) -> tuple[Any, Any]:
-    """The first way in that finds the data set, and the path at which it does.
+SpecT = TypeVar("SpecT", bound=Spec)
+ReadT = TypeVar("ReadT", bound=Callable[..., object])
 
-    Args:
-      ways: name -> an object with places(root, card) -> paths that tell that it is there, and how(root, card) -> how to
-        get it; in the order that "auto" tries them.
-      card: has a ``name``.
-      settings: dir and source.
+
+@dataclasses.dataclass(frozen=True)
+class StorageForm(Generic[SpecT, ReadT]):
+    """One form in which a data set may be stored.
+
+    Attributes:
+      markers: (root, spec) -> paths, any of which shows that the data set lies there in this form.
+      how_to_get: (root, spec) -> what to do to get it; for the message when it is not found.
+      read: reads it; takes the marker that was found, and what else the forms of these data sets need.
+    """
+
+    markers: Callable[[pathlib.Path, SpecT], Sequence[pathlib.Path]]
+    how_to_get: Callable[[pathlib.Path, SpecT], str]
+    read: ReadT
+
+
+def data_root(settings: Any) -> pathlib.Path:
+    """The folder that ``config.data.dir``, LTJAX_DATA_DIR or TFDS_DATA_DIR names, in this order; else TFDS's own."""
+    named = settings.dir or os.environ.get("LTJAX_DATA_DIR") or os.environ.get("TFDS_DATA_DIR") or TFDS_DIR
+    return open_path(named)
+
+
+def required_dir(settings: Any) -> str:
+    """The folder that ``config.data.dir`` names.
 
     Raises:
-      InputError: when none does; says what was looked for and how to get it.
+      InputError: when it is not set.
     """
-    choices = {"auto": list(ways.values())} | {name: [way] for name, way in ways.items()}
+    if not settings.dir:
+        raise InputError("config.data.dir is missing: set it to the folder that holds the images")
+    return os.path.expanduser(str(settings.dir))
+
+
+def find_dataset(
+    forms: Mapping[str, StorageForm[SpecT, ReadT]], spec: SpecT, settings: Any
+) -> tuple[StorageForm[SpecT, ReadT], pathlib.Path]:
+    """The first form in which the data set is found, and the marker that shows it.
+
+    Args:
+      forms: name -> form, in the order in which ``config.data.source=auto`` tries them.
+      spec: the data set's constants.
+      settings: ``dir`` and ``source`` of ``config.data``.
+
+    Raises:
+      InputError: when it is found in no form; names every path that was tried, and says how to get the data set.
+    """
+    choices = {"auto": list(forms.values())} | {name: [form] for name, form in forms.items()}
     tried = choose(choices, settings.source, "config.data.source")
     root = data_root(settings)
-    looked = []
+    absent = []
     try:
-        for way in tried:
-            for place in way.places(root, card):
-                if place.exists():
-                    return way, place
-                looked.append(str(place))
+        for form in tried:
+            for marker in form.markers(root, spec):
+                if marker.exists():
+                    return form, marker
+                absent.append(str(marker))
     except OSError as error:
-        raise InputError(f"config.data.dir: '{root}' cannot be looked into ({error.strerror or error})") from error
+        raise InputError(f"config.data.dir: '{root}' cannot be read ({error.strerror or error})") from error
     raise InputError(
-        f"config.data.dir: no {card.name} in '{root}' (looked for {', '.join(looked)}); set config.data.dir or "
-        f"LTJAX_DATA_DIR to its folder; to get it: {'; or '.join(way.how(root, card) for way in tried)}"
+        f"config.data.dir: {spec.name} is not in '{root}' (none of {', '.join(absent)} exists); set config.data.dir or "
+        f"LTJAX_DATA_DIR to its folder, or get it: {'; or '.join(form.how_to_get(root, spec) for form in tried)}"
     )

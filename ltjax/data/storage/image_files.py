@@ -1,13 +1,13 @@
-"""Image files under a root: their bytes by position, where they lie, and which of them are not there.
+"""Image files under a root folder: their bytes by position, their paths, and which of them are missing.
 
-A list may name a picture in another way than it lies on the disk. Places365 comes in two ways, and Places-LT's lists
-are written for the first:
+A list may name an image by another path than it has on the disk. Places365 is published in two layouts, and
+Places-LT's lists are written for the first:
 
     easy directory structure   train/airfield/00004851.jpg         val/airfield/Places365_val_00003597.jpg
     as for its own lists       data_256/a/airfield/00004851.jpg    val_256/Places365_val_00003597.jpg   (or _large)
 
-where the first has ``church-outdoor`` the second has ``c/church/outdoor``. The way in which the images are there is
-found by looking.
+Where the first has ``church-outdoor`` the second has ``c/church/outdoor``. ``find_files`` tries which layout the
+images have.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ltjax.data.storage.packed_names import Names
+from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError
 
@@ -60,7 +60,7 @@ STYLES: dict[str, Callable[[str], str]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Files:
+class ImageFiles:
     """``files(i)`` is the bytes of file i; picklable, holds nothing open.
 
     Attributes:
@@ -72,7 +72,7 @@ class Files:
     """
 
     root: str
-    names: Names
+    names: PackedNames
     style: str = "as written"
     origin: str = ""
     lines: np.ndarray | None = None
@@ -110,8 +110,8 @@ def _is_there(path: str) -> bool:
 
 
 def find_files(
-    root: str, names: Names, origin: str = "", lines: np.ndarray | None = None, refuse: bool = True
-) -> Files:
+    root: str, names: PackedNames, origin: str = "", lines: np.ndarray | None = None, refuse: bool = True
+) -> ImageFiles:
     """The files, named in the way in which they lie under ``root``; a sample of them is looked for.
 
     With ``refuse=False`` some may be missing: it is the way in which most are there.
@@ -124,8 +124,8 @@ def find_files(
     sample = np.unique(np.linspace(0, len(names) - 1, min(len(names), LOOKED_AT)).astype(np.int64))
     found = []
     for style in STYLES:
-        files = Files(root, names, style, origin, lines)
-        missing = absent(files, sample)
+        files = ImageFiles(root, names, style, origin, lines)
+        missing = missing_files(files, sample)
         if not missing.size:
             return files
         found.append((missing.size, files, missing[0]))
@@ -138,11 +138,11 @@ def find_files(
     )
 
 
-def absent(files: Files, positions: np.ndarray | None = None) -> np.ndarray:
+def missing_files(files: ImageFiles, positions: np.ndarray | None = None) -> np.ndarray:
     """Those of ``positions`` (all, without) whose file is not there; int64, ascending.
 
     Example:
-      >>> absent(Files("/nowhere", Names.of(["a.jpg", "b.jpg"]))).tolist()
+      >>> missing_files(ImageFiles("/nowhere", PackedNames.of(["a.jpg", "b.jpg"]))).tolist()
       [0, 1]
     """
     positions = np.arange(len(files.names)) if positions is None else positions

@@ -3,11 +3,10 @@
 import dataclasses
 import os
 from collections import Counter
-from typing import Any
 
 import numpy as np
 
-from ltjax.data.storage.packed_names import Names
+from ltjax.data.storage.packed_names import PackedNames
 from ltjax.errors import InputError
 
 # how the folders of a split are called, any case
@@ -20,7 +19,7 @@ IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".t
 
 
 @dataclasses.dataclass(frozen=True)
-class Tree:
+class ClassFolders:
     """The images of a folder of class folders.
 
     Attributes:
@@ -34,7 +33,7 @@ class Tree:
     """
 
     root: str
-    names: Names
+    names: PackedNames
     labels: np.ndarray
     classes: tuple[str, ...]
     strays: Counter
@@ -78,10 +77,10 @@ def _entries(folder: str) -> list:
     try:
         return list(os.scandir(folder))
     except OSError as error:
-        raise InputError(f"config.data.dir: '{folder}' cannot be looked into ({error.strerror or error})") from error
+        raise InputError(f"config.data.dir: '{folder}' cannot be read ({error.strerror or error})") from error
 
 
-def read_tree(root: str, classes: tuple[str, ...] | None = None) -> Tree:
+def read_class_folders(root: str, classes: tuple[str, ...] | None = None) -> ClassFolders:
     """All images under ``root``, by class folder; folders inside a class folder belong to the class.
 
     Args:
@@ -92,7 +91,7 @@ def read_tree(root: str, classes: tuple[str, ...] | None = None) -> Tree:
       InputError: for a folder without class folders, a class folder without an image, or, given ``classes``, one that
         is not among them.
     """
-    tree = scan_tree(root, classes)
+    tree = scan_class_folders(root, classes)
     unknown = tree.classes[len(tree.classes if classes is None else classes) :]
     if unknown:
         raise InputError(
@@ -104,8 +103,8 @@ def read_tree(root: str, classes: tuple[str, ...] | None = None) -> Tree:
     return tree
 
 
-def scan_tree(root: str, classes: tuple[str, ...] | None = None) -> Tree:
-    """As ``read_tree``, but nothing of what it refuses; folders that are not among ``classes`` come after them.
+def scan_class_folders(root: str, classes: tuple[str, ...] | None = None) -> ClassFolders:
+    """As ``read_class_folders``, but refuses nothing; folders that are not among ``classes`` come after them.
 
     Raises:
       InputError: for a folder without class folders, or without any image.
@@ -124,7 +123,7 @@ def scan_tree(root: str, classes: tuple[str, ...] | None = None) -> Tree:
         empty += [] if files else [name]
     if not names:
         raise InputError(f"{root}/{own[0]}: a class folder without an image, as are all; add images or remove it")
-    return Tree(root, Names.of(names), np.array(labels, np.int32), tuple(ordered), strays, tuple(empty))
+    return ClassFolders(root, PackedNames.of(names), np.array(labels, np.int32), tuple(ordered), strays, tuple(empty))
 
 
 def _class_folders(root: str, strays: Counter) -> list[str]:
@@ -163,14 +162,3 @@ def _kind(file: str) -> str:
     if file.startswith("._"):
         return "._*"
     return file if file.startswith(".") or file in ("Thumbs.db", "desktop.ini") else f"*{os.path.splitext(file)[1]}"
-
-
-def as_settings(settings: Any) -> str:
-    """The folder that ``config.data.dir`` names.
-
-    Raises:
-      InputError: when it is not set.
-    """
-    if not settings.dir:
-        raise InputError("config.data.dir is missing: the folder that holds the images")
-    return os.path.expanduser(str(settings.dir))

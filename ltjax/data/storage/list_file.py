@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ltjax.data.storage.packed_names import Names
+from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError
 
@@ -20,7 +20,7 @@ SHOWN = 80  # characters of a bad line
 
 
 @dataclasses.dataclass(frozen=True)
-class Listing:
+class ImageList:
     """What a list says.
 
     Attributes:
@@ -32,7 +32,7 @@ class Listing:
     """
 
     path: str
-    names: Names
+    names: PackedNames
     labels: np.ndarray
     lines: np.ndarray
     notes: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Listing:
         return f"{self.path}, line {self.lines[position]}: '{self.names[position]}'"
 
 
-def read_list(path: Any) -> Listing:
+def read_list(path: Any) -> ImageList:
     """The list in ``path``, each image once.
 
     Args:
@@ -56,7 +56,7 @@ def read_list(path: Any) -> Listing:
         ``relative/path label``, a path with two labels.
     """
     names, labels, lines = _parse(_text(path), str(path))
-    return _each_once(Listing(str(path), names, labels, lines))
+    return _each_once(ImageList(str(path), names, labels, lines))
 
 
 def _text(path: Any) -> bytes:
@@ -73,8 +73,8 @@ def _text(path: Any) -> bytes:
     return text.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
-def _parse(text: bytes, path: str) -> tuple[Names, np.ndarray, np.ndarray]:
-    """Names, labels and line numbers; all lines at once, from their ends."""
+def _parse(text: bytes, path: str) -> tuple[PackedNames, np.ndarray, np.ndarray]:
+    """PackedNames, labels and line numbers; all lines at once, from their ends."""
     data = np.frombuffer(text, dtype=np.uint8)
     breaks = np.flatnonzero(data == ord("\n"))
     starts = np.concatenate([[0], breaks + 1]).astype(np.int64)
@@ -93,7 +93,7 @@ def _parse(text: bytes, path: str) -> tuple[Names, np.ndarray, np.ndarray]:
             f"{path}, line {lines[wrong[0]] + 1}: '{shown}' is no 'relative/path label', such as 'train/rose/1.jpg 0' "
             f"({wrong.size} such lines); mend or remove it"
         )
-    return Names(text, starts, paths), labels.astype(np.int32), lines + 1
+    return PackedNames(text, starts, paths), labels.astype(np.int32), lines + 1
 
 
 def _strip(data: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
@@ -121,7 +121,7 @@ def _numbers(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np
     return np.where(minus, -numbers, numbers), stops
 
 
-def _each_once(listing: Listing) -> Listing:
+def _each_once(listing: ImageList) -> ImageList:
     later, first = listing.names.repeats()
     if not later.size:
         return listing
@@ -137,12 +137,12 @@ def _each_once(listing: Listing) -> Listing:
         f"{listing.lines[later[0]]} is line {listing.lines[first[0]]})"
     )
     kept = np.setdiff1d(np.arange(len(listing)), later)
-    return Listing(
+    return ImageList(
         listing.path, listing.names.take(kept), listing.labels[kept], listing.lines[kept], (*listing.notes, note)
     )
 
 
-def check_classes(listing: Listing, num_classes: int) -> None:
+def check_classes(listing: ImageList, num_classes: int) -> None:
     """Raises InputError, naming the line, unless all labels are 0 .. C - 1."""
     wrong = np.flatnonzero((listing.labels < 0) | (listing.labels >= num_classes))
     if wrong.size:
@@ -152,7 +152,7 @@ def check_classes(listing: Listing, num_classes: int) -> None:
         )
 
 
-def check_all_classes(listing: Listing, num_classes: int | None = None) -> int:
+def check_all_classes(listing: ImageList, num_classes: int | None = None) -> int:
     """C, after checking that every class 0 .. C - 1 has an image; without ``num_classes`` the largest label is C - 1.
 
     Raises:
@@ -163,10 +163,10 @@ def check_all_classes(listing: Listing, num_classes: int | None = None) -> int:
     size = num_classes if num_classes is not None else int(listing.labels[largest]) + 1
     present = np.unique(listing.labels)
     if len(present) < size:
-        absent = next(i for i in range(size) if i >= len(present) or present[i] != i)
+        unused = next(i for i in range(size) if i >= len(present) or present[i] != i)
         origin = "" if num_classes is not None else f"; line {listing.lines[largest]} has the largest label, {size - 1}"
         raise InputError(
-            f"{listing.path}: class {absent} has no image ({size - len(present)} of {size} classes{origin}); every "
+            f"{listing.path}: class {unused} has no image ({size - len(present)} of {size} classes{origin}); every "
             "class needs a training image: number the labels without gaps"
         )
     return size

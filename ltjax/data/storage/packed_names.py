@@ -8,8 +8,8 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Names:
-    """Names by position; 437,513 of iNaturalist's take 35 MB.
+class PackedNames:
+    """PackedNames by position; 437,513 of iNaturalist's take 35 MB.
 
     Attributes:
       text: bytes that hold all of them.
@@ -17,7 +17,7 @@ class Names:
         as Python has it for paths.
 
     Example:
-      >>> names = Names.of(["rose/1.jpg", "tulip/7.jpg"])
+      >>> names = PackedNames.of(["rose/1.jpg", "tulip/7.jpg"])
       >>> len(names), names[1], list(names.take(np.array([1, 0])))
       (2, 'tulip/7.jpg', ['tulip/7.jpg', 'rose/1.jpg'])
     """
@@ -27,7 +27,7 @@ class Names:
     ends: np.ndarray
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> "Names":
+    def of(cls, names: Iterable[str]) -> "PackedNames":
         """The same names as one text."""
         encoded = [name.encode("utf-8", "surrogateescape") for name in names]
         ends = np.cumsum([len(one) for one in encoded], dtype=np.int64)
@@ -47,9 +47,9 @@ class Names:
         text = self.text
         return (text[a:b] for a, b in zip(self.starts.tolist(), self.ends.tolist(), strict=True))
 
-    def take(self, positions: np.ndarray) -> "Names":
+    def take(self, positions: np.ndarray) -> "PackedNames":
         """The names at these positions [n], in this order."""
-        return Names(self.text, self.starts[positions], self.ends[positions])
+        return PackedNames(self.text, self.starts[positions], self.ends[positions])
 
     def sha256(self) -> str:
         """Of the names joined by line breaks, as hex."""
@@ -59,11 +59,11 @@ class Names:
         """int64 [N], equal for equal names, and hardly ever else; of this process alone."""
         return np.fromiter((hash(name) for name in self.encoded()), np.int64, len(self))
 
-    def shared(self, other: "Names") -> tuple[np.ndarray, np.ndarray]:
+    def shared(self, other: "PackedNames") -> tuple[np.ndarray, np.ndarray]:
         """(own, others): positions of the names that are in ``other``, too, and where they are there; both int64.
 
         Example:
-          >>> own, others = Names.of(["a", "b", "c"]).shared(Names.of(["c", "x", "a"]))
+          >>> own, others = PackedNames.of(["a", "b", "c"]).shared(PackedNames.of(["c", "x", "a"]))
           >>> own.tolist(), others.tolist()
           ([0, 2], [2, 0])
         """
@@ -77,7 +77,7 @@ class Names:
         """(later, first): positions of names that came before, and where they came first; both int64, ascending.
 
         Example:
-          >>> later, first = Names.of(["a", "b", "a", "a"]).repeats()
+          >>> later, first = PackedNames.of(["a", "b", "a", "a"]).repeats()
           >>> later.tolist(), first.tolist()
           ([2, 3], [0, 0])
         """

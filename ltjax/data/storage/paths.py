@@ -2,13 +2,15 @@
 
 import os
 import pathlib
-from typing import Any
+from typing import cast
 
 from ltjax.errors import InputError
 
 
-def open_path(text: Any) -> Any:
-    """``etils.epath.Path`` of ``text``; a plain ``pathlib.Path`` where etils is not installed. ``~`` is expanded.
+def open_path(text: str | os.PathLike[str]) -> pathlib.Path:
+    """The path ``text`` with ``~`` expanded.
+
+    An ``etils.epath.Path``, which has the methods of ``pathlib.Path``; a plain one where etils is not installed.
 
     Example:
       >>> open_path("/data") / "cifar100.npz"
@@ -29,17 +31,17 @@ def open_path(text: Any) -> Any:
             path.exists()  # loads the client of that store
         except ImportError as error:
             raise InputError(f"{text}: {error}") from None
-    return path
+    return cast(pathlib.Path, path)
 
 
-def write_atomically(path: Any, content: bytes | str) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
     """Writes a file, of this machine or in a bucket: readers see all of it, or what was there before.
 
     Args:
       path: a string or a path.
       content: bytes, or text in UTF-8.
     """
-    target = open_path(path) if isinstance(path, str) else path
+    target = open_path(path)
     unfinished = target.parent / f".{target.name}.{os.getpid()}.unfinished"
     with unfinished.open("wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)

@@ -1,11 +1,11 @@
-"""Pictures in few large files, ArrayRecord shards, as ``python -m ltjax.data.prepare`` makes them; read by position.
+"""Images in few large files, ArrayRecord shards, as ``python -m ltjax.data.prepare`` makes them; read by position.
 
     manifest.json                         class names, splits, their counts, and size and hash of every file
     train.index.npz                       of all records: labels, index, names
     train-00000-of-00016.array_record     the records, one a group, so that each is read alone
 
 A record is its label (uint32), its place in the list or folder (int64), its name's length (uint32), its name, and the
-unchanged bytes of the picture's file; numbers are little-endian, "LTJ1" goes before them.
+unchanged bytes of the image's file; numbers are little-endian, "LTJ1" goes before them.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ MAGIC = b"LTJ1"
 AGAIN = "prepare it again (python -m ltjax.data.prepare)"
 
 
-def pack(label: int, index: int, name: str, picture: bytes) -> bytes:
+def pack(label: int, index: int, name: str, image: bytes) -> bytes:
     """One record.
 
     Example:
@@ -36,11 +36,11 @@ def pack(label: int, index: int, name: str, picture: bytes) -> bytes:
       (3, 17, 'rose/1.jpg', b'...')
     """
     encoded = name.encode("utf-8", "surrogateescape")
-    return HEADER.pack(MAGIC, label, index, len(encoded)) + encoded + picture
+    return HEADER.pack(MAGIC, label, index, len(encoded)) + encoded + image
 
 
 def unpack(record: bytes) -> tuple[int, int, str, bytes]:
-    """(label, index, name, the picture's bytes).
+    """(label, index, name, the image's bytes).
 
     Raises:
       InputError: for bytes that ``pack`` did not make.
@@ -53,8 +53,8 @@ def unpack(record: bytes) -> tuple[int, int, str, bytes]:
 
 
 @dataclasses.dataclass(frozen=True)
-class ShardFiles:
-    """``files(i)`` is the bytes of picture i; shards are opened when they are first read, in every process anew.
+class ShardImages:
+    """``files(i)`` is the bytes of image i; shards are opened when they are first read, in every process anew.
 
     Attributes:
       paths: the shards, in order.
@@ -70,7 +70,7 @@ class ShardFiles:
     _lock: Any = dataclasses.field(default_factory=threading.Lock, compare=False, repr=False)
 
     def __reduce__(self) -> Any:
-        return ShardFiles, (self.paths, self.bounds, self.labels, self.index)
+        return ShardImages, (self.paths, self.bounds, self.labels, self.index)
 
     def _place(self, position: int) -> tuple[int, int]:
         shard = int(np.searchsorted(self.bounds, position, side="right")) - 1
@@ -90,13 +90,13 @@ class ShardFiles:
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"the shard is damaged ({reason}); {AGAIN}") from error
-        label, index, _, picture = unpack(record)
+        label, index, _, image = unpack(record)
         if (label, index) != (int(self.labels[position]), int(self.index[position])):
             raise InputError(
                 f"it has label {label} and index {index}, the manifest has {self.labels[position]} and "
                 f"{self.index[position]}; {AGAIN}"
             )
-        return picture
+        return image
 
     def _reader(self, shard: int) -> Any:
         """The shard's reader of this process: one that came through a fork has lost its threads."""

@@ -8,7 +8,7 @@ import numpy as np
 from flax import traverse_util
 
 from ltjax.data import Data, Source
-from ltjax.data.augment.registry import TRANSFORMS, Transform, named
+from ltjax.data.augment.registry import TRANSFORMS, Transform, find_transform
 from ltjax.data.dataset import feature_source
 from ltjax.data.loading.device_batches import Resident
 from ltjax.methods.stage import Stage
@@ -56,7 +56,7 @@ def check_frozen(stage: Stage, image_shape: Any) -> None:
 def of_images(config: Any, data: Data, placed: Placed | None) -> Inputs:
     """The training images, augmented: on the device if they were placed there."""
     resident = None if placed is None else placed.train
-    return Inputs([data.train] * config.num_seeds, resident, named(config.data.augment), config.data.workers)
+    return Inputs([data.train] * config.num_seeds, resident, find_transform(config.data.augment), config.data.workers)
 
 
 def of_features(config: Any, arrays: Sequence[np.ndarray], train: Source, mesh: Any) -> tuple[Inputs, str]:

@@ -8,7 +8,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from ltjax.data import Data
-from ltjax.data.augment.registry import named
+from ltjax.data.augment.registry import find_transform
 from ltjax.data.loading.device_batches import Resident, image_bytes, lies_in_memory, read_all
 from ltjax.errors import InputError
 from ltjax.training.execution import mesh as meshes
@@ -69,7 +69,9 @@ def decide(setting: str, data: Data, memory: int, any_size: bool = False) -> tup
 
 def place(config: Any, data: Data, mesh: Any) -> tuple[Placed | None, str]:
     """The images on every device, or None where the host makes the batches; and a line for the log."""
-    on_device, why = decide(config.data.on_device, data, device_memory(), named(config.data.augment).cut is not None)
+    on_device, why = decide(
+        config.data.on_device, data, device_memory(), find_transform(config.data.augment).cut is not None
+    )
     if not on_device:
         ignored = f"; steps_per_call={config.steps_per_call} is ignored: a call is one step"
         return None, why + (ignored if config.steps_per_call > 1 else "")

@@ -194,9 +194,9 @@ def imagenet(tmp_path, monkeypatch):
     sizes = {"train": 9, "validation": 2, "test": 3}
     monkeypatch.setattr(of, "SPLITS", {split: (*of.SPLITS[split][:2], size) for split, size in sizes.items()})
     known(monkeypatch, "imagenet_lt", {url: given / name for name, url in of.LISTS.items()})
-    card = lt_benchmarks.CARDS["imagenet_lt"]
-    changed = lt_benchmarks.LargeCard(card.name, 2, card.lists, card.tfds, card.tfds_splits)
-    monkeypatch.setitem(lt_benchmarks.CARDS, "imagenet_lt", changed)
+    spec = lt_benchmarks.SPECS["imagenet_lt"]
+    changed = lt_benchmarks.BenchmarkSpec(spec.name, 2, spec.lists, spec.tfds, spec.tfds_splits)
+    monkeypatch.setitem(lt_benchmarks.SPECS, "imagenet_lt", changed)
     return given
 
 

@@ -161,7 +161,7 @@ def test_overwrite_replaces(files, small_cifar_convert, tmp_path):
 def small_cifar_convert(small_cifar, monkeypatch):
     from ltjax.data.datasets import cifar
 
-    monkeypatch.setattr(convert, "CARDS", cifar.CARDS)
+    monkeypatch.setattr(convert, "SPECS", cifar.SPECS)
 
 
 def load_cifar():

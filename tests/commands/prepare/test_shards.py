@@ -148,7 +148,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_rest_kept(here, tmp_path
         (["--folder=f", "--out=o", "--root=r"], "--root: goes with --list"),
         (["--folder=f", "--out=o", "--workers=0"], "--workers: 0 is not possible"),
         (["--folder=f", "--list=l", "--out=o"], "not allowed with argument"),
-        (["--folder=/nowhere", "--out=o"], "'/nowhere' cannot be looked into"),
+        (["--folder=/nowhere", "--out=o"], "'/nowhere' cannot be read"),
     ],
 )
 def test_impossible_arguments_are_one_line(arguments, says, capsys):

@@ -11,7 +11,7 @@ from ltjax.data.augment import autoaugment, pillow_ops
 from ltjax.data.augment.color_jitter import jitter
 from ltjax.data.augment.crops import random_resized_crop
 from ltjax.data.augment.cutout import cutout, draw_cutout
-from ltjax.data.augment.registry import AT_A_SIZE, TRANSFORMS, named, size_in
+from ltjax.data.augment.registry import SIZED_TRANSFORMS, TRANSFORMS, find_transform, output_size
 from ltjax.data.dataset import Source
 from ltjax.data.loading.host_batches import train_batches
 from ltjax.data.sampling.counter_rng import name_id
@@ -73,12 +73,12 @@ def test_cutout_covers_a_square_around_the_middle_that_was_drawn():
     assert covered.dtype == np.uint8 and (draws["hole_y"] < 2**15).mean() == pytest.approx(0.5, abs=0.1)
 
 
-@pytest.mark.parametrize("name", sorted(AT_A_SIZE))
+@pytest.mark.parametrize("name", sorted(SIZED_TRANSFORMS))
 def test_names_have_any_size(name):
     for size in (24, 33):
         sized = name.replace("crop", f"crop{size}", 1)
-        transform = named(sized)
-        assert transform.name == sized and size_in(sized) == size
+        transform = find_transform(sized)
+        assert transform.name == sized and output_size(sized) == size
         draws = transform.draw(0, IMAGE, 0, np.arange(5))
         cuts = np.stack([transform.cut(PICTURE, one(draws, i)) for i in range(5)])
         images = transform.apply(cuts, draws)
@@ -88,12 +88,14 @@ def test_names_have_any_size(name):
 
 
 def test_the_crop_is_the_same_whatever_comes_after_it():
-    draws = named("crop24_flip_jitter").draw(0, IMAGE, 0, np.arange(4))
-    for name, drawn in named("crop24_flip").draw(0, IMAGE, 0, np.arange(4)).items():
+    draws = find_transform("crop24_flip_jitter").draw(0, IMAGE, 0, np.arange(4))
+    for name, drawn in find_transform("crop24_flip").draw(0, IMAGE, 0, np.arange(4)).items():
         np.testing.assert_array_equal(draws[name], drawn)
     cut = random_resized_crop(PICTURE, one(draws, 2), 24)
-    np.testing.assert_array_equal(named("crop24_flip").cut(PICTURE, one(draws, 2)), cut)
-    np.testing.assert_array_equal(named("crop24_flip_jitter").cut(PICTURE, one(draws, 2)), jitter(cut, one(draws, 2)))
+    np.testing.assert_array_equal(find_transform("crop24_flip").cut(PICTURE, one(draws, 2)), cut)
+    np.testing.assert_array_equal(
+        find_transform("crop24_flip_jitter").cut(PICTURE, one(draws, 2)), jitter(cut, one(draws, 2))
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,14 +109,14 @@ def test_the_crop_is_the_same_whatever_comes_after_it():
 )
 def test_an_unknown_name_is_one_line(name, says):
     with pytest.raises(InputError, match=says):
-        named(name)
+        find_transform(name)
 
 
 def test_the_old_names_are_there():
-    assert all(named(name) is transform and size_in(name) == 0 for name, transform in TRANSFORMS.items())
+    assert all(find_transform(name) is transform and output_size(name) == 0 for name, transform in TRANSFORMS.items())
 
 
-class Files:
+class ImageFiles:
     """Encoded pictures of sizes of their own; a class, so that it goes to worker processes."""
 
     def __init__(self, count):
@@ -133,9 +135,9 @@ class Files:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_of_whole_pictures(workers):
     """A batch is what the transform makes of the files that the sampler draws, wherever it is made."""
-    files = Files(10)
+    files = ImageFiles(10)
     source = Source(np.arange(10, dtype=np.int32) % 3, np.arange(10), read=files, encoded=files)
-    sampler, transform = instance_balanced(), named("crop16_flip_jitter")
+    sampler, transform = instance_balanced(), find_transform("crop16_flip_jitter")
     tables = sampler.tables(source.labels, 3)
     batches = train_batches(
         source, {"image": sampler}, {"image": tables}, seed=1, batch_size=4, steps_per_epoch=2, start=0, stop=3,

@@ -19,8 +19,8 @@ IMAGE = name_id("image")
 @pytest.fixture(params=["opencv", "pillow"])
 def backend(request, monkeypatch):
     if request.param == "pillow":
-        monkeypatch.setattr(crops, "fast_resizer", lambda: None)
-        monkeypatch.setattr(color_jitter, "fast_resizer", lambda: None)
+        monkeypatch.setattr(crops, "opencv", lambda: None)
+        monkeypatch.setattr(color_jitter, "opencv", lambda: None)
     else:
         pytest.importorskip("cv2")
     return request.param
@@ -177,7 +177,7 @@ def test_evaluation_of_a_very_long_picture_is_no_larger_than_what_is_seen():
 
 
 def test_a_square_that_does_not_fit_is_refused():
-    with pytest.raises(InputError, match="a square of 300 pixels from pictures resized to 256"):
+    with pytest.raises(InputError, match="a square of 300 pixels from images resized to 256"):
         evaluation_view(np.zeros((400, 400, 3), np.uint8), 300, 256)
 
 

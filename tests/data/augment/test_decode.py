@@ -17,7 +17,7 @@ EITHER = ("simplejpeg", "pillow")
 def decoder(request, monkeypatch):
     """Every test of it runs with both decoders of JPEG."""
     if request.param == "pillow":
-        monkeypatch.setattr(decoding, "fast_decoder", lambda: None)
+        monkeypatch.setattr(decoding, "simplejpeg_module", lambda: None)
     else:
         pytest.importorskip("simplejpeg")
     return request.param
@@ -147,10 +147,10 @@ def flipped(file, begin):
 GOOD = encoded(picture(200, 200), quality=95)
 BAD = {
     "empty": (b"", r"empty \(0 bytes\)"),
-    "text": (b"<!DOCTYPE html><html>", r"not a picture \(21 bytes that begin with b'<!DOCTYP'\)"),
+    "text": (b"<!DOCTYPE html><html>", r"not an image \(21 bytes that begin with b'<!DOCTYP'\)"),
     "truncated": (GOOD[: len(GOOD) // 2], "truncated or corrupt JPEG"),
-    "cut in the head": (GOOD[:100], "corrupt head|not a picture"),
-    "corrupt head": (flipped(GOOD, 2), "corrupt head|not a picture"),
+    "cut in the head": (GOOD[:100], "corrupt head|not an image"),
+    "corrupt head": (flipped(GOOD, 2), "corrupt head|not an image"),
     "truncated png": (encoded(picture(), "PNG")[:300], "truncated or corrupt PNG"),
     "corrupt png": (flipped(encoded(picture(), "PNG"), 60), "truncated or corrupt PNG"),
     "large": (huge(10_000), r"10000 x 10000 pixels; at most 89,478,485"),

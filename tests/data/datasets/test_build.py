@@ -264,11 +264,11 @@ class TestFinding:
         with pytest.raises(InputError, match=f"'{path.parent}/tensorflow_datasets'"):
             build(settings())
 
-    def test_nothing_there_lists_what_was_looked_for_and_how_to_get_it(self, settings, tmp_path):
+    def test_a_missing_data_set_names_every_path_that_was_tried_and_how_to_get_it(self, settings, tmp_path):
         with pytest.raises(InputError) as error:
             build(settings(name="cifar100", dir=tmp_path))
         message = one_line(error)
-        assert message.startswith(f"config.data.dir: no cifar100 in '{tmp_path}'")
+        assert message.startswith(f"config.data.dir: cifar100 is not in '{tmp_path}'")
         for part in (
             f"{tmp_path}/cifar100.npz",
             f"{tmp_path}/cifar-100-python/meta",
@@ -304,8 +304,8 @@ class TestFinding:
 
 
 def test_every_data_set_has_a_card_that_fits(settings):
-    assert set(DATASETS) >= {"mnist5k", *cifar.CARDS}
-    assert [card.num_classes for card in cifar.CARDS.values()] == [10, 100]
-    for card in cifar.CARDS.values():
-        assert len(set(card.class_names)) == card.num_classes and card.train_size % card.num_classes == 0
-    assert list(cifar.CARDS["cifar100"].class_names) == sorted(cifar.CARDS["cifar100"].class_names)
+    assert set(DATASETS) >= {"mnist5k", *cifar.SPECS}
+    assert [spec.num_classes for spec in cifar.SPECS.values()] == [10, 100]
+    for spec in cifar.SPECS.values():
+        assert len(set(spec.class_names)) == spec.num_classes and spec.train_size % spec.num_classes == 0
+    assert list(cifar.SPECS["cifar100"].class_names) == sorted(cifar.SPECS["cifar100"].class_names)

@@ -9,7 +9,7 @@ from ltjax.class_counts import shot_groups
 from ltjax.commands.prepare import shards as prepare
 from ltjax.data import build
 from ltjax.data.datasets import lt_benchmarks
-from ltjax.data.datasets.lt_benchmarks import LargeCard
+from ltjax.data.datasets.lt_benchmarks import BenchmarkSpec
 from ltjax.data.sampling.class_cycle import class_cycle
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.storage import image_files
@@ -30,7 +30,7 @@ def small(monkeypatch, tmp_path):
     """Places-LT with three classes, in a folder with its pictures and lists."""
     lists = {"train": "Places_LT_train", "test": "Places_LT_test", "validation": "Places_LT_val"}
     monkeypatch.setitem(
-        lt_benchmarks.CARDS, "places_lt", LargeCard("places_lt", 3, lists, "places_lt", lt_benchmarks.ALL_SPLITS)
+        lt_benchmarks.SPECS, "places_lt", BenchmarkSpec("places_lt", 3, lists, "places_lt", lt_benchmarks.ALL_SPLITS)
     )
     counts = {"Places_LT_train": 12, "Places_LT_test": 6, "Places_LT_val": 3}
     for stem, count in counts.items():
@@ -60,7 +60,7 @@ def test_the_environment_names_the_root_and_settings_the_lists(pictures, small, 
     monkeypatch.setenv("LTJAX_DATA_DIR", str(small))
     (small / "Places_LT_train.txt").rename(small / "mine.txt")
     says = said(pictures(name="places_lt"))
-    assert says.startswith(f"config.data.dir: no places_lt in '{small}' (looked for {small}/manifest.json, ")
+    assert says.startswith(f"config.data.dir: places_lt is not in '{small}' (none of {small}/manifest.json, ")
     assert (
         "put Places_LT_train.txt, Places_LT_test.txt, Places_LT_val.txt into" in says
         and "prepare_tfds places_lt" in says
@@ -69,7 +69,7 @@ def test_the_environment_names_the_root_and_settings_the_lists(pictures, small, 
     (small / "Places_LT_val.txt").unlink()
     assert build(pictures(name="places_lt", train_list="mine.txt")).validation is None
     (small / "Places_LT_test.txt").unlink()
-    assert "the test list of places_lt is not there" in said(pictures(name="places_lt", train_list="mine.txt"))
+    assert "the test list of places_lt does not exist" in said(pictures(name="places_lt", train_list="mine.txt"))
 
 
 def test_another_number_of_classes_and_an_imbalance_are_one_line(pictures, small):
@@ -92,7 +92,7 @@ def test_an_imbalance_is_refused_before_it_changes_anything(pictures, small):
 
 @pytest.fixture
 def without_pictures(monkeypatch):
-    monkeypatch.setattr(image_files, "absent", lambda found, positions: positions[:0])
+    monkeypatch.setattr(image_files, "missing_files", lambda found, positions: positions[:0])
 
 
 def test_places_lt_at_full_length(pictures, without_pictures):

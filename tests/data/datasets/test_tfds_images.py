@@ -88,7 +88,7 @@ def test_labels_are_read_once_and_kept_beside_the_data(pictures, prepared, tmp_p
     kept = tmp_path / "flowers/1.2.0/ltjax_train_label.npy"
     assert np.load(kept).tolist() == wanted.train.labels.tolist()
     with monkeypatch.context() as patch:
-        patch.setattr(tfds_images, "_read_labels", lambda *_: 1 / 0)
+        patch.setattr(tfds_images, "read_features", lambda *_: 1 / 0)
         assert build(settings).fingerprint == wanted.fingerprint
     for content in (b"", b"torn", kept.read_bytes()[:-1]):
         kept.write_bytes(content)
@@ -101,19 +101,19 @@ def test_without_test_images_the_validation_ones_are_tested_on(pictures, tmp_pat
     for name in ("flowers", "hidden"):
         data = build(pictures(name="tfds", tfds=name, dir=tmp_path))
         assert sorted(data.test.labels) == [0, 1] and data.validation is None
-        assert any("validation is tested on" in note for note in data.notes)
+        assert any("evaluated on validation" in note for note in data.notes)
 
 
 def test_what_cannot_be_a_data_set_is_one_line(pictures, prepared, tmp_path):
     assert said(pictures(name="tfds", tfds="")).startswith("config.data.tfds: '' is not possible")
     says = said(pictures(name="tfds", tfds="i_naturalist2018", dir=tmp_path))
     assert says.startswith(
-        f"config.data.tfds: {tmp_path}/i_naturalist2018/*/dataset_info.json is not there; to prepare it: "
+        f"config.data.tfds: {tmp_path}/i_naturalist2018/*/dataset_info.json does not exist; to prepare it: "
     )
     assert (
         f"tfds.builder('i_naturalist2018', data_dir='{tmp_path}', file_format='array_record').download_and_pre" in says
     )
-    assert f"{tmp_path}/flowers/9.9.9/dataset_info.json is not there" in said(
+    assert f"{tmp_path}/flowers/9.9.9/dataset_info.json does not exist" in said(
         pictures(name="tfds", tfds="flowers:9.9.9", dir=tmp_path)
     )
     assert f"python -m ltjax.data.prepare_tfds imagenet_lt --dir={tmp_path}" in said(

@@ -8,9 +8,9 @@ import pytest
 
 from ltjax.data import build
 from ltjax.data.datasets import holdout
-from ltjax.data.storage.image_files import Files, absent, find_files
-from ltjax.data.storage.image_folder import read_tree
-from ltjax.data.storage.packed_names import Names
+from ltjax.data.storage.image_files import ImageFiles, find_files, missing_files
+from ltjax.data.storage.image_folder import read_class_folders
+from ltjax.data.storage.packed_names import PackedNames
 from ltjax.errors import InputError
 from tests.data.conftest import write_picture
 from tests.shared import shared_path
@@ -120,8 +120,8 @@ def test_a_class_called_train_and_unlabelled_test_images_are_no_splits(pictures,
 
 
 def test_folders_that_cannot_be_a_data_set_are_one_line(pictures, tmp_path):
-    assert said(pictures(name="folder")) == "config.data.dir is missing: the folder that holds the images"
-    assert "cannot be looked into (No such file or directory)" in said(pictures(name="folder", dir=tmp_path / "no"))
+    assert said(pictures(name="folder")) == "config.data.dir is missing: set it to the folder that holds the images"
+    assert "cannot be read (No such file or directory)" in said(pictures(name="folder", dir=tmp_path / "no"))
     write_picture(tmp_path / "flat/1.jpg", 0)
     assert "has no class folders" in said(pictures(name="folder", dir=tmp_path / "flat"))
     make_folder(tmp_path / "some", {"a": 2})
@@ -255,17 +255,17 @@ def test_both_path_styles_of_places_are_found(tmp_path, names, there):
     for name in there:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    files = find_files(str(tmp_path), Names.of(names))
+    files = find_files(str(tmp_path), PackedNames.of(names))
     assert [files(i).decode() for i in range(len(names))] == there
-    assert not absent(files).size
+    assert not missing_files(files).size
 
 
 def test_all_absent_files_are_found(tmp_path):
     for i in range(0, 300, 3):
         (tmp_path / f"{i}.jpg").write_text("x")
-    files = Files(str(tmp_path), Names.of(f"{i}.jpg" for i in range(300)))
-    assert absent(files).tolist() == [i for i in range(300) if i % 3]
-    assert absent(files, np.array([0, 1, 3])).tolist() == [1]
+    files = ImageFiles(str(tmp_path), PackedNames.of(f"{i}.jpg" for i in range(300)))
+    assert missing_files(files).tolist() == [i for i in range(300) if i % 3]
+    assert missing_files(files, np.array([0, 1, 3])).tolist() == [1]
 
 
 # Real pictures
@@ -290,5 +290,5 @@ def test_caltech_through_its_lists_and_its_folder(pictures, caltech):
     assert (len(data.train), len(data.test), data.class_counts.max(), data.class_counts.min()) == (2631, 340, 790, 22)
     assert data.class_names == tuple((lists / "classes.txt").read_text().split()) and data.notes == ()
     assert data.train.images(np.array([0, 1000, 2630])).shape == (3, 224, 224, 3)
-    tree = read_tree(str(root / "101_ObjectCategories"))
+    tree = read_class_folders(str(root / "101_ObjectCategories"))
     assert len(tree.names) == 2971 and tree.classes == data.class_names and not tree.strays

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from ltjax.data.augment.registry import Transform, named
+from ltjax.data.augment.registry import Transform, find_transform
 from ltjax.data.dataset import Source
 from ltjax.data.loading import prefetch
 from ltjax.data.loading.host_batches import evaluation_batches, train_batches
@@ -61,7 +61,14 @@ WHOLE = Transform("whole", draw, unchanged, cut)
 def batches(source, watch=None, **changes):
     samplers = {"image": instance_balanced(), "balanced": class_balanced()}
     tables = {name: sampler.tables(LABELS, 3) for name, sampler in samplers.items()}
-    usual = {"seed": 1, "batch_size": 8, "steps_per_epoch": 2, "start": 0, "stop": 6, "transform": named("none")}
+    usual = {
+        "seed": 1,
+        "batch_size": 8,
+        "steps_per_epoch": 2,
+        "start": 0,
+        "stop": 6,
+        "transform": find_transform("none"),
+    }
     return train_batches(source, samplers, tables, watch=watch, **(usual | changes))
 
 
@@ -85,7 +92,7 @@ def test_substitutes_are_the_others_of_the_class_from_one_that_the_position_draw
     assert first[:50] != [next(substitutes(LABELS, 0, (0, IMAGE, 1, offset))) for offset in range(50)]
 
 
-@pytest.mark.parametrize("transform", [named("none"), WHOLE], ids=["one size", "whole pictures"])
+@pytest.mark.parametrize("transform", [find_transform("none"), WHOLE], ids=["one size", "whole pictures"])
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_bad_record_is_replaced_by_one_of_its_class_and_reported(transform, workers):
     reported = []

@@ -86,7 +86,7 @@ def test_the_newest_version_is_taken(tmp_path, small_cifar):
     for version in ("3.0.2", "3.0.10", "3.0.9", "incomplete.3.1.0", "readme"):
         (tmp_path / "cifar10" / version).mkdir(parents=True)
         (tmp_path / "cifar10" / version / "dataset_info.json").write_text("{}")
-    (found,) = cifar_tfds.places(tmp_path, cifar.CARDS["cifar10"])
+    (found,) = cifar_tfds.markers(tmp_path, cifar.SPECS["cifar10"])
     assert found.parent.name == "3.0.10"
 
 
@@ -106,7 +106,7 @@ def line(settings, folder, **changes):
 
 def test_not_prepared_gives_the_command(settings, tmp_path, small_cifar):
     says = line(settings, tmp_path, source="tfds")
-    assert f"looked for {tmp_path}/cifar10/*/dataset_info.json" in says
+    assert f"none of {tmp_path}/cifar10/*/dataset_info.json exists" in says
     assert says.endswith(f"python -m ltjax.data.prepare_tfds cifar10 --dir={tmp_path}")
 
 

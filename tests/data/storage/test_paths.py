@@ -34,7 +34,7 @@ def bucket(monkeypatch):
 def test_the_npz_is_written_to_and_read_from_a_bucket(settings, small_cifar, monkeypatch, tmp_path, fields, bucket):
     from ltjax.data.datasets import cifar
 
-    monkeypatch.setattr(convert, "CARDS", cifar.CARDS)
+    monkeypatch.setattr(convert, "SPECS", cifar.SPECS)
     np.savez(tmp_path / "all.npz", **fields)
     options = ["train-images", "train-index", "train-labels", "test-images", "test-labels"]
     arguments = [f"--{option}={tmp_path}/all.npz:{option.replace('-', '_')}" for option in options]
@@ -44,7 +44,7 @@ def test_the_npz_is_written_to_and_read_from_a_bucket(settings, small_cifar, mon
         data = build(settings(dir=place))
         assert data.fingerprint == wanted.fingerprint
         np.testing.assert_array_equal(data.train.images(np.arange(9)), wanted.train.images(np.arange(9)))
-    with pytest.raises(InputError, match=r"looked for s3://bucket/elsewhere/cifar10\.npz"):
+    with pytest.raises(InputError, match=r"none of s3://bucket/elsewhere/cifar10\.npz"):
         build(settings(dir=f"{bucket}/elsewhere"))
 
 
@@ -87,7 +87,5 @@ def test_a_folder_that_may_not_be_read_is_one_line(settings, small_cifar, monkey
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(type(open_path(tmp_path)), "exists", forbidden)
-    with pytest.raises(
-        InputError, match=rf"^config\.data\.dir: '{tmp_path}' cannot be looked into \(Permission denied\)"
-    ):
+    with pytest.raises(InputError, match=rf"^config\.data\.dir: '{tmp_path}' cannot be read \(Permission denied\)"):
         build(settings(dir=tmp_path))

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from ltjax.commands.prepare.builders.bases import CifarBuilder
-from ltjax.data.datasets.cifar import CARDS
+from ltjax.data.datasets.cifar import SPECS
 
 
 class Builder(CifarBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -15,4 +15,4 @@ class Builder(CifarBuilder, skip_registration=True):  # type: ignore[call-arg]
         "train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
         "test": ("test_batch.bin",),
     }
-    LABELS: ClassVar = {"label": {"names": list(CARDS["cifar10"].class_names)}}
+    LABELS: ClassVar = {"label": {"names": list(SPECS["cifar10"].class_names)}}
