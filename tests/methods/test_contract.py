@@ -1,0 +1,87 @@
+"""What every method in METHODS keeps to, by shapes alone, so that nothing is trained. A new method needs no edit."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltjax import models
+from ltjax.dryrun.lowering import stage_shapes
+from ltjax.methods import METHODS
+from ltjax.methods.stage import ClosedForm, Stage, trained
+from ltjax.training.step.gradient_conflict import make_distortion
+from ltjax.training.step.step import make_train_step
+from tests.methods.asynchronous import toy as asynchronous_toy
+from tests.methods.expert_toys import BACKBONES
+from tests.training import toy
+from tests.training.step.test_micro_batches import config_of
+
+SIZE = 12
+IMAGES = jax.ShapeDtypeStruct((SIZE, 8, 8, 1), jnp.uint8)
+FREQUENT = np.array([True, False, False])
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    for name, backbone in BACKBONES.items():
+        monkeypatch.setitem(models.BACKBONES, name, backbone)
+    monkeypatch.setitem(models.BACKBONES, "toy", asynchronous_toy.Backbone)
+
+
+@pytest.fixture
+def made(request):
+    return make(request.param)
+
+
+@functools.cache
+def make(method):
+    """(stages, the shapes of their states, constants and tables) of a method with its default settings."""
+    config, data = config_of(method, {"dtype": "float32"}), toy.build(None)
+    stages = METHODS[method](config, data)
+    return stages, stage_shapes(config, data, stages, data, stages)
+
+
+def batch_of(stage):
+    row = jax.ShapeDtypeStruct((SIZE,), jnp.int32)
+    return {name: {"image": IMAGES, "label": row, "index": row} for name in stage.streams}
+
+
+def shapes(tree):
+    return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
+
+@pytest.mark.parametrize("made", METHODS, indirect=True)
+def test_stages_have_different_names_and_the_first_trains(made):
+    stages, _ = made
+    assert all(isinstance(stage, Stage | ClosedForm) for stage in stages)
+    names = [stage.name for stage in stages]
+    assert len(set(names)) == len(names) and all(name.isidentifier() for name in names)
+    assert isinstance(stages[0], Stage) and all(stage.epochs >= 1 and stage.streams for stage in trained(stages))
+
+
+@pytest.mark.parametrize("made", METHODS, indirect=True)
+def test_a_step_returns_the_state_in_its_shapes_and_scalars_to_log(made):
+    for stage, of in zip(*made, strict=True):
+        if isinstance(stage, Stage) and stage.representation is None:
+            after, metrics = jax.eval_shape(make_train_step(stage, 5), of.state, of.constants, batch_of(stage))
+            assert shapes(after) == shapes(of.state)
+            assert {value.shape for value in metrics.values()} == {()} and {"loss", "learning_rate"} <= set(metrics)
+
+
+@pytest.mark.parametrize("made", METHODS, indirect=True)
+def test_predictions_and_views_are_logits_of_all_classes(made):
+    for stage, of in zip(*made, strict=True):
+        variables = {"params": of.state.params, **of.state.model_state}
+        for predict in (stage.predict, *stage.views.values()):
+            logits = jax.eval_shape(predict, variables, IMAGES)
+            assert logits.shape == (SIZE, 3) and jnp.issubdtype(logits.dtype, jnp.floating)
+
+
+@pytest.mark.parametrize("made", METHODS, indirect=True)
+def test_the_gradient_diagnostic_splits_every_objective(made):
+    for stage, of in zip(*made, strict=True):
+        if isinstance(stage, Stage) and stage.representation is None:
+            seen = jax.eval_shape(make_distortion(stage, 5, FREQUENT), of.state, of.constants, batch_of(stage))
+            assert {"gradient/cosine_frequent", "gradient/cosine_rare", "gradient/norm"} <= set(seen)
