@@ -20,7 +20,8 @@ FACTORS = (100, 50, 10)
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    return MARKER.sub(lambda match: TABLES[match[1]](match[2]), markdown)
+    filled = MARKER.sub(lambda match: TABLES[match[1]](match[2]), markdown)
+    return filled.replace(" ± ", "\u00a0±\u00a0")  # a deviation stays on the line of its mean
 
 
 def on_page_content(content: str, **_: object) -> str:
