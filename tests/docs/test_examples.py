@@ -7,6 +7,7 @@ import shlex
 import pytest
 
 from ltjax import config as configs
+from ltjax.__main__ import COMMANDS
 from ltjax.commands.paper_numbers import ROWS
 from ltjax.methods import METHODS
 from tests.docs import documents
@@ -37,16 +38,18 @@ def only_parses(monkeypatch):
 def check(command):
     """Raises unless the module is there and knows every flag, and the config every setting."""
     words = shlex.split(command)
-    module, arguments = (words[2], words[3:]) if words[0] == "python" else (f"ltjax.{words[1]}", words[2:])
-    if module in ("ltjax.main", "ltjax.train"):
+    if words[0] == "ltjax":
+        module, arguments = COMMANDS[words[1]].module, words[2:]
+    else:
+        module, arguments = words[2], words[3:]
+    if module in ("ltjax.main", "ltjax.commands.train"):
         configs.parse(arguments)
         return
-    if module == "ltjax.bench":
+    if module in ("ltjax.bench", "ltjax.bench.__main__"):
         benchmark, *arguments = arguments
-        main = importlib.import_module(f"ltjax.bench.{benchmark}").main
-    else:
-        found = importlib.import_module(module)
-        main = found.main if hasattr(found, "main") else importlib.import_module(f"{module}.__main__").run
+        module = f"ltjax.bench.{benchmark}"
+    found = importlib.import_module(module)
+    main = found.main if hasattr(found, "main") else importlib.import_module(f"{module}.__main__").run
     try:
         status = main(arguments)
     except Parsed as parsed:
