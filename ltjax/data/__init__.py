@@ -1,10 +1,22 @@
-"""Data sets, samplers and batches. Importing this loads numpy and nothing else; no file here ever loads jax."""
+"""Data sets, samplers and batches. Importing this loads numpy alone; only ``loading/device_batches`` loads jax.
+
+From the bottom to the top; each may import those before it:
+
+    sampling   pure functions from a position to a record, and the random words they are made of
+    augment    decoding, crops and other augmentation
+    dataset    what a data set is to the rest: ``Source`` and ``Data``; ``balanced``, before it is made long-tailed
+    storage    the files that data sets are stored in
+    datasets   one function for each data set, from ``config.data`` to ``Data``
+    loading    batches, on the host and on the device
+
+A new data set needs one file in ``datasets`` and one line in ``DATASETS``; ``dataset`` says what its function returns.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 from ltjax.data.augment.registry import find_transform
-from ltjax.data.dataset import Data, Source
+from ltjax.data.dataset import Data, Source, check_data, data_from_arrays
 from ltjax.data.datasets.cifar import cifar10, cifar100
 from ltjax.data.datasets.holdout import hold_out
 from ltjax.data.datasets.lt_benchmarks import imagenet_lt, inat2018, places_lt
@@ -14,7 +26,7 @@ from ltjax.data.datasets.tfds_images import tfds
 from ltjax.data.datasets.user_images import folder, lists
 from ltjax.errors import choose
 
-__all__ = ["DATASETS", "Data", "Source", "build", "hold_out"]
+__all__ = ["DATASETS", "Data", "Source", "build", "data_from_arrays", "hold_out"]
 
 DATASETS: dict[str, Callable[[Any], Data]] = {
     "mnist5k": mnist5k,
@@ -51,4 +63,4 @@ def build(settings: Any) -> Data:
       [400, 265, 176, 116, 77, 51, 34, 22, 15, 10]
     """
     find_transform(settings.augment)
-    return choose(DATASETS, settings.name, "config.data.name")(settings)
+    return check_data(choose(DATASETS, settings.name, "config.data.name")(settings))

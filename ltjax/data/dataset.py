@@ -1,4 +1,21 @@
-"""What a data set is to the rest of ltjax: labels, and ``read(i)``. Checked once, when it is built."""
+"""What a data set is to the rest of ltjax: labels and ``read(i)``, checked once when it is built.
+
+A data set is a function that takes ``config.data`` and returns a ``Data``: training and test images as two ``Source``
+(labels int32 [N], ``read(i)`` uint8 [H, W, C]), class counts, image shape, and the mean and deviation of the channels.
+``DATASETS`` in ``ltjax.data`` lists these functions by name; ``build`` calls one and checks the result by
+``check_data``. Where the images fit into memory, ``data_from_arrays`` fills in everything else:
+
+    import numpy as np
+    from ltjax.data import data_from_arrays
+
+    def my_dataset(settings):
+        with np.load(settings.dir) as file:  # config.data.dir
+            train = file["train_images"], file["train_labels"]
+            test = file["test_images"], file["test_labels"]
+        return data_from_arrays("my_dataset", train, test)
+
+Images that do not fit, or have different sizes, stay in their files: ``datasets/user_images.py`` is an example.
+"""
 
 import dataclasses
 import hashlib
@@ -17,7 +34,7 @@ def is_number(value: Any) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class ArrayReader:
-    """Reads from images that lie in memory: ``reader(i)`` one, ``reader(records)`` many."""
+    """Reads images that lie in memory: ``reader(i)`` one, ``reader(records)`` several."""
 
     images: np.ndarray
 
@@ -27,7 +44,7 @@ class ArrayReader:
 
 @dataclasses.dataclass(frozen=True)
 class Reindexed:
-    """``taken(i)`` is ``function(records[i])``; picklable where the function is."""
+    """``reindexed(i)`` is ``function(records[i])``; picklable where the function is."""
 
     function: Callable[[int], Any]
     records: np.ndarray
@@ -42,12 +59,12 @@ class Source:
 
     Attributes:
       labels: int32 [N].
-      index: int64 [N], where each image stands in the data set's own order.
+      index: int64 [N], the position of each image in the data set's original order.
       read: record -> uint8 [H, W, C], all images of one size: as they are evaluated.
       read_many: records [B] -> uint8 [B, H, W, C], where there is something faster than reading one by one.
-      encoded: record -> the bytes of its JPEG or PNG file, where images are stored so and have sizes of their own; what
-        is cut out of a whole image (``Transform.cut``) starts from these.
-      where: record -> where it lies, for messages ("DIR/rose/17.jpg"); without it messages have record and index alone.
+      encoded: record -> the bytes of its image file, where images are stored encoded and have different sizes; crops
+        of whole images (``Transform.cut``) start from these.
+      where: record -> its place, for messages ("DIR/rose/17.jpg"); without it messages give record and index alone.
 
     Example:
       >>> source = array_source(np.zeros((2, 8, 8, 3), np.uint8), labels=[0, 1], index=[40, 7])
@@ -88,16 +105,16 @@ class Source:
           ([2, 0], [9, 7], [2, 0])
         """
 
-        def taken(function: Callable[[int], Any] | None) -> Callable[[int], Any] | None:
+        def reindexed(function: Callable[[int], Any] | None) -> Callable[[int], Any] | None:
             return function and Reindexed(function, records)
 
         return Source(
             self.labels[records],
             self.index[records],
             Reindexed(self.read, records),
-            lambda own: self.images(records[own]),
-            taken(self.encoded),
-            taken(self.where),
+            lambda positions: self.images(records[positions]),
+            reindexed(self.encoded),
+            reindexed(self.where),
         )
 
     def named(self, record: int) -> str:
@@ -137,7 +154,7 @@ class Data:
       fingerprint: ``fingerprint(train)``, and of the images' names where they have any.
       validation: images to make choices on beside ``test``: the data set's official validation images, or training
         images set aside (``validation_use="choose"``); None where there are none.
-      notes: what a person should know of how it was read, a line each; said when a run begins.
+      notes: what the user should know about how it was read, a line each; logged when a run begins.
     """
 
     name: str
@@ -159,6 +176,96 @@ def array_source(images: np.ndarray, labels: Any, index: Any) -> Source:
     """A source whose images, uint8 [N, H, W, C], lie in memory."""
     reader = ArrayReader(np.ascontiguousarray(images))
     return Source(np.asarray(labels, dtype=np.int32), np.asarray(index, dtype=np.int64), reader, reader)
+
+
+def data_from_arrays(
+    name: str,
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    class_names: tuple[str, ...] | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> Data:
+    """A data set whose images lie in memory.
+
+    Args:
+      name: what messages and results call it.
+      train, test: images uint8 [N, H, W, C] with 1 or 3 channels, and labels integer [N], 0 .. C - 1.
+      class_names: C names, by label; without them C is the largest training label + 1.
+      mean, std: per channel, for images scaled to 0 .. 1; by default those of the training images.
+
+    Raises:
+      InputError: for images or labels of another shape or type, or a class without a training image.
+
+    Example:
+      >>> images = np.arange(4 * 8 * 8 * 3).reshape(4, 8, 8, 3).astype(np.uint8)
+      >>> data = data_from_arrays("stripes", (images, np.array([0, 0, 0, 1])), (images[:2], np.array([0, 1])))
+      >>> data.class_counts.tolist(), data.image_shape, data.mean, data.fingerprint[:8]
+      ([3, 1], (8, 8, 3), (0.5, 0.5, 0.5), 'cd872206')
+    """
+    sources = {}
+    if class_names:
+        num_classes = len(class_names)
+    else:
+        num_classes = int(check_labels(train[1], 2**31 - 1, f"{name}: train labels").max()) + 1
+    for split, (images, labels) in {"train": train, "test": test}.items():
+        images = check_images(images, f"{name}: {split} images")
+        labels = check_labels(labels, num_classes, f"{name}: {split} labels")
+        if len(images) != len(labels):
+            raise InputError(f"{name}: {len(images)} {split} images, but {len(labels)} labels; each image needs one")
+        sources[split] = array_source(images, labels, np.arange(len(labels)))
+    images = train[0]
+    if mean is None:
+        mean = tuple(round(float(value), 4) for value in images.mean(axis=(0, 1, 2)) / 255)
+    if std is None:
+        std = tuple(round(max(float(value), 1e-3), 4) for value in images.std(axis=(0, 1, 2)) / 255)
+    height, width, channels = images.shape[1:]
+    return check_data(
+        Data(
+            name=name,
+            train=sources["train"],
+            test=sources["test"],
+            split="test",
+            num_classes=num_classes,
+            class_counts=np.bincount(sources["train"].labels, minlength=num_classes),
+            image_shape=(height, width, channels),
+            mean=mean,
+            std=std,
+            class_names=class_names,
+            fingerprint=fingerprint(sources["train"]),
+        )
+    )
+
+
+def check_data(data: Data) -> Data:
+    """The data set, after checking what the rest of ltjax relies on.
+
+    Raises:
+      InputError: one line that names the data set, the field, and what it must be.
+    """
+
+    def require(holds: bool, field: str, rule: str) -> None:
+        if not holds:
+            raise InputError(f"data set {data.name}: {field} must be {rule}")
+
+    classes, channels = data.num_classes, data.image_shape[-1]
+    require(len(data.image_shape) == 3 and channels in (1, 3), "image_shape", "(H, W, C) with 1 or 3 channels")
+    require(len(data.mean) == len(data.std) == channels, "mean and std", f"{channels} numbers each, one a channel")
+    require(min(data.std) > 0, "std", "above 0")
+    require(data.class_names is None or len(data.class_names) == classes, "class_names", f"None or {classes} names")
+    for split, source in {"train": data.train, "test": data.test, "validation": data.validation}.items():
+        if source is None:
+            continue
+        labels, index = source.labels, source.index
+        require(
+            labels.ndim == 1 and labels.size > 0 and labels.dtype == np.int32, f"{split}.labels", "int32 [N], N > 0"
+        )
+        require(index.shape == labels.shape and index.dtype == np.int64, f"{split}.index", f"int64 [{len(labels)}]")
+        require(labels.min() >= 0 and labels.max() < classes, f"{split}.labels", f"0 to {classes - 1}")
+    counts = np.bincount(data.train.labels, minlength=classes)
+    require(np.array_equal(data.class_counts, counts), "class_counts", "the training images of each class")
+    require(counts.min() > 0, "train.labels", f"0 to {classes - 1}, each at least once; {np.argmin(counts)} is missing")
+    return data
 
 
 def feature_source(features: np.ndarray, source: Source) -> Source:
@@ -221,5 +328,5 @@ def check_index(index: Any, size: int, field: str) -> np.ndarray:
         raise InputError(f"{field}: {index[wrong[0]]} at position {wrong[0]}; the index must be 0 to {size - 1}")
     values, times = np.unique(index, return_counts=True)
     if (times > 1).any():
-        raise InputError(f"{field}: {values[times > 1][0]} stands there {times[times > 1][0]} times; each index once")
+        raise InputError(f"{field}: {values[times > 1][0]} occurs {times[times > 1][0]} times; each must occur once")
     return index.astype(np.int64)

@@ -1,0 +1,1 @@
+"""The data sets: each is a function from ``config.data`` to ``Data``."""

@@ -1,0 +1,1 @@
+"""Batches: made from positions, read ahead in threads or processes, or drawn on the device."""

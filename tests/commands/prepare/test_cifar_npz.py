@@ -101,7 +101,7 @@ def test_with_all_images_their_own_labels_are_enough(files, small_cifar_convert)
             {"train_index": None, "train_images": "test_images.npy"},
             "test_images.npy: 200 of 1000 images; --train-index",
         ),
-        ({"train_index": "train_labels.npy"}, "train_labels.npy: 0 stands there 10 times; each index once"),
+        ({"train_index": "train_labels.npy"}, "train_labels.npy: 0 occurs 10 times; each must occur once"),
         ({"all_train_labels": None}, "--train-labels or --all-train-labels: give one of them"),
         (
             {"all_train_labels": "test_labels.npy"},

@@ -193,7 +193,7 @@ class TestNpz:
             ("train_labels", lambda a: np.zeros_like(a), "train_labels: 1000 labels, 0 to 1000 a class"),
             ("train_labels", lambda a: a.astype(str), "train_labels: <U21; labels must be integers"),
             ("train_index", lambda a: a.astype(float), "train_index: float64"),
-            ("train_index", lambda a: np.where(a == 7, 6, a), "train_index: 6 stands there 2 times"),
+            ("train_index", lambda a: np.where(a == 7, 6, a), "train_index: 6 occurs 2 times"),
             ("train_index", lambda a: a + 1, "train_index: 1000 at position 999"),
             ("train_index", lambda a: a - 1, "train_index: -1 at position 0"),
             ("train_index", lambda a: a[:-1], "train_images: 1000 images, but 999 entries in train_index"),

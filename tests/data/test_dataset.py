@@ -1,0 +1,72 @@
+"""The contract between a data set and the rest: what a user's arrays become, and what is refused."""
+
+import dataclasses
+import types
+
+import numpy as np
+import pytest
+
+from ltjax import data as package
+from ltjax.data import build, data_from_arrays
+from ltjax.data.dataset import check_data
+from ltjax.errors import InputError
+
+IMAGES = np.random.RandomState(0).randint(0, 256, (12, 8, 6, 3)).astype(np.uint8)
+LABELS = np.repeat([0, 1, 2], [7, 3, 2])
+
+
+def arrays(**changes):
+    usual = {"name": "mine", "train": (IMAGES, LABELS), "test": (IMAGES[:3], np.array([0, 1, 2]))}
+    return data_from_arrays(**(usual | changes))
+
+
+def test_arrays_become_a_data_set_with_counts_shape_and_statistics():
+    data = arrays()
+    assert data.class_counts.tolist() == [7, 3, 2] and data.image_shape == (8, 6, 3) and data.num_classes == 3
+    np.testing.assert_array_equal(data.train.images(np.array([4, 1])), IMAGES[[4, 1]])
+    np.testing.assert_allclose(data.mean, IMAGES.mean((0, 1, 2)) / 255, atol=1e-4)
+    np.testing.assert_allclose(data.std, IMAGES.std((0, 1, 2)) / 255, atol=1e-4)
+    assert data.train.labels.dtype == np.int32 and len(data.test) == 3 and data.validation is None
+
+
+def test_a_data_set_of_one_entry_is_built_by_its_name(monkeypatch):
+    monkeypatch.setitem(package.DATASETS, "mine", lambda settings: arrays(class_names=("a", "b", "c")))
+    data = build(types.SimpleNamespace(name="mine", augment="none"))
+    assert data.class_names == ("a", "b", "c") and data.fingerprint == arrays().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"train": (IMAGES.astype(np.float32), LABELS)}, "mine: train images: float32"),
+        ({"train": (IMAGES, LABELS[:-1])}, "mine: 12 train images, but 11 labels"),
+        ({"train": (IMAGES, LABELS - 1)}, "mine: train labels: label -1 at position 0"),
+        ({"train": (IMAGES, LABELS.astype(float))}, "mine: train labels: float64"),
+        ({"test": (IMAGES[:1], np.array([3]))}, "mine: test labels: label 3 at position 0"),
+        ({"class_names": ("a", "b", "c", "d")}, "each at least once; 3 is missing"),
+        ({"mean": (0.5,)}, "mean and std must be 3 numbers each"),
+        ({"std": (0.5, 0.0, 0.5)}, "std must be above 0"),
+    ],
+)
+def test_arrays_that_cannot_be_a_data_set_are_one_line(changes, says):
+    with pytest.raises(InputError, match=says) as error:
+        arrays(**changes)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"class_counts": np.array([7, 3, 1])},
+            "mine: class_counts must be the training images of each",
+        ),
+        ({"class_names": ("a", "b")}, "class_names must be None or 3 names"),
+        ({"image_shape": (8, 6, 4)}, "image_shape must be"),
+        ({"train": dataclasses.replace(arrays().train, labels=LABELS)}, "train.labels must be int32"),
+        ({"test": dataclasses.replace(arrays().test, index=np.arange(2))}, r"test.index must be int64 \[3\]"),
+    ],
+)
+def test_a_record_that_breaks_the_contract_is_one_line(changes, says):
+    with pytest.raises(InputError, match=says):
+        check_data(dataclasses.replace(arrays(), **changes))
