@@ -16,7 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.bench import measure, peer
+from ltjax.bench import measure
+from ltjax.bench.peers import pytorch
+from ltjax.bench.peers.network import build_network, network_variables, settle_statistics
+from ltjax.bench.peers.steps import Evaluator, Images
 from ltjax.bench.problems import MEAN, STD, default_size
 from ltjax.commands import text_output
 from ltjax.errors import choose
@@ -30,7 +33,7 @@ BATCH_OF_THE_PAPERS = 64
 
 
 class Ours:
-    """One evaluation pass a call; returns the logits when they are there."""
+    """One evaluation pass a call; returns the logits when they are computed."""
 
     def __init__(self, name: str, variables: Any, images: np.ndarray, classes: int, dtype: str) -> None:
         network = make_network(name, classes, dtype)
@@ -51,22 +54,22 @@ def make_network(name: str, classes: int, dtype: str) -> Network:
 
 
 def fresh_variables(name: str, classes: int) -> Any:
-    """Random weights of our own, where there is no peer to take them from."""
+    """Random weights, where there is no peer to take them from."""
     init = functools.partial(make_network(name, classes, "float32").init, train=False)
     return jax.jit(init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3), np.uint8))
 
 
 def make_sides(name: str, images: np.ndarray, classes: int, dtype: str, platform: str) -> dict[str, Any]:
     """name -> a pass: ours, and PyTorch where it can run beside us, with the same weights and statistics."""
-    if peer.unavailable(platform):
+    if pytorch.unavailable(platform):
         return {"ltjax": Ours(name, fresh_variables(name, classes), images, classes, dtype)}
-    network = peer.build(name, classes)
-    peer.settle_statistics(network)
-    theirs = peer.Evaluator(network, peer.Images(images, MEAN, STD, platform, dtype))
-    return {"ltjax": Ours(name, peer.variables(network), images, classes, dtype), "torch": theirs}
+    network = build_network(name, classes)
+    settle_statistics(network)
+    theirs = Evaluator(network, Images(images, MEAN, STD, platform, dtype))
+    return {"ltjax": Ours(name, network_variables(network), images, classes, dtype), "torch": theirs}
 
 
-def check(ours: Ours, theirs: peer.Evaluator, tolerance: float) -> float:
+def check(ours: Ours, theirs: Evaluator, tolerance: float) -> float:
     """The largest difference of the logits relative to the largest logit.
 
     Raises:
@@ -88,7 +91,7 @@ def measure_network(name: str, options: Any, platform: str) -> dict[str, Any]:
     sides = make_sides(name, images, options.classes, "float32", platform)
     difference = None
     if "torch" in sides:
-        with peer.exact(platform):
+        with pytorch.exact(platform):
             exact = sides if platform == "cpu" else make_sides(name, images, options.classes, "float32", platform)
             difference = check(exact["ltjax"], exact["torch"], LOGITS_TOLERANCE)
     if options.dtype != "float32":
@@ -104,7 +107,7 @@ def measure_network(name: str, options: Any, platform: str) -> dict[str, Any]:
     }
 
 
-def rows(results: list[dict[str, Any]], batch: int) -> list[list[str]]:
+def table_rows(results: list[dict[str, Any]], batch: int) -> list[list[str]]:
     """The table's cells; milliseconds are for a batch of 64 whatever batch was measured."""
     names = list(results[0]["sides"])
     head = ["", "px", "M params", "GFLOPs", *(f"{name} {unit}" for name in names for unit in ("ms/64", "images/s"))]
@@ -137,16 +140,16 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     environment = measure.environment()
     print(measure.describe(environment), flush=True)
-    alone = peer.unavailable(environment["platform"])
-    if alone:
-        print(alone)
+    why_alone = pytorch.unavailable(environment["platform"])
+    if why_alone:
+        print(why_alone)
     print(
         f"evaluation: batch {options.batch}, {options.classes} classes, {options.dtype}; medians of {options.repeats}, "
         "in turns; a multiply-add counts as 2 FLOPs; logits differ: float32, relative to the largest",
         flush=True,
     )
     results = [measure_network(name, options, environment["platform"]) for name in options.networks]
-    print(text_output.table(rows(results, options.batch)), flush=True)
+    print(text_output.table(table_rows(results, options.batch)), flush=True)
     named: Mapping[str, Any] = {key: value for key, value in vars(options).items() if key != "json"}
     record = {"benchmark": "infer", "environment": environment, "options": named, "results": results}
     text_output.write_json(options.json, record)

@@ -2,14 +2,14 @@
 
     python -m ltjax.bench input --augment crop224_flip_jitter --batch 64 --workers 2
 
-Both read the same files and make the same crops; first they must agree on their pixels. Ours makes uint8 batches, which
-the network normalises on the device; PyTorch's are float32, normalised, as torchvision's ToTensor and Normalize leave
-them, and once more uint8, to see what that is worth. "A core" is one thread without workers; "in all" is with
-``--workers`` processes that have started. Files: 500 x 375 pictures made here, or those of ``--folder``.
+Both read the same files and make the same crops; their pixels are compared first. Ours makes uint8 batches, which the
+network normalises on the device. PyTorch makes normalised float32 batches, as torchvision's ToTensor and Normalize do,
+and uint8 batches in a second measurement. "A core" is one thread without workers; with ``--workers`` processes, these
+have started before the clock does. Files: 500 x 375 images made here, or those of ``--folder``.
 
     python -m ltjax.bench input --memory 2000
 
-also makes so many batches of ours in workers and prints the memory of all processes on the way.
+also makes this many batches of ours in workers and prints the memory of all processes meanwhile.
 """
 
 import os
@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ltjax.bench import measure
-from ltjax.bench.memory import of_all_processes
-from ltjax.bench.peer_input import Pictures, loader
+from ltjax.bench.memory import memory_of_all_processes
+from ltjax.bench.peers.input import Pictures, loader
 from ltjax.commands import text_output
 from ltjax.data.augment.registry import find_transform, output_size
 from ltjax.data.dataset import Source
@@ -34,13 +34,13 @@ from ltjax.errors import InputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TOLERANCE = 1.5  # mean difference of the pixels, of 255, that the two resamplings may have
-CHECKED = 32  # pictures
+CHECKED = 32  # images
 AHEAD = 4  # batches of each worker before and after a timed turn: it has started, and does not run out of work
 SEED, EPOCH = 0, 0
 
 
 class Files:
-    """Reads the files; a class, so that it goes to worker processes."""
+    """Reads the files; a class, so that it can be pickled for worker processes."""
 
     def __init__(self, paths: list[str]) -> None:
         self.paths = paths
@@ -59,8 +59,8 @@ class Problem(NamedTuple):
     batch: int
 
 
-def make_pictures(folder: str, count: int, height: int = 375, width: int = 500) -> None:
-    """JPEGs whose detail falls off with its fineness as a photograph's does; about 100 kB each at 500 x 375."""
+def make_photographs(folder: str, count: int, height: int = 375, width: int = 500) -> None:
+    """Writes JPEGs with the spectrum of photographs; about 100 kB each at 500 x 375."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -120,10 +120,10 @@ def check(problem: Problem) -> float:
       Disagreement: if it is above ``TOLERANCE``.
     """
     few = problem._replace(batch=min(CHECKED, problem.batch))
-    own = next(ours(few, 0, 1))["image"]["image"].astype(np.float32)
+    here = next(ours(few, 0, 1))["image"]["image"].astype(np.float32)
     tensor, _ = next(theirs(few, 0, 1))
     peer = (tensor.numpy().transpose(0, 2, 3, 1) * np.array(STD) + np.array(MEAN)) * 255
-    difference = float(np.abs(own - peer).mean())
+    difference = float(np.abs(here - peer).mean())
     if not difference <= TOLERANCE:
         raise measure.Disagreement(f"check: the pixels differ by {difference:.2f} of 255 (allowed {TOLERANCE})")
     return difference
@@ -159,13 +159,13 @@ def _take(iterator: Any, batches: int) -> None:
         next(iterator)
 
 
-def flat_memory(problem: Problem, workers: int, batches: int) -> list[tuple[int, float]]:
+def memory_over_time(problem: Problem, workers: int, batches: int) -> list[tuple[int, float]]:
     """(batches made, megabytes of this process and the workers) at ten moments of a long run of ours."""
     iterator, found = ours(problem, workers, batches), []
     for made in range(1, batches + 1):
         next(iterator)
         if made % max(batches // 10, 1) == 0:
-            found.append((made, of_all_processes()))
+            found.append((made, memory_of_all_processes()))
             print(f"  after {made} batches: {found[-1][1]:,.0f} MB", flush=True)
     iterator.close()
     return found
@@ -173,27 +173,27 @@ def flat_memory(problem: Problem, workers: int, batches: int) -> list[tuple[int,
 
 def parse(arguments: list[str]) -> Any:
     parser = measure.Parser("input", __doc__, repeats=5)
-    parser.add_argument("--folder", help="with .jpg files, also in folders below; without it pictures are made")
-    parser.add_argument("--images", type=measure.at_least(1), default=256, help="how many are made")
+    parser.add_argument("--folder", help="with .jpg files, also in its subfolders; default: images are made")
+    parser.add_argument("--images", type=measure.at_least(1), default=256, help="how many images to make")
     parser.add_argument("--augment", nargs="+", default=["crop224_flip", "crop224_flip_jitter"], metavar="NAME")
     parser.add_argument("--batch", type=measure.at_least(1), default=64)
     parser.add_argument("--batches", type=measure.at_least(1), default=8, help="of one timed repetition")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes; default: cores")
-    parser.add_argument("--memory", type=int, default=0, metavar="BATCHES", help="watch the memory over so many")
+    parser.add_argument("--memory", type=int, default=0, metavar="BATCHES", help="measure the memory over so many")
     options = parser.parse_args(arguments)
     for name in options.augment:
         if not output_size(name):
             find_transform(name, "--augment")
-            raise InputError(f"--augment: '{name}' crops no whole pictures; name one such as crop224_flip")
+            raise InputError(f"--augment: '{name}' does not crop whole images; use one such as crop224_flip")
     return options
 
 
 def find_files(options: Any, made: str) -> list[str]:
     if options.folder is None:
-        make_pictures(made, options.images)
+        make_photographs(made, options.images)
     found = sorted(str(path) for path in pathlib.Path(options.folder or made).rglob("*.jpg"))
     if not found:
-        raise InputError(f"--folder: no .jpg file in '{options.folder}'")
+        raise InputError(f"--folder: no .jpg file in '{options.folder}'; choose another folder")
     return found
 
 
@@ -216,7 +216,7 @@ def main(arguments: list[str]) -> None:
         if options.memory:
             print(f"memory of all processes, {options.workers} workers, {options.augment[-1]}:")
             problem = make_problem(paths, options.augment[-1], options.batch)
-            memory = flat_memory(problem, options.workers, options.memory)
+            memory = memory_over_time(problem, options.workers, options.memory)
     named_options = {key: value for key, value in vars(options).items() if key != "json"}
     record = {"benchmark": "input", "environment": environment, "options": named_options, "file_kB": size}
     text_output.write_json(options.json, record | {"results": results, "memory_MB": memory})
@@ -226,7 +226,7 @@ def one_augment(options: Any, problem: Problem, alone: bool) -> dict[str, Any]:
     """Prints the table of one augmentation; returns its part of the JSON."""
     difference = None if alone else check(problem)
     if difference is not None:
-        print(f"{problem.augment}: the pixels of both sides differ by {difference:.2f} of 255 on the mean", flush=True)
+        print(f"{problem.augment}: the pixels of both sides differ by {difference:.2f} of 255 on average", flush=True)
     images = options.batch * options.batches
     record: dict[str, Any] = {"augment": problem.augment, "pixel_difference": difference}
     rows = [[problem.augment, "images/s", "ltjax is"]]

@@ -48,10 +48,10 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def interleaved(sides: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 1) -> Times:
-    """Seconds of each call, taken in turns (a b a b ...): what else the machine does then falls on all sides alike.
+    """Seconds of each call, taken in turns (a b a b ...): other load of the machine then slows all sides alike.
 
     Args:
-      sides: name -> a function without arguments that returns when its result is there.
+      sides: name -> a function without arguments that returns when its result is computed.
       repeats: timed calls of each.
       warmup: calls of each before that, for compilation and autotuning.
 
@@ -112,7 +112,7 @@ def torch_installed() -> bool:
 
 
 def environment() -> dict[str, Any]:
-    """What a time depends on beside the code. Starts JAX."""
+    """What a time depends on besides the code. Starts JAX."""
     import jax
 
     devices = jax.devices()
@@ -148,6 +148,6 @@ def describe(environment: Mapping[str, Any]) -> str:
     where = "the CPU, no accelerator" if e["platform"] == "cpu" else f"{e['devices']} x {e['device_kind']}"
     torch = f"torch {e['torch']}, {e['torch_threads']} threads" if e["torch"] else "torch is not installed"
     line = f'ran on {where}: {e["cores"]} cores; jax {e["jax"]}, XLA_FLAGS="{e["XLA_FLAGS"]}"; {torch}'
-    # PyTorch's threads wait for each other and lose far more than half to one other busy program
+    # PyTorch's threads wait for each other: one other busy program costs far more than half of their speed
     busy = e["load"] > e["cores"]  # the mean of a minute: one more benchmark just before is no more than that
-    return line + (f"; BUSY (load {e['load']:.1f}): the times say little, repeat on a quiet machine" if busy else "")
+    return line + (f"; BUSY (load {e['load']:.1f}): unreliable times, repeat on an idle machine" if busy else "")

@@ -5,22 +5,22 @@ import pathlib
 MEGABYTE = 1e6
 
 
-def of_all_processes() -> float:
+def memory_of_all_processes() -> float:
     """Megabytes of this process and all processes below it, what they share counted once; 0 where not on Linux.
 
     Example:
-      >>> of_all_processes() >= 0
+      >>> memory_of_all_processes() >= 0
       True
     """
-    return sum(_proportional(pid) for pid in _family()) / MEGABYTE
+    return sum(_proportional(pid) for pid in _process_ids()) / MEGABYTE
 
 
-def _family() -> list[int]:
+def _process_ids() -> list[int]:
     found, new = [], [0]
-    own = pathlib.Path("/proc/self")
-    if not own.exists():
+    this = pathlib.Path("/proc/self")
+    if not this.exists():
         return []
-    new = [int(own.resolve().name)]
+    new = [int(this.resolve().name)]
     while new:
         found += new
         new = [child for pid in new for child in _children(pid)]
@@ -28,7 +28,7 @@ def _family() -> list[int]:
 
 
 def _children(pid: int) -> list[int]:
-    """Of all threads of the process."""
+    """The processes that any thread of this process has started."""
     try:
         tasks = list(pathlib.Path(f"/proc/{pid}/task").iterdir())
         return [int(child) for task in tasks for child in (task / "children").read_text().split()]
@@ -37,7 +37,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _proportional(pid: int) -> int:
-    """Bytes: its own, and its share of what it shares (Pss)."""
+    """Bytes of its private memory and its share of the memory that it shares (Pss)."""
     try:
         lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

@@ -10,7 +10,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ltjax import presets
-from ltjax.bench import measure, peer
+from ltjax.bench import measure
+from ltjax.bench.peers.network import build_network
+from ltjax.bench.peers.steps import Images, Trainer, cross_entropy, reslt_loss
 from ltjax.data import Data, Source
 from ltjax.data.dataset import fingerprint
 from ltjax.data.datasets.longtail import long_tailed_counts
@@ -24,7 +26,7 @@ from ltjax.training.execution.programs import Execution
 from ltjax.training.step.schedules import make_schedule
 from ltjax.training.step.state import TrainState, create_state
 
-PEER_METHODS = ("ce", "reslt")  # those whose loss stands in peer.py
+PEER_METHODS = ("ce", "reslt")  # whose loss is in peers/steps.py
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 IMBALANCE = 100.0
 
@@ -56,7 +58,7 @@ def make_problem(network: str, method: str, batch: int, classes: int, size: int,
     presets.resolve(config)
     data = synthetic(classes, size)
     if len(data.train) < batch:
-        raise InputError(f"--batch: {batch} is more than the {len(data.train)} images of an epoch; take less")
+        raise InputError(f"--batch: {batch} is more than the {len(data.train)} images of an epoch; use a smaller batch")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, *data.image_shape)).astype(np.uint8)
     (stage,) = trained(choose(METHODS, method, "--method")(config, data))
@@ -77,7 +79,7 @@ def synthetic(classes: int, size: int) -> Data:
 
 
 def fresh_variables(problem: Problem) -> Any:
-    """Random weights of our own, where there is no peer to take them from."""
+    """Random weights, where there is no peer to take them from."""
     init = functools.partial(problem.stage.network.init, train=False)
     return jax.jit(init)(jax.random.key(0), jnp.zeros((1, *problem.data.image_shape), np.uint8))
 
@@ -107,17 +109,17 @@ def first_rate(problem: Problem) -> float:
     return float(make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(problem))(jnp.zeros((), jnp.int32)))
 
 
-def make_peer(problem: Problem, platform: str, compiled: bool = False) -> peer.Trainer:
+def make_peer(problem: Problem, platform: str, compiled: bool = False) -> Trainer:
     """PyTorch's side, with its own random weights (the same in every call)."""
     method, data = problem.config.method, problem.data
     choose(dict.fromkeys(PEER_METHODS), method, "--method")
-    network = peer.build(problem.network, data.num_classes, reslt=method == "reslt")
-    loss: Callable[[Any, Any], Any] = peer.cross_entropy
+    network = build_network(problem.network, data.num_classes, reslt=method == "reslt")
+    loss: Callable[[Any, Any], Any] = cross_entropy
     if method == "reslt":
         settings = problem.config.reslt
-        loss = peer.reslt_loss(settings.alpha, groups(settings, data.class_counts))
-    images = peer.Images(problem.images, data.mean, data.std, platform, problem.config.dtype)
-    return peer.Trainer(
+        loss = reslt_loss(settings.alpha, groups(settings, data.class_counts))
+    images = Images(problem.images, data.mean, data.std, platform, problem.config.dtype)
+    return Trainer(
         network, images, problem.labels, loss, problem.config.optimizer, first_rate(problem), compiled=compiled
     )
 

@@ -2,9 +2,9 @@
 
     python -m ltjax.bench sampler --sizes 100000 1000000 10000000 100000000
 
-For each number of records: seconds to build, megabytes that stay, seconds to the first batch of an epoch, and then
+For each number of records: seconds to build, megabytes that it keeps, seconds to the first batch of an epoch, and then
 microseconds for a batch of ``--batch``. Labels are long-tailed (class counts fall geometrically by 100). First, with
-the fewest records, all sides must draw every class alike, and the class cycles must repeat no image too early.
+the fewest records, every side must draw all classes equally often, and the class cycles must not repeat an image early.
 WeightedRandomSampler draws an epoch at once; it is given ``--batches`` batches as its epoch, not all records.
 """
 
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from ltjax.bench import measure
-from ltjax.bench.memory import of_all_processes
-from ltjax.bench.peer_sampler import ClassAware, weighted
+from ltjax.bench.memory import memory_of_all_processes
+from ltjax.bench.peers.sampler import ClassAware, weighted
 from ltjax.commands import text_output
 from ltjax.data.sampling.class_cycle import class_cycle
 from ltjax.data.sampling.counter_rng import name_id
@@ -91,13 +91,13 @@ def check(size: int, classes: int) -> None:
 
 
 def measure_side(make: Callable[[], Iterator], batches: int) -> dict[str, float]:
-    """Seconds to build and to the first batch, megabytes that stay, microseconds for each batch after it."""
+    """Seconds to build and to the first batch, megabytes that it keeps, microseconds for each batch after it."""
     gc.collect()
-    before, start = of_all_processes(), time.perf_counter()
+    before, start = memory_of_all_processes(), time.perf_counter()
     iterator = make()
     next(iterator)
     first = time.perf_counter() - start
-    held = of_all_processes() - before
+    held = memory_of_all_processes() - before
     start = time.perf_counter()
     for _ in range(batches - 1):
         next(iterator)
@@ -138,7 +138,7 @@ def main(arguments: list[str]) -> None:
     environment = measure.environment()
     print(measure.describe(environment), flush=True)
     check(max(min(options.sizes), 100 * options.classes), options.classes)
-    print(f"check: all draw every one of {options.classes} classes alike; the cycles repeat no image too early")
+    print(f"check: all sides draw the {options.classes} classes equally often; the cycles repeat no image early")
     rows, results = [["records", "to the first batch, s", f"a batch of {options.batch}, us", "held, MB"]], {}
     for size in options.sizes:
         results[size] = measure_size(size, options)

@@ -14,8 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from ltjax.bench import measure, peer, problems
-from ltjax.bench.peer_loop import Crops, Loop
+from ltjax.bench import measure, problems
+from ltjax.bench.peers import pytorch
+from ltjax.bench.peers.loop import Crops, Loop
 from ltjax.commands import text_output
 from ltjax.data.augment.registry import TRANSFORMS
 from ltjax.data.loading.device_batches import Resident
@@ -131,7 +132,7 @@ def main(arguments: list[str]) -> None:
     print(measure.describe(environment), flush=True)
     agreement = compare(options, platform)
     problem = problems.chosen(options, options.dtype)
-    images, why = random_images(problem), peer.unavailable(platform)
+    images, why = random_images(problem), pytorch.unavailable(platform)
     theirs = None if why else make_peer(problem, images, options.steps, platform, options.workers)
     variables = problems.fresh_variables(problem) if theirs is None else theirs.trainer.variables()
     sides: dict[str, Any] = {
@@ -153,15 +154,15 @@ def main(arguments: list[str]) -> None:
 
 
 def compare(options: Any, platform: str) -> float | None:
-    """The check in float32; says what it found. None without a peer."""
-    if why := peer.unavailable(platform):
+    """The check in float32; prints the result. None without a peer."""
+    if why := pytorch.unavailable(platform):
         print(why, flush=True)
         return None
     problem = problems.chosen(options, "float32")
     images, steps = random_images(problem), min(CHECKED_STEPS, problems.steps_per_epoch(problem))
     theirs = make_peer(problem, images, steps, platform, 0)
     ours = OnDevice(problem, images, [theirs.trainer.variables()], steps=steps, length=1)
-    with peer.exact(platform):
+    with pytorch.exact(platform):
         difference = check(ours, theirs, LOSS_TOLERANCE)
     print(
         f"check, {steps} float32 steps from the same weights on the same crops: losses differ by {difference:.1e} "

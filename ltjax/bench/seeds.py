@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ltjax.bench import measure, peer, problems, scan
+from ltjax.bench import measure, problems, scan
+from ltjax.bench.peers import pytorch
 from ltjax.bench.scan import CHECKED_STEPS, OnDevice, random_images
 from ltjax.commands import text_output
 
@@ -20,7 +21,7 @@ LOSS_TOLERANCE = 1e-3  # relative, float32, after up to three steps
 WAYS = ("unroll", "vmap")
 
 
-def own_variables(problem: problems.Problem, seeds: int) -> list[Any]:
+def variables_of_seeds(problem: problems.Problem, seeds: int) -> list[Any]:
     """Each seed's own random weights, on the host."""
     init = jax.jit(lambda key, images: problem.stage.network.init(key, images, train=False))
     images = np.zeros((1, *problem.data.image_shape), np.uint8)
@@ -34,7 +35,7 @@ def check(problem: problems.Problem, images: np.ndarray, how: str, tolerance: fl
       Disagreement: if it is above ``tolerance``, or if the two seeds are one.
     """
     steps = min(CHECKED_STEPS, problems.steps_per_epoch(problem))
-    variables = own_variables(problem, 2)
+    variables = variables_of_seeds(problem, 2)
     together = OnDevice(problem, images, variables, steps=steps, length=1, how=how)()
     alone = OnDevice(problem, images, variables[:1], steps=steps, length=1)()
     difference = float(np.max(np.abs(together[:, 0] - alone) / np.abs(alone)))
@@ -72,11 +73,14 @@ def main(arguments: list[str]) -> None:
     images: Any = random_images(plain)
     agreement: dict[str, float] = {}
     for how in options.by:
-        with peer.exact(platform):
+        with pytorch.exact(platform):
             agreement[how] = check(plain, images, how, LOSS_TOLERANCE)
-        print(f"check, {how}: a seed's losses differ by {agreement[how]:.1e} relative from its own run's", flush=True)
+        print(
+            f"check, {how}: a seed's losses differ by {agreement[how]:.1e} relative from its single run",
+            flush=True,
+        )
     problem = problems.chosen(options, options.dtype)
-    variables = own_variables(problem, max(options.seeds))
+    variables = variables_of_seeds(problem, max(options.seeds))
     common: dict[str, Any] = {"steps": options.steps, "length": options.length}
     sides: dict[str, Any] = {"1 seed": OnDevice(problem, images, variables[:1], **common)}
     sides |= {
@@ -85,7 +89,7 @@ def main(arguments: list[str]) -> None:
         for n in options.seeds
         if n > 1
     }
-    if not peer.unavailable(platform):
+    if not pytorch.unavailable(platform):
         sides["torch, 1 seed"] = Repeated(problems.make_peer(problem, platform), options.steps)
     times = measure.interleaved(sides, options.repeats, warmup=1)
     record = report(options, times)
@@ -96,7 +100,7 @@ def main(arguments: list[str]) -> None:
 
 
 class Repeated:
-    """So many steps a call."""
+    """``steps`` steps a call."""
 
     def __init__(self, side: Any, steps: int) -> None:
         self.side, self.steps = side, steps

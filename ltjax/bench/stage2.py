@@ -5,7 +5,7 @@
 Both sides are the programs that ``ltjax.main`` runs, with the data on the device: the same records, no augmentation,
 the same steps of the classifier, from the same weights. The first takes features that were made once
 (``config.decoupling.cached``), the other makes those of its batch anew. Before anything is timed both train
-``--steps`` steps in float32 and must agree. What making the features takes is said on its own.
+``--steps`` steps in float32 and must agree. The time to make the features is printed separately.
 """
 
 import dataclasses

@@ -14,7 +14,8 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from ltjax.bench import measure, peer
+from ltjax.bench import measure
+from ltjax.bench.peers import pytorch
 from ltjax.bench.problems import (
     Problem,
     add_options,
@@ -118,7 +119,7 @@ def update_difference(before: Any, ours: Any, theirs: Any) -> dict[str, Any]:
 
 def make_sides(problem: Problem, platform: str, compiled: bool) -> dict[str, Any]:
     """name -> a step: ours, and PyTorch where it can run beside us, all from the same weights."""
-    if peer.unavailable(platform):
+    if pytorch.unavailable(platform):
         return {"ltjax": Ours(problem, fresh_variables(problem))}
     theirs = make_peer(problem, platform)
     sides: dict[str, Any] = {"ltjax": Ours(problem, theirs.variables()), "torch": theirs}
@@ -136,7 +137,7 @@ def cost_of(sides: Mapping[str, Any], record: Mapping[str, Any], kind: str, dtyp
     cost: dict[str, Any] = sides["ltjax"].cost()
     chip = of_kind(kind)
     peak = chip.flops.get(dtype) if chip is not None else None
-    held = peer.most_held()
+    held = pytorch.most_held()
     for name, side in record["sides"].items():
         rate = cost["matrix_flops"] / (1e-3 * side["median_ms"])
         taken = cost["bytes"] if name == "ltjax" else held
@@ -206,11 +207,11 @@ def main(arguments: list[str]) -> None:
 
 
 def compare(sides: Mapping[str, Any], platform: str) -> dict[str, Any] | None:
-    """The check of the float32 sides; says what it found. None without a peer."""
+    """The check of the float32 sides; prints the result. None without a peer."""
     if "torch" not in sides:
-        print(peer.unavailable(platform), flush=True)
+        print(pytorch.unavailable(platform), flush=True)
         return None
-    with peer.exact(platform):
+    with pytorch.exact(platform):
         record = check(sides, LOSS_TOLERANCE, UPDATE_TOLERANCE)
     print(
         f"check, one float32 step from the same weights: the loss differs by {record['loss']:.1e} relative, changes by "

@@ -9,8 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from ltjax.bench import infer, measure, peer, problems, scan, seeds, step
+from ltjax.bench import infer, measure, problems, scan, seeds, step
 from ltjax.bench.__main__ import main
+from ltjax.bench.peers import pytorch
+from ltjax.bench.peers.network import build_network
 from ltjax.errors import InputError
 from ltjax.models import BACKBONES
 from ltjax.training.execution import cpu_flags
@@ -32,7 +34,7 @@ def keep_the_compiler_flag(monkeypatch):
 
 @pytest.fixture
 def no_torch(monkeypatch):
-    for module in (measure, peer):
+    for module in (measure, pytorch):
         monkeypatch.setattr(module, "torch_installed", lambda: False)
 
 
@@ -102,12 +104,12 @@ def test_bfloat16_is_measured_in_bfloat16_and_checked_in_float32(tmp_path, capsy
     assert "bf16" in sides["ltjax"].run.as_text()
 
 
-def test_without_pytorch_ours_runs_alone_and_says_so(no_torch, tmp_path, capsys):
+def test_without_pytorch_only_ltjax_is_measured_and_the_output_says_so(no_torch, tmp_path, capsys):
     printed, record = run(f"{STEP} --classes 10", tmp_path / "step.json", capsys)
-    assert "not installed: ours alone" in printed
+    assert "not installed: only ltjax is measured" in printed
     assert list(record["sides"]) == ["ltjax"] and record["check"] is None and record["speed_relative_to"] == {}
     printed, record = run(INFER, tmp_path / "infer.json", capsys)
-    assert "not installed: ours alone" in printed
+    assert "not installed: only ltjax is measured" in printed
     assert list(record["results"][0]["sides"]) == ["ltjax"] and record["results"][0]["logits_difference"] is None
 
 
@@ -187,7 +189,7 @@ def test_every_plain_backbone_has_a_peer_with_the_same_arrays(name):
     import torch
 
     with torch.device("meta"):
-        network = peer.build(name, 7)
+        network = build_network(name, 7)
     theirs = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     numbers = [value for key, value in theirs.items() if not key.endswith("num_batches_tracked")]
     shapes = jax.eval_shape(
@@ -200,7 +202,7 @@ def test_every_plain_backbone_has_a_peer_with_the_same_arrays(name):
 @pytest.mark.parametrize("name", sorted(name for name in BACKBONES if not name.startswith("resne")))
 def test_networks_with_experts_or_branches_have_no_peer(name):
     with pytest.raises(InputError, match=name):
-        peer.build(name, 7)
+        build_network(name, 7)
 
 
 @needs_torch
@@ -277,7 +279,9 @@ def test_in_float64_the_whole_loops_agree_and_other_crops_do_not():
 def test_scan_without_pytorch_and_with_a_profile(no_torch, tmp_path, capsys):
     profile = tmp_path / "profile"
     printed, record = run(f"{SCAN} --classes 10 --profile {profile}", tmp_path / "scan.json", capsys)
-    assert "ours alone" in printed and record["check"] is None and list(record["sides"]) == ["ltjax, 1 a call"]
+    assert (
+        "only ltjax is measured" in printed and record["check"] is None and list(record["sides"]) == ["ltjax, 1 a call"]
+    )
     assert list(profile.rglob("*.xplane.pb"))
 
 
@@ -307,5 +311,5 @@ def test_lengths_that_do_not_divide_the_steps_are_refused(capsys):
 
 def test_the_checks_need_no_pytorch_on_a_gpu(no_torch, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with peer.exact("gpu"):
+    with pytorch.exact("gpu"):
         assert jax.config.jax_default_matmul_precision == "highest"

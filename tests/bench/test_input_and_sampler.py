@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from ltjax.bench import input as inputs
-from ltjax.bench import measure, peer_input, sampler
+from ltjax.bench import measure, sampler
 from ltjax.bench.__main__ import main
+from ltjax.bench.peers import input as peer_input
 from ltjax.data.augment.crops import Box
 
 needs_torch = pytest.mark.skipif(
@@ -36,7 +37,7 @@ def test_input_compares_with_pytorch(tmp_path, capsys):
 @needs_torch
 def test_input_notices_other_pictures(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(peer_input, "random_box", lambda height, width, draws: Box(0, 0, height, width))
-    inputs.make_pictures(str(tmp_path), 2)
+    inputs.make_photographs(str(tmp_path), 2)
     assert main(f"{INPUT} --folder {tmp_path} --augment crop32_flip".split()) == 1
     assert "the pixels differ by" in capsys.readouterr().err
 

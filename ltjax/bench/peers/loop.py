@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ltjax.bench.peer import Trainer
+from ltjax.bench.peers.steps import Trainer
 
 
 class Crops:

@@ -1,0 +1,143 @@
+"""A training step and an evaluation pass in PyTorch: channels_last, autocast for bfloat16, cuDNN's autotuning, SGD."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ltjax.bench.peers.network import network_variables
+
+
+def cross_entropy(logits: Any, labels: Any) -> Any:
+    from torch.nn import functional
+
+    return functional.cross_entropy(logits, labels)
+
+
+def reslt_loss(alpha: float, masks: np.ndarray) -> Callable[[Any, Any], Any]:
+    """(logits [K, B, C], labels [B]) -> (1 - alpha) fusion + alpha branches, with the pooled divisor; masks [K, C]."""
+    import torch
+    from torch.nn import functional
+
+    members: dict[Any, Any] = {}  # the masks, once on the device of the labels
+
+    def loss(logits: Any, labels: Any) -> Any:
+        if labels.device not in members:
+            members[labels.device] = torch.from_numpy(masks).to(labels.device)
+        counted = members[labels.device][:, labels].to(logits.dtype)
+        branches = torch.stack([functional.cross_entropy(x, labels, reduction="none") for x in logits])
+        branch = (branches * counted).sum() / counted.sum()
+        return (1 - alpha) * functional.cross_entropy(logits.sum(0), labels) + alpha * branch
+
+    return loss
+
+
+class Images:
+    """A batch on the device, uint8 in channels_last, and its normalisation there, as ours does it."""
+
+    def __init__(self, images: np.ndarray, mean: Any, std: Any, platform: str, dtype: str) -> None:
+        """images: uint8 [B, H, W, channels]; platform: JAX's ("cpu" or "gpu"); dtype: float32, bfloat16 or float64."""
+        import torch
+
+        self.device = torch.device("cuda" if platform == "gpu" else "cpu")
+        self.stored = torch.float64 if dtype == "float64" else torch.float32
+        self.dtype = dtype
+        torch.backends.cudnn.benchmark = True
+        self.batch = self.put(torch.from_numpy(images.transpose(0, 3, 1, 2)))
+        self.mean, self.std = (
+            torch.tensor(v, dtype=self.stored, device=self.device).view(1, -1, 1, 1) for v in (mean, std)
+        )
+
+    def place(self, network: Any) -> Any:
+        """The network on the same device, in the same layout and dtype."""
+        import torch
+
+        return network.to(self.device, self.stored, memory_format=torch.channels_last)
+
+    def put(self, batch: Any) -> Any:
+        """A batch [B, channels, H, W] on the device, in channels_last."""
+        import torch
+
+        return batch.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+
+    def normalised(self) -> Any:
+        return (self.batch.to(self.stored) / 255 - self.mean) / self.std
+
+    def autocast(self) -> Any:
+        import torch
+
+        if self.dtype != "bfloat16":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def wait(self) -> None:
+        import torch
+
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+class Trainer:
+    """One training step a call: forward, backward, SGD, batch statistics. Returns the loss when all is done."""
+
+    def __init__(
+        self,
+        network: Any,
+        images: Images,
+        labels: np.ndarray,
+        loss: Callable[[Any, Any], Any],
+        optimizer: Any,
+        learning_rate: float,
+        compiled: bool = False,
+    ) -> None:
+        """optimizer: momentum, nesterov and weight_decay, as config.optimizer; compiled: through torch.compile."""
+        import torch
+
+        self.network, self.images, self.loss = images.place(network).train(), images, loss
+        self.forward = torch.compile(self.network) if compiled else self.network
+        self.labels = torch.from_numpy(labels.astype(np.int64)).to(images.device)
+        self.sgd = torch.optim.SGD(
+            self.network.parameters(),
+            learning_rate,
+            momentum=optimizer.momentum,
+            nesterov=optimizer.nesterov,
+            weight_decay=optimizer.weight_decay,
+        )
+
+    def __call__(self) -> float:
+        loss = self.advance()
+        self.images.wait()
+        return float(loss)
+
+    def feed(self, images: Any, labels: Any) -> None:
+        """Takes another batch: uint8 [B, channels, H, W] and int64 [B], of the host."""
+        self.images.batch = self.images.put(images)
+        self.labels = labels.to(self.images.device, non_blocking=True)
+
+    def advance(self) -> Any:
+        """One step on the batch; the loss, which a GPU may still be computing."""
+        self.sgd.zero_grad()
+        with self.images.autocast():
+            loss = self.loss(self.forward(self.images.normalised()), self.labels)
+        loss.backward()
+        self.sgd.step()
+        return loss.detach()
+
+    def variables(self) -> dict[str, Any]:
+        return network_variables(self.network)
+
+
+class Evaluator:
+    """One evaluation pass a call; returns the logits on the device when they are there."""
+
+    def __init__(self, network: Any, images: Images) -> None:
+        self.network, self.images = images.place(network).eval(), images
+
+    def __call__(self) -> Any:
+        import torch
+
+        with torch.inference_mode(), self.images.autocast():
+            logits = self.network(self.images.normalised())
+        self.images.wait()
+        return logits
