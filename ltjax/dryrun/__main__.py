@@ -1,4 +1,4 @@
-"""Compiles a run for a TPU slice that is not there, or for the GPUs of this machine: does it fit, and how long?
+"""Compiles a run for any TPU slice, or for the GPUs of this machine: does it fit, and how long does it take?
 
 python -m ltjax.dryrun --config=configs/inat_reslt.py --topology=v5e:16x16 [--config.KEY=VALUE ...]
 
@@ -20,8 +20,8 @@ def parse(argv: Sequence[str]) -> tuple[Any, list[str]]:
     """The command's own options, and what is left for the config."""
     parser = Parser("dryrun", "ltjax.dryrun", __doc__)
     parser.add_argument("--topology", default="local", help="such as v5e:16x16; default: this machine's accelerators")
-    parser.add_argument("--stage", metavar="NAME", help="this stage alone; default: all that are trained")
-    parser.add_argument("--no-largest", action="store_true", help="do not look for the largest batch that fits")
+    parser.add_argument("--stage", metavar="NAME", help="only this stage; default: all trained stages")
+    parser.add_argument("--no-largest", action="store_true", help="do not search the largest batch that fits")
     parser.add_argument("--json", metavar="FILE", type=writable, help="also write the numbers there")
     return parser.parse_known_args(argv)
 
@@ -41,32 +41,34 @@ def run(argv: Sequence[str]) -> int:
     return report(config, source, devices.open_slice(options.topology), options.stage, options.no_largest, options.json)
 
 
-def report(config: Any, source: str, where: Any, stage: str | None, no_largest: bool, json: pathlib.Path | None) -> int:
+def report(
+    config: Any, source: str, target: Any, stage: str | None, no_largest: bool, json: pathlib.Path | None
+) -> int:
     """Compiles, prints, writes the JSON; the exit status."""
     from ltjax.dryrun import plan as plans
     from ltjax.dryrun import text
 
-    plan = plans.plan_for(config, where)
+    plan = plans.plan_for(config, target)
     stages = plans.chosen_stages(plan, stage)
-    print("\n".join(text.heading(plan, where, source)), flush=True)
-    rows = plans.compile_all(plan, stages, where.chips, say)
-    fits, lines = text.verdict(plan, rows, where)
+    print("\n".join(text.heading(plan, target, source)), flush=True)
+    programs = plans.compile_all(plan, stages, target.chips, log)
+    fits, lines = text.verdict(plan, programs, target)
     tries = []
     if not no_largest and stages:
-        index = max(range(len(stages)), key=lambda i: rows[i].needed)  # of the stage that takes most
-        tries = plans.find_largest(plan, stages[index], rows[index], where, say)
-        lines.append(text.largest_line(tries, where.chips, rows[index].name))
+        index = max(range(len(stages)), key=lambda i: programs[i].needed)  # of the stage that needs most memory
+        tries = plans.find_largest(plan, stages[index], programs[index], target, log)
+        lines.append(text.largest_line(tries, target.chips, programs[index].name))
     if fits:
         plans.check_epoch(plan, stages)
-    print("\n" + text.program_table(plan, rows, where))
-    print("\n".join([*(text.run_lines(plan, rows, where) if fits else []), *lines]))
-    print("\n" + text.COUNTED)
-    write_json(json, text.record(plan, rows, where, source, fits, tries))
+    print("\n" + text.program_table(plan, programs, target))
+    print("\n".join([*(text.run_lines(plan, programs, target) if fits else []), *lines]))
+    print("\n" + text.FOOTNOTES)
+    write_json(json, text.record(plan, programs, target, source, fits, tries))
     return 0 if fits else 1
 
 
-def say(line: str) -> None:
-    """Progress: on stderr, so that the report can be kept."""
+def log(line: str) -> None:
+    """Prints progress on stderr, so that stdout is the report alone."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What a compiled program says to the other devices: its collectives, read from the compiler's text."""
+"""The collectives of a compiled program, read from the compiler's text."""
 
 import math
 import re
@@ -15,9 +15,9 @@ ARRAY = re.compile(r"\b(pred|[a-z]+?)(\d*)(?:e\d\w*)?\[([\d,]*)\]")
 NAME = re.compile(r'op_name="([^"]*)"')
 PARTITIONS = re.compile(r"\bnum_partitions=(\d+)")
 # replica_groups in the compiler's three forms: {{0,1},{2,3}}, [2,2]<=[4], mesh['x'=2,'y'=2] {'y'}
-LISTED = re.compile(r"replica_groups=\{\{([\d,]+)\}")
-COUNTED = re.compile(r"replica_groups=\[\d+,(\d+)\]")
-NAMED = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+GROUP_MEMBERS = re.compile(r"replica_groups=\{\{([\d,]+)\}")
+GROUP_SIZE = re.compile(r"replica_groups=\[\d+,(\d+)\]")
+GROUP_AXES = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
 
 
 class Collective(NamedTuple):
@@ -82,11 +82,11 @@ def group_size(line: str, everyone: int) -> int:
       >>> group_size("all-reduce(%x), replica_groups=mesh['a'=2,'b'=4] {'b'}, to_apply=%sum", 8)
       4
     """
-    if listed := LISTED.search(line):
+    if listed := GROUP_MEMBERS.search(line):
         return listed[1].count(",") + 1
-    if counted := COUNTED.search(line):
+    if counted := GROUP_SIZE.search(line):
         return int(counted[1])
-    if named := NAMED.search(line):
+    if named := GROUP_AXES.search(line):
         sizes = dict(re.findall(r"'([^']+)'=(\d+)", named[1]))
         parts = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", named[2])  # 'a', or 'a':(1)2 for a part of an axis
         return math.prod(int(part or sizes[axis]) for axis, part in parts)

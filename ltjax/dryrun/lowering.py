@@ -35,7 +35,7 @@ class Plan(NamedTuple):
     shapes: list["StageShapes"]  # one a stage
     memory: int  # bytes of a device
     on_device: bool  # whether the images lie on the devices
-    where: str  # the line of the log that says so
+    placement: str  # the line of the log about it
 
     def trained(self, index: int) -> Stage:
         """Stage number ``index``, which must not be a closed form."""
@@ -73,19 +73,19 @@ def make_plan(config: Any, data: Data, mesh: Any, memory: int) -> Plan:
         meshes.check_batch(config.batch_size, config.batch_size, mesh, micro_batches=config.micro_batches)
         check_norm_group(config)
     any_size = find_transform(config.data.augment).cut is not None
-    on_device, where = decide(config.data.on_device, data, memory, any_size)
+    on_device, placement = decide(config.data.on_device, data, memory, any_size)
     # Tables have shapes that depend on the images, so that they are made of all of these where the device draws.
     drawn_there = on_device or any(stage.representation is not None for stage in trained(stages))
     small = data if drawn_there else shrunk(data)
     shapes = stage_shapes(config, data, stages, small, make_stages(config, small) if small is not data else stages)
-    return Plan(config, data, stages, mesh, shapes, memory, on_device, where)
+    return Plan(config, data, stages, mesh, shapes, memory, on_device, placement)
 
 
 def stage_shapes(
     config: Any, data: Data, stages: Sequence[AnyStage], small: Data, same: Sequence[AnyStage]
 ) -> list[StageShapes]:
     """Each stage's arguments. ``same`` are the stages of ``small``, data of the same classes: their init is asked for
-    what stands still beside the network."""
+    what is frozen beside the network."""
     found: list[StageShapes] = []
     previous: Previous | None = None
     for index, (stage, twin) in enumerate(zip(stages, same, strict=True)):

@@ -1,4 +1,4 @@
-"""The dry run itself: every program that a run compiles, compiled; what follows from their numbers."""
+"""The dry run itself: compiles every program of a run, and searches the largest batch that fits."""
 
 import math
 import time
@@ -11,28 +11,28 @@ from ltjax.dryrun.compiled import Compiled, TooLarge, compile_program
 from ltjax.dryrun.devices import Slice
 from ltjax.dryrun.largest import Try, largest_batch
 from ltjax.dryrun.lowering import Lowered, Plan, lower_evaluation, lower_train, make_plan, tree_bytes
-from ltjax.dryrun.roofline import Part, evaluations, times
+from ltjax.dryrun.roofline import Phase, evaluations, times
 from ltjax.errors import InputError, choose
 from ltjax.methods.stage import Stage, trained
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.prepare import stage_steps
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]  # takes a line about the progress
 
 
-class Row(NamedTuple):
+class Program(NamedTuple):
     """One program of the run."""
 
     kind: str  # train or evaluation
     stage: str
-    say_stage: bool  # whether there are several
+    several_stages: bool
     made: Compiled | TooLarge
     steps: int  # of the whole run
     streams: int  # batches of images that a step takes
 
     @property
     def name(self) -> str:
-        return f"{self.kind} ({self.stage})" if self.say_stage else self.kind
+        return f"{self.kind} ({self.stage})" if self.several_stages else self.kind
 
     @property
     def needed(self) -> int:
@@ -44,11 +44,11 @@ class Row(NamedTuple):
 
 
 def find_data(settings: Any) -> Data:
-    """The data set if it is here, else a stand-in of its sizes.
+    """The data set if it is on this machine, else a stand-in of the same sizes.
 
     Raises:
-      InputError: when the config names a folder (``config.data.dir``) and it is not there, or the sizes of this data
-        set are known from its files alone.
+      InputError: when the config names a folder (``config.data.dir``) that does not exist, or of a data
+        set whose sizes only its files tell.
     """
     choose(DATASETS, settings.name, "config.data.name")
     if settings.dir or settings.name not in (*BALANCED, *SIZES):
@@ -56,19 +56,19 @@ def find_data(settings: Any) -> Data:
     try:
         return build(settings)
     except InputError:
-        return stand_in(settings)  # settings that no data set can have are refused by it, too
+        return stand_in(settings)  # which refuses impossible settings as well
 
 
-def plan_for(config: Any, where: Slice) -> Plan:
+def plan_for(config: Any, target: Slice) -> Plan:
     """What the run compiles on the slice.
 
     Raises:
-      InputError: for settings that the run would refuse, or a dtype that the chip has not.
+      InputError: for settings that the run would refuse, or a dtype that the chip lacks.
     """
-    if where.chip is not None and config.dtype not in where.chip.flops:
-        allowed = ", ".join(where.chip.flops)
-        raise InputError(f"config.dtype: no peak of {config.dtype} is known for {where.name}; take {allowed}")
-    return make_plan(config, find_data(config.data), where.mesh, where.memory)
+    if target.chip is not None and config.dtype not in target.chip.flops:
+        allowed = ", ".join(target.chip.flops)
+        raise InputError(f"config.dtype: no peak of {config.dtype} is known for {target.name}; use {allowed}")
+    return make_plan(config, find_data(config.data), target.mesh, target.memory)
 
 
 def chosen_stages(plan: Plan, wanted: str | None) -> list[int]:
@@ -77,84 +77,84 @@ def chosen_stages(plan: Plan, wanted: str | None) -> list[int]:
     return [choose(indices, wanted, "--stage")] if wanted else list(indices.values())
 
 
-def compile_all(plan: Plan, stages: list[int], chips: int, say: Say) -> list[Row]:
+def compile_all(plan: Plan, stages: list[int], chips: int, log: Log) -> list[Program]:
     """Every stage's train step and, if these fit, every evaluation step that is run."""
-    rows, config, last = [], plan.config, len(plan.stages) - 1
-    alone = len(trained(plan.stages)) == 1
+    programs, config, last = [], plan.config, len(plan.stages) - 1
+    single = len(trained(plan.stages)) == 1
     for index in stages:
         one = plan.trained(index)
         steps = stage_steps(one, config, plan.data)
-        made = _compiled(f"train step of stage '{one.name}'", say, lower_train(plan, index), chips)
-        rows.append(Row("train", one.name, not alone, made, steps, len(one.streams)))
-    if any(isinstance(row.made, TooLarge) for row in rows):
-        say("no evaluation step is compiled: there would be nothing to evaluate")
-        return rows
+        made = _compiled(f"train step of stage '{one.name}'", log, lower_train(plan, index), chips)
+        programs.append(Program("train", one.name, not single, made, steps, len(one.streams)))
+    if any(isinstance(program.made, TooLarge) for program in programs):
+        log("evaluation steps are not compiled: the train step does not fit")
+        return programs
     for index, stage in enumerate(plan.stages):
         within = evaluations(plan.trained(index).epochs, config.evaluation.every_epochs) if index in stages else 0
         # the views are read after the last epoch only: without any, that evaluation is the one of the epochs before
-        alike = index == last and not stage.views
-        for views, count in ((False, within + alike), (True, int(index == last and not alike))):
+        last_too = index == last and not stage.views
+        for views, count in ((False, within + last_too), (True, int(index == last and not last_too))):
             if not count:
                 continue
-            program = lower_evaluation(plan, index, views)
+            lowered = lower_evaluation(plan, index, views)
             what = f"evaluation step of stage '{stage.name}'" + (" with its views" if views else "")
-            made = _compiled(what, say, program, chips)
-            batches = -(-len(plan.data.test) // program.batch)
-            rows.append(Row("evaluation", stage.name, not alone, made, count * batches, 1))
-    return rows
+            made = _compiled(what, log, lowered, chips)
+            batches = -(-len(plan.data.test) // lowered.batch)
+            programs.append(Program("evaluation", stage.name, not single, made, count * batches, 1))
+    return programs
 
 
-def _compiled(what: str, say: Say, program: Lowered, chips: int) -> Compiled | TooLarge:
-    say(f"compiling the {what} ...")
+def _compiled(what: str, log: Log, lowered: Lowered, chips: int) -> Compiled | TooLarge:
+    log(f"compiling the {what} ...")
     began = time.monotonic()
-    made = compile_program(program, chips)
+    made = compile_program(lowered, chips)
     verdict = "it does not fit" if isinstance(made, TooLarge) else "done"
-    say(f"  {verdict} after {time.monotonic() - began:.0f} s")
+    log(f"  {verdict} after {time.monotonic() - began:.0f} s")
     return made
 
 
-def parts(plan: Plan, rows: list[Row], where: Slice) -> list[Part]:
+def phases(plan: Plan, programs: list[Program], target: Slice) -> list[Phase]:
     """The run as times on the chip; nothing for a program that does not fit."""
-    if where.chip is None:
+    if target.chip is None:
         return []
     found = []
-    for row in rows:
-        if isinstance(row.made, Compiled):
-            step = times(row.made, where.chip, plan.config.dtype).step
-            found.append(Part(row.kind, row.stage, row.steps, step, row.made.batch * row.streams))
+    for program in programs:
+        if isinstance(program.made, Compiled):
+            step = times(program.made, target.chip, plan.config.dtype).step
+            found.append(Phase(program.kind, program.stage, program.steps, step, program.made.batch * program.streams))
     return found
 
 
-def find_largest(plan: Plan, index: int, first: Row, where: Slice, say: Say) -> list[Try]:
+def find_largest(plan: Plan, index: int, first: Program, target: Slice, log: Log) -> list[Try]:
     """Tries of larger (or, where it does not fit, smaller) batches for the train step of a stage."""
-    chips, config = where.chips, plan.config.copy_and_resolve_references()
+    chips, config = target.chips, plan.config.copy_and_resolve_references()
     config.unlock()
     group = config.model.norm_group
     step = config.micro_batches * (group // math.gcd(group, chips) if group else 1)  # images a chip that go together
 
     def as_try(images: int, made: Compiled | TooLarge) -> Try:
         needed = made.needed if isinstance(made, TooLarge) else made.memory.together
-        fits, speed = isinstance(made, Compiled) and needed <= where.memory, 0.0
-        if isinstance(made, Compiled) and where.chip is not None:
-            speed = made.batch * first.streams / times(made, where.chip, config.dtype).step
+        fits, speed = isinstance(made, Compiled) and needed <= target.memory, 0.0
+        if isinstance(made, Compiled) and target.chip is not None:
+            speed = made.batch * first.streams / times(made, target.chip, config.dtype).step
         least = f", {speed:,.0f} images/s at most" if speed else ""
-        say(f"  {images} images a chip, batch {images * chips}: {_need(needed, where.memory)}{least}")
+        log(f"  {images} images a chip, batch {images * chips}: {_need(needed, target.memory)}{least}")
         return Try(images // step, needed, fits, speed)
 
     def measure(times: int) -> Try:
         images = times * step
         config.batch_size = images * chips
-        other = make_plan(config, plan.data, plan.mesh, where.memory)
-        program = lower_train(other, index)
-        return as_try(images, _compiled(f"train step with batch {images * chips}", say, program, chips))
+        other = make_plan(config, plan.data, plan.mesh, target.memory)
+        lowered = lower_train(other, index)
+        return as_try(images, _compiled(f"train step with batch {images * chips}", log, lowered, chips))
 
-    say("looking for the largest batch that fits")
+    log("searching the largest batch that fits")
     stage = plan.trained(index)
     most = (stage.epoch_size or len(plan.data.train)) // chips
     begun = as_try(plan.config.batch_size // chips, first.made)
     shapes = plan.shapes[index]
-    fixed = tree_bytes(shapes.state) + tree_bytes(shapes.constants)  # what does not grow with the batch
-    tries = largest_batch(measure, begun, fixed, where.memory, most // step)
+    fixed = tree_bytes(shapes.state) + tree_bytes(shapes.constants)  # independent of the batch
+    tries = largest_batch(measure, begun, fixed, target.memory, most // step)
     return [one._replace(images=one.images * step) for one in tries]
 
 
@@ -166,7 +166,7 @@ def _need(needed: int, limit: int) -> str:
 
 
 def check_epoch(plan: Plan, stages: list[int]) -> None:
-    """Raises InputError for a batch larger than an epoch: it may fit, but no run has it."""
+    """Raises InputError for a batch larger than an epoch: it may fit, but no run can use it."""
     for index in stages:
         stage = plan.trained(index)
         images, parts = stage.epoch_size or len(plan.data.train), plan.config.micro_batches

@@ -11,7 +11,7 @@ HOUR = 3600.0
 
 
 class Times(NamedTuple):
-    """Seconds of a step, if nothing but this were to be done."""
+    """Seconds of a step if each were the only work."""
 
     compute: float
     memory: float
@@ -28,8 +28,8 @@ class Times(NamedTuple):
         return max(self._fields, key=lambda name: getattr(self, name))
 
 
-class Part(NamedTuple):
-    """What a run does: so many steps of this time, with so many images each."""
+class Phase(NamedTuple):
+    """A phase of a run: the number of its steps, the seconds and the images of each."""
 
     kind: str  # train or evaluation
     stage: str
@@ -50,8 +50,8 @@ def times(program: Compiled, chip: Chip, dtype: str) -> Times:
       [10.0, 10.0, 0.938]
     """
     compute = max(program.flops, program.traced_flops) / chip.flops[dtype]
-    said = sum(traffic(one) for one in program.collectives)
-    return Times(compute, program.bytes / chip.bandwidth, said / chip.interconnect)
+    sent = sum(traffic(one) for one in program.collectives)
+    return Times(compute, program.bytes / chip.bandwidth, sent / chip.interconnect)
 
 
 def traffic(one: Collective) -> float:
@@ -77,11 +77,11 @@ def evaluations(epochs: int, every: int) -> int:
     return (epochs - 1) // every if every else 0
 
 
-def hours(parts: Sequence[Part]) -> float:
-    """Of all parts, one after the other.
+def hours(phases: Sequence[Phase]) -> float:
+    """Of all phases, one after the other.
 
     Example:
-      >>> hours([Part("train", "first", 7200, 0.5, 256)])
+      >>> hours([Phase("train", "first", 7200, 0.5, 256)])
       1.0
     """
-    return sum(part.steps * part.seconds for part in parts) / HOUR
+    return sum(phase.steps * phase.seconds for phase in phases) / HOUR

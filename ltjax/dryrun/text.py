@@ -8,91 +8,91 @@ from ltjax.dryrun.compiled import Compiled, TooLarge, as_record
 from ltjax.dryrun.devices import Slice
 from ltjax.dryrun.largest import Try
 from ltjax.dryrun.lowering import Plan
-from ltjax.dryrun.plan import Row, parts
-from ltjax.dryrun.roofline import Part, hours, times
+from ltjax.dryrun.plan import Program, phases
+from ltjax.dryrun.roofline import Phase, hours, times
 from ltjax.methods.stage import trained
 from ltjax.training.prepare import steps_per_epoch
 
 MIB = 2**20
-COUNTED = """\
+FOOTNOTES = """\
 Counted: FLOPs as the compiler counts them (products, convolutions without their padding, element by element), or those
-of the traced products and convolutions where they are more; the bytes of every operation, whatever stays in on-chip
+of the traced products and convolutions where they are more; the bytes of every operation, even when they stay in on-chip
 memory; of collectives (in a loop once) what a chip must send, over all its links. No chip reaches its peaks: times are
 lower bounds.
-Not counted: reading and making batches; how long a collective takes to begin and end, which for the many small ones of
-batch statistics is more than their bytes; checkpoints; compilation; what a later stage's init reads (exemplars, means).
+Not counted: reading and making batches; the latency of a collective, which for the many small ones of batch statistics
+is more than their bytes; checkpoints; compilation; what a later stage's init reads (exemplars, means).
 The views of a last stage are part of its last evaluation."""
 
 
-def heading(plan: Plan, where: Slice, source: str) -> list[str]:
+def heading(plan: Plan, target: Slice, source: str) -> list[str]:
     config, data = plan.config, plan.data
-    hosts = f" on {where.hosts} hosts" if where.hosts > 1 else ""
-    share = config.batch_size // where.chips
+    hosts = f" on {target.hosts} hosts" if target.hosts > 1 else ""
+    share = config.batch_size // target.chips
     return [
-        f"dry run of {source} on {where.topology}: {where.chips} x {where.name}{hosts}; {where.compiler}",
+        f"dry run of {source} on {target.topology}: {target.chips} x {target.name}{hosts}; {target.compiler}",
         *[f"data: {note}" for note in data.notes],
         f"data: {len(data.train):,} training and {len(data.test):,} {data.split} images, {data.num_classes:,} classes",
-        plan.where,
+        plan.placement,
         f"batch {config.batch_size}: {share} images a chip; {config.dtype}",
     ]
 
 
-def program_table(plan: Plan, rows: list[Row], where: Slice) -> str:
+def program_table(plan: Plan, programs: list[Program], target: Slice) -> str:
     """One column for each program that compiled; all numbers are of one chip and one step."""
-    made = [(row, row.made) for row in rows if isinstance(row.made, Compiled)]
-    lines = [["per chip", *(row.name for row, _ in made)]]
+    made = [(program, program.made) for program in programs if isinstance(program.made, Compiled)]
+    lines = [["per chip", *(program.name for program, _ in made)]]
 
     def add(name: str, value: Any) -> None:
-        lines.append([name, *(value(row, program) for row, program in made)])
+        lines.append([name, *(value(program, compiled) for program, compiled in made)])
 
     memory = ("arguments", "temporaries", "outputs", "code", "standing")
     names = ("arguments, MiB", "temporaries", "outputs beside them", "code", "beside the program")
     for field, name in zip(memory, names, strict=True):
         add(name, lambda _, p, field=field: f"{getattr(p.memory, field) / MIB:,.1f}")
-    add(f"together, of {where.memory / MIB:,.0f} MiB", lambda _, p: f"{p.memory.together / MIB:,.1f}")
+    add(f"together, of {target.memory / MIB:,.0f} MiB", lambda _, p: f"{p.memory.together / MIB:,.1f}")
     add("GFLOPs of a step", lambda _, p: f"{p.flops / 1e9:,.1f}")
     add("  of the traced products", lambda _, p: f"{p.traced_flops / 1e9:,.1f}")
     add("GB accessed", lambda _, p: f"{p.bytes / 1e9:,.2f}")
     for kind in sorted({one.kind for _, p in made for one in p.collectives}):
-        add(kind, lambda _, p, kind=kind: _said(totals(p.collectives).get(kind, (0, 0))))
-    if where.chip is not None:
-        roofs = {row.name: times(p, where.chip, plan.config.dtype) for row, p in made}
+        add(kind, lambda _, p, kind=kind: _count_and_size(totals(p.collectives).get(kind, (0, 0))))
+    if target.chip is not None:
+        roofs = {program.name: times(p, target.chip, plan.config.dtype) for program, p in made}
         for field in ("compute", "memory", "interconnect"):
             add(f"{field}, ms at least", lambda r, _, field=field: f"{1e3 * getattr(roofs[r.name], field):.2f}")
         add("binds", lambda r, _: roofs[r.name].binds)
-        add("images/s at most", lambda r, p: f"{p.batch * r.streams / roofs[r.name].step / where.chips:,.0f}")
+        add("images/s at most", lambda r, p: f"{p.batch * r.streams / roofs[r.name].step / target.chips:,.0f}")
         add("  of all chips", lambda r, p: f"{p.batch * r.streams / roofs[r.name].step:,.0f}")
     return table(lines) if made else ""
 
 
-def _said(total: tuple[int, int]) -> str:
+def _count_and_size(total: tuple[int, int]) -> str:
     return f"{total[0]} x, {total[1] / MIB:.2f} MiB"
 
 
-def run_lines(plan: Plan, rows: list[Row], where: Slice) -> list[str]:
-    """Epoch, run, chip-hours, and what each host has to make."""
-    if where.chip is None:
-        return [f"no peaks are known of {where.name}: no times"]
-    done, lines = parts(plan, rows, where), []
+def run_lines(plan: Plan, programs: list[Program], target: Slice) -> list[str]:
+    """The least time of an epoch and of the run, chip-hours, and the images/s that each host has to read."""
+    if target.chip is None:
+        return [f"the peaks of {target.name} are unknown, so there are no times"]
+    done, lines = phases(plan, programs, target), []
     for stage in trained(plan.stages):
-        for part in done:
-            if (part.kind, part.stage) == ("train", stage.name):
+        for phase in done:
+            if (phase.kind, phase.stage) == ("train", stage.name):
                 per_epoch = steps_per_epoch(stage, plan.config, plan.data)
                 lines.append(
                     f"stage '{stage.name}': {stage.epochs} epochs of {per_epoch:,} steps, an epoch takes at least "
-                    f"{short(per_epoch * part.seconds)} s"
+                    f"{short(per_epoch * phase.seconds)} s"
                 )
                 if not plan.on_device and stage.representation is None:
-                    rate = part.images / part.seconds / where.hosts
+                    rate = phase.images / phase.seconds / target.hosts
                     lines.append(
-                        f"  for that each host has to read and make {rate:,.0f} images/s (python -m ltjax.bench input "
-                        "measures what one does)"
+                        f"  for that each host has to read and prepare {rate:,.0f} images/s (ltjax bench input "
+                        "measures a host)"
                     )
     total = hours(done)
-    training = hours([part for part in done if part.kind == "train"])
+    training = hours([phase for phase in done if phase.kind == "train"])
     lines.append(
         f"the run takes at least {short(total)} h ({short(total - training)} h of it evaluation): "
-        f"{short(total * where.chips)} chip-hours"
+        f"{short(total * target.chips)} chip-hours"
     )
     return lines
 
@@ -107,20 +107,20 @@ def short(value: float) -> str:
     return f"{value:,.1f}" if value >= 100 else f"{value:.3g}"
 
 
-def verdict(plan: Plan, rows: list[Row], where: Slice) -> tuple[bool, list[str]]:
+def verdict(plan: Plan, programs: list[Program], target: Slice) -> tuple[bool, list[str]]:
     """Whether all programs fit, and a line for each that does not."""
     lines, fits = [], True
-    for row in rows:
-        if row.fits(where.memory):
+    for program in programs:
+        if program.fits(target.memory):
             continue
         fits = False
-        size = f"needs {row.needed / MIB:,.0f} MiB of a chip's {where.memory / MIB:,.0f}"
-        if isinstance(row.made, TooLarge) and not row.needed:
-            size = row.made.message
-        lines.append(f"does NOT fit: {row.name}, {size}")
+        size = f"needs {program.needed / MIB:,.0f} MiB of a chip's {target.memory / MIB:,.0f}"
+        if isinstance(program.made, TooLarge) and not program.needed:
+            size = program.made.message
+        lines.append(f"does NOT fit: {program.name}, {size}")
     if fits:
-        most = max(row.needed for row in rows)
-        lines.append(f"fits: at most {most / MIB:,.0f} of {where.memory / MIB:,.0f} MiB")
+        most = max(program.needed for program in programs)
+        lines.append(f"fits: at most {most / MIB:,.0f} of {target.memory / MIB:,.0f} MiB")
     return fits, lines
 
 
@@ -138,50 +138,52 @@ def largest_line(tries: list[Try], chips: int, name: str) -> str:
     return found + (f"; {min(larger):,} does not" if larger else "; none that was tried is too large")
 
 
-def record(plan: Plan, rows: list[Row], where: Slice, source: str, fits: bool, tries: list[Try]) -> dict[str, Any]:
+def record(
+    plan: Plan, programs: list[Program], target: Slice, source: str, fits: bool, tries: list[Try]
+) -> dict[str, Any]:
     """The JSON; numbers of programs are of one chip and one step."""
-    done = {(part.kind, part.stage): part for part in parts(plan, rows, where)}
-    programs = []
-    for row in rows:
-        own: dict[str, Any] = {
-            "kind": row.kind,
-            "stage": row.stage,
-            "steps_of_the_run": row.steps,
-            "fits": row.fits(where.memory),
+    done = {(phase.kind, phase.stage): phase for phase in phases(plan, programs, target)}
+    listed = []
+    for program in programs:
+        entry: dict[str, Any] = {
+            "kind": program.kind,
+            "stage": program.stage,
+            "steps_of_the_run": program.steps,
+            "fits": program.fits(target.memory),
         }
-        if isinstance(row.made, TooLarge):
-            own |= {"needed_bytes": row.made.needed, "message": row.made.message}
+        if isinstance(program.made, TooLarge):
+            entry |= {"needed_bytes": program.made.needed, "message": program.made.message}
         else:
-            own |= as_record(row.made)
-            if where.chip is not None:
-                own |= {"seconds_at_least": _times(row.made, plan, where)}
-                part: Part = done[row.kind, row.stage]
-                own |= {"images_per_second_at_most": part.images / part.seconds}
-        programs.append(own)
-    total = hours(list(done.values())) if where.chip is not None and fits else None
+            entry |= as_record(program.made)
+            if target.chip is not None:
+                entry |= {"seconds_at_least": _times(program.made, plan, target)}
+                phase: Phase = done[program.kind, program.stage]
+                entry |= {"images_per_second_at_most": phase.images / phase.seconds}
+        listed.append(entry)
+    total = hours(list(done.values())) if target.chip is not None and fits else None
     return {
         "config": source,
-        "topology": where.topology,
-        "chip": where.name,
-        "chips": where.chips,
-        "hosts": where.hosts,
-        "compiler": where.compiler,
-        "memory_bytes_of_a_chip": where.memory,
-        "peaks": None if where.chip is None else where.chip._asdict() | {"flops": dict(where.chip.flops)},
+        "topology": target.topology,
+        "chip": target.name,
+        "chips": target.chips,
+        "hosts": target.hosts,
+        "compiler": target.compiler,
+        "memory_bytes_of_a_chip": target.memory,
+        "peaks": None if target.chip is None else target.chip._asdict() | {"flops": dict(target.chip.flops)},
         "data": {"name": plan.data.name, "train": len(plan.data.train), "notes": list(plan.data.notes)},
         "data_on_device": plan.on_device,
         "batch_size": plan.config.batch_size,
         "dtype": plan.config.dtype,
         "fits": fits,
-        "programs": programs,
+        "programs": listed,
         "hours_at_least": total,
-        "chip_hours_at_least": None if total is None else total * where.chips,
-        "largest_batch": max((one.images * where.chips for one in tries if one.fits), default=None),
+        "chip_hours_at_least": None if total is None else total * target.chips,
+        "largest_batch": max((one.images * target.chips for one in tries if one.fits), default=None),
         "tries": [one._asdict() for one in tries],
     }
 
 
-def _times(made: Compiled, plan: Plan, where: Slice) -> dict[str, Any]:
-    assert where.chip is not None
-    roof = times(made, where.chip, plan.config.dtype)
+def _times(made: Compiled, plan: Plan, target: Slice) -> dict[str, Any]:
+    assert target.chip is not None
+    roof = times(made, target.chip, plan.config.dtype)
     return roof._asdict() | {"step": roof.step, "binds": roof.binds}

@@ -45,7 +45,7 @@ def test_input_notices_other_pictures(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ("--augment pad_crop", "'pad_crop' crops no whole pictures"),
+        ("--augment pad_crop", "'pad_crop' does not crop whole images"),
         ("--augment crop32_flop", "unknown value 'crop32_flop'"),
         ("--folder EMPTY", "no .jpg file in"),
     ],
