@@ -1,4 +1,4 @@
-"""Evaluates a finished run again: every test image once, from its last checkpoint.
+"""Evaluates a finished run again: every test image once, with the weights of its last checkpoint.
 
 python -m ltjax.evaluate --run=runs/mnist5k_reslt [--logit-adjustment=TAU] [--data-dir=DIR] [--batch-size=500]
 
@@ -18,8 +18,8 @@ from ltjax.errors import InputError
 def run(argv: Sequence[str]) -> int:
     parser = Parser("evaluate", "ltjax.evaluate", __doc__)
     parser.add_argument("--run", required=True, help="the workdir of a finished run")
-    parser.add_argument("--data-dir", help="where the data lies now, if not where it was trained")
-    parser.add_argument("--batch-size", type=int, help="images at a time; does not change the result")
+    parser.add_argument("--data-dir", help="where the data is now, if it was moved after training")
+    parser.add_argument("--batch-size", type=int, help="images of a batch; does not change the result")
     parser.add_argument("--logit-adjustment", type=float, default=0.0, metavar="TAU", help="logits - TAU log prior")
     options = parser.parse_args(argv)
     if not math.isfinite(options.logit_adjustment):
@@ -52,11 +52,11 @@ def run(argv: Sequence[str]) -> int:
 
 
 def adjusted(stage, data, tau: float):
-    """The stage with the prior of its training set taken off its logits."""
+    """The stage with TAU times the log prior of its training set subtracted from its logits."""
     from ltjax.classifiers import adjust_logits
 
     if (data.class_counts == 0).any():
-        raise InputError("--logit-adjustment: a class has no training image, so it has no prior")
+        raise InputError("--logit-adjustment: a class has no training image and thus no prior; evaluate without it")
 
     def predict(variables, images):
         return adjust_logits(stage.predict(variables, images), class_counts=data.class_counts, tau=tau)

@@ -1,82 +1,88 @@
-"""The rows of the tables that ``python -m ltjax.table`` makes: which config a method is, and what papers report."""
+"""The methods of the tables that ``ltjax table`` makes: the config of each, and the accuracies that papers report."""
 
 from typing import NamedTuple
 
 RESLT = "Cui et al. (2022), table 5"
 ASYNCHRONOUS = "asynchronous modelling, table 3"
+CE_SOURCE = f"{ASYNCHRONOUS} (CIFAR-100), Cui et al. (2022), table 1 (CIFAR-10)"
 Numbers = tuple[float | None, ...]
 NONE: Numbers = (None, None, None)
 
 
-class Row(NamedTuple):
+class TableMethod(NamedTuple):
     """A method of a table.
 
     Attributes:
       config: "family" or "family:words": ``configs/<data set>_<family>.py:<words>``.
-      cifar100, cifar10: the papers' accuracy (%) at imbalance 100, 50 and 10; None where they have none.
-      source: which paper and table the numbers are of.
-      after: the row whose finished cell is the first stage (config.init_from).
+      cifar100, cifar10: the accuracy (%) in the paper at imbalance 100, 50 and 10; None where it reports none.
+      source: the paper and table of the numbers.
+      starts_from: the method whose finished cell is its first stage (config.init_from).
     """
 
     config: str
     cifar100: Numbers = NONE
     cifar10: Numbers = NONE
     source: str = ""
-    after: str = ""
+    starts_from: str = ""
 
 
 class Table(NamedTuple):
-    """sets: (data set, its imbalance factors), in the order in which they are made; rows: the most wanted first."""
+    """A table of results.
 
-    sets: tuple[tuple[str, tuple[int, ...]], ...]
-    rows: dict[str, Row]
+    Attributes:
+      datasets: (name, imbalance factors), in the order in which they are trained.
+      methods: name -> method, the most important first.
+    """
+
+    datasets: tuple[tuple[str, tuple[int, ...]], ...]
+    methods: dict[str, TableMethod]
 
 
-ROWS: dict[str, Row] = {
-    "ce": Row("ce", (38.32, 43.85, None), (None, 78.50, None), f"{ASYNCHRONOUS} (CIFAR-100), {RESLT[:-1]}1 (CIFAR-10)"),
-    "reslt": Row("reslt", (45.34, 49.98, 60.79), (80.44, 83.46, 89.06), RESLT),
-    "ldam_drw": Row("baselines:ldam_drw", (42.04, 46.62, 58.71), (77.03, 81.03, 88.16), RESLT),
-    "asynchronous_plain": Row("asynchronous:plain", (42.48, 47.61, None), NONE, ASYNCHRONOUS),
-    "asynchronous": Row("asynchronous", (44.79, 49.32, None), NONE, ASYNCHRONOUS),
-    "balanced_softmax": Row("baselines:balanced_softmax"),
-    "bbn": Row("baselines:bbn", (42.56, 47.02, 59.12), (79.82, 82.18, 88.32), RESLT),
-    "crt": Row("decoupling:crt", after="ce"),
-    "lws": Row("decoupling:lws", after="ce"),
-    "tau": Row("decoupling:tau", after="ce"),
-    "ncm": Row("decoupling:ncm", after="ce"),
-    "auxiliary": Row("auxiliary"),
-    "mlp": Row("decoupling:mlp", after="ce"),
-    "cosine": Row("decoupling:cosine", after="ce"),
-    "focal": Row("baselines:focal", (38.41, 44.32, 55.78), (70.38, 76.72, 86.66), RESLT),
-    "cb_ce": Row("baselines:cb_ce"),
-    "cb_focal": Row("baselines:cb_focal", (39.60, 45.17, 57.99), (74.57, 79.27, 87.10), RESLT),
-    "cost_sensitive": Row("baselines:cost_sensitive"),
-    "ldam": Row("baselines:ldam", (39.60, None, 56.91), (73.35, None, 86.96), RESLT),
-    "ce_drw": Row("baselines:ce_drw", (41.51, 45.29, 58.12), (76.34, 79.97, 87.56), RESLT),
-    "ce_drs": Row("baselines:ce_drs", (41.61, 45.48, 58.11), (75.61, 79.81, 87.38), RESLT),
-    "mixup": Row("baselines:mixup", (39.54, 44.99, 58.02), (73.06, 77.82, 87.10), RESLT),
-    "causal_norm": Row("baselines:causal_norm", (44.10, 50.30, 59.60), (80.60, 83.60, 88.50), RESLT),
-    "ride": Row("baselines:ride", (48.6, None, None), NONE, RESLT),
-    "logit_adjustment": Row("baselines:logit_adjustment"),
-    "lifted": Row("baselines:lifted"),
-    "range": Row("baselines:range"),
-    "triplet": Row("baselines:triplet"),
-    "proxy": Row("baselines:proxy"),
-    "oltr": Row("baselines:oltr"),
+TABLE_METHODS: dict[str, TableMethod] = {
+    "ce": TableMethod("ce", (38.32, 43.85, None), (None, 78.50, None), CE_SOURCE),
+    "reslt": TableMethod("reslt", (45.34, 49.98, 60.79), (80.44, 83.46, 89.06), RESLT),
+    "ldam_drw": TableMethod("baselines:ldam_drw", (42.04, 46.62, 58.71), (77.03, 81.03, 88.16), RESLT),
+    "asynchronous_plain": TableMethod("asynchronous:plain", (42.48, 47.61, None), NONE, ASYNCHRONOUS),
+    "asynchronous": TableMethod("asynchronous", (44.79, 49.32, None), NONE, ASYNCHRONOUS),
+    "balanced_softmax": TableMethod("baselines:balanced_softmax"),
+    "bbn": TableMethod("baselines:bbn", (42.56, 47.02, 59.12), (79.82, 82.18, 88.32), RESLT),
+    "crt": TableMethod("decoupling:crt", starts_from="ce"),
+    "lws": TableMethod("decoupling:lws", starts_from="ce"),
+    "tau": TableMethod("decoupling:tau", starts_from="ce"),
+    "ncm": TableMethod("decoupling:ncm", starts_from="ce"),
+    "auxiliary": TableMethod("auxiliary"),
+    "mlp": TableMethod("decoupling:mlp", starts_from="ce"),
+    "cosine": TableMethod("decoupling:cosine", starts_from="ce"),
+    "focal": TableMethod("baselines:focal", (38.41, 44.32, 55.78), (70.38, 76.72, 86.66), RESLT),
+    "cb_ce": TableMethod("baselines:cb_ce"),
+    "cb_focal": TableMethod("baselines:cb_focal", (39.60, 45.17, 57.99), (74.57, 79.27, 87.10), RESLT),
+    "cost_sensitive": TableMethod("baselines:cost_sensitive"),
+    "ldam": TableMethod("baselines:ldam", (39.60, None, 56.91), (73.35, None, 86.96), RESLT),
+    "ce_drw": TableMethod("baselines:ce_drw", (41.51, 45.29, 58.12), (76.34, 79.97, 87.56), RESLT),
+    "ce_drs": TableMethod("baselines:ce_drs", (41.61, 45.48, 58.11), (75.61, 79.81, 87.38), RESLT),
+    "mixup": TableMethod("baselines:mixup", (39.54, 44.99, 58.02), (73.06, 77.82, 87.10), RESLT),
+    "causal_norm": TableMethod("baselines:causal_norm", (44.10, 50.30, 59.60), (80.60, 83.60, 88.50), RESLT),
+    "ride": TableMethod("baselines:ride", (48.6, None, None), NONE, RESLT),
+    "logit_adjustment": TableMethod("baselines:logit_adjustment"),
+    "lifted": TableMethod("baselines:lifted"),
+    "range": TableMethod("baselines:range"),
+    "triplet": TableMethod("baselines:triplet"),
+    "proxy": TableMethod("baselines:proxy"),
+    "oltr": TableMethod("baselines:oltr"),
 }
 
 TABLES: dict[str, Table] = {
-    "cifar": Table((("cifar100", (100, 50, 10)), ("cifar10", (100, 50, 10))), ROWS),
-    "mnist5k": Table((("mnist5k", (40,)),), ROWS),
+    "cifar": Table((("cifar100", (100, 50, 10)), ("cifar10", (100, 50, 10))), TABLE_METHODS),
+    "mnist5k": Table((("mnist5k", (40,)),), TABLE_METHODS),
 }
 
 
-def published(row: Row, dataset: str, position: int) -> float | None:
-    """The papers' accuracy (%) of a row at the data set's imbalance factor of this position.
+def published(method: TableMethod, dataset: str, position: int) -> float | None:
+    """The accuracy (%) that papers report of a method, at the data set's imbalance factor of this position.
 
     Example:
-      >>> published(ROWS["reslt"], "cifar10", 1), published(ROWS["reslt"], "mnist5k", 0)
+      >>> published(TABLE_METHODS["reslt"], "cifar10", 1), published(TABLE_METHODS["reslt"], "mnist5k", 0)
       (83.46, None)
     """
-    numbers: Numbers = getattr(row, dataset, ())
+    numbers: Numbers = getattr(method, dataset, ())
     return numbers[position] if position < len(numbers) else None

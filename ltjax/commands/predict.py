@@ -1,12 +1,12 @@
-"""Names the class of pictures: a finished run's network on any files or folders.
+"""Classifies images with a finished run: any files or folders.
 
-python -m ltjax.predict --run=runs/mine PICTURE_OR_FOLDER ... [--out=predictions.csv] [--top=3]
+python -m ltjax.predict --run=runs/mine IMAGE_OR_FOLDER ... [--out=predictions.csv] [--top=3]
 
-Every picture is resized and cropped as the run's test images were. A line a picture: its path, the likeliest class, its
-probability in %, then the next classes; --out writes the same as CSV, with probabilities from 0 to 1. Files in folders
-that are no pictures by their names are left out and counted. A picture that cannot be read ends the command, with
---on-error=skip it is named, counted and left out. The probabilities of a run of several seeds are the mean of its
-networks'. --data-dir: where the run's training data lies now.
+Every image is resized and cropped as the test images of the run were. Each line has the path, the likeliest class, its
+probability in %, then the next classes; --out writes the same as CSV, with probabilities from 0 to 1. In folders, files
+whose names are not those of images are counted and left out. An image that cannot be read ends the command; with
+--on-error=skip it is reported, counted and left out. With several seeds, probabilities are averaged over the networks.
+`ltjax predict` is the same command.
 """
 
 import csv
@@ -24,7 +24,7 @@ from ltjax.errors import InputError
 
 
 class Prediction(NamedTuple):
-    """What is said of a picture: its path, the likeliest labels, their probabilities."""
+    """The path of an image, its likeliest labels, and their probabilities."""
 
     path: str
     labels: list[int]
@@ -34,12 +34,17 @@ class Prediction(NamedTuple):
 def parse(argv: Sequence[str]) -> Any:
     parser = Parser("predict", "ltjax.predict", __doc__)
     parser.add_argument("--run", required=True, help="the workdir of a finished run")
-    parser.add_argument("pictures", nargs="+", help="files, or folders of them (with the folders inside)")
-    parser.add_argument("--out", metavar="FILE", help="write a CSV file there instead of lines")
-    parser.add_argument("--top", type=int, default=3, help="classes of each picture")
-    parser.add_argument("--on-error", choices=("stop", "skip"), default="stop", help="when a picture cannot be read")
-    parser.add_argument("--data-dir", help="where the training data lies now, if not where it was")
-    parser.add_argument("--batch-size", type=int, help="pictures at a time; default: that of the run's evaluation")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE_OR_FOLDER",
+        help="files, or folders with their subfolders",
+    )
+    parser.add_argument("--out", metavar="FILE", help="write a CSV file instead of printing")
+    parser.add_argument("--top", type=int, default=3, help="classes to print for each image")
+    parser.add_argument("--on-error", choices=("stop", "skip"), default="stop", help="for unreadable images")
+    parser.add_argument("--data-dir", help="where the training data is now, if it was moved")
+    parser.add_argument("--batch-size", type=int, help="images of a batch; default: that of the run's evaluation")
     options = parser.parse_args(argv)
     for name in ("top", "batch_size"):
         value = getattr(options, name)
@@ -47,15 +52,15 @@ def parse(argv: Sequence[str]) -> Any:
             raise InputError(f"--{name.replace('_', '-')}: impossible value {value}; allowed: an integer >= 1")
     folder = pathlib.Path(options.out or "x").absolute().parent
     if not folder.is_dir():
-        raise InputError(f"--out: the folder '{folder}' is not there; make it")
+        raise InputError(f"--out: no folder '{folder}'; create it")
     return options
 
 
 def run(argv: Sequence[str]) -> int:
     options = parse(argv)
-    paths, left_out = find_pictures(options.pictures)
+    paths, left_out = find_images(options.images)
     if left_out:
-        print(f"{left_out} files are no pictures by their names and left out", file=sys.stderr)
+        print(f"left out {left_out} files whose names are not those of images", file=sys.stderr)
 
     from ltjax.data.storage.paths import write_atomically
     from ltjax.training.finished_run import open_finished, read_config
@@ -64,30 +69,30 @@ def run(argv: Sequence[str]) -> int:
     use_devices(read_config(options.run).dtype)
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
     finished = open_finished(options.run, {key: value for key, value in changes.items() if value is not None})
-    names = finished.data.class_names or tuple(str(label) for label in range(finished.data.num_classes))
+    class_names = finished.data.class_names or tuple(str(label) for label in range(finished.data.num_classes))
     skipped: list[str] = []
-    top = min(options.top, len(names))
-    found = predictions(finished, paths, top, skipped if options.on_error == "skip" else None)
+    top = min(options.top, len(class_names))
+    predicted = predict(finished, paths, top, skipped if options.on_error == "skip" else None)
     if options.out:
-        rows = list(found)
+        rows = list(predicted)
         if is_first_process():
-            write_atomically(absolute(options.out), as_csv(rows, names, top))
-            print(f"{len(rows)} pictures: {options.out}")
+            write_atomically(absolute(options.out), as_csv(rows, class_names, top))
+            print(f"{len(rows)} images: {options.out}")
     else:
-        for one in found:
+        for one in predicted:
             shares = zip(one.labels, one.probabilities, strict=True)
             if is_first_process():
-                print(one.path, *(f"{names[label]} {100 * share:.1f}" for label, share in shares), sep="\t")
+                print(one.path, *(f"{class_names[label]} {100 * share:.1f}" for label, share in shares), sep="\t")
     if skipped:
-        print(f"{len(skipped)} of {len(paths)} pictures could not be read and are left out", file=sys.stderr)
+        print(f"left out {len(skipped)} of {len(paths)} images, which could not be read", file=sys.stderr)
     return 0
 
 
-def find_pictures(given: Sequence[str]) -> tuple[list[str], int]:
-    """The files, as they are given, and of folders all pictures in them, sorted; and how many others lie there.
+def find_images(given: Sequence[str]) -> tuple[list[str], int]:
+    """The files as they are given and all images in the folders, sorted; and the number of other files there.
 
     Raises:
-      InputError: for a path that is not there, or if there is no picture.
+      InputError: for a path that does not exist, or if there is no image.
     """
     from ltjax.data.storage.image_folder import IMAGES, images_in
 
@@ -101,18 +106,18 @@ def find_pictures(given: Sequence[str]) -> tuple[list[str], int]:
         else:
             raise InputError(f"'{one}': no such file or folder")
     if not paths:
-        raise InputError(f"{', '.join(given)}: no picture there ({', '.join(IMAGES)})")
+        raise InputError(f"{', '.join(given)}: contains no image ({', '.join(IMAGES)}); choose another folder")
     return paths, strays.total()
 
 
-def predictions(finished: Any, paths: Sequence[str], top: int, skipped: list[str] | None) -> Iterator[Prediction]:
-    """One for each picture, in order.
+def predict(finished: Any, paths: Sequence[str], top: int, skipped: list[str] | None) -> Iterator[Prediction]:
+    """A prediction for each image, in order.
 
     Args:
       finished: a run (``ltjax.training.finished_run``).
-      paths: of picture files.
-      top: classes of each, the likeliest first.
-      skipped: takes the paths that cannot be read, each said on stderr; None: the first is an error.
+      paths: of image files.
+      top: classes of each image, the likeliest first.
+      skipped: collects the paths that cannot be read, each reported on stderr; None: the first one is an error.
     """
     import numpy as np
 
@@ -124,7 +129,7 @@ def predictions(finished: Any, paths: Sequence[str], top: int, skipped: list[str
     probabilities = make_probabilities(finished)
     with ThreadPoolExecutor() as pool:
         for begin in range(0, len(paths), size):
-            own, images = [], []
+            read_paths, images = [], []
             for path, image in zip(
                 paths[begin : begin + size], pool.map(read, range(begin, len(paths))[:size]), strict=True
             ):
@@ -134,23 +139,23 @@ def predictions(finished: Any, paths: Sequence[str], top: int, skipped: list[str
                     print(f"left out: {image}", file=sys.stderr)
                     skipped.append(path)
                 else:
-                    own.append(path)
+                    read_paths.append(path)
                     images.append(image)
             if not images:
                 continue
-            batch = np.zeros((size, *images[0].shape), np.uint8)  # of one shape, so that one program does it
+            batch = np.zeros((size, *images[0].shape), np.uint8)  # of one shape, so that one program is compiled
             batch[: len(images)] = images
             shares = np.asarray(probabilities(finished.variables, meshes.put_replicated(batch, finished.mesh)))
             order = np.argsort(-shares, axis=1, kind="stable")[:, :top]
-            for row, path in enumerate(own):
+            for row, path in enumerate(read_paths):
                 yield Prediction(path, order[row].tolist(), shares[row, order[row]].tolist())
 
 
 def reader(config: Any, data: Any, paths: Sequence[str]) -> Any:
-    """number -> uint8 [H, W, C], the picture as the run's test images are seen, or why it cannot be read.
+    """number -> uint8 [H, W, C], the image resized and cropped as the run's test images, or why it cannot be read.
 
-    A set of pictures has its own resize and crop; of one of small images (CIFAR, MNIST) the size is taken for both, and
-    grey where its images are.
+    A data set of image files has a resize and a crop of its own; for one of small images (CIFAR, MNIST) both are the
+    image size, and the image becomes grey where those of the data set are.
     """
     import numpy as np
 
@@ -160,16 +165,18 @@ def reader(config: Any, data: Any, paths: Sequence[str]) -> Any:
 
     files = ImageFiles("", PackedNames.of([os.path.abspath(path) for path in paths]))
     height, width, channels = data.image_shape
-    own = data.test.encoded is not None
-    view = EvaluationView(files, config.data.image_size if own else height, config.data.resize if own else height)
+    of_files = data.test.encoded is not None
+    size, resize = (config.data.image_size, config.data.resize) if of_files else (height, height)
+    view = EvaluationView(files, size, resize)
     assert height == width
 
     def read(number: int) -> np.ndarray | InputError:
         try:
             pixels = view(number)
         except Exception as error:
-            said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}".splitlines()[0]
-            return InputError(f"{paths[number]} cannot be read: {said}")
+            known = isinstance(error, InputError)
+            reason = str(error) if known else f"{type(error).__name__}: {error}".splitlines()[0]
+            return InputError(f"{paths[number]} cannot be read: {reason}")
         if channels == 3:
             return pixels
         return np.round(pixels @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)[..., None]  # ITU-R BT.601 luma
@@ -196,14 +203,14 @@ def make_probabilities(finished: Any) -> Any:
     return jax.jit(mean, out_shardings=meshes.replicated(finished.mesh))
 
 
-def as_csv(found: Sequence[Prediction], names: Sequence[str], top: int) -> str:
-    """A table: path, class_1, probability_1, class_2, ..."""
+def as_csv(predictions: Sequence[Prediction], class_names: Sequence[str], top: int) -> str:
+    """The text of a CSV file: path, class_1, probability_1, class_2, ..."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["path", *(word for k in range(1, top + 1) for word in (f"class_{k}", f"probability_{k}"))])
-    for one in found:
+    for one in predictions:
         shares = zip(one.labels, one.probabilities, strict=True)
-        table.writerow([one.path, *(word for label, share in shares for word in (names[label], f"{share:.6f}"))])
+        table.writerow([one.path, *(word for label, share in shares for word in (class_names[label], f"{share:.6f}"))])
     return text.getvalue()
 
 

@@ -1,11 +1,11 @@
-"""Makes a table of results with one command: cell after cell, and what is finished is skipped.
+"""Trains every cell of a table of results with one command; finished cells are skipped.
 
 python -m ltjax.table --root=runs/table [--table=cifar] [--only=CELL ...] [--num-seeds=3] [--short] [--list]
     [--config.KEY=VALUE ...]
 
-Stop it at any moment and give the same command again: it goes on with the cell that was under way, so several short
-leases of a machine add up to one table. Exit status: 0 all asked cells are finished, 1 a cell failed, 2 bad input,
-130 / 143 told to stop.
+Stop it at any time and run the same command again: it resumes the cell that was being trained, so several short leases
+of a machine add up to one table. Exit status: 0 all chosen cells are finished, 1 a cell failed, 2 bad input, 130 / 143
+stopped by SIGINT / SIGTERM.
 """
 
 import argparse
@@ -19,13 +19,13 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from ltjax.commands.cli import Parser, guarded
+from ltjax.commands.cli import Parser, guarded, one_line
 from ltjax.commands.paper_numbers import TABLES, Table, published
 from ltjax.commands.train import run as train_and_report
 from ltjax.errors import InputError, choose, did_you_mean
 
 FINISHED = "finished"
-# What makes a cell the one that its name says, and the flag that chooses it.
+# The settings that define a cell, and the flag that chooses them.
 FIXED = {
     "method": "--only", "data.name": "--only", "data.imbalance": "--only", "init_from": "--only",
     "num_seeds": "--num-seeds",
@@ -36,9 +36,9 @@ class Cell(NamedTuple):
     """One run of the table.
 
     Attributes:
-      config: "family" or "family:words", as the row has it.
-      published: the paper's accuracy (%) or None.
-      after: the name of the cell that it starts from, or "".
+      config: "family" or "family:words", as in ``TableMethod``.
+      published: the accuracy (%) in the paper, or None.
+      starts_from: the name of the cell whose run is its first stage, or "".
     """
 
     dataset: str
@@ -46,32 +46,32 @@ class Cell(NamedTuple):
     method: str
     config: str
     published: float | None
-    after: str = ""
+    starts_from: str = ""
 
     @property
     def name(self) -> str:
         return f"{self.dataset}_if{self.imbalance}_{self.method}"
 
     @property
-    def names(self) -> set[str]:
-        """What --only may call it: its name, or a part of it that other cells share."""
+    def labels(self) -> set[str]:
+        """The words of --only that choose it: its name, and the parts of it that other cells share."""
         d, i, m = self.dataset, f"if{self.imbalance}", self.method
         return {self.name, d, i, m, f"{d}_{i}", f"{d}_{m}", f"{i}_{m}"}
 
 
 class State(NamedTuple):
-    """Where a cell stands, in words, and its results.json if it is finished under the settings asked for."""
+    """The state of a cell in words, and its results.json if it is finished with the settings of this command."""
 
     text: str
     results: dict[str, Any] | None = None
 
 
 class Stopped(BaseException):
-    """SIGTERM outside of training, where nothing has to be saved."""
+    """SIGTERM between two cells, when nothing has to be saved."""
 
 
 def cells(table: Table) -> list[Cell]:
-    """Every cell of a table in the order in which it is made.
+    """Every cell of a table in the order in which it is trained.
 
     Example:
       >>> [cell.name for cell in cells(TABLES["cifar"])][:3]
@@ -79,42 +79,42 @@ def cells(table: Table) -> list[Cell]:
     """
     return [
         Cell(
-            dataset, imbalance, method, row.config, published(row, dataset, i),
-            f"{dataset}_if{imbalance}_{row.after}" if row.after else "",
+            dataset, imbalance, name, method.config, published(method, dataset, i),
+            f"{dataset}_if{imbalance}_{method.starts_from}" if method.starts_from else "",
         )
-        for dataset, factors in table.sets
+        for dataset, factors in table.datasets
         for i, imbalance in enumerate(factors)
-        for method, row in table.rows.items()
+        for name, method in table.methods.items()
     ]  # fmt: skip
 
 
 def chosen(table: Sequence[Cell], words: Sequence[str]) -> list[Cell]:
-    """The cells that --only names and those that they start from, in the table's order; all without --only.
+    """The cells that --only chooses and those that they start from, in the table's order; all without --only.
 
     Raises:
-      InputError: for a word that is no cell's name nor a part of one.
+      InputError: for a word that is neither a cell's name nor a part of one.
     """
-    known: set[str] = set().union(*(cell.names for cell in table))
+    known: set[str] = set().union(*(cell.labels for cell in table))
     for word in words:
         if word not in known:
-            some = ", ".join([table[0].name, *sorted(table[0].names - {table[0].name})])
+            some = ", ".join([table[0].name, *sorted(table[0].labels - {table[0].name})])
             hint = did_you_mean(word, sorted(known))
-            raise InputError(f"--only: no cell '{word}'{hint}; allowed: such as {some} (--list names every cell)")
-    asked = [cell for cell in table if not words or cell.names & set(words)]
-    first = {cell.after for cell in asked}
-    return [cell for cell in table if cell in asked or cell.name in first]
+            raise InputError(f"--only: no cell '{word}'{hint}; allowed: such as {some}; --list prints all")
+    matching = [cell for cell in table if not words or cell.labels & set(words)]
+    first = {cell.starts_from for cell in matching}
+    return [cell for cell in table if cell in matching or cell.name in first]
 
 
 def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The command's own flags, and the settings that every cell gets."""
+    """The flags of this command, and the settings that every cell gets."""
     epilog = "--config.KEY=VALUE changes a setting in every cell, such as --config.data.dir=DIR"
     parser = Parser("table", "ltjax.table", __doc__, epilog=epilog)
     parser.add_argument("--root", required=True, help="the table's folder; each cell is a workdir in it")
     parser.add_argument("--table", default="cifar", help=f"which table: {', '.join(TABLES)}")
-    parser.add_argument("--only", action="extend", nargs="+", default=[], metavar="CELL", help="run no other cells")
-    parser.add_argument("--num-seeds", type=int, default=3, help="seeds of a cell (3)")
-    parser.add_argument("--short", action="store_true", help="ten epochs, not the published schedule")
-    parser.add_argument("--list", action="store_true", help="print cells, their state and commands; run nothing")
+    parser.add_argument("--only", action="extend", nargs="+", default=[], metavar="CELL", help="train only these cells")
+    parser.add_argument("--num-seeds", type=int, default=3, help="seeds of each cell (3)")
+    parser.add_argument("--short", action="store_true", help="ten epochs instead of the published schedule")
+    parser.add_argument("--list", action="store_true", help="print the cells, their states and commands; train nothing")
     words = [w for word in argv for w in (("--only", word[7:]) if word.startswith("--only=") else (word,))]
     options, settings = parser.parse_known_args(words)
     if options.num_seeds < 1:
@@ -122,18 +122,18 @@ def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     for word in settings:
         key = word.removeprefix("--no").removeprefix("--").partition("=")[0].removeprefix("config.")
         if not word.startswith(("--config.", "--noconfig.")):
-            raise InputError(f"unexpected argument '{word}'; settings are written --config.KEY=VALUE")
+            raise InputError(f"unexpected argument '{word}'; write settings as --config.KEY=VALUE")
         if key in FIXED:
-            raise InputError(f"{word}: a table sets config.{key} itself, cell by cell; choose with {FIXED[key]}")
+            raise InputError(f"{word}: the table sets config.{key} for each cell; choose with {FIXED[key]}")
     options.only = [name for words in options.only for name in words.split(",")]
     return options, settings
 
 
 def arguments(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -> list[str]:
-    """What `python -m ltjax.main` is given for this cell."""
+    """The arguments of ``ltjax train`` for this cell."""
     family, _, words = cell.config.partition(":")
     argument = ",".join([*words.split(), *(["short"] if options.short else []), f"imbalance={cell.imbalance}"])
-    after = [f"--config.init_from={os.path.join(options.root, cell.after)}"] if cell.after else []
+    after = [f"--config.init_from={os.path.join(options.root, cell.starts_from)}"] if cell.starts_from else []
     return [
         f"--config=configs/{cell.dataset}_{family}.py:{argument}",
         f"--workdir={os.path.join(options.root, cell.name)}",
@@ -143,15 +143,15 @@ def arguments(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) 
     ]
 
 
-def look(argv: Sequence[str]) -> State:
-    """What the workdir of these arguments holds; touches neither it nor a device."""
+def state_of(argv: Sequence[str]) -> State:
+    """The state of the run with these arguments; changes nothing and starts no device."""
     from ltjax.config import parse
     from ltjax.training.workdir.identity import absolute, difference
 
     try:
         config, workdir = parse(argv)
     except InputError as error:
-        return State(f"bad setting: {_one_line(error)}")
+        return State(f"bad setting: {one_line(error)}")
     folder = absolute(workdir)
     stored, results = folder / "config.json", folder / "results.json"
     if not stored.exists():
@@ -165,34 +165,34 @@ def look(argv: Sequence[str]) -> State:
         report = (folder / "report" / "report.md").exists()  # main writes it last
         return State(FINISHED if report else "finished, without its report", json.loads(results.read_text()))
     except ValueError as error:
-        return State(f"unreadable config.json or results.json: {_one_line(error)}")
+        return State(f"unreadable config.json or results.json: {one_line(error)}")
 
 
 def run_cell(cell: Cell, argv: Sequence[str]) -> int:
-    """Trains what is left of it; a failure is told with its name, so that the others still get their turn."""
+    """Trains or resumes a cell; an error is reported with its name and the next cell follows."""
     try:
         with contextlib.redirect_stdout(sys.stderr):  # this command's output is the table alone
             return train_and_report(argv)
-    except ImportError:  # no cell would do better
+    except ImportError:  # a missing package: every other cell would fail as well
         raise
     except (InputError, FloatingPointError, OSError) as error:
-        say(f"error: {cell.name}: {_one_line(error)}")
+        log(f"error: {cell.name}: {one_line(error)}")
         return 2 if isinstance(error, InputError) else 1
     except Exception as error:  # out of device memory, for one
         traceback.print_exc()
-        say(f"error: {cell.name}: {type(error).__name__}: {_one_line(error)[:300]}")
+        log(f"error: {cell.name}: {type(error).__name__}: {one_line(error)[:300]}")
         return 1
 
 
-def run_cells(asked: Sequence[Cell], options: argparse.Namespace, settings: Sequence[str]) -> int:
-    """Every asked cell that is not finished, the table rewritten after each; returns the exit status."""
+def run_cells(chosen_cells: Sequence[Cell], options: argparse.Namespace, settings: Sequence[str]) -> int:
+    """Trains the unfinished cells and rewrites the table after each; returns the exit status."""
     statuses = []
     try:
         with _sigterm_raises():
-            for cell in asked:
+            for cell in chosen_cells:
                 argv = arguments(cell, options, settings)
-                state = look(argv)
-                say(f"{cell.name}: {state.text}{', skipped' if state.text == FINISHED else ''}")
+                state = state_of(argv)
+                log(f"{cell.name}: {state.text}{', skipped' if state.text == FINISHED else ''}")
                 statuses.append(0 if state.text == FINISHED else run_cell(cell, argv))
                 if statuses[-1] in (130, 143):
                     return statuses[-1]
@@ -205,7 +205,7 @@ def run_cells(asked: Sequence[Cell], options: argparse.Namespace, settings: Sequ
 
 
 def write_table(options: argparse.Namespace, settings: Sequence[str]) -> str:
-    """Writes ``<root>/table.md`` from what lies in the root, all of it or nothing; returns the text."""
+    """Writes ``<root>/table.md`` atomically from the runs in the root; returns the text."""
     from ltjax.data.storage.paths import write_atomically
     from ltjax.training.workdir.identity import absolute
 
@@ -216,13 +216,13 @@ def write_table(options: argparse.Namespace, settings: Sequence[str]) -> str:
 
 
 def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str:
-    """All cells of the table, those too that are not asked for: one section for each data set and imbalance."""
+    """All cells of the table, also those that --only leaves out: a section for each data set and imbalance."""
     from ltjax.report import Entry, format_comparison
     from ltjax.training.workdir.identity import RUN_ONLY
 
     contents = TABLES[options.table]
-    told = [f"`{s}`" for s in settings if s.removeprefix("--config.").partition("=")[0] not in RUN_ONLY]
-    changed = f" Settings: {', '.join(told)}." if told else ""
+    shown = [f"`{s}`" for s in settings if s.removeprefix("--config.").partition("=")[0] not in RUN_ONLY]
+    changed = f" Settings: {', '.join(shown)}." if shown else ""
     schedule = "Ten epochs (`:short`)." if options.short else "Schedules of the config files."
     parts = [
         f"# {options.table}",
@@ -233,22 +233,22 @@ def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str
         entries = []
         for cell in table:
             if (cell.dataset, cell.imbalance) == (dataset, imbalance):
-                state = look(arguments(cell, options, settings))
+                state = state_of(arguments(cell, options, settings))
                 entries.append(Entry(cell.method, state.results, state.text.partition(":")[0], cell.published))
         parts += [f"## {dataset}, imbalance {imbalance}", format_comparison(entries)]
     if any(cell.published for cell in table):
         sources: dict[str, list[str]] = {}
-        for method, row in contents.rows.items():
-            sources.setdefault(row.source, []).append(method)
-        told_of = ". ".join(f"{', '.join(methods)}: {source}" for source, methods in sources.items() if source)
-        parts.append(f"Paper: all classes, full schedule. {told_of}.")
+        for name, method in contents.methods.items():
+            sources.setdefault(method.source, []).append(name)
+        cited = ". ".join(f"{', '.join(names)}: {source}" for source, names in sources.items() if source)
+        parts.append(f"Paper: all classes, full schedule. {cited}.")
     parts.append("Data: SHA-256 of the training index list, 12 digits.")
     return "\n\n".join(parts) + "\n"
 
 
 @contextlib.contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM ends the table, not the process; while it trains, the training's own handler is in force."""
+    """SIGTERM between two cells raises Stopped; while a cell is trained, the handler of training is installed."""
 
     def stop(*_: object) -> NoReturn:
         raise Stopped
@@ -260,27 +260,23 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
-
-
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
 def run(argv: Sequence[str]) -> int:
     options, settings = parse_options(argv)
-    asked = chosen(cells(choose(TABLES, options.table, "--table")), options.only)
+    selected = chosen(cells(choose(TABLES, options.table, "--table")), options.only)
     if options.list:
-        for cell in asked:
+        for cell in selected:
             words = arguments(cell, options, settings)
-            print(f"{cell.name}: {look(words).text}\n    {shlex.join(['python', '-m', 'ltjax.main', *words])}")
+            print(f"{cell.name}: {state_of(words).text}\n    {shlex.join(['python', '-m', 'ltjax.main', *words])}")
         return 0
     from ltjax.training.execution.mesh import several_processes
 
     if several_processes():
-        raise InputError("a table is made by one process (jax joins its processes once); run its cells with --list")
-    status = run_cells(asked, options, settings)
+        raise InputError("a table is trained by one process; train its cells one by one with the commands of --list")
+    status = run_cells(selected, options, settings)
     print(write_table(options, settings), end="")
     return status
 

@@ -1,4 +1,4 @@
-"""The main job: trains, evaluates, resumes and reports.
+"""Trains, resumes, evaluates and reports a run.
 
 python -m ltjax.main --config=configs/mnist5k_reslt.py --workdir=runs/mnist5k_reslt [--config.KEY=VALUE ...]
 """
@@ -10,7 +10,7 @@ from ltjax.commands.cli import guarded, is_first_process, use_devices
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status (0 done, 1 failed, 2 bad input, 130 / 143 told to stop)."""
+    """Runs the command; returns its exit status (0 done, 1 failed, 2 bad input, 130 SIGINT, 143 SIGTERM)."""
     return guarded(run, argv)
 
 
@@ -29,11 +29,11 @@ def run(argv: Sequence[str]) -> int:
 
     try:
         results = train(config, workdir)
-    except Interrupted as told:
-        print(f"{told}: saved; the same command goes on from here", file=sys.stderr)
-        return told.status
+    except Interrupted as interrupt:
+        print(f"stopped by {interrupt}; the state is saved: run the same command to resume", file=sys.stderr)
+        return interrupt.status
     if is_first_process():
-        # From the files alone: also after a kill between the results and their report.
+        # Made from the files, so that a run that was killed between its results and its report gets it now.
         page = write_report(absolute(workdir))
         print(format_table(results))
         print(f"report: {page}")

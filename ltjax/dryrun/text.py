@@ -16,7 +16,7 @@ from ltjax.training.prepare import steps_per_epoch
 MIB = 2**20
 FOOTNOTES = """\
 Counted: FLOPs as the compiler counts them (products, convolutions without their padding, element by element), or those
-of the traced products and convolutions where they are more; the bytes of every operation, even when they stay in on-chip
+of the traced products and convolutions where they are more; the bytes of every operation, also within on-chip
 memory; of collectives (in a loop once) what a chip must send, over all its links. No chip reaches its peaks: times are
 lower bounds.
 Not counted: reading and making batches; the latency of a collective, which for the many small ones of batch statistics

@@ -1,0 +1,1 @@
+"""What is known of chips, and how many operations a program has."""

@@ -9,7 +9,7 @@ import pytest
 
 from ltjax import config as configs
 from ltjax.commands import table
-from ltjax.commands.paper_numbers import ROWS, TABLES
+from ltjax.commands.paper_numbers import TABLE_METHODS, TABLES
 from ltjax.errors import InputError
 from ltjax.training.workdir.identity import to_json
 
@@ -52,9 +52,9 @@ class Runner:
 
 @pytest.fixture
 def runner(monkeypatch):
-    """Two rows of the table, and nothing is trained."""
-    two = {name: ROWS[name] for name in ("reslt", "ce")}
-    monkeypatch.setattr(table, "TABLES", {"cifar": TABLES["cifar"]._replace(rows=two), "mnist5k": TABLES["mnist5k"]})
+    """Two methods of the table, and nothing is trained."""
+    two = {name: TABLE_METHODS[name] for name in ("reslt", "ce")}
+    monkeypatch.setattr(table, "TABLES", {"cifar": TABLES["cifar"]._replace(methods=two), "mnist5k": TABLES["mnist5k"]})
     monkeypatch.setattr(table, "train_and_report", stub := Runner())
     return stub
 
@@ -87,15 +87,15 @@ def test_every_cell_has_its_turn_and_a_config_file(tmp_path, runner):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_row_of_every_table_is_a_config(name, tmp_path):
+def test_every_method_of_every_table_is_a_config(name, tmp_path):
     options, _ = table.parse_options([f"--root={tmp_path}", "--short"])
     made = table.cells(TABLES[name])
     assert len({cell.name for cell in made}) == len(made)
     for cell in made if name == "mnist5k" else [cell for cell in made if cell.imbalance == 100]:
         config, _ = configs.parse(table.arguments(cell, options, []))
         assert (config.recipe, config.data.imbalance) == (cell.dataset, cell.imbalance)
-        assert not cell.after or config.init_from.endswith(cell.after)
-    assert all(len(row.cifar100) == len(row.cifar10) == 3 for row in TABLES[name].rows.values())
+        assert not cell.starts_from or config.init_from.endswith(cell.starts_from)
+    assert all(len(method.cifar100) == len(method.cifar10) == 3 for method in TABLES[name].methods.values())
 
 
 def test_a_cell_that_starts_from_another_brings_it_along(tmp_path, runner):
@@ -113,7 +113,9 @@ def test_a_cell_that_starts_from_another_brings_it_along(tmp_path, runner):
         (lambda: os.kill(os.getpid(), signal.SIGTERM) or 0, 143),
     ],
 )
-def test_told_to_stop_it_prints_the_table_so_far_and_goes_on_the_next_time(tmp_path, runner, capsys, outcome, status):
+def test_a_signal_stops_it_with_the_table_so_far_and_the_next_time_it_resumes(
+    tmp_path, runner, capsys, outcome, status
+):
     runner.outcomes["cifar100_if100_ce"] = outcome
     before = signal.getsignal(signal.SIGTERM)
     assert make(tmp_path) == status
@@ -166,7 +168,7 @@ def test_a_finished_cell_of_other_settings_is_refused_by_name(tmp_path, runner, 
     assert captured.out.count("| holds another config |") == 2 and "45.2" not in captured.out
 
 
-def test_the_table_reads_so(tmp_path, runner, capsys):
+def test_the_table_has_a_line_for_each_method_with_its_paper(tmp_path, runner, capsys):
     assert make(tmp_path, "--only=cifar100_if100_reslt", "--config.data.dir=D", "--config.seed=4") == 0
     section = capsys.readouterr().out.partition("\n\n## cifar100, imbalance 50")[0]
     assert section == "\n".join(

@@ -1,4 +1,4 @@
-"""Runs on one's own pictures, from the command line: few classes, small pictures, no more than a person would type."""
+"""Runs on the user's images from the command line: few classes, small images, no more than a person would type."""
 
 import contextlib
 import csv
@@ -59,7 +59,7 @@ def test_a_folder_trains_and_what_was_held_out_is_said(run):
 # ---------------------------------------------------------------------------------------------------- ltjax.predict
 
 
-def test_pictures_are_predicted_as_the_evaluation_sees_them(run, folder, tmp_path, capsys):
+def test_images_are_predicted_as_the_evaluation_sees_them(run, folder, tmp_path, capsys):
     finished = open_finished(str(run[0]), {})
     test = finished.data.test
     paths = [test.where(record) for record in range(len(test))]
@@ -70,7 +70,7 @@ def test_pictures_are_predicted_as_the_evaluation_sees_them(run, folder, tmp_pat
     flags = ["--top=9", "--batch-size=4", f"--out={out}"]  # 6 pictures, 3 classes
     assert predict.main([f"--run={run[0]}", *paths, *flags]) == 0
     rows = list(csv.DictReader(out.open()))
-    assert [row["path"] for row in rows] == paths and "6 pictures" in capsys.readouterr().out
+    assert [row["path"] for row in rows] == paths and "6 images" in capsys.readouterr().out
     for row, shares in zip(rows, expected, strict=True):
         assert [row[f"class_{k}"] for k in (1, 2, 3)] == ["abc"[label] for label in np.argsort(-shares)]
         np.testing.assert_allclose([float(row[f"probability_{k}"]) for k in (1, 2, 3)], -np.sort(-shares), atol=2e-6)
@@ -88,19 +88,21 @@ def test_folders_are_looked_through_and_what_cannot_be_read_ends_it_or_is_named(
     command, out = [f"--run={run[0]}", str(shown), "--top=1"], tmp_path / "out.csv"
     assert predict.main([*command, f"--out={out}"]) == 2
     error = capsys.readouterr().err.splitlines()
-    assert error[0].startswith("2 files are no pictures") and f"error: {shown}/broken.jpg cannot be read" in error[-1]
+    assert (
+        error[0].startswith("left out 2 files whose names") and f"error: {shown}/broken.jpg cannot be read" in error[-1]
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["shown"]  # nothing half written
     assert predict.main([*command, "--on-error=skip"]) == 0
     printed = capsys.readouterr()
     assert [line.split("\t")[0] for line in printed.out.splitlines()] == [f"{shown}/deep/grey.png", f"{shown}/x.JPG"]
-    assert "left out" in printed.err and "1 of 3 pictures could not be read" in printed.err
+    assert "left out" in printed.err and "left out 1 of 3 images" in printed.err
 
 
 @pytest.mark.parametrize(
     "flags, says",
     [
         (["nowhere.jpg"], "'nowhere.jpg': no such file or folder"),
-        (["EMPTY"], "no picture there (.jpg, "),
+        (["EMPTY"], "contains no image (.jpg, "),
         (["EMPTY", "--top=0"], "--top: impossible value 0"),
         (["EMPTY", "--out=no/such/file.csv"], "make it"),
         (["FOLDER", "--run=no_run"], "has no config.json"),

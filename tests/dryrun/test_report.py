@@ -34,12 +34,12 @@ def toys(monkeypatch):
     monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
 
 
-def where(memory=2**30):
+def target(memory=2**30):
     return Slice("v5e:1x1", TPUS["v5e"].chip, "TPU v5e", meshes.data_mesh(), 1, memory, "a compiler")
 
 
 def dry_run(config, tmp_path, memory=2**30, stage=None, no_largest=True):
-    status = command.report(config, "toy.py", where(memory), stage, no_largest, tmp_path / "numbers.json")
+    status = command.report(config, "toy.py", target(memory), stage, no_largest, tmp_path / "numbers.json")
     return status, json.loads((tmp_path / "numbers.json").read_text())
 
 
@@ -149,7 +149,7 @@ def test_a_batch_above_an_epoch_is_bad_input_where_it_fits_and_else_does_not_fit
 
 
 def test_a_dtype_that_the_chip_has_not_is_bad_input(tmp_path):
-    with pytest.raises(InputError, match=r"config\.dtype: .*float64.* take bfloat16, float32"):
+    with pytest.raises(InputError, match=r"config\.dtype: .*float64.* use bfloat16, float32"):
         dry_run(toy.config(dtype="float64"), tmp_path)
 
 
@@ -199,7 +199,7 @@ def test_images_on_the_device_are_in_the_program():
     config.model.backbone, config.epochs = "resnet8", 2
     data = stand_in(config.data)
     plan = lowering.make_plan(config, data, meshes.data_mesh(), 2**33)
-    assert plan.on_device and plan.where.startswith("data: on the device")
+    assert plan.on_device and plan.placement.startswith("data: on the device")
     lowered = lowering.lower_train(plan, 0)
     assert f"tensor<{len(data.train)}x28x28x1xui8>" in lowered.lowered.as_text()
     assert lowered.standing == len(data.test) * (28 * 28 + 4)

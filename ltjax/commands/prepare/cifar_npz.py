@@ -4,10 +4,11 @@
         --train-images images.npy --train-index index.npy --all-train-labels labels.npy \\
         --test-images test.npz:images --test-labels test.npz:labels
 
-Every array is ``file.npy`` or ``file.npz:field``. The training images may be a part of the training set; then say where
-each stands in the official order (--train-index) and give the labels of the WHOLE training set (--all-train-labels),
+Every array is ``file.npy`` or ``file.npz:field``. The training images may be a part of the training set; then
+--train-index has their places in the official order, and --all-train-labels the labels of the WHOLE training set,
 because the long-tailed selection shuffles all images of a class. With all 50,000 images, their own labels
 (--train-labels) are enough. The fields of the file are described in ltjax/data/storage/cifar_npz.py.
+`ltjax prepare cifar-npz` is the same command.
 """
 
 import argparse
@@ -33,16 +34,16 @@ from ltjax.errors import InputError, did_you_mean
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("prepare cifar-npz", "ltjax.data.convert", __doc__)
     parser.add_argument(
-        "--output", required=True, help="the .npz to write; cifar10.npz or cifar100.npz is found in a folder"
+        "--output", required=True, help="the .npz to write; in a folder, cifar10.npz or cifar100.npz is found"
     )
-    parser.add_argument("--name", choices=sorted(SPECS), help="the data set; without it the number of labels tells")
+    parser.add_argument("--name", choices=sorted(SPECS), help="the data set; default: by the number of labels")
     parser.add_argument("--train-images", required=True, help="uint8 [N, 32, 32, 3]")
-    parser.add_argument("--train-index", help="integer [N], their places in the official order; without it 0 .. N - 1")
+    parser.add_argument("--train-index", help="integer [N], their places in the official order; default: 0 .. N - 1")
     parser.add_argument("--train-labels", help="integer [N], the labels of these images")
     parser.add_argument("--all-train-labels", help="integer [50000], the labels of the whole training set in its order")
     parser.add_argument("--test-images", required=True, help="uint8 [T, 32, 32, 3]")
     parser.add_argument("--test-labels", required=True, help="integer [T]")
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     return parser
 
 
@@ -50,13 +51,13 @@ def convert(arguments: Any) -> str:
     """Reads, checks and writes; returns the summary.
 
     Raises:
-      InputError: one line with the file and field; nothing is written then.
+      InputError: one line with the file and field; then nothing is written.
     """
     output = open_path(arguments.output)
     if output.suffix != ".npz":
         raise InputError(f"--output: '{output}' must end in .npz")
     if output.exists() and not arguments.overwrite:
-        raise InputError(f"--output: {output} is already there; give another name or --overwrite")
+        raise InputError(f"--output: {output} exists; choose another name or add --overwrite")
     test_labels = _load(arguments.test_labels)
     card = _card(arguments.name, test_labels, arguments.test_labels)
     test_labels = check_labels(test_labels, card.num_classes, arguments.test_labels)
@@ -93,28 +94,28 @@ def _training(arguments: Any, card: BalancedSpec) -> tuple[np.ndarray, np.ndarra
 
 
 def _all_labels(arguments: Any, card: BalancedSpec, index: np.ndarray) -> np.ndarray:
-    own = None
+    given = None
     if arguments.train_labels:
-        own = check_labels(_load(arguments.train_labels), card.num_classes, arguments.train_labels)
-        if len(own) != len(index):
-            raise InputError(f"{arguments.train_labels}: {len(own)} labels for {len(index)} training images")
+        given = check_labels(_load(arguments.train_labels), card.num_classes, arguments.train_labels)
+        if len(given) != len(index):
+            raise InputError(f"{arguments.train_labels}: {len(given)} labels for {len(index)} training images")
     if arguments.all_train_labels:
         labels = check_balanced(_load(arguments.all_train_labels), card, arguments.all_train_labels)
-        if own is not None and (labels[index] != own).any():
-            wrong = int(np.flatnonzero(labels[index] != own)[0])
+        if given is not None and (labels[index] != given).any():
+            wrong = int(np.flatnonzero(labels[index] != given)[0])
             raise InputError(
-                f"{arguments.train_labels}: label {own[wrong]} at position {wrong}, but {labels[index[wrong]]} at "
+                f"{arguments.train_labels}: label {given[wrong]} at position {wrong}, but {labels[index[wrong]]} at "
                 f"index {index[wrong]} of {arguments.all_train_labels}; one of the three files is wrong"
             )
         return labels
-    if own is None:
+    if given is None:
         raise InputError("--train-labels or --all-train-labels: give one of them")
     if len(index) != card.train_size:
         raise InputError(
             f"--all-train-labels: needed, because {arguments.train_images} has {len(index)} of {card.train_size} images"
         )
     labels = np.empty(card.train_size, dtype=np.int64)
-    labels[index] = own
+    labels[index] = given
     return check_balanced(labels, card, arguments.train_labels)
 
 
@@ -141,7 +142,7 @@ def _load(text: str) -> np.ndarray:
 
 @contextlib.contextmanager
 def _replacing(path: Any) -> Iterator[Any]:
-    """A file to write to that takes the place of ``path`` when all is well, and leaves nothing behind when not."""
+    """A file to write to, which replaces ``path`` when the block ends, and is removed when the block fails."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +150,9 @@ def _replacing(path: Any) -> Iterator[Any]:
             yield file
         unfinished.replace(path)
     except OSError as error:
-        raise InputError(f"--output: {path} cannot be written ({error.strerror or error})") from error
+        raise InputError(
+            f"--output: {path} cannot be written ({error.strerror or error}); choose another path"
+        ) from error
     finally:
         if unfinished.exists():
             unfinished.unlink()

@@ -1,11 +1,11 @@
-"""Makes ArrayRecord shards of a list or a folder of pictures: few large files, which disks and pods read fast.
+"""Makes ArrayRecord shards of a list or folder of images: few large files, which disks and pods read fast.
 
     python -m ltjax.data.prepare --folder=DIR --out=SHARDS
     python -m ltjax.data.prepare --list=train.txt --test-list=test.txt --root=DIR --out=SHARDS
 
-The pictures' bytes stay as they are. Kill it and run it again: finished shards are kept. When all are there,
-manifest.json is written; then train with --config.data.name=shards (or imagenet_lt, places_lt, inat2018)
---config.data.dir=SHARDS.
+The image files are packed unchanged. Kill it and run the same command again: finished shards are kept. The last file
+to be written is manifest.json; then train with --config.data.name=shards (or imagenet_lt, places_lt, inat2018)
+--config.data.dir=SHARDS. `ltjax prepare shards` is the same command.
 """
 
 import argparse
@@ -34,29 +34,33 @@ from ltjax.errors import InputError
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("prepare shards", "ltjax.data.prepare", __doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--folder", help="class folders, or train/ and test/ or val/ of class folders")
-    what.add_argument("--list", help="the training list, 'relative/path label' lines")
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--folder", help="class folders, or train/ and test/ or val/ of class folders")
+    kind.add_argument("--list", help="the training list, 'relative/path label' lines")
     parser.add_argument("--test-list", help="with --list: the test images")
-    parser.add_argument("--val-list", help="with --list: images to make choices on")
+    parser.add_argument("--val-list", help="with --list: the validation images")
     parser.add_argument("--root", help="with --list: the folder that the paths in the lists are relative to")
-    parser.add_argument("--class-names", default="", help="with --list: a file with a class's name a line, by label")
-    parser.add_argument("--out", required=True, help="the folder that the shards are written to")
-    parser.add_argument("--shards", type=int, help="shards of every split; without it about 256 MB go into each")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)")
+    parser.add_argument(
+        "--class-names",
+        default="",
+        help="with --list: a file with a class name in each line, by label",
+    )
+    parser.add_argument("--out", required=True, help="the folder for the shards")
+    parser.add_argument("--shards", type=int, help="shards of every split; default: as many as give about 256 MB each")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; default: all cores")
     return parser
 
 
 def prepare(arguments: Any) -> str:
-    """Reads, writes what is not yet there, and returns the summary.
+    """Reads the data set, writes the missing shards, and returns the summary.
 
     Raises:
-      InputError: one line; finished shards stay.
+      InputError: one line; finished shards are kept.
     """
     for name in ("shards", "workers"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
-            raise InputError(f"--{name}: {value} is not possible; 1 or more")
+            raise InputError(f"--{name}: impossible value {value}; allowed: an integer >= 1")
     splits = _splits(arguments)
     out = os.path.abspath(os.path.expanduser(arguments.out))
     for note in splits.notes:
@@ -74,10 +78,10 @@ def _splits(arguments: Any) -> Splits:
     if arguments.folder:
         given = [name.replace("_", "-") for name in of_lists if getattr(arguments, name)]
         if given:
-            raise InputError(f"--{given[0]}: goes with --list, not with --folder")
+            raise InputError(f"--{given[0]}: only allowed with --list, not with --folder")
         return read_folder(os.path.expanduser(arguments.folder), settings)
     if not arguments.root:
-        raise InputError("--root is missing: the folder that the paths in the lists are relative to")
+        raise InputError("--list needs --root: the folder that the paths in the lists are relative to")
     root = os.path.expanduser(arguments.root)
     lists = {"train": arguments.list, "test": arguments.test_list, "validation": arguments.val_list}
     return read_lists(root, {split: find_list(root, name) for split, name in lists.items() if name}, settings)

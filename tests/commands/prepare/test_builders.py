@@ -157,14 +157,14 @@ def test_archives_that_cannot_be_it_are_one_line(small, tmp_path, monkeypatch, c
         (whole[: len(whole) // 2], f"error: {archive}: cannot be read"),
         (
             write_tar(tmp_path / "x", {"data_batch_1.bin": b"x" * 3073}, "w:gz").read_bytes(),
-            "data_batch_2.bin is not whole",
+            "data_batch_2.bin is incomplete",
         ),
     ):
         archive.write_bytes(content)
         known(monkeypatch, "cifar10", {url: archive})
         assert says in said()
     assert prepare_tfds.main(["cifar10", f"--manual-dir={tmp_path}/no"]) == 2
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
     assert prepare_tfds.main(["mnist"]) == 2
 
 
@@ -217,7 +217,7 @@ def test_imagenet_lt_says_what_is_missing(imagenet, tmp_path, capsys):
         return capsys.readouterr().err.splitlines()[-1]
 
     given = f"--manual-dir={imagenet}"
-    assert "--manual-dir: not given: ILSVRC2012_img_train.tar is not there; needed: " in said()
+    assert "--manual-dir: not given: ILSVRC2012_img_train.tar is missing; put these files there: " in said()
     write_tar(imagenet / "ILSVRC2012_img_val.tar", {"ILSVRC2012_val_00000005.JPEG": shade(1)})
     says = said(given)
     assert (
@@ -227,7 +227,7 @@ def test_imagenet_lt_says_what_is_missing(imagenet, tmp_path, capsys):
     (imagenet / "ImageNet_LT_train.txt").write_text("x 0\n")
     assert "is not the published ImageNet_LT_train.txt" in said(given)
     (imagenet / "ILSVRC2012_img_train.tar").unlink()
-    assert f"{imagenet}: ILSVRC2012_img_train.tar is not there" in said(given)
+    assert f"{imagenet}: ILSVRC2012_img_train.tar is missing" in said(given)
 
 
 def test_places_lt_from_its_archives(pictures, tmp_path, monkeypatch):

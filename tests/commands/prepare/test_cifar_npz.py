@@ -90,7 +90,7 @@ def test_with_all_images_their_own_labels_are_enough(files, small_cifar_convert)
         ({"output": "cifar100.zip"}, "--output: 'cifar100.zip' must end in .npz"),
         ({"output": None}, "the following arguments are required: --output; see python -m ltjax.data.convert --help"),
         ({"outputs": "x.npz"}, "unrecognized arguments: --outputs=x.npz"),
-        ({"output": "both.npz"}, "--output: both.npz is already there; give another name or --overwrite"),
+        ({"output": "both.npz"}, "--output: both.npz exists; choose another name or add --overwrite"),
         ({"output": "train_labels.npy/x.npz"}, "--output: train_labels.npy/x.npz cannot be written"),
         ({"train_images": "nowhere.npy"}, "nowhere.npy: cannot be read as .npz or .npy ([Errno 2] No such file"),
         ({"train_images": "both.npz"}, "both.npz: write both.npz:FIELD; its fields are pictures, numbers"),

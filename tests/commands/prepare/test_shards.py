@@ -90,7 +90,7 @@ def test_processes_write_the_same_and_a_folder_does_too(pictures, here, tmp_path
     assert data.fingerprint == wanted.fingerprint and data.train.encoded(9) == wanted.train.encoded(9)
 
 
-def test_a_stopped_preparation_goes_on_and_keeps_its_shards(here, tmp_path, monkeypatch, capsys, pictures):
+def test_a_stopped_preparation_continues_and_keeps_its_shards(here, tmp_path, monkeypatch, capsys, pictures):
     out, read = tmp_path / "out", shard_writing.read_named
 
     def stops(split, record):
@@ -129,7 +129,7 @@ def test_a_folder_of_other_shards_is_not_touched(here, copy, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_picture_that_cannot_be_read_is_named_and_the_rest_kept(here, tmp_path, capsys, workers):
+def test_an_image_that_cannot_be_read_is_named_and_the_rest_kept(here, tmp_path, capsys, workers):
     shutil.copytree(here / "root", tmp_path / "root")
     (tmp_path / "root/train/c 2/20.jpg").write_bytes(b"")
     assert run(here, tmp_path / "out", f"--root={tmp_path}/root", workers=workers) == 2
@@ -144,9 +144,9 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_rest_kept(here, tmp_path
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        (["--list=l.txt", "--out=o"], "--root is missing"),
-        (["--folder=f", "--out=o", "--root=r"], "--root: goes with --list"),
-        (["--folder=f", "--out=o", "--workers=0"], "--workers: 0 is not possible"),
+        (["--list=l.txt", "--out=o"], "--list needs --root"),
+        (["--folder=f", "--out=o", "--root=r"], "--root: only allowed with --list"),
+        (["--folder=f", "--out=o", "--workers=0"], "--workers: impossible value 0"),
         (["--folder=f", "--list=l", "--out=o"], "not allowed with argument"),
         (["--folder=/nowhere", "--out=o"], "'/nowhere' cannot be read"),
     ],

@@ -1,7 +1,7 @@
-"""TFDS builders that prepare without TensorFlow: pictures are given to TFDS as encoded bytes, the file format is
-array_record, archives are read by python's tarfile. ``python -m ltjax.data.prepare_tfds NAME`` runs them.
+"""TFDS builders that need no TensorFlow: images are given to TFDS as encoded bytes, the file format is array_record,
+and archives are read with tarfile. ``ltjax prepare tfds NAME`` runs them.
 
-TFDS wants a package of each: ``x/x_dataset_builder.py``, with ``x/checksums.tsv`` beside it.
+TFDS requires a package for each: ``x/x_dataset_builder.py``, with ``x/checksums.tsv`` beside it.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""What two builders each share: CIFAR's binary archives, and pictures that public lists name."""
+"""Base classes of the builders: CIFAR's binary archives, and images that public lists name."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -6,19 +6,19 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from ltjax.commands.prepare.builders import archives as parts
+from ltjax.commands.prepare.builders import archives
 
 Examples = Iterator[tuple[str, dict[str, Any]]]
 
 
 class CifarBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """CIFAR with the record names of TFDS's own.
+    """CIFAR with the record names of the builder in TFDS.
 
     Attributes:
       ARCHIVE: {file name: URL} of the one archive.
       FILES: split -> files in it, in the order of the records.
-      LABELS: the labels before a picture, in order -> what TFDS's ClassLabel is made of.
-      SIZES: split -> pictures.
+      LABELS: the labels before an image, in order -> what TFDS's ClassLabel is made of.
+      SIZES: split -> images.
     """
 
     VERSION = tfds.core.Version("3.0.2")
@@ -34,15 +34,15 @@ class CifarBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features), citation=self.CITATION)
 
     def _split_generators(self, manager: Any) -> Any:
-        (archive,) = parts.obtain(manager, self, dict(self.ARCHIVE)).values()
+        (archive,) = archives.obtain(manager, self, dict(self.ARCHIVE)).values()
         return {split: self._generate_examples(archive, split) for split in self.FILES}
 
     def _generate_examples(self, archive: str, split: str) -> Examples:
-        return parts.cifar_records(archive, self.FILES[split], split, tuple(self.LABELS), self.SIZES[split])
+        return archives.cifar_records(archive, self.FILES[split], split, tuple(self.LABELS), self.SIZES[split])
 
 
 class ListedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Pictures that public lists name, out of the archives of a larger set.
+    """Images that public lists name, from the archives of a larger data set.
 
     Attributes:
       LISTS: {file name: URL} of the lists.
@@ -60,7 +60,7 @@ class ListedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
 
     @staticmethod
     def key_of(name: str) -> str:
-        """Path in a list, or in an archive -> what both call the picture."""
+        """Path in a list, or in an archive -> the key of the image."""
         return os.path.basename(name)
 
     def _info(self) -> Any:
@@ -77,8 +77,8 @@ class ListedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
 
     def _paths(self, manager: Any) -> dict[str, str]:
         """{file name: path} of the lists and archives."""
-        return parts.obtain(manager, self, {**self.LISTS, **self.ARCHIVES})
+        return archives.obtain(manager, self, {**self.LISTS, **self.ARCHIVES})
 
     def _generate_examples(self, paths: Mapping[str, str], split: str) -> Examples:
         name, archive, size = self.SPLITS[split]
-        return parts.listed_pictures(paths[name], paths[archive], self.key_of, size, self.CLASSES, split == "train")
+        return archives.listed_images(paths[name], paths[archive], self.key_of, size, self.CLASSES, split == "train")

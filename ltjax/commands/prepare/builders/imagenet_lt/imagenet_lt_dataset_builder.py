@@ -1,9 +1,9 @@
-"""ImageNet-LT for TFDS, prepared without TensorFlow: the public lists, and pictures out of ImageNet's own archives."""
+"""ImageNet-LT for TFDS, prepared without TensorFlow: the public lists, and images from ImageNet's archives."""
 
 import os
 from typing import Any, ClassVar
 
-from ltjax.commands.prepare.builders import archives as parts
+from ltjax.commands.prepare.builders import archives as archive_files
 from ltjax.commands.prepare.builders.bases import ListedBuilder
 from ltjax.errors import InputError
 
@@ -14,7 +14,7 @@ PINNED = (
 
 
 class Builder(ListedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """ImageNet-LT with the features of TFDS's own, and its classes' names as there."""
+    """ImageNet-LT with the features and class names of the builder in TFDS."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, which need an account on https://www.image-net.org; "
@@ -33,14 +33,14 @@ class Builder(ListedBuilder, skip_registration=True):  # type: ignore[call-arg]
     CLASSES = 1000
 
     def _paths(self, manager: Any) -> dict[str, str]:
-        """The archives are the person's to get: they need an account."""
-        folder = parts.given(manager)
+        """The user has to download the archives, which needs an account."""
+        folder = archive_files.manual_folder(manager)
         archives = {}
         for _, name, _ in self.SPLITS.values():
             archives[name] = os.path.join(folder or "", name)
             if folder is None or not os.path.isfile(archives[name]):
                 raise InputError(
-                    f"--manual-dir: {folder or 'not given'}: {name} is not there; needed: "
+                    f"--manual-dir: {folder or 'not given'}: {name} is missing; put these files there: "
                     f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
                 )
         return archives | super()._paths(manager)

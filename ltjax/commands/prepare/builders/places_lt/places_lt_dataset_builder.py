@@ -1,4 +1,4 @@
-"""Places-LT for TFDS, prepared without TensorFlow: the public lists, and pictures out of Places365's archives."""
+"""Places-LT for TFDS, prepared without TensorFlow: the public lists, and images from Places365's archives."""
 
 import os
 from typing import ClassVar
@@ -14,7 +14,7 @@ PLACES = "http://data.csail.mit.edu/places/places365"
 
 
 class Builder(ListedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Places-LT: pictures of 256 x 256, 365 classes."""
+    """Places-LT: images of 256 x 256, 365 classes."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "train_256_places365standard.tar, val_256.tar, Places_LT_train.txt, Places_LT_val.txt and Places_LT_test.txt, "
@@ -33,7 +33,7 @@ class Builder(ListedBuilder, skip_registration=True):  # type: ignore[call-arg]
 
     @staticmethod
     def key_of(name: str) -> str:
-        """One name of a picture in both path styles.
+        """The key of an image in both path styles.
 
         Example:
           >>> [Builder.key_of(name) for name in ("data_256/c/church/outdoor/1.jpg", "val/airfield/Places365_val_1.jpg")]
