@@ -8,7 +8,7 @@ import pytest
 
 from ltjax import config as configs
 from ltjax.__main__ import COMMANDS
-from ltjax.commands.paper_numbers import ROWS
+from ltjax.commands.paper_numbers import TABLE_METHODS
 from ltjax.methods import METHODS
 from tests.docs import documents
 from tests.shared import ROOT
@@ -111,6 +111,6 @@ def test_every_method_has_a_page_that_the_site_lists():
 
 def test_every_row_of_the_tables_has_its_measured_numbers_in_the_results():
     results = documents.text("docs/results.md")
-    for row in ROWS.values():
+    for row in TABLE_METHODS.values():
         family, _, word = row.config.partition(":")
         assert f"| `mnist5k_{family}.py{':' + word if word else ''}` |" in results, row.config
