@@ -48,7 +48,7 @@ def build(settings: Any) -> Data:
     Args:
       settings: an object with the attributes ``name``, ``dir``, ``source`` (``auto``, ``npz``, ``python``, ``tfds``),
         ``imbalance``, ``profile`` (``exp``, ``step``), ``selection_seed``, ``validation_fraction``, ``augment``,
-        and perhaps ``validation_use`` (``evaluate``, ``choose``); of images that have sizes of their own all of
+        and perhaps ``validation_use`` (``evaluate``, ``choose``); of images of different sizes, all of
         ``config.data`` (ltjax/presets/settings.py).
 
     Raises:

@@ -41,7 +41,7 @@ class BalancedSet:
     Attributes:
       where: the file or folder, for messages.
       labels: int64 [train_size], in the order that the selection counts in.
-      index: int64 [train_size], where each of them stands in the data set's own order.
+      index: int64 [train_size], the position of each in the data set's original order.
       images: positions in ``labels`` -> uint8 [., H, W, C].
       available: bool [train_size], the positions whose image ``images`` has.
       test: () -> the test images; not called when a validation split is evaluated.

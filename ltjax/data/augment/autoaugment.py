@@ -170,8 +170,8 @@ def apply(images: Any, draws: dict[str, Any], ops: Ops = HOST) -> Any:
     images = images.astype(xp.int32)
     for i, name in enumerate(("first", "second")):
         row = xp.where(draws[name] == 1, 2 * draws["policy"] + i, 2 * len(POLICIES))
-        own = {key: table[row, draws[f"{name}_sign"]] for key, table in strengths.items()}
-        images = change(images, own, ops)
+        drawn = {key: table[row, draws[f"{name}_sign"]] for key, table in strengths.items()}
+        images = change(images, drawn, ops)
     return images.astype(xp.uint8)
 
 

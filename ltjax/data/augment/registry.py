@@ -31,8 +31,8 @@ class Transform:
       name: as in ``TRANSFORMS``.
       draw: (seed, stream, epoch, offset [B], ops) -> dict of int32 [B], the random choices at these positions.
       apply: (images uint8 [B, H, W, C], draws, ops) -> uint8 [B, H, W, C].
-      cut: (image, draws of one image) -> uint8 [H, W, C], done before ``apply`` where images have sizes of their
-        own: decodes (an image is a file's bytes, or uint8 [h, w, C]) and crops it to the size of all; on the host.
+      cut: (image, draws of one image) -> uint8 [H, W, C], done before ``apply`` where images have different
+        sizes: decodes (an image is a file's bytes, or uint8 [h, w, C]) and crops it to the size of all; on the host.
 
     Example:
       >>> import numpy as np

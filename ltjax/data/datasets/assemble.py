@@ -36,7 +36,7 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """A data set as it lies there.
+    """The splits of a data set, as its files have them.
 
     Attributes:
       where: the folder or list, for messages.
@@ -93,7 +93,7 @@ def encoded_source(
 def assemble(name: str, splits: Splits, settings: Any, mean: tuple = MEAN, std: tuple = STD) -> Data:
     """The data set that ``settings`` asks for.
 
-    Of ``settings``: imbalance (1: the set is long-tailed as it comes), test_fraction (of a set without test images),
+    Of ``settings``: imbalance (1: the set is already long-tailed), test_fraction (of a set without test images),
     validation_fraction, validation_use, selection_seed, image_size.
 
     Raises:
@@ -128,8 +128,8 @@ def refuse_imbalance(name: str, settings: Any) -> None:
     """Raises InputError unless ``imbalance`` is 1: images are not taken away from a set that is long-tailed."""
     if settings.imbalance != 1:
         raise InputError(
-            f"config.data.imbalance: {settings.imbalance!r} is not possible for {name}, which is long-tailed as it "
-            "comes; leave it at 1 (no ':imbalance=')"
+            f"config.data.imbalance: {settings.imbalance!r} is not possible for {name}, which is already "
+            "long-tailed; leave it at 1 (no ':imbalance=')"
         )
 
 

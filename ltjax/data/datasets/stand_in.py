@@ -1,4 +1,4 @@
-"""The sizes of the public data sets, for what needs no image: a dry run compiles and counts without the data set."""
+"""Placeholders with the sizes of the public data sets: a dry run compiles and counts without the files."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from ltjax.errors import InputError
 
 
 class Sizes(NamedTuple):
-    """Of a set that is long-tailed as it comes: images of each split, and of its largest and smallest class."""
+    """Of a set that is long-tailed by nature: images of each split, and of its largest and smallest class."""
 
     train: int
     test: int

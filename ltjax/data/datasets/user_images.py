@@ -1,4 +1,4 @@
-"""One's own images: ``data.name`` is ``folder`` (class folders) or ``list`` (list files)."""
+"""The user's images: ``data.name`` is ``folder`` (class folders) or ``list`` (list files)."""
 
 from typing import Any
 
@@ -107,11 +107,11 @@ def _of_listing(root: str, listing: ImageList, settings: Any, refuse: bool) -> S
 
 def _shared_images(train: ImageList, other: ImageList) -> list[str]:
     """A line when images of ``other`` are training images, too."""
-    own, trained = other.names.shared(train.names)
-    if not own.size:
+    shared, trained = other.names.shared(train.names)
+    if not shared.size:
         return []
     line = train.lines[trained[0]]
-    return [f"{other.at(int(own[0]))} is a training image, too (line {line}; {own.size} such images)"]
+    return [f"{other.at(int(shared[0]))} is a training image, too (line {line}; {shared.size} such images)"]
 
 
 def _class_names(name: str, root: str) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ def _class_names(name: str, root: str) -> tuple[str, ...]:
     names = [line.strip() for line in text.splitlines() if line.strip()]
     repeated = sorted({one for one in names if names.count(one) > 1}) if len(set(names)) < len(names) else []
     if not names or repeated:
-        what = f"'{repeated[0]}' stands there twice" if repeated else "no name in it"
+        what = f"'{repeated[0]}' occurs twice" if repeated else "no name in it"
         raise InputError(f"config.data.class_names: {path}: {what}; it needs one name a line, by label")
     return tuple(names)
 

@@ -1,6 +1,6 @@
 """A small data set that lies on the device: batches are drawn, gathered and augmented inside the jitted program.
 
-The one file of this room that loads jax. Records, pixels and labels are those of the host's batches
+The one file of ``ltjax.data`` that loads jax. Records, pixels and labels are those of the host's batches
 (``host_batches.py``) at the same steps, because samplers and transforms are written once over the array namespace
 they are given.
 """
@@ -76,7 +76,7 @@ def train_batch(
       transform: the augmentation.
       seed, epoch: uint32 scalars; these and all arrays may be traced.
       offset: uint32 [B], positions in the epoch.
-      row: where in ``resident.images`` the first record stands; None: in the first row.
+      row: the row of ``resident.images`` that holds the first record; None: row 0.
 
     Returns:
       {stream: {"image": uint8 [B, H, W, C], "label": int32 [B], "index": int32 [B] (record)}}

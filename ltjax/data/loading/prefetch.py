@@ -1,8 +1,8 @@
-"""Batches read ahead by grain, and watched: a slow disk is said, one that is stuck ends the run, and so does the death
-of a worker process.
+"""Batches prefetched by grain, and supervised: a slow disk is reported; a stuck one, or the death of a worker process,
+ends the run.
 
-What is in memory at a time: with threads ``PREFETCHED_BATCHES`` batches and ``READ_THREADS`` in the making, with
-workers ``PER_WORKER`` of each and one in the making; and one that waits to be taken.
+In memory at a time: with threads ``PREFETCHED_BATCHES`` finished batches and ``READ_THREADS`` unfinished ones, with
+workers ``PER_WORKER`` finished and one unfinished batch each; and one batch that waits to be taken.
 """
 
 import atexit
@@ -30,13 +30,13 @@ from ltjax.processes import end_with_parent
 READ_THREADS = 2
 PREFETCHED_BATCHES = 4
 PER_WORKER = 2
-FAULTS = "faults"  # the entry of a batch with the records that could not be read; it is taken out before anyone sees it
-FIRST_WORD = 10.0  # seconds without a batch until that is said, and then at twice, four times, ... as many
-STOPPING = 2.0  # seconds to let a read end that is under way
+FAULTS = "faults"  # the entry of a batch that lists unreadable records; removed before the batch is handed out
+FIRST_WORD = 10.0  # seconds without a batch until that is reported, and again after twice, four times, ... as many
+STOPPING = 2.0  # seconds that a read under way may take to end
 
 
 def to_stderr(line: str) -> None:
-    """Where a watch speaks by default."""
+    """Prints a line to stderr: where a ``Watch`` reports by default."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -48,7 +48,7 @@ class Watch:
       faults: called in this process with the records of a batch that could not be read and were replaced; may raise.
         None: the first one that cannot be read is an error.
       timeout: seconds without a batch that are an error; 0 waits for ever.
-      say: takes a line for whoever watches.
+      say: logs a line.
     """
 
     faults: Callable[[list[Fault]], None] | None = None
@@ -94,15 +94,15 @@ class Batches(Iterator[Any]):
         return batch
 
     def _wait(self) -> Any:
-        """The next batch, or what the reader thread came upon; it says how long that takes when it takes long."""
+        """The next batch, or the exception that the reader thread met; reports a long wait."""
         began, word = time.monotonic(), FIRST_WORD
         limit = self.watch.timeout or float("inf")
         while True:
             waited = time.monotonic() - began
             if waited >= limit:
                 raise TimeoutError(
-                    f"no data for {waited:.0f} s at step {self.step} (config.data.timeout); is the disk or the network "
-                    "it is read from still there? The same command goes on from the last checkpoint"
+                    f"no data for {waited:.0f} s at step {self.step} (config.data.timeout); check the disk or network "
+                    "that holds the data, then run the same command: it resumes from the last checkpoint"
                 )
             if waited >= word:
                 self.watch.say(f"waiting for data: {waited:.0f} s at step {self.step}")
@@ -129,7 +129,7 @@ class Batches(Iterator[Any]):
 
 
 def _read(iterator: Any, ready: queue.Queue, stop: threading.Event, copy: bool) -> None:
-    """The reader thread: puts every batch, then the exception that ended them, until it is told to stop."""
+    """The reader thread: puts every batch, then the exception that ended them, until ``stop`` is set."""
 
     def put(item: Any) -> None:
         while not stop.is_set():
@@ -162,8 +162,8 @@ def _of_worker(error: RuntimeError) -> BaseException:
         return error
     return ChildProcessError(
         f"a process that reads data was killed ({str(error).splitlines()[0]}); out of memory, or of shared memory (a "
-        "container's --shm-size)? Try fewer of them (config.data.workers); the same command goes on from the last "
-        "checkpoint"
+        "container's --shm-size)? Try fewer of them (config.data.workers); the same command resumes from the "
+        "last checkpoint"
     )
 
 

@@ -1,7 +1,7 @@
-"""Records that cannot be read: which others take their places, so that a run of days need not end at one bad file.
+"""Substitutes for records that cannot be read, so that one bad file does not end a run of days.
 
-A place in a batch keeps its class: it takes another record of it, drawn for this very position. So the batch of a step
-is the same on any number of hosts and after any resume, like everything else that is drawn.
+A slot of a batch keeps its class: another record of the class, drawn for this position, takes it. So the batch of a
+step is the same on any number of hosts and after any resume, like everything else that is drawn.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ class Fault:
     """A record that cannot be read."""
 
     record: int
-    index: int  # in the data set's own order
+    index: int  # in the data set's original order
     reason: str  # the whole message: it names the record, where it lies, and what is wrong
 
 

@@ -17,7 +17,7 @@ def _class_draw(tables: Tables, seed: Any, stream: Any, epoch: Any, offset: Any,
 
 
 def class_balanced() -> Sampler:
-    """Every draw on its own: a class, all alike, then one of its images, all alike: p(class) = 1 / C.
+    """Independent draws: a class, uniformly, then one of its images, uniformly: p(class) = 1 / C.
 
     Classes without a record are not drawn. No class and no image of a class is off by more than the fraction
     C / 2^32 and n_c / 2^32 of its probability.
@@ -52,7 +52,7 @@ def _power_draw(tables: Tables, seed: Any, stream: Any, epoch: Any, offset: Any,
 
 
 def power(q: float, name: str | None = None) -> Sampler:
-    """Every draw on its own: a class with p(class) = n_c^q / sum n^q, then one of its images, all alike.
+    """Independent draws: a class with p(class) = n_c^q / sum n^q, then one of its images, uniformly.
 
     ``power(0)`` draws the records of ``class_balanced``; ``power(1)`` draws images all alike, with replacement. Classes
     without a record are not drawn. No class's probability is off by more than 2^-32.
@@ -105,7 +105,7 @@ def _progressive_draw(tables: Tables, seed: Any, stream: Any, epoch: Any, offset
 
 
 def progressive(epochs: int, author: bool = True) -> Sampler:
-    """From instance- to class-balanced: p(class) = (1 - s) n_c / N + s / C, every draw on its own.
+    """From instance- to class-balanced: p(class) = (1 - s) n_c / N + s / C, independent draws.
 
     Args:
       epochs: of the whole training, T.

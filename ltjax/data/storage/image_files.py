@@ -22,9 +22,9 @@ from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError
 
-LOOKED_AT = 256  # files whose being there is checked when a data set is built
-AT_ONCE = 16  # threads that look for files, for disks that answer slowly
-PIECE = 64  # files that one of them looks for in a row
+CHECKED_FILES = 256  # files whose existence is checked when a data set is built
+CHECK_THREADS = 16  # threads that check for files, for slow disks
+FILES_PER_TASK = 64  # files that a thread checks in a row
 
 
 def _letters(train: str, val: str) -> Callable[[str], str]:
@@ -112,16 +112,16 @@ def _is_there(path: str) -> bool:
 def find_files(
     root: str, names: PackedNames, origin: str = "", lines: np.ndarray | None = None, refuse: bool = True
 ) -> ImageFiles:
-    """The files, named in the way in which they lie under ``root``; a sample of them is looked for.
+    """The files, in the layout that they have under ``root``, for which a sample of them is checked.
 
-    With ``refuse=False`` some may be missing: it is the way in which most are there.
+    With ``refuse=False`` some may be missing: the layout is that which finds most.
 
     Raises:
       InputError: when the root or a file of the sample is not there, with path and line.
     """
     if not open_path(root).exists():
         raise InputError(f"config.data.dir: '{root}' is not there; set it to the folder that holds the images")
-    sample = np.unique(np.linspace(0, len(names) - 1, min(len(names), LOOKED_AT)).astype(np.int64))
+    sample = np.unique(np.linspace(0, len(names) - 1, min(len(names), CHECKED_FILES)).astype(np.int64))
     found = []
     for style in STYLES:
         files = ImageFiles(root, names, style, origin, lines)
@@ -133,7 +133,7 @@ def find_files(
     if not refuse:
         return files
     raise InputError(
-        f"{files.where(first)}: not there, as {count} of {len(sample)} files looked for; set config.data.dir to the "
+        f"{files.where(first)}: missing ({count} of {len(sample)} checked files are); set config.data.dir to the "
         f"folder under which '{names[first]}' lies, or correct the line"
     )
 
@@ -146,9 +146,11 @@ def missing_files(files: ImageFiles, positions: np.ndarray | None = None) -> np.
       [0, 1]
     """
     positions = np.arange(len(files.names)) if positions is None else positions
-    pieces = [positions[i : i + PIECE] for i in range(0, len(positions), PIECE)]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    pieces = [positions[i : i + FILES_PER_TASK] for i in range(0, len(positions), FILES_PER_TASK)]
+    with ThreadPoolExecutor(CHECK_THREADS) as pool:
         there = [
-            one for piece in pool.map(lambda own: [_is_there(files.path(int(i))) for i in own], pieces) for one in piece
+            one
+            for piece in pool.map(lambda some: [_is_there(files.path(int(i))) for i in some], pieces)
+            for one in piece
         ]
     return positions[~np.array(there, dtype=bool)]

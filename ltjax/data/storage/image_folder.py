@@ -85,7 +85,7 @@ def read_class_folders(root: str, classes: tuple[str, ...] | None = None) -> Cla
 
     Args:
       root: a folder of class folders.
-      classes: names that the labels count; without them the folders' own, sorted.
+      classes: names that the labels count; without them the folders' names, sorted.
 
     Raises:
       InputError: for a folder without class folders, a class folder without an image, or, given ``classes``, one that
@@ -110,29 +110,29 @@ def scan_class_folders(root: str, classes: tuple[str, ...] | None = None) -> Cla
       InputError: for a folder without class folders, or without any image.
     """
     strays: Counter = Counter()
-    own = _class_folders(root, strays)
-    ordered = own if classes is None else [*classes, *sorted(set(own) - set(classes))]
+    folders = _class_folders(root, strays)
+    ordered = folders if classes is None else [*classes, *sorted(set(folders) - set(classes))]
     label_of = {name: label for label, name in enumerate(ordered)}
     names: list[str] = []
     labels: list[int] = []
     empty = []
-    for name in own:
+    for name in folders:
         files = images_in(root, name, strays)
         names += files
         labels += [label_of[name]] * len(files)
         empty += [] if files else [name]
     if not names:
-        raise InputError(f"{root}/{own[0]}: a class folder without an image, as are all; add images or remove it")
+        raise InputError(f"{root}/{folders[0]}: a class folder without an image, as are all; add images or remove it")
     return ClassFolders(root, PackedNames.of(names), np.array(labels, np.int32), tuple(ordered), strays, tuple(empty))
 
 
 def _class_folders(root: str, strays: Counter) -> list[str]:
     entries = _entries(root)
-    own = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    folders = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     strays.update(_kind(entry.name) for entry in entries if not entry.is_dir())
-    if not own:
+    if not folders:
         raise InputError(f"{root}: has no class folders; it needs folders such as rose/ and tulip/ with images in them")
-    return own
+    return folders
 
 
 def images_in(root: str, name: str, strays: Counter) -> list[str]:

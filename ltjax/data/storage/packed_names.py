@@ -60,11 +60,11 @@ class PackedNames:
         return np.fromiter((hash(name) for name in self.encoded()), np.int64, len(self))
 
     def shared(self, other: "PackedNames") -> tuple[np.ndarray, np.ndarray]:
-        """(own, others): positions of the names that are in ``other``, too, and where they are there; both int64.
+        """(here, there): positions of the names that ``other`` has, too, here and in ``other``; both int64.
 
         Example:
-          >>> own, others = PackedNames.of(["a", "b", "c"]).shared(PackedNames.of(["c", "x", "a"]))
-          >>> own.tolist(), others.tolist()
+          >>> here, there = PackedNames.of(["a", "b", "c"]).shared(PackedNames.of(["c", "x", "a"]))
+          >>> here.tolist(), there.tolist()
           ([0, 2], [2, 0])
         """
         keys, others = self.keys(), other.keys()

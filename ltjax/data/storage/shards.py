@@ -124,7 +124,7 @@ def open_shard(path: str) -> Any:
 
 
 def read_manifest(root: str) -> dict[str, Any]:
-    """The manifest as it stands there."""
+    """The manifest's content, after a check of its format."""
     path = open_path(root) / MANIFEST
     try:
         manifest = json.loads(path.read_text())

@@ -191,7 +191,7 @@ def test_lists_are_found_under_the_root_and_names_come_from_a_file(of_lists, lis
     (listed / "root/names.txt").write_text("rose\ntulip\nlily\n")
     assert "class 2 has no image (1 of 3 classes)" in said(of_lists(train_list="my list.txt", class_names="names.txt"))
     (listed / "root/names.txt").write_text("rose\nrose\n")
-    assert "'rose' stands there twice" in said(of_lists(train_list="my list.txt", class_names="names.txt"))
+    assert "'rose' occurs twice" in said(of_lists(train_list="my list.txt", class_names="names.txt"))
 
 
 def test_a_damaged_picture_is_named_by_path_and_line(of_lists, listed):
@@ -222,7 +222,7 @@ def test_lists_that_cannot_be_a_data_set_are_one_line(of_lists, listed):
     assert "line 1: 'test/c 0/0.jpg' has label -1" in said(of_lists(test_list=str(negative)))
     lost = make_list(listed / "lost.txt", [*rows(3, 2), ("train/c 0/lost.jpg", 0)])
     assert said(of_lists(train_list=str(lost))).startswith(
-        f"{listed}/root/train/c 0/lost.jpg (line 6 of {lost}): not there, as 1 of 6 files looked for; set config"
+        f"{listed}/root/train/c 0/lost.jpg (line 6 of {lost}): missing (1 of 6 checked files are); set config"
     )
 
 
