@@ -10,7 +10,7 @@ import re
 
 from latex2mathml.converter import convert
 
-from ltjax.commands.paper_numbers import ROWS
+from ltjax.commands.paper_numbers import TABLE_METHODS
 
 DOCS = pathlib.Path(__file__).parent
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
@@ -35,7 +35,7 @@ def equation(latex: str, element: str) -> str:
 
 def numbers(name: str) -> str:
     """Rows of docs/results.md, and what the papers report."""
-    family, _, word = ROWS[name].config.partition(":")
+    family, _, word = TABLE_METHODS[name].config.partition(":")
     lines = []
     found = measured(f"mnist5k_{family}.py" + (f":{word}" if word else ""))
     if found:
@@ -48,7 +48,7 @@ def numbers(name: str) -> str:
             "| " + " | ".join(found) + " |",
             "",
         ]
-    row = ROWS[name]
+    row = TABLE_METHODS[name]
     if row.source:
         lines += [
             f"Published ({row.source}), 200 epochs, ResNet-32, test accuracy in %:",

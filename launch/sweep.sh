@@ -51,7 +51,7 @@ for config in "${configs[@]}"; do
     status=0
     perform "$PYTHON" -m ltjax.main "--config=$config" "--workdir=$workdir" "--config.seed=$seed" \
       ${rest[@]+"${rest[@]}"} || status=$?
-    if ((status == 130 || status == 143)); then exit "$status"; fi # told to stop: saved
+    if ((status == 130 || status == 143)); then exit "$status"; fi # stopped by a signal; the state is saved
     if ((status)); then
       echo "error: $workdir ended with status $status" >&2
       failed=1

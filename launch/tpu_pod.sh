@@ -123,6 +123,6 @@ while true; do
   fi
   status=$(slice ssh --worker=0 '--command=cat ltjax.status' 2>/dev/null || echo 143)
   [[ $status == 143 ]] || { echo "error: the run ended with status $status" >&2 && exit "$status"; }
-  again "the run was told to stop, or lost"
+  again "the run was stopped by a signal, or lost"
 done
 if $delete; then slice delete --quiet; fi

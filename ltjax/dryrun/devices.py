@@ -75,7 +75,7 @@ def prepare(topology: str) -> None:
 def _cpus(topology: str) -> int:
     count = topology.partition(":")[2]
     if not count.isdigit() or not 1 <= int(count) <= 4096:
-        raise InputError(f"--topology: '{topology}' is not possible; cpu:N with N from 1 to 4096 devices")
+        raise InputError(f"--topology: impossible value '{topology}'; allowed: cpu:N with N from 1 to 4096 devices")
     return int(count)
 
 

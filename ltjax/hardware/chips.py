@@ -1,4 +1,4 @@
-"""The known chips: what their makers say of them, and the slices of TPUs that there are."""
+"""The known chips: their peaks as published by the makers, and the TPU slices that are offered."""
 
 import re
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ class Chip(NamedTuple):
     """One chip.
 
     Attributes:
-      name: as people say it.
+      name: its common name.
       flops: dtype of the computation -> peak FLOP/s of matrix products.
       memory: bytes a program may take.
       bandwidth: bytes/s between memory and chip.
       interconnect: bytes/s that one chip sends to the others of its slice or machine, over all of its links.
-      source: where the numbers stand.
+      source: where the numbers are published.
     """
 
     name: str
@@ -33,8 +33,8 @@ class Slices(NamedTuple):
     """The slices of one generation of TPUs.
 
     Attributes:
-      chip: their chip. ``memory`` is what the compiler of libtpu 0.0.42 says a program may take, which is less than the
-        makers' number by what the system keeps.
+      chip: their chip. ``memory`` is what a program may use by the compiler of libtpu 0.0.42: the makers' number less
+        what the system reserves.
       shapes: those that are offered.
       most: chips of the largest slice with sides that are multiples of 4, if the interconnect has three dimensions.
       options: of ``get_topology_desc``.
@@ -69,7 +69,7 @@ TPUS = {
     "v5p": Slices(_tpu("TPU v5p", 459, 95.74, 2765, 600, DOCS + "v5p"), DEEP, 6144),
     "v6e": Slices(_tpu("TPU v6e", 918, 31.25, 1638, 400, DOCS + "v6e"), FLAT),
 }  # fmt: skip
-# What JAX calls them on a machine that has them.
+# ``device_kind`` in JAX -> generation.
 TPU_KINDS = {"TPU v4": "v4", "TPU v5 lite": "v5e", "TPU v5": "v5p", "TPU v6 lite": "v6e"}
 
 
@@ -111,7 +111,7 @@ def find(topology: str) -> tuple[Slices, tuple[int, ...]]:
     """The slices of a topology's generation, and its sides.
 
     Raises:
-      InputError: for one that there is not; lists those that there are.
+      InputError: for an unknown one; the message lists the known ones.
 
     Example:
       >>> slices, sides = find("v4:4x4x8")
