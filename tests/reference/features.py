@@ -158,7 +158,8 @@ def cosine_classifiers() -> Any:
 def causal_norm() -> Any:
     made = {}
     for classes, d, heads, alpha in ((10, 64, 2, 1.0), (100, 128, 2, 1.5), (30, 64, 4, 3.0), (5, 8, 1, 3.0)):
-        features, weight, means = normal(28, 6, d), normal(29, classes, d), normal(30, 3, d).astype(np.float64)
+        features, weight = normal(28, 6, d), normal(29, classes, d)
+        means = np.abs(normal(30, 3, d)).astype(np.float64)  # of features after a ReLU
         embed = np.zeros(d)
         for mean in means:
             embed = 0.9 * embed + mean
