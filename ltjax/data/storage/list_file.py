@@ -1,8 +1,8 @@
 """List files, ``relative/path label`` a line: the public lists of ImageNet-LT, Places-LT and iNaturalist 2018.
 
-What is accepted: any line ends, a byte-order mark, empty lines, spaces in paths, tabs, ``.txt`` and ``.txt.xz``. A line
-that repeats an earlier one is dropped and reported: counts, and what is held out, are of images, not of lines. A path with
-two labels is an error.
+Accepted: any line ends, a byte-order mark, empty lines, spaces in paths, tabs, ``.txt`` and ``.txt.xz``. A line that
+repeats an earlier one is dropped and reported: what is counted and held out are images, not lines. A path with two
+labels is an error.
 """
 
 import dataclasses
