@@ -8,8 +8,6 @@ import html
 import pathlib
 import re
 
-from latex2mathml.converter import convert
-
 from ltjax.commands.paper_numbers import TABLE_METHODS
 
 DOCS = pathlib.Path(__file__).parent
@@ -29,6 +27,8 @@ def on_page_content(content: str, **_: object) -> str:
 
 
 def equation(latex: str, element: str) -> str:
+    from latex2mathml.converter import convert  # only the site needs it
+
     display = "block" if element == "div" else "inline"
     return f'<{element} class="equation">{convert(html.unescape(latex).strip(), display=display)}</{element}>'
 

@@ -1,5 +1,6 @@
 """The documents, and the examples in them."""
 
+import importlib.util
 import pathlib
 import re
 
@@ -33,3 +34,13 @@ def commands(name: str) -> list[str]:
 def links(name: str) -> list[pathlib.Path]:
     """Where the relative links of a document go."""
     return [(ROOT / name).parent / target for target in LINK.findall(FENCE.sub("", text(name)))]
+
+
+def _load(path: pathlib.Path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+hooks = _load(ROOT / "docs" / "hooks.py")  # what the site's pages go through

@@ -11,6 +11,7 @@ from ltjax.__main__ import COMMANDS
 from ltjax.commands.paper_numbers import TABLE_METHODS
 from ltjax.methods import METHODS
 from tests.docs import documents
+from tests.docs.documents import hooks
 from tests.shared import ROOT
 
 
@@ -107,6 +108,11 @@ def test_every_method_has_a_page_that_the_site_lists():
     for method in METHODS:
         assert (ROOT / "docs" / "methods" / f"{method}.md").is_file(), method
         assert f"methods/{method}.md" in site, method
+
+
+@pytest.mark.parametrize("name", [name for name in documents.NAMES if "docs/methods/" in name])
+def test_the_markers_of_a_page_are_filled_in(name):
+    assert "<!-- " not in hooks.on_page_markdown(documents.text(name))
 
 
 def test_every_row_of_the_tables_has_its_measured_numbers_in_the_results():
