@@ -11,8 +11,19 @@ ours is not measured yet. The first phase takes the classes with 20 images or mo
 10 all have, and ":split=60" must say how many.
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import add_second_stage, cifar_runs
 
 
 def get_config(arg=None):
-    return presets.build("cifar100", "asynchronous", arg)
+    config = new_config("asynchronous", recipe="cifar100")
+    cifar_runs(config)
+    config.data.update(name="cifar100", imbalance=100.0, augment="pad_crop_flip", sampler="progressive")
+    config.model.backbone = "resnet32"
+    config.epochs = 200
+    config.batch_size = 64
+    config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=5e-4)
+    config.optimizer.schedule.update(name="step", unit="epoch", milestones=(160, 180), decay=0.01)
+    config.evaluation.update(index_boundaries=(35, 70))
+    add_second_stage(config)  # algorithm 1 has one T for both phases; the same schedule, as nothing is said
+    return with_words(config, arg)

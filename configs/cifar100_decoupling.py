@@ -12,8 +12,21 @@ The paper has no CIFAR; ours is not measured yet. tau is chosen on the training 
 "--config.data.validation_use=choose --config.data.validation_fraction=0.2".
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import add_second_stage, cifar_runs
 
 
 def get_config(arg=None):
-    return presets.build("cifar100", "decoupling", arg)
+    config = new_config("decoupling", recipe="cifar100")
+    cifar_runs(config)
+    config.data.update(name="cifar100", imbalance=100.0, augment="pad_crop_flip")
+    config.model.backbone = "resnet32"
+    config.epochs = 200
+    config.batch_size = 128
+    config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=2e-4)
+    config.optimizer.schedule.update(name="step", unit="epoch", warmup_epochs=5, milestones=(160, 180), decay=0.01)
+    config.evaluation.update(index_boundaries=(35, 70))
+    # the second stage: the rate starts anew; 10 epochs, LWS 5
+    add_second_stage(config)
+    config.second_stage_optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
+    return with_words(config, arg)

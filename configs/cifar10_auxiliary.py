@@ -8,8 +8,20 @@ augmentation, augmentation_all_four, none), ":images_per_class=4", ":short" (ten
 The paper has no CIFAR; ours is not measured yet. Meant for one GPU.
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import add_second_stage, cifar_runs
 
 
 def get_config(arg=None):
-    return presets.build("cifar10", "auxiliary", arg)
+    config = new_config("auxiliary", recipe="cifar10")
+    cifar_runs(config)
+    config.data.update(name="cifar10", imbalance=100.0, augment="pad_crop_flip")
+    config.model.backbone = "resnet32"
+    config.epochs = 200
+    config.batch_size = 128
+    config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=5e-4)
+    config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=5)
+    config.optimizer.schedule.update(decay=0.01)
+    config.evaluation.update(index_boundaries=(3, 6))
+    add_second_stage(config, epochs=133)  # of ":ft": two thirds of the first stage's, as OLTR's 60 are to 90
+    return with_words(config, arg)

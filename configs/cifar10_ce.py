@@ -5,8 +5,18 @@ python -m ltjax.main --config=configs/cifar10_ce.py --workdir=runs/cifar10_ce --
 Arguments: ":short" (ten epochs), ":imbalance=50", ":short,imbalance=10".
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import cifar_runs
 
 
 def get_config(arg=None):
-    return presets.build("cifar10", "ce", arg)
+    config = new_config("ce", recipe="cifar10")
+    cifar_runs(config)
+    config.data.update(name="cifar10", imbalance=100.0, augment="pad_crop_flip")
+    config.model.backbone = "resnet32"
+    config.epochs = 200
+    config.batch_size = 128
+    config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=2e-4)
+    config.optimizer.schedule.update(name="step", unit="epoch", warmup_epochs=5, milestones=(160, 180), decay=0.01)
+    config.evaluation.update(index_boundaries=(3, 6))
+    return with_words(config, arg)

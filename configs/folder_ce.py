@@ -9,8 +9,17 @@ Arguments: ":epochs=30", ":backbone=resnet50", ":batch_size=128", ":sampler=squa
 Not tuned on any set; for one GPU, or hours of CPU for a few thousand pictures.
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import user_runs
 
 
 def get_config(arg=None):
-    return presets.build("folder", "ce", arg)
+    config = new_config("ce", recipe="folder")
+    user_runs(config)
+    config.data.update(name="folder", imbalance=1.0, augment="crop224_flip")
+    config.model.backbone = "resnet10"
+    config.epochs = 100
+    config.batch_size = 64
+    config.optimizer.update(learning_rate=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=5)
+    return with_words(config, arg)

@@ -9,8 +9,31 @@ Arguments: ":alpha=0.95" (default 0.9; retune it), ":groups=2", ":epochs=30", ":
 ":short" (ten epochs). Not tuned on any set; for one GPU, or hours of CPU for a few thousand pictures.
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import backbones, user_runs
+
+# the form of ImageNet-LT's ResNet-10, and the paper's classifier
+BACKBONES = {
+    "resnet10": {
+        "batch_size": 64,
+        "optimizer.learning_rate": 0.05,
+        "reslt.gamma": -1.0,
+        "reslt.conv_before_pool": False,
+    },
+}
+WORDS = {
+    "backbone": backbones(BACKBONES),
+}
 
 
 def get_config(arg=None):
-    return presets.build("folder", "reslt", arg)
+    config = new_config("reslt", recipe="folder")
+    user_runs(config)
+    config.data.update(name="folder", imbalance=1.0, augment="crop224_flip")
+    config.model.backbone = "resnet10"
+    config.epochs = 100
+    config.batch_size = 64
+    config.optimizer.update(learning_rate=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=5)
+    config.reslt.update(alpha=0.9, head="conv", conv_before_pool=False)
+    return with_words(config, arg, WORDS)

@@ -11,8 +11,18 @@ ResNet-152 53.0 % (51.7 %) (table 2); ours is not measured yet. It gives neither
 data set's.
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import add_second_stage, large_runs
 
 
 def get_config(arg=None):
-    return presets.build("imagenet", "asynchronous", arg)
+    config = new_config("asynchronous", recipe="imagenet_lt")
+    large_runs(config)
+    config.data.update(name="imagenet_lt", imbalance=1.0, augment="crop224_flip_jitter", sampler="progressive")
+    config.model.backbone = "resnet10"
+    config.epochs = 90
+    config.batch_size = 512
+    config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4)
+    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    add_second_stage(config)  # algorithm 1 has one T for both phases; the same schedule, as nothing is said
+    return with_words(config, arg)

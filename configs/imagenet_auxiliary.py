@@ -10,8 +10,19 @@ ResNet-50: 60.2 / 44.0 / 23.1 / 47.3. Ours is not measured yet. A step has four 
 GPU of 80 GB.
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import add_second_stage, large_runs
 
 
 def get_config(arg=None):
-    return presets.build("imagenet", "auxiliary", arg)
+    config = new_config("auxiliary", recipe="imagenet_lt")
+    large_runs(config)
+    config.data.update(name="imagenet_lt", imbalance=1.0, augment="crop224_flip_jitter")
+    config.model.backbone = "resnet10"
+    config.epochs = 90
+    config.batch_size = 128
+    config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=5e-4)
+    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    config.evaluation.update(shots="inclusive")
+    add_second_stage(config, epochs=60)  # of ":ft": two thirds of the first stage's, as OLTR's 60 are to 90
+    return with_words(config, arg)

@@ -11,8 +11,69 @@ cost_sensitive 31.2, oltr 35.6; with ResNet-50: triplet 40.0, focal 40.1, proxy 
 ResNeXt-50: mixup 46.3, causal_norm 51.9, oltr (our representation) 46.3. Ours are not measured yet.
 """
 
-from ltjax import presets
+from ltjax.methods.baselines import baseline_words
+from ltjax.methods.configure import new_config, with_words
+from ltjax.methods.oltr_recipe import oltr_word, on_word
+from ltjax.settings.config_file import large_runs
+
+# method -> what its authors' script has on this data set, where it is not the recipe below
+RECIPES = {
+    # not published
+    "bbn": {
+        "model.backbone": "bbn_resnet50",
+    },
+    "ride": {
+        "model.backbone": "ride_resnext50_32x4d",
+        "baseline.reweight_factor": 0.02,
+        "epochs": 100,
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.1,
+        "optimizer.backbone_rate": 1.0,
+        "optimizer.nesterov": True,
+        "optimizer.weight_decay": 2e-4,
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.warmup_epochs": 5,
+        "optimizer.schedule.milestones": (60, 80),
+        "optimizer.schedule.decay": 0.1,
+    },
+    "causal_norm": {
+        "model.backbone": "resnext50_32x4d",
+        "baseline.alpha": 3.0,
+        "baseline.momentum": "learning_rate",
+        "epochs": 90,
+        "batch_size": 512,
+        "optimizer.learning_rate": 0.2,
+        "optimizer.backbone_rate": 1.0,
+    },
+}
+# OLTR's authors: 30 epochs of the first stage, 60 of the memory, a tenth of the rate after each third
+OLTR = oltr_word(
+    second_stage_epochs=60,
+    first={
+        "oltr.features": 512,
+        "epochs": 30,
+        "batch_size": 128,
+        "optimizer.learning_rate": 0.1,
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.unit": "epoch",
+        "optimizer.schedule.warmup_epochs": 0,
+        "optimizer.schedule.milestones": (10, 20),
+        "optimizer.schedule.decay": 0.1,
+    },
+)
 
 
 def get_config(arg=None):
-    return presets.build("imagenet", "baselines", arg)
+    config = new_config("ldam_drw", recipe="imagenet_lt", family="baselines")
+    large_runs(config)
+    config.data.update(name="imagenet_lt", imbalance=1.0, augment="crop224_flip_jitter")
+    config.model.backbone = "resnext50_32x4d"
+    config.epochs = 90
+    config.batch_size = 512
+    config.optimizer.update(learning_rate=0.2, momentum=0.9, weight_decay=5e-4)
+    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    words = baseline_words(RECIPES) | {
+        "oltr": OLTR,
+        "on": on_word(config.copy_and_resolve_references(), OLTR, epochs=10),
+    }
+    return with_words(config, arg, words)

@@ -12,8 +12,22 @@ Any number of GPUs or TPU cores that divides 512. The paper (table 7, %): joint 
 LWS 49.9; ours is not measured yet.
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import add_second_stage, large_runs
 
 
 def get_config(arg=None):
-    return presets.build("imagenet", "decoupling", arg)
+    config = new_config("decoupling", recipe="imagenet_lt")
+    large_runs(config)
+    config.data.update(name="imagenet_lt", imbalance=1.0, augment="crop224_flip_jitter")
+    config.model.backbone = "resnext50_32x4d"
+    config.epochs = 90
+    config.batch_size = 512
+    config.optimizer.update(learning_rate=0.2, momentum=0.9, weight_decay=5e-4)
+    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    # tau of the paper's validation images (table 9), for tau_from=value
+    config.decoupling.update(tau=0.7)
+    # the second stage: the rate starts anew; 10 epochs, LWS 5
+    add_second_stage(config)
+    config.second_stage_optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
+    return with_words(config, arg)

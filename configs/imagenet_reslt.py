@@ -10,8 +10,52 @@ For GPUs or TPUs; the authors took four NVIDIA 2080 Ti. The paper has 52.9 % (ta
 table 6), 57.6 % with ":experts=3" (table 7), 56.1 % with mixup and AutoAugment (table 3); ours is not measured yet.
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.methods.reslt.settings import experts_on
+from ltjax.settings.config_file import backbones, large_runs
+
+# what the authors set with the backbone: batch, rate, test-time normalisation, where training pools
+BACKBONES = {
+    "resnet10": {
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.1,
+        "reslt.gamma": 0.3,
+        "reslt.conv_before_pool": False,
+    },
+    "resnext50_32x4d": {
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.1,
+        "reslt.gamma": 0.7,
+        "reslt.conv_before_pool": True,
+    },
+    "resnext101_32x4d": {
+        "batch_size": 128,
+        "optimizer.learning_rate": 0.05,
+        "reslt.gamma": 0.7,
+        "reslt.conv_before_pool": True,
+    },
+    "ride_resnext50_32x4d": {
+        "batch_size": 128,
+        "optimizer.learning_rate": 0.05,
+        "reslt.gamma": 0.7,
+        "reslt.conv_before_pool": True,
+    },
+}
+WORDS = {
+    "backbone": backbones(BACKBONES),
+    "experts": experts_on("ride_resnext50_32x4d", changes=BACKBONES["ride_resnext50_32x4d"]),
+}
 
 
 def get_config(arg=None):
-    return presets.build("imagenet", "reslt", arg)
+    config = new_config("reslt", recipe="imagenet_lt")
+    large_runs(config)
+    config.data.update(name="imagenet_lt", imbalance=1.0, augment="crop224_flip_jitter")
+    config.model.backbone = "resnext50_32x4d"
+    config.epochs = 180
+    config.batch_size = 256
+    config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=5e-4)
+    config.optimizer.schedule.update(name="cosine", unit="epoch", warmup_epochs=5)
+    # branches start at positions 0, 175 and 780 of the frequency order
+    config.reslt.update(alpha=0.99, boundaries=(175, 780), head="conv", gamma=0.7)
+    return with_words(config, arg, WORDS)

@@ -9,8 +9,18 @@ raw features), ":backbone=resnet152".
 GPUs or TPUs, as many as there are. The paper has 69.8 %, with ResNet-152 72.5 % (table 4); ours is not measured yet.
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import add_second_stage, large_runs
 
 
 def get_config(arg=None):
-    return presets.build("inat", "asynchronous", arg)
+    config = new_config("asynchronous", recipe="inat2018")
+    large_runs(config)
+    config.data.update(name="inat2018", imbalance=1.0, augment="crop224_flip", sampler="progressive")
+    config.model.backbone = "resnet50"
+    config.epochs = 200
+    config.batch_size = 512
+    config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4)
+    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    add_second_stage(config)  # algorithm 1 has one T for both phases; the same schedule, as nothing is said
+    return with_words(config, arg)

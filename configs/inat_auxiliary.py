@@ -9,8 +9,18 @@ The paper has no iNaturalist; ours is not measured yet. A step has four batches 
 for four GPUs of 80 GB.
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import add_second_stage, large_runs
 
 
 def get_config(arg=None):
-    return presets.build("inat", "auxiliary", arg)
+    config = new_config("auxiliary", recipe="inat2018")
+    large_runs(config)
+    config.data.update(name="inat2018", imbalance=1.0, augment="crop224_flip")
+    config.model.backbone = "resnet50"
+    config.epochs = 200
+    config.batch_size = 256
+    config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=1e-4)
+    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    add_second_stage(config, epochs=133)  # of ":ft": two thirds of the first stage's, as OLTR's 60 are to 90
+    return with_words(config, arg)

@@ -7,8 +7,17 @@ Kang et al. (2020, Decoupling), table 3, "joint": 65.8 % (90 epochs 61.7; ResNet
 Arguments: ":backbone=resnet10", ":epochs=180", ":sampler=progressive".
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import large_runs
 
 
 def get_config(arg=None):
-    return presets.build("inat", "ce", arg)
+    config = new_config("ce", recipe="inat2018")
+    large_runs(config)
+    config.data.update(name="inat2018", imbalance=1.0, augment="crop224_flip")
+    config.model.backbone = "resnet50"
+    config.epochs = 200
+    config.batch_size = 512
+    config.optimizer.update(learning_rate=0.2, momentum=0.9, weight_decay=1e-4)
+    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    return with_words(config, arg)

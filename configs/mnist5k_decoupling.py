@@ -13,8 +13,24 @@ The paper has no such data set. Test accuracy of the last epoch on the represent
 many / medium / few / all (%): cRT 96.8 +- 1.0 / 94.2 +- 1.2 / 86.3 +- 4.6 / 93.7 +- 1.6; README has the others.
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import add_second_stage
 
 
 def get_config(arg=None):
-    return presets.build("mnist5k", "decoupling", arg)
+    config = new_config("decoupling", recipe="mnist5k")
+    config.data.update(name="mnist5k", imbalance=40.0, augment="pad_crop")
+    config.model.backbone = "resnet8"
+    config.epochs = 20
+    config.batch_size = 64
+    config.optimizer.update(learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=2)
+    config.evaluation.update(every_epochs=5)
+    config.log_every_steps = 6
+    # tau: best of the grid on 30 % of the training images that were set aside, mean of the seeds 0 and 1; the images
+    # trained on choose nothing here, for every tau up to 0.7 classifies 99 to 100 % of them
+    config.decoupling.update(tau=0.4, tau_from="value")
+    # the second stage: the rate starts anew; 10 epochs, LWS 5
+    add_second_stage(config)
+    config.second_stage_optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
+    return with_words(config, arg)

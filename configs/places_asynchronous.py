@@ -11,8 +11,19 @@ has 39.8 %, many / medium / few 44.2 / 40.2 / 30.9 (plain 37.6: 46.2 / 36.3 / 24
 yet.
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import add_second_stage, large_runs
 
 
 def get_config(arg=None):
-    return presets.build("places", "asynchronous", arg)
+    config = new_config("asynchronous", recipe="places_lt")
+    large_runs(config)
+    config.data.update(name="places_lt", imbalance=1.0, augment="crop224_flip_jitter", sampler="progressive")
+    config.model.backbone = "resnet152"
+    config.epochs = 60
+    config.batch_size = 256
+    # the head's rate is 0.05, the backbone's 5e-4
+    config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4, backbone_rate=0.01)
+    config.optimizer.schedule.update(name="step", unit="epoch", milestones=(20, 40), decay=0.01)
+    add_second_stage(config)  # algorithm 1 has one T for both phases; the same schedule, as nothing is said
+    return with_words(config, arg)

@@ -12,8 +12,20 @@ is not measured yet. The backbone's rate is 0.0005, the head's 0.05. A step has 
 of 80 GB.
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import add_second_stage, large_runs
 
 
 def get_config(arg=None):
-    return presets.build("places", "auxiliary", arg)
+    config = new_config("auxiliary", recipe="places_lt")
+    large_runs(config)
+    config.data.update(name="places_lt", imbalance=1.0, augment="crop224_flip_jitter")
+    config.model.backbone = "resnet152"
+    config.epochs = 30
+    config.batch_size = 128
+    # the head's rate is 0.05, the backbone's 5e-4
+    config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4, backbone_rate=0.01)
+    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    config.evaluation.update(shots="inclusive")
+    add_second_stage(config, epochs=20)  # of ":ft": two thirds of the first stage's, as OLTR's 60 are to 90
+    return with_words(config, arg)

@@ -8,8 +8,18 @@ Kang et al. (2020, Decoupling), table 4, "joint": 30.2 %. Ours is not measured y
 Arguments: ":backbone=resnet10", ":epochs=180", ":sampler=progressive".
 """
 
-from ltjax import presets
+from ltjax.methods.configure import new_config, with_words
+from ltjax.settings.config_file import large_runs
 
 
 def get_config(arg=None):
-    return presets.build("places", "ce", arg)
+    config = new_config("ce", recipe="places_lt")
+    large_runs(config)
+    config.data.update(name="places_lt", imbalance=1.0, augment="crop224_flip_jitter")
+    config.model.backbone = "resnet152"
+    config.epochs = 30
+    config.batch_size = 256
+    # the head's rate is 0.05, the backbone's 5e-4
+    config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4, backbone_rate=0.01)
+    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    return with_words(config, arg)

@@ -39,19 +39,17 @@ PACKAGES: dict[str, set[str]] = {
         "data", "samplers", "models", "methods",
     },
     "report": {"errors", "class_counts", "metrics"},
-    "presets": {"errors", "settings"},
-    "config": {"errors", "settings", "presets", "data", "models", "methods", "training"},
     "commands": {
-        "", "errors", "processes", "class_counts", "classifiers", "metrics", "settings", "presets", "config",
+        "", "errors", "processes", "class_counts", "classifiers", "metrics", "settings",
         "hardware", "data", "models", "methods", "training", "report",
     },
     # Both are commands, too: they parse arguments, print tables and report errors as the others do.
     "dryrun": {
-        "errors", "class_counts", "settings", "presets", "config", "hardware", "data", "models", "methods", "training",
+        "errors", "class_counts", "settings", "hardware", "data", "models", "methods", "training",
         "commands",
     },
     "bench": {
-        "errors", "arrays", "class_counts", "losses", "classifiers", "settings", "presets", "config", "hardware",
+        "errors", "arrays", "class_counts", "losses", "classifiers", "settings", "hardware",
         "data", "samplers", "models", "methods", "training", "commands",
         "dryrun",  # `bench scale` has dry runs made
     },

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ltjax import presets
 from ltjax.bench import measure
 from ltjax.bench.peers.network import build_network
 from ltjax.bench.peers.steps import Images, Trainer, cross_entropy, reslt_loss
@@ -18,9 +17,13 @@ from ltjax.data.dataset import fingerprint
 from ltjax.data.datasets.longtail import long_tailed_counts
 from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
+from ltjax.methods.configure import resolve
+from ltjax.methods.reslt.settings import ResLTSettings
 from ltjax.methods.reslt.stages import groups
 from ltjax.methods.stage import Stage, Start, trained
 from ltjax.models import BACKBONES, ResNetCifar
+from ltjax.settings import Settings
+from ltjax.settings.command_line import load
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.programs import Execution
 from ltjax.training.step.schedules import make_schedule
@@ -36,7 +39,7 @@ class Problem(NamedTuple):
 
     network: str
     stage: Stage
-    config: Any
+    config: Settings
     data: Data
     images: np.ndarray  # uint8 [B, H, W, 3]
     labels: np.ndarray  # int32 [B]
@@ -51,11 +54,11 @@ def default_size(network: str) -> int:
 def make_problem(network: str, method: str, batch: int, classes: int, size: int, dtype: str) -> Problem:
     """The stage of ``method`` with the CIFAR recipe, and a random batch with labels as often as the classes are."""
     choose(BACKBONES, network, "--network")
-    config = presets.build("cifar10" if classes == 10 else "cifar100", method)
-    config.model.backbone, config.batch_size, config.dtype = network, batch, dtype
+    recipe = load(f"configs/{'cifar10' if classes == 10 else 'cifar100'}_{method}.py")
+    recipe.model.backbone, recipe.batch_size, recipe.dtype = network, batch, dtype
     if method == "reslt" and classes not in (10, 100):
-        config.reslt.boundaries = ()  # the authors' positions are for their numbers of classes
-    presets.resolve(config)
+        recipe.reslt.boundaries = ()  # the authors' positions are for their numbers of classes
+    config = resolve(recipe)
     data = synthetic(classes, size)
     if len(data.train) < batch:
         raise InputError(f"--batch: {batch} is more than the {len(data.train)} images of an epoch; use a smaller batch")
@@ -115,8 +118,9 @@ def make_peer(problem: Problem, platform: str, compiled: bool = False) -> Traine
     choose(dict.fromkeys(PEER_METHODS), method, "--method")
     network = build_network(problem.network, data.num_classes, reslt=method == "reslt")
     loss: Callable[[Any, Any], Any] = cross_entropy
-    if method == "reslt":
-        settings = problem.config.reslt
+    settings = problem.config.own
+    if isinstance(settings, ResLTSettings):
+        assert settings.alpha is not None
         loss = reslt_loss(settings.alpha, groups(settings, data.class_counts))
     images = Images(problem.images, data.mean, data.std, platform, problem.config.dtype)
     return Trainer(

@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from ltjax import presets
 from ltjax.bench import measure, problems
 from ltjax.bench.step import check
 from ltjax.commands import text_output
@@ -23,8 +22,10 @@ from ltjax.data.dataset import array_source
 from ltjax.data.loading.device_batches import Resident
 from ltjax.errors import InputError, choose
 from ltjax.methods import METHODS
+from ltjax.methods.configure import resolve
 from ltjax.methods.stage import trained
 from ltjax.models import BACKBONES
+from ltjax.settings.command_line import load
 from ltjax.training.evaluation import feature_blocks
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.programs import call_length, resident_program
@@ -62,10 +63,10 @@ class Side:
 def make_problem(options: Any, dtype: str, cached: bool) -> problems.Problem:
     """The second stage with the CIFAR recipe on long-tailed random images."""
     options.size = options.size or problems.default_size(options.network)
-    config = presets.build("cifar10" if options.classes == 10 else "cifar100", "decoupling", options.second)
-    config.model.backbone, config.batch_size, config.dtype = options.network, options.batch, dtype
-    config.decoupling.cached = cached
-    presets.resolve(config)
+    recipe = load(f"configs/{'cifar10' if options.classes == 10 else 'cifar100'}_decoupling.py:{options.second}")
+    recipe.model.backbone, recipe.batch_size, recipe.dtype = options.network, options.batch, dtype
+    recipe.decoupling.cached = cached
+    config = resolve(recipe)
     data = problems.synthetic(options.classes, options.size)
     labels = data.train.labels
     if options.images:

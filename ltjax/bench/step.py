@@ -2,8 +2,8 @@
 
     python -m ltjax.bench step --network resnet32 --method ce --batch 128 --classes 100
 
-Ours is the step that ``ltjax.main`` runs, on one device, with the CIFAR recipe of ``ltjax.presets``; PyTorch's is the
-same network, loss and optimiser, run eagerly in channels_last (on a GPU with ``--compile`` also through
+Ours is the step that ``ltjax.main`` runs, on one device, with the recipe of ``configs/cifar100_ce.py``; PyTorch's is
+the same network, loss and optimiser, run eagerly in channels_last (on a GPU with ``--compile`` also through
 ``torch.compile``). Before anything is timed both make one float32 step from the same weights, and must agree.
 """
 

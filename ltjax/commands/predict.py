@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from ltjax.commands.cli import Parser, guarded, is_first_process, use_devices
 from ltjax.errors import InputError
+from ltjax.settings import Settings
 
 
 class Prediction(NamedTuple):
@@ -151,7 +152,7 @@ def predict(finished: Any, paths: Sequence[str], top: int, skipped: list[str] | 
                 yield Prediction(path, order[row].tolist(), shares[row, order[row]].tolist())
 
 
-def reader(config: Any, data: Any, paths: Sequence[str]) -> Any:
+def reader(config: Settings, data: Any, paths: Sequence[str]) -> Any:
     """number -> uint8 [H, W, C], the image resized and cropped as the run's test images, or why it cannot be read.
 
     A data set of image files has a resize and a crop of its own; for one of small images (CIFAR, MNIST) both are the

@@ -145,11 +145,12 @@ def arguments(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) 
 
 def state_of(argv: Sequence[str]) -> State:
     """The state of the run with these arguments; changes nothing and starts no device."""
-    from ltjax.config import parse
-    from ltjax.training.workdir.identity import absolute, difference
+    from ltjax.methods.configure import from_command_line
+    from ltjax.settings.identity import difference
+    from ltjax.training.workdir.identity import absolute
 
     try:
-        config, workdir = parse(argv)
+        config, workdir = from_command_line(argv)
     except InputError as error:
         return State(f"bad setting: {one_line(error)}")
     folder = absolute(workdir)
@@ -218,10 +219,10 @@ def write_table(options: argparse.Namespace, settings: Sequence[str]) -> str:
 def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str:
     """All cells of the table, also those that --only leaves out: a section for each data set and imbalance."""
     from ltjax.report import Entry, format_comparison
-    from ltjax.training.workdir.identity import RUN_ONLY
+    from ltjax.settings.identity import run_only
 
     contents = TABLES[options.table]
-    shown = [f"`{s}`" for s in settings if s.removeprefix("--config.").partition("=")[0] not in RUN_ONLY]
+    shown = [f"`{s}`" for s in settings if s.removeprefix("--config.").partition("=")[0] not in run_only()]
     changed = f" Settings: {', '.join(shown)}." if shown else ""
     schedule = "Ten epochs (`:short`)." if options.short else "Schedules of the config files."
     parts = [

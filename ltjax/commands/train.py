@@ -16,11 +16,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(argv: Sequence[str]) -> int:
     if {"--help", "-h"} & set(argv):
-        print((__doc__ or "") + "\nEvery setting with its meaning and default: ltjax/presets/settings.py.")
+        print((__doc__ or "") + "\nEvery setting with its meaning and default: --config=FILE --help-config")
         return 0
-    from ltjax.config import parse
+    from ltjax.methods.configure import from_command_line, help_config
 
-    config, workdir = parse(argv)
+    if "--help-config" in argv:
+        print(help_config(argv))
+        return 0
+    config, workdir = from_command_line(argv)
     use_devices(config.dtype)
     from ltjax.report import format_table, write_report
     from ltjax.training.interrupt import Interrupted

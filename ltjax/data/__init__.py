@@ -13,7 +13,6 @@ A new data set needs one file in ``datasets`` and one line in ``DATASETS``; ``da
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from ltjax.data.augment.registry import find_transform
 from ltjax.data.dataset import Data, Source, check_data, data_from_arrays
@@ -24,11 +23,12 @@ from ltjax.data.datasets.mnist import mnist5k
 from ltjax.data.datasets.prepared_shards import shards
 from ltjax.data.datasets.tfds_images import tfds
 from ltjax.data.datasets.user_images import folder, lists
-from ltjax.errors import choose
+from ltjax.settings import DataSettings
+from ltjax.settings.outside import find
 
 __all__ = ["DATASETS", "Data", "Source", "build", "data_from_arrays", "hold_out"]
 
-DATASETS: dict[str, Callable[[Any], Data]] = {
+DATASETS: dict[str, Callable[[DataSettings], Data]] = {
     "mnist5k": mnist5k,
     "cifar10": cifar10,
     "cifar100": cifar100,
@@ -42,25 +42,18 @@ DATASETS: dict[str, Callable[[Any], Data]] = {
 }
 
 
-def build(settings: Any) -> Data:
+def build(settings: DataSettings) -> Data:
     """Builds and validates the data set that the settings (``config.data``) describe.
 
     Args:
-      settings: an object with the attributes ``name``, ``dir``, ``source`` (``auto``, ``npz``, ``python``, ``tfds``),
-        ``imbalance``, ``profile`` (``exp``, ``step``), ``selection_seed``, ``validation_fraction``, ``augment``,
-        and perhaps ``validation_use`` (``evaluate``, ``choose``); of images of different sizes, all of
-        ``config.data`` (ltjax/presets/settings.py).
+      settings: config.data.
 
     Raises:
       InputError: one line that names the setting or the file and says what to do.
 
     Example:
-      >>> import types
-      >>> settings = types.SimpleNamespace(
-      ...     name="mnist5k", dir="", source="auto", imbalance=40.0, profile="exp", selection_seed=0,
-      ...     validation_fraction=0.0, augment="pad_crop")
-      >>> build(settings).class_counts.tolist()
+      >>> build(DataSettings(name="mnist5k", imbalance=40.0, augment="pad_crop")).class_counts.tolist()
       [400, 265, 176, 116, 77, 51, 34, 22, 15, 10]
     """
     find_transform(settings.augment)
-    return check_data(choose(DATASETS, settings.name, "config.data.name")(settings))
+    return check_data(find(DATASETS, settings.name, "config.data.name")(settings))

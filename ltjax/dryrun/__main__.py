@@ -14,6 +14,7 @@ from typing import Any
 
 from ltjax.commands.cli import Parser, guarded
 from ltjax.commands.text_output import writable, write_json
+from ltjax.settings import Settings
 
 
 def parse(argv: Sequence[str]) -> tuple[Any, list[str]]:
@@ -27,12 +28,13 @@ def parse(argv: Sequence[str]) -> tuple[Any, list[str]]:
 
 
 def run(argv: Sequence[str]) -> int:
-    from ltjax import config as configs
     from ltjax.dryrun import devices
 
     options, rest = parse(argv)
     devices.prepare(options.topology)
-    config, _ = configs.parse([*rest, "--workdir=none"])
+    from ltjax.methods.configure import from_command_line
+
+    config, _ = from_command_line([*rest, "--workdir=none"])
     source = next(word.partition("=")[2] for word in rest if word.startswith(("--config=", "-config=")))
     import jax
 
@@ -42,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def report(
-    config: Any, source: str, target: Any, stage: str | None, no_largest: bool, json: pathlib.Path | None
+    config: Settings, source: str, target: Any, stage: str | None, no_largest: bool, json: pathlib.Path | None
 ) -> int:
     """Compiles, prints, writes the JSON; the exit status."""
     from ltjax.dryrun import plan as plans

@@ -15,6 +15,7 @@ from ltjax.data.augment.registry import TRANSFORMS, Transform, find_transform
 from ltjax.data.datasets.stand_in import shrunk
 from ltjax.data.loading.device_batches import Resident, image_bytes
 from ltjax.methods.stage import AnyStage, Previous, Stage, Tree, trained
+from ltjax.settings import Settings
 from ltjax.training.evaluation import Evaluator
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.placement import SHARE, decide
@@ -28,7 +29,7 @@ from ltjax.training.workdir.results import make_evaluator
 class Plan(NamedTuple):
     """What a run of a config on a mesh compiles, all of it as shapes."""
 
-    config: Any
+    config: Settings
     data: Data
     stages: list[AnyStage]
     mesh: Any
@@ -62,7 +63,7 @@ class Lowered(NamedTuple):
     standing: int  # bytes that lie on every device beside the program's own
 
 
-def make_plan(config: Any, data: Data, mesh: Any, memory: int) -> Plan:
+def make_plan(config: Settings, data: Data, mesh: Any, memory: int) -> Plan:
     """What a run of ``config`` on ``mesh`` would compile; ``memory`` is a device's, in bytes.
 
     Raises:
@@ -82,7 +83,7 @@ def make_plan(config: Any, data: Data, mesh: Any, memory: int) -> Plan:
 
 
 def stage_shapes(
-    config: Any, data: Data, stages: Sequence[AnyStage], small: Data, same: Sequence[AnyStage]
+    config: Settings, data: Data, stages: Sequence[AnyStage], small: Data, same: Sequence[AnyStage]
 ) -> list[StageShapes]:
     """Each stage's arguments. ``same`` are the stages of ``small``, data of the same classes: their init is asked for
     what is frozen beside the network."""

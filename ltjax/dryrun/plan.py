@@ -1,9 +1,10 @@
 """The dry run itself: compiles every program of a run, and searches the largest batch that fits."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ltjax.data import DATASETS, Data, build
 from ltjax.data.datasets.stand_in import BALANCED, SIZES, stand_in
@@ -14,6 +15,8 @@ from ltjax.dryrun.lowering import Lowered, Plan, lower_evaluation, lower_train, 
 from ltjax.dryrun.roofline import Phase, evaluations, times
 from ltjax.errors import InputError, choose
 from ltjax.methods.stage import Stage, trained
+from ltjax.settings import DataSettings, Settings
+from ltjax.settings.outside import find
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.prepare import stage_steps
 
@@ -43,14 +46,14 @@ class Program(NamedTuple):
         return isinstance(self.made, Compiled) and self.made.memory.together <= memory
 
 
-def find_data(settings: Any) -> Data:
+def find_data(settings: DataSettings) -> Data:
     """The data set if it is on this machine, else a stand-in of the same sizes.
 
     Raises:
       InputError: when the config names a folder (``config.data.dir``) that does not exist, or of a data
         set whose sizes only its files tell.
     """
-    choose(DATASETS, settings.name, "config.data.name")
+    find(DATASETS, settings.name, "config.data.name")
     if settings.dir or settings.name not in (*BALANCED, *SIZES):
         return build(settings)
     try:
@@ -59,7 +62,7 @@ def find_data(settings: Any) -> Data:
         return stand_in(settings)  # which refuses impossible settings as well
 
 
-def plan_for(config: Any, target: Slice) -> Plan:
+def plan_for(config: Settings, target: Slice) -> Plan:
     """What the run compiles on the slice.
 
     Raises:
@@ -127,8 +130,7 @@ def phases(plan: Plan, programs: list[Program], target: Slice) -> list[Phase]:
 
 def find_largest(plan: Plan, index: int, first: Program, target: Slice, log: Log) -> list[Try]:
     """Tries of larger (or, where it does not fit, smaller) batches for the train step of a stage."""
-    chips, config = target.chips, plan.config.copy_and_resolve_references()
-    config.unlock()
+    chips, config = target.chips, plan.config
     group = config.model.norm_group
     step = config.micro_batches * (group // math.gcd(group, chips) if group else 1)  # images a chip that go together
 
@@ -143,8 +145,7 @@ def find_largest(plan: Plan, index: int, first: Program, target: Slice, log: Log
 
     def measure(times: int) -> Try:
         images = times * step
-        config.batch_size = images * chips
-        other = make_plan(config, plan.data, plan.mesh, target.memory)
+        other = make_plan(dataclasses.replace(config, batch_size=images * chips), plan.data, plan.mesh, target.memory)
         lowered = lower_train(other, index)
         return as_try(images, _compiled(f"train step with batch {images * chips}", log, lowered, chips))
 

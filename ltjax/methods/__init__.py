@@ -1,52 +1,77 @@
-"""One file a method. METHODS: name -> (config, data) -> its stages."""
+"""One file a method. METHODS: name -> the method; a config file is written with ``new_config`` and ``with_words``."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from ltjax.data import Data
+from ltjax.methods.asynchronous import settings as of_asynchronous
 from ltjax.methods.asynchronous.stages import asynchronous
-from ltjax.methods.auxiliary import auxiliary
-from ltjax.methods.bbn import bbn
-from ltjax.methods.causal_norm import causal_norm
+from ltjax.methods.auxiliary import WORDS as AUXILIARY_WORDS
+from ltjax.methods.auxiliary import AuxiliarySettings, auxiliary
+from ltjax.methods.bbn import BBNSettings, bbn
+from ltjax.methods.causal_norm import CausalNormSettings, causal_norm
 from ltjax.methods.ce import cross_entropy_method
+from ltjax.methods.decoupling import settings as of_decoupling
 from ltjax.methods.decoupling.stages import decoupling
-from ltjax.methods.focal import class_balanced_focal, focal
-from ltjax.methods.ldam import ldam, ldam_drw
-from ltjax.methods.logit_adjustment import balanced_softmax, logit_adjustment
-from ltjax.methods.metric_learning import lifted, proxy, range_method, triplet
-from ltjax.methods.mixup import cutmix, mixup
-from ltjax.methods.oltr import oltr
+from ltjax.methods.focal import ClassBalancedFocalSettings, FocalSettings, class_balanced_focal, focal
+from ltjax.methods.ldam import LDAMDRWSettings, LDAMSettings, ldam, ldam_drw
+from ltjax.methods.logit_adjustment import LogitAdjustmentSettings, balanced_softmax, logit_adjustment
+from ltjax.methods.method import AnyMethod, Method
+from ltjax.methods.metric_learning import (
+    LiftedSettings,
+    ProxySettings,
+    RangeSettings,
+    TripletSettings,
+    lifted,
+    proxy,
+    range_method,
+    triplet,
+)
+from ltjax.methods.mixup import MixupSettings, cutmix, mixup
+from ltjax.methods.oltr import OLTRSettings, oltr
+from ltjax.methods.oltr_recipe import short as oltr_short
+from ltjax.methods.reslt import settings as of_reslt
 from ltjax.methods.reslt.stages import reslt
-from ltjax.methods.reweighting import class_balanced_ce, cost_sensitive, deferred_resampling, deferred_reweighting
-from ltjax.methods.ride import ride
-from ltjax.methods.stage import AnyStage
+from ltjax.methods.reweighting import (
+    ClassBalancedSettings,
+    CostSensitiveSettings,
+    DeferredSettings,
+    DeferredWeightsSettings,
+    class_balanced_ce,
+    cost_sensitive,
+    deferred_resampling,
+    deferred_reweighting,
+)
+from ltjax.methods.ride import RIDESettings, ride
+from ltjax.settings import Block
 
-METHODS: Mapping[str, Callable[[Any, Data], Sequence[AnyStage]]] = {
-    "ce": cross_entropy_method,
+METHODS: dict[str, AnyMethod] = {
+    "ce": Method(cross_entropy_method, Block),
     # the four papers
-    "reslt": reslt,
-    "decoupling": decoupling,
-    "asynchronous": asynchronous,
-    "auxiliary": auxiliary,
+    "reslt": Method(reslt, of_reslt.ResLTSettings, "reslt", of_reslt.WORDS, of_reslt.resolve),
+    "decoupling": Method(
+        decoupling, of_decoupling.DecouplingSettings, "decoupling", of_decoupling.WORDS, of_decoupling.resolve
+    ),
+    "asynchronous": Method(
+        asynchronous, of_asynchronous.AsynchronousSettings, "asynchronous", of_asynchronous.WORDS,
+        of_asynchronous.resolve,
+    ),
+    "auxiliary": Method(auxiliary, AuxiliarySettings, "auxiliary", AUXILIARY_WORDS),
     # the baselines of their tables
-    "focal": focal,
-    "cb_ce": class_balanced_ce,
-    "cb_focal": class_balanced_focal,
-    "cost_sensitive": cost_sensitive,
-    "ldam": ldam,
-    "ldam_drw": ldam_drw,
-    "ce_drw": deferred_reweighting,
-    "ce_drs": deferred_resampling,
-    "mixup": mixup,
-    "cutmix": cutmix,
-    "bbn": bbn,
-    "causal_norm": causal_norm,
-    "ride": ride,
-    "balanced_softmax": balanced_softmax,
-    "logit_adjustment": logit_adjustment,
-    "lifted": lifted,
-    "range": range_method,
-    "triplet": triplet,
-    "proxy": proxy,
-    "oltr": oltr,
-}
+    "focal": Method(focal, FocalSettings, "baseline"),
+    "cb_ce": Method(class_balanced_ce, ClassBalancedSettings, "baseline"),
+    "cb_focal": Method(class_balanced_focal, ClassBalancedFocalSettings, "baseline"),
+    "cost_sensitive": Method(cost_sensitive, CostSensitiveSettings, "baseline"),
+    "ldam": Method(ldam, LDAMSettings, "baseline"),
+    "ldam_drw": Method(ldam_drw, LDAMDRWSettings, "baseline"),
+    "ce_drw": Method(deferred_reweighting, DeferredWeightsSettings, "baseline"),
+    "ce_drs": Method(deferred_resampling, DeferredSettings, "baseline"),
+    "mixup": Method(mixup, MixupSettings, "baseline"),
+    "cutmix": Method(cutmix, MixupSettings, "baseline"),
+    "bbn": Method(bbn, BBNSettings, "baseline"),
+    "causal_norm": Method(causal_norm, CausalNormSettings, "baseline"),
+    "ride": Method(ride, RIDESettings, "baseline"),
+    "balanced_softmax": Method(balanced_softmax, Block, "baseline"),
+    "logit_adjustment": Method(logit_adjustment, LogitAdjustmentSettings, "baseline"),
+    "lifted": Method(lifted, LiftedSettings, "baseline"),
+    "range": Method(range_method, RangeSettings, "baseline"),
+    "triplet": Method(triplet, TripletSettings, "baseline"),
+    "proxy": Method(proxy, ProxySettings, "baseline"),
+    "oltr": Method(oltr, OLTRSettings, "oltr", {"short": oltr_short}),
+}  # fmt: skip

@@ -11,12 +11,14 @@ from all images while h sees balanced classes only. One step (algorithm 1) with 
 After training h_a and h_s are thrown away: the last stage has the parameters of a plain network.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections.config_dict import ConfigDict
 
 from ltjax.class_counts import frequency_order
 from ltjax.data import Data
@@ -24,11 +26,9 @@ from ltjax.data.sampling.class_cycle import distinct_classes
 from ltjax.data.sampling.sampler import Sampler
 from ltjax.losses import cross_entropy, rotate
 from ltjax.methods.common import (
-    Rules,
     accuracy,
     build_network,
     carry_over,
-    checked,
     classify,
     configured_sampler,
     dtypes,
@@ -54,6 +54,9 @@ from ltjax.methods.stage import (
     Updates,
 )
 from ltjax.models import AuxiliaryHead, LinearHead, Network
+from ltjax.settings import Block, Check, Settings, config_file, setting
+from ltjax.settings.config_file import Word, sets
+from ltjax.settings.schema import integer, one_of
 
 ONLY_IN_TRAINING = ("auxiliary", "rotation")  # h_a and h_s, as the head names them
 TASKS = ("random", "all_four")  # the angle is predicted, of one turned copy of each image or of all four
@@ -61,15 +64,76 @@ AUGMENTATIONS = ("augmentation", "augmentation_all_four")  # the turned copies a
 ROTATIONS = (*TASKS, *AUGMENTATIONS, "none")
 
 
-def auxiliary(config: Any, data: Data) -> list[AnyStage]:
+_weights = Check(
+    lambda v: len(v) == 3 and all(0 <= w < float("inf") for w in v) and v[0] > 0,
+    "three numbers >= 0 (balanced, random, rotation), the first above 0: it trains the classifier that is used "
+    "(table 4's 0:1 is the variant rrs_only)",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AuxiliarySettings(Block):
+    """config.auxiliary; the paper's values where it has them (Zhang et al., 2019, section 4.4)."""
+
+    variant: str = setting(
+        "joint",
+        "joint (CBS+RRS+SS), rrs_only, cbs_only, or finetuned (ftRRS+CBS: two stages)",
+        one_of("joint", "rrs_only", "cbs_only", "finetuned"),
+    )
+    weights: tuple[float, ...] = setting(
+        (0.5, 1.0, 1.0), "of the balanced, the random and the rotation loss (eq. 2), as they are", _weights
+    )
+    rotation: str = setting(
+        "random",
+        "random (predict one random angle for each image), all_four (each image at all four angles), none, or no task: "
+        "augmentation (classify each image upright and turned), augmentation_all_four (at all four angles)",
+        one_of(*ROTATIONS),
+    )
+    images_per_class: int | None = setting(
+        None,
+        "Z of a class-balanced batch, a divisor of config.batch_size; None = the paper's 4, or the next number that "
+        "divides the batch and needs no more distinct classes than there are",
+        integer(1),
+    )
+    features: int = setting(
+        512, "width of the layer with ReLU behind the pooling, part of f; 0 = without it", integer(0)
+    )
+    finetune_classifier: str = setting(
+        "new", "finetuned: the second stage's classifier starts anew, or is kept", one_of("new", "kept")
+    )
+
+
+def short(config: ConfigDict, value: str) -> None:
+    """The common ``short``, in both stages."""
+    config_file.short(config, value)
+    config_file.add_second_stage(config, 10)
+
+
+def weights(config: ConfigDict, value: str) -> None:
+    """``weights=1:1`` (table 4) or ``weights=1:1:0.5``; what is left out stays."""
+    given = tuple(float(number) for number in value.split(":"))
+    config.auxiliary.weights = given + tuple(config.auxiliary.weights)[len(given) :]
+
+
+WORDS: dict[str, Word] = {
+    "rrs_only": {"auxiliary.variant": "rrs_only"},
+    "cbs_only": {"auxiliary.variant": "cbs_only"},
+    "ft": {"auxiliary.variant": "finetuned"},
+    "no_ss": {"auxiliary.rotation": "none"},
+    "rotation": sets("auxiliary.rotation", str),
+    "weights": weights,
+    "images_per_class": sets("auxiliary.images_per_class", int),
+    "short": short,
+}
+
+
+def auxiliary(config: Settings, settings: AuxiliarySettings, data: Data) -> list[AnyStage]:
     """The variant that config.auxiliary names: the method, or what the paper compares it with."""
-    settings = checked(config, "auxiliary", rules)
-    return VARIANTS[settings.variant](watching(config, data), data)
+    return VARIANTS[settings.variant](watching(config, data), settings, data)
 
 
-def joint(config: Any, data: Data) -> list[AnyStage]:
+def joint(config: Settings, settings: AuxiliarySettings, data: Data) -> list[AnyStage]:
     """CBS+RRS+SS, and CBS+RRS where the rotation is no task; the stage after it has f and h alone."""
-    settings = config.auxiliary
     head = AuxiliaryHead(
         data.num_classes, features=settings.features, rotation=settings.rotation in TASKS, **dtypes(config)
     )
@@ -83,21 +147,21 @@ def joint(config: Any, data: Data) -> list[AnyStage]:
         network=network,
         epochs=config.epochs,
         optimizer=config.optimizer,
-        streams={"balanced": class_balanced_batches(config, data), "random": configured_sampler(config)},
+        streams={"balanced": class_balanced_batches(config, settings, data), "random": configured_sampler(config)},
         init=fresh(network, data),
-        objective=joint_objective(config),
+        objective=joint_objective(config, settings),
         predict=predict,
-        updates=Updates(rates=rates(config)),
+        updates=Updates(rates=rates(config.optimizer)),
         epoch_size=epoch_size(config, data),
     )
-    plain = plain_network(config, data)
+    plain = plain_network(config, settings, data)
     return [train, ClosedForm("primary", network=plain, init=without_auxiliary, predict=predicts(plain))]
 
 
-def joint_objective(config: Any) -> Callable[..., Outcome]:
+def joint_objective(config: Settings, settings: AuxiliarySettings) -> Callable[..., Outcome]:
     """Eq. 2."""
-    rotation = config.auxiliary.rotation
-    balanced_weight, random_weight, rotation_weight = config.auxiliary.weights
+    rotation = settings.rotation
+    balanced_weight, random_weight, rotation_weight = settings.weights
 
     def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
         images, labels = (together(batch["balanced"][key], batch["random"][key]) for key in ("image", "label"))
@@ -177,48 +241,52 @@ def without_auxiliary(key: jax.Array, previous: Previous | None, features: Featu
     return Start({**previous.variables, "params": params})
 
 
-def rrs_only(config: Any, data: Data) -> list[AnyStage]:
+def rrs_only(config: Settings, settings: AuxiliarySettings, data: Data) -> list[AnyStage]:
     """Regular random sampling: conventional training."""
-    return [plain_stage("train", config, data, "random")]
+    return [plain_stage("train", config, settings, data, "random")]
 
 
-def cbs_only(config: Any, data: Data) -> list[AnyStage]:
+def cbs_only(config: Settings, settings: AuxiliarySettings, data: Data) -> list[AnyStage]:
     """Class-balanced sampling from the first step on."""
-    return [plain_stage("train", config, data, "balanced")]
+    return [plain_stage("train", config, settings, data, "balanced")]
 
 
-def finetuned(config: Any, data: Data) -> list[AnyStage]:
+def finetuned(config: Settings, settings: AuxiliarySettings, data: Data) -> list[AnyStage]:
     """ftRRS+CBS (table 3): regular random sampling first, then all of the network under class-balanced sampling."""
-    network = plain_network(config, data)
-    reinitialise = ("head/classifier",) if config.auxiliary.finetune_classifier == "new" else ()
+    network = plain_network(config, settings, data)
+    reinitialise = ("head/classifier",) if settings.finetune_classifier == "new" else ()
+    epochs, optimizer = config.second_stage()
     finetune = plain_stage(
         "finetune",
         config,
+        settings,
         data,
         "balanced",
-        epochs=config.second_stage_epochs,
-        optimizer=config.second_stage_optimizer,
+        epochs=epochs,
+        optimizer=optimizer,
         init=carry_over(network, data, reinitialise=reinitialise),
-        updates=Updates(rates=rates(config, "second_stage_optimizer")),
+        updates=Updates(rates=rates(optimizer)),
     )
-    return [plain_stage("train", config, data, "random"), finetune]
+    return [plain_stage("train", config, settings, data, "random"), finetune]
 
 
-def plain_network(config: Any, data: Data) -> Network:
+def plain_network(config: Settings, settings: AuxiliarySettings, data: Data) -> Network:
     """f and h alone: what all variants are tested with."""
-    head = LinearHead(data.num_classes, features=config.auxiliary.features or None, **dtypes(config))
+    head = LinearHead(data.num_classes, features=settings.features or None, **dtypes(config))
     return build_network(config, data, head)
 
 
-def plain_stage(name: str, config: Any, data: Data, stream: str, **fields: Any) -> Stage:
+def plain_stage(
+    name: str, config: Settings, settings: AuxiliarySettings, data: Data, stream: str, **fields: Any
+) -> Stage:
     """One classifier on one of the two streams."""
-    network = plain_network(config, data)
-    sampler = class_balanced_batches(config, data) if stream == "balanced" else configured_sampler(config)
+    network = plain_network(config, settings, data)
+    sampler = class_balanced_batches(config, settings, data) if stream == "balanced" else configured_sampler(config)
     usual: dict[str, Any] = {
         "epochs": config.epochs,
         "optimizer": config.optimizer,
         "init": fresh(network, data),
-        "updates": Updates(rates=rates(config)),
+        "updates": Updates(rates=rates(config.optimizer)),
     }
     return Stage(
         name,
@@ -231,10 +299,10 @@ def plain_stage(name: str, config: Any, data: Data, stream: str, **fields: Any) 
     )
 
 
-def class_balanced_batches(config: Any, data: Data) -> Sampler:
+def class_balanced_batches(config: Settings, settings: AuxiliarySettings, data: Data) -> Sampler:
     """Algorithm 1, lines 2 to 7."""
     present = int(np.count_nonzero(data.class_counts))
-    wanted = config.auxiliary.images_per_class or images_per_class(config.batch_size, present)
+    wanted = settings.images_per_class or images_per_class(config.batch_size, present)
     return distinct_classes(config.batch_size, wanted)
 
 
@@ -249,43 +317,22 @@ def images_per_class(batch_size: int, num_classes: int) -> int:
     return next(fits, batch_size)
 
 
-def epoch_size(config: Any, data: Data) -> int:
+def epoch_size(config: Settings, data: Data) -> int:
     """So that an epoch has ceil(N / S) steps: the random stream has seen every image."""
     return -(-len(data.train) // config.batch_size) * config.batch_size
 
 
-def watching(config: Any, data: Data) -> Any:
+def watching(config: Settings, data: Data) -> Settings:
     """The config, watching the most and the least frequent class (figure 2) if it watches none."""
     if config.watch_classes:
         return config
     order = frequency_order(data.class_counts)
-    config = config.copy_and_resolve_references()
-    config.watch_classes = (int(order[0]), int(order[-1]))
-    return config
+    return dataclasses.replace(config, watch_classes=(int(order[0]), int(order[-1])))
 
 
-VARIANTS: Mapping[str, Callable[[Any, Data], list[AnyStage]]] = {
+VARIANTS: Mapping[str, Callable[[Settings, AuxiliarySettings, Data], list[AnyStage]]] = {
     "joint": joint,
     "rrs_only": rrs_only,
     "cbs_only": cbs_only,
     "finetuned": finetuned,
 }
-
-
-def rules(settings: Any) -> Rules:
-    weights = tuple(settings.weights)
-    return {
-        "variant": (settings.variant in VARIANTS, f"one of {', '.join(VARIANTS)}"),
-        "weights": (
-            len(weights) == 3 and all(0 <= w < float("inf") for w in weights) and weights[0] > 0,
-            "three numbers >= 0 (balanced, random, rotation), the first above 0: it trains the classifier that is used "
-            "(table 4's 0:1 is the variant rrs_only)",
-        ),
-        "rotation": (settings.rotation in ROTATIONS, f"one of {', '.join(ROTATIONS)}"),
-        "images_per_class": (
-            settings.images_per_class is None or settings.images_per_class >= 1,
-            "an integer >= 1 that divides config.batch_size, or None",
-        ),
-        "features": (settings.features >= 0, "an integer >= 0; 0 is without the shared layer"),
-        "finetune_classifier": (settings.finetune_classifier in ("new", "kept"), "new or kept"),
-    }

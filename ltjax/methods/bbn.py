@@ -8,7 +8,7 @@ section 4. Both share all but the last block. Their features are weighted, joine
 and the weight a = 1 - ((e - 1) / T)^2 of epoch e goes from the conventional branch to the re-balancing one.
 """
 
-from typing import Any
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,9 @@ from ltjax.data.sampling.independent import reversed_frequency
 from ltjax.losses import cross_entropy
 from ltjax.methods.common import (
     Predict,
-    Rules,
     accuracy,
     build_backbone,
     check_backbone,
-    checked,
     configured_sampler,
     dtypes,
     evaluate_network,
@@ -30,14 +28,27 @@ from ltjax.methods.common import (
 )
 from ltjax.methods.stage import Outcome, Stage, Term
 from ltjax.models import BBNNetwork, LinearHead
+from ltjax.settings import Block, Settings, setting
+from ltjax.settings.schema import integer
 
 CONVENTIONAL, REBALANCING = "conventional", "rebalancing"
 LONGER = {90: 100, 180: 200}  # the authors' T for these numbers of epochs; else T is that number
 
 
-def bbn(config: Any, data: Data) -> list[Stage]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BBNSettings(Block):
+    """config.baseline of ``bbn``."""
+
+    horizon: int = setting(
+        0,
+        "T of the weight 1 - (epoch / T)^2, after which the conventional branch has none; 0: the epochs, but 100 for "
+        "90 and 200 for 180 (the authors' code)",
+        integer(0),
+    )
+
+
+def bbn(config: Settings, settings: BBNSettings, data: Data) -> list[Stage]:
     """One stage of two streams; T is config.baseline.horizon, or by the epochs where that is 0."""
-    settings = checked(config, "baseline", rules)
     check_backbone(config, "bbn_")
     horizon = settings.horizon or LONGER.get(config.epochs, config.epochs)
     types = dtypes(config)
@@ -82,7 +93,3 @@ def conventional_weight(epoch: jax.Array, horizon: int) -> jax.Array:
       [1.0, 0.75]
     """
     return 1 - (epoch / jnp.float32(horizon)) ** 2
-
-
-def rules(settings: Any) -> Rules:
-    return {"horizon": (settings.horizon >= 0, "the epochs after which the conventional branch has no weight, or 0")}

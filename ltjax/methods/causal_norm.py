@@ -5,8 +5,7 @@ section 4. Training keeps an average of the features; its direction is the bad p
 (TDE) leaves out of the prediction: ``alpha cos(x, c) c / |c|`` less in every head.
 """
 
-import math
-from typing import Any
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +13,8 @@ import jax.numpy as jnp
 from ltjax.data import Data
 from ltjax.losses import cross_entropy
 from ltjax.methods.common import (
-    Rules,
     accuracy,
     build_backbone,
-    checked,
     dtypes,
     one_stage,
     predicts,
@@ -25,13 +22,29 @@ from ltjax.methods.common import (
 )
 from ltjax.methods.stage import Context, Outcome, Stage, Term
 from ltjax.models import CausalNormHead, CausalNormNetwork
+from ltjax.settings import Block, Settings, setting
+from ltjax.settings.schema import integer, not_negative, one_of, positive
 
-MOMENTA = ("constant", "learning_rate")
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CausalNormSettings(Block):
+    """config.baseline of ``causal_norm``."""
+
+    heads: int = setting(
+        2, "parts of the feature that are normalised each on its own; a divisor of its width", integer(1)
+    )
+    scale: float = setting(16.0, "tau, the factor on the cosines", positive)
+    gamma: float = setting(1 / 32, "added to the norms of the weights", not_negative)
+    alpha: float = setting(1.0, "strength of the subtraction at test", not_negative)
+    momentum: str = setting(
+        "constant",
+        "of the running mean feature: constant (0.9) or learning_rate (1 - 0.1 min(50 rate, 1), off CIFAR)",
+        one_of("constant", "learning_rate"),
+    )
 
 
-def causal_norm(config: Any, data: Data) -> list[Stage]:
+def causal_norm(config: Settings, settings: CausalNormSettings, data: Data) -> list[Stage]:
     """One stage; heads, scale, gamma, alpha and the average's momentum are config.baseline."""
-    settings = checked(config, "baseline", rules)
     types = dtypes(config)
     head = CausalNormHead(data.num_classes, settings.heads, settings.scale, settings.gamma, **types)
     network = CausalNormNetwork(
@@ -50,19 +63,9 @@ def causal_norm(config: Any, data: Data) -> list[Stage]:
     return one_stage(config, data, network, objective, views=views)
 
 
-def mean_momentum(settings: Any, context: Context) -> float | jax.Array:
+def mean_momentum(settings: CausalNormSettings, context: Context) -> float | jax.Array:
     """mu of the running mean m <- mu m + mean of the batch: 0.9, or 1 - 0.1 min(50 rate, 1), which remembers longer
     as the learning rate falls (the authors' code off CIFAR)."""
     if settings.momentum == "constant":
         return 0.9
     return 1 - 0.1 * jnp.minimum(50 * context.learning_rate, 1)
-
-
-def rules(settings: Any) -> Rules:
-    return {
-        "heads": (settings.heads >= 1, "a divisor of the number of features"),
-        "scale": (0 < settings.scale < math.inf, "a finite number > 0"),
-        "gamma": (0 <= settings.gamma < math.inf, "a finite number >= 0"),
-        "alpha": (0 <= settings.alpha < math.inf, "a finite number >= 0"),
-        "momentum": (settings.momentum in MOMENTA, f"one of {', '.join(MOMENTA)}"),
-    }

@@ -1,7 +1,7 @@
 """What most methods share: the network of a config, a fresh start, plain classification."""
 
-import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from ltjax import models
 from ltjax.data import Data
 from ltjax.data.sampling import SAMPLERS
 from ltjax.data.sampling.sampler import Sampler
-from ltjax.errors import InputError, choose
+from ltjax.errors import InputError
 from ltjax.methods.stage import (
     Apply,
     Batch,
@@ -31,11 +31,13 @@ from ltjax.methods.stage import (
     Updates,
     under,
 )
+from ltjax.settings import ModelSettings, Settings, StageOptimizer
+from ltjax.settings.outside import find
 
-Rules = dict[str, tuple[bool, str]]  # setting -> (whether its value is possible, what is allowed)
+NEUTRAL = ModelSettings().to_dict()
 
 
-def build_network(config: Any, data: Data, head: Any, **backbone_fields: Any) -> models.Network:
+def build_network(config: Settings, data: Data, head: Any, **backbone_fields: Any) -> models.Network:
     """The config's backbone with this head; the method may set ``backbone_fields`` such as final_relu=False."""
     types = dtypes(config)
     return models.Network(
@@ -44,26 +46,25 @@ def build_network(config: Any, data: Data, head: Any, **backbone_fields: Any) ->
     )  # fmt: skip
 
 
-def build_backbone(config: Any, **fields: Any) -> Any:
+def build_backbone(config: Settings, **fields: Any) -> Any:
     """config.model as a module. Settings with their neutral value keep the backbone's default.
 
     Raises:
       InputError: for an unknown backbone, or a setting that this one does not have.
     """
-    make = choose(models.BACKBONES, config.model.backbone, "config.model.backbone")
-    neutral = {"width": 1, "zero_init": False, "remat": False, "norm_group": 0}
-    asked = {name: config.model[name] for name, value in neutral.items() if config.model[name] != value}
-    kind: Any = make.func if isinstance(make, functools.partial) else make
-    known = {field.name for field in dataclasses.fields(kind)}
+    make = find(models.BACKBONES, config.model.backbone, "config.model.backbone")
+    asked = {name: value for name, value in config.model.to_dict().items() if value != NEUTRAL[name]}
+    asked = {name: value for name, value in asked.items() if name not in ("backbone", "pretrained")}
+    known = inspect.signature(make).parameters
     for name in asked | fields:
         if name not in known:
             raise InputError(f"config.model.{name}: the backbone '{config.model.backbone}' has no such setting")
     return make(**asked, **fields, **dtypes(config))
 
 
-def check_backbone(config: Any, kind: str) -> None:
+def check_backbone(config: Settings, kind: str) -> None:
     """Raises InputError unless config.model.backbone is one of the networks whose names begin with ``kind``."""
-    if not config.model.backbone.startswith(kind):
+    if not config.model.backbone.startswith(kind) and ":" not in config.model.backbone:  # the user's is taken as it is
         fitting = ", ".join(name for name in models.BACKBONES if name.startswith(kind))
         raise InputError(
             f"config.model.backbone: '{config.model.backbone}' does not fit here; config.method={config.method} with "
@@ -71,7 +72,7 @@ def check_backbone(config: Any, kind: str) -> None:
         )
 
 
-def dtypes(config: Any) -> dict[str, Any]:
+def dtypes(config: Settings) -> dict[str, Any]:
     """For backbones and heads: parameters are float32 unless the whole computation is float64."""
     parameters = jnp.float64 if config.dtype == "float64" else jnp.float32
     return {"dtype": jnp.dtype(config.dtype), "param_dtype": parameters}
@@ -87,34 +88,16 @@ def predicts(network: Any) -> Predict:
     return lambda variables, images: evaluate_network(network, variables, images).logits
 
 
-def configured_sampler(config: Any) -> Sampler:
+def configured_sampler(config: Settings) -> Sampler:
     """The sampler that config.data.sampler names, for config.epochs and config.batch_size."""
-    make = choose(SAMPLERS, config.data.sampler, "config.data.sampler")
+    make = find(SAMPLERS, config.data.sampler, "config.data.sampler")
     return make(epochs=config.epochs, batch_size=config.batch_size)
 
 
-def rates(config: Any, optimizer: str = "optimizer") -> dict[str, float]:
+def rates(optimizer: StageOptimizer) -> dict[str, float]:
     """The learning rates by parameter group, for Updates.rates."""
-    factor = config[optimizer].backbone_rate
+    factor = optimizer.backbone_rate
     return {} if factor == 1 else {"backbone": factor}
-
-
-def checked(config: Any, block: str, rules: Callable[[Any], Rules]) -> Any:
-    """The settings of the method, config.<block>, after checking them.
-
-    Raises:
-      InputError: if the block is missing or a value is not allowed.
-    """
-    if block not in config:
-        raise InputError(
-            f"config.{block} is missing: config.method={config.method} needs its settings; start from a config file "
-            "that has them"
-        )
-    settings = config[block]
-    for key, (possible, allowed) in rules(settings).items():
-        if not possible:
-            raise InputError(f"config.{block}.{key}: impossible value {settings[key]!r}; allowed: {allowed}")
-    return settings
 
 
 def fresh(network: Any, data: Data) -> Init:
@@ -179,7 +162,7 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.mean((jnp.argmax(logits, -1) == labels).astype(jnp.float32))
 
 
-def watched(config: Any, losses: jax.Array, labels: jax.Array) -> dict[str, jax.Array | Ratio]:
+def watched(config: Settings, losses: jax.Array, labels: jax.Array) -> dict[str, jax.Array | Ratio]:
     """The mean loss of each class in config.watch_classes; NaN if the batch has no image of it.
 
     Logged means leave NaN out.
@@ -192,7 +175,7 @@ def classify(
     stream: str,
     loss: Callable[[jax.Array, jax.Array], jax.Array],
     *,
-    config: Any = None,
+    config: Settings | None = None,
     weights: Callable[[jax.Array, Context], jax.Array] | None = None,
 ) -> Callable[..., Outcome]:
     """One pass over one stream, one loss on its logits.
@@ -215,12 +198,14 @@ def classify(
     return objective
 
 
-def one_stage(config: Any, data: Data, network: Any, objective: Callable[..., Outcome], **fields: Any) -> list[Stage]:
+def one_stage(
+    config: Settings, data: Data, network: Any, objective: Callable[..., Outcome], **fields: Any
+) -> list[Stage]:
     """The usual single stage: the config's epochs, optimizer, sampler and rates, random weights, plain logits."""
     usual: dict[str, Any] = {
         "streams": {"image": configured_sampler(config)},
         "init": fresh(network, data),
         "predict": predicts(network),
-        "updates": Updates(rates=rates(config)),
+        "updates": Updates(rates=rates(config.optimizer)),
     }
     return [Stage("train", network, config.epochs, config.optimizer, objective=objective, **(usual | fields))]

@@ -3,31 +3,43 @@
 Cao et al., "Learning imbalanced datasets with label-distribution-aware margin loss", NeurIPS 2019: eq. 13, algorithm 1.
 """
 
-import math
+import dataclasses
 from typing import Any
 
 from ltjax.data import Data
 from ltjax.losses import ldam_loss
-from ltjax.methods.common import Rules, build_network, checked, classify, dtypes, one_stage
-from ltjax.methods.focal import beta_rule
-from ltjax.methods.reweighting import deferred_rule, deferred_weights
+from ltjax.methods.common import build_network, classify, dtypes, one_stage
+from ltjax.methods.reweighting import DeferredWeightsSettings, deferred_weights
 from ltjax.methods.stage import Stage
 from ltjax.models import CosineHead
+from ltjax.settings import Block, Settings, setting
+from ltjax.settings.schema import not_negative, positive
 
 
-def ldam(config: Any, data: Data) -> list[Stage]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LDAMSettings(Block):
+    """config.baseline of ``ldam``."""
+
+    max_margin: float = setting(0.5, "margin of the rarest class", not_negative)
+    scale: float = setting(30.0, "factor on the cosines", positive)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LDAMDRWSettings(LDAMSettings, DeferredWeightsSettings):
+    """config.baseline of ``ldam_drw``."""
+
+
+def ldam(config: Settings, settings: LDAMSettings, data: Data) -> list[Stage]:
     """A cosine classifier without bias; the loss scales its cosines."""
-    settings = checked(config, "baseline", margin_rules)
     return _ldam(config, data, settings, weights=None)
 
 
-def ldam_drw(config: Any, data: Data) -> list[Stage]:
+def ldam_drw(config: Settings, settings: LDAMDRWSettings, data: Data) -> list[Stage]:
     """The same, and from the deferred epoch on each image counts by its class's effective number."""
-    settings = checked(config, "baseline", lambda own: margin_rules(own) | beta_rule(own) | deferred_rule(own))
     return _ldam(config, data, settings, weights=deferred_weights(data, settings))
 
 
-def _ldam(config: Any, data: Data, settings: Any, weights: Any) -> list[Stage]:
+def _ldam(config: Settings, data: Data, settings: LDAMSettings, weights: Any) -> list[Stage]:
     head = CosineHead(data.num_classes, learn_scale=False, normed_init=True, **dtypes(config))
 
     def loss(cosines, labels):
@@ -37,10 +49,3 @@ def _ldam(config: Any, data: Data, settings: Any, weights: Any) -> list[Stage]:
 
     objective = classify("image", loss, config=config, weights=weights)
     return one_stage(config, data, build_network(config, data, head), objective)
-
-
-def margin_rules(settings: Any) -> Rules:
-    return {
-        "max_margin": (0 <= settings.max_margin < math.inf, "a finite number >= 0"),
-        "scale": (0 < settings.scale < math.inf, "a finite number > 0"),
-    }

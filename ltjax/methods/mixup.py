@@ -3,31 +3,38 @@
 Zhang et al., ICLR 2018, eq. 1 and 2; Yun et al., ICCV 2019, eq. 1.
 """
 
-import math
+import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 from ltjax.data import Data
 from ltjax.losses import cross_entropy, mixup_loss
-from ltjax.methods.common import accuracy, build_network, checked, dtypes, one_stage, watched
+from ltjax.methods.common import accuracy, build_network, dtypes, one_stage, watched
 from ltjax.methods.mixing import Mixed, mix, paste
 from ltjax.methods.stage import Outcome, Stage, Term
 from ltjax.models import LinearHead
+from ltjax.settings import Block, Settings, setting
+from ltjax.settings.schema import not_negative
 
 
-def mixup(config: Any, data: Data) -> list[Stage]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MixupSettings(Block):
+    """config.baseline of ``mixup`` and ``cutmix``."""
+
+    alpha: float = setting(1.0, "the share of each image is drawn from Beta(alpha, alpha); 1: uniform", not_negative)
+
+
+def mixup(config: Settings, settings: MixupSettings, data: Data) -> list[Stage]:
     """Blends; one share a batch, Beta(alpha, alpha)."""
-    return _on_pairs(config, data, mix)
+    return _on_pairs(config, settings, data, mix)
 
 
-def cutmix(config: Any, data: Data) -> list[Stage]:
+def cutmix(config: Settings, settings: MixupSettings, data: Data) -> list[Stage]:
     """Boxes of other images; one box a batch, of an area that Beta(alpha, alpha) draws."""
-    return _on_pairs(config, data, paste)
+    return _on_pairs(config, settings, data, paste)
 
 
-def _on_pairs(config: Any, data: Data, combine: Callable[..., Mixed]) -> list[Stage]:
+def _on_pairs(config: Settings, settings: MixupSettings, data: Data, combine: Callable[..., Mixed]) -> list[Stage]:
     """Logs the accuracy on the labels of the larger share."""
-    settings = checked(config, "baseline", lambda own: {"alpha": (0 <= own.alpha < math.inf, "a finite number >= 0")})
     network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
 
     def objective(apply, params, model_state, batch, context):

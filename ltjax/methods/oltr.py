@@ -14,6 +14,7 @@ memory on another representation, or on top of cRT (Kang et al., ICLR 2020, appe
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,11 +27,9 @@ from ltjax.data import Data
 from ltjax.data.sampling.class_cycle import class_cycle
 from ltjax.losses import cross_entropy
 from ltjax.methods.common import (
-    Rules,
     accuracy,
     build_network,
     carry_over,
-    checked,
     classify,
     dtypes,
     one_stage,
@@ -40,37 +39,60 @@ from ltjax.methods.common import (
 )
 from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree, Updates
 from ltjax.models import LinearHead, MemoryHead
+from ltjax.settings import Block, Settings, setting
+from ltjax.settings.schema import integer, not_negative
 
 OF_THE_MEMORY = ("head/hallucinator", "head/selector", "head/classifier", "head/centroids")
 
 
-def oltr(config: Any, data: Data) -> list[Stage]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OLTRSettings(Block):
+    """config.oltr: the authors' values."""
+
+    features: int = setting(
+        0, "width of a layer with ReLU behind the pooling (512 in the authors' networks); 0: none", integer(0)
+    )
+    train_backbone: bool = setting(True, "in the second stage; false leaves the representation as it is")
+    images_per_class: int = setting(4, "that a visit to a class takes, of class-aware sampling", integer(1))
+    centroid_weight: float = setting(
+        0.01, "of the loss of features and centroids; 0 leaves the centroids where they start", not_negative
+    )
+    repel_weight: float = setting(0.01, "inside that loss, of the part that keeps other classes away", not_negative)
+    margin: float = setting(10.0, "mean squared distance that this part keeps them at", not_negative)
+    centroid_rate: float = setting(
+        10.0,
+        "factor on the centroids' learning rate: with the weight of their loss it makes 0.01 of a rate of 0.1, the "
+        "authors' rate for centroids",
+        not_negative,
+    )
+
+
+def oltr(config: Settings, settings: OLTRSettings, data: Data) -> list[Stage]:
     """A plain network, then the memory on it; config.oltr."""
-    settings = checked(config, "oltr", rules)
     head = LinearHead(data.num_classes, features=settings.features or None, **dtypes(config))
     network = build_network(config, data, head)
     (first,) = one_stage(config, data, network, classify("image", cross_entropy, config=config))
-    return [dataclasses.replace(first, name="representation"), memory(config, data)]
+    return [dataclasses.replace(first, name="representation"), memory(config, settings, data)]
 
 
-def memory(config: Any, data: Data) -> Stage:
+def memory(config: Settings, settings: OLTRSettings, data: Data) -> Stage:
     """Stage 2. All of the network is trained, or only what is new."""
-    settings = config.oltr
+    epochs, optimizer = config.second_stage()
     head = MemoryHead(data.num_classes, features=settings.features, learn_centroids=True, **dtypes(config))
     network = build_network(config, data, head)
     repels = settings.centroid_weight and settings.repel_weight
     return Stage(
         "memory",
         network=network,
-        epochs=config.second_stage_epochs,
-        optimizer=config.second_stage_optimizer,
+        epochs=epochs,
+        optimizer=optimizer,
         streams={"image": class_cycle(settings.images_per_class)},
         init=with_class_means(network, data),
-        objective=memory_objective(config),
+        objective=memory_objective(config, settings),
         predict=predicts(network),
         updates=Updates(
             trainable=() if settings.train_backbone else OF_THE_MEMORY,
-            rates=rates(config, "second_stage_optimizer") | {"head/centroids": settings.centroid_rate},
+            rates=rates(optimizer) | {"head/centroids": settings.centroid_rate},
             undecayed=("head/centroids",),  # they are means, not weights
             norm="batch" if settings.train_backbone else "frozen",
         ),
@@ -94,9 +116,8 @@ def with_class_means(network: Any, data: Data) -> Any:
     return init
 
 
-def memory_objective(config: Any) -> Any:
+def memory_objective(config: Settings, settings: OLTRSettings) -> Callable[..., Outcome]:
     """Cross-entropy of the meta-embeddings and, unless it has no weight, the loss of features and centroids."""
-    settings = config.oltr
 
     def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
         del context
@@ -141,12 +162,3 @@ def centroid_loss(
     attract = jnp.sum(jnp.where(own, squares, 0)) / len(features) / 2
     repel = jax.nn.relu(margin - jnp.sum(jnp.where(own, 0, squares)) / squares.size)
     return attract + repel_weight * repel
-
-
-def rules(settings: Any) -> Rules:
-    numbers = ("centroid_weight", "repel_weight", "margin", "centroid_rate")
-    return {
-        "features": (settings.features >= 0, "an integer >= 0; 0 is without the shared layer"),
-        "images_per_class": (settings.images_per_class >= 1, "an integer >= 1"),
-        **{key: (0 <= settings[key] < float("inf"), "a finite number >= 0") for key in numbers},
-    }

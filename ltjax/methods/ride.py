@@ -4,8 +4,8 @@ Wang et al., "Long-tailed recognition by routing diverse distribution-aware expe
 without the router of its second stage and without distillation: what the tables of the other papers compare with.
 """
 
+import dataclasses
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,29 +14,50 @@ from ltjax.data import Data
 from ltjax.losses import ride_loss
 from ltjax.methods.common import (
     Predict,
-    Rules,
     accuracy,
     build_network,
     check_backbone,
-    checked,
     dtypes,
     evaluate_network,
     one_stage,
 )
 from ltjax.methods.stage import Outcome, Stage, Term, Tree
 from ltjax.models import ExpertsHead
+from ltjax.settings import Block, Settings, setting
+from ltjax.settings.schema import Check, integer, number, one_of, positive
 
-HEADS = ("cosine", "linear")
+_finite = Check(math.isfinite, "a number, negative to push the experts apart")
+_part = Check(lambda v: 0 <= v <= 1, "a part of the epochs, a number in [0, 1]")
 
 
-def ride(config: Any, data: Data) -> list[Stage]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RIDESettings(Block):
+    """config.baseline of ``ride``."""
+
+    experts: int = setting(3, "how many there are", integer(1, 10))
+    reduce: bool = setting(True, "three quarters of the channels in the experts' own stages")
+    diversity: float = setting(
+        -0.2,
+        "factor of the divergence from the experts' mean, negative to push apart; exactly 0 is the authors' "
+        "collaborative loss: the experts' mean is trained in the place of each",
+        _finite,
+    )
+    use_ldam: bool = setting(True, "LDAM margins, and the re-weighting below")
+    head: str = setting("cosine", "cosine (the authors' use_norm) or linear", one_of("cosine", "linear"))
+    scale: float = setting(30.0, "of the cosines and of the margins", positive)
+    reweight_factor: float = setting(
+        0.05, "how far the temperature follows the class frequencies from the re-weighted epochs on", number(0, 1)
+    )
+    reweighted_from: float = setting(0.8, "part of the epochs: 160 of 200 (CIFAR), 80 of 100", _part)
+
+
+def ride(config: Settings, settings: RIDESettings, data: Data) -> list[Stage]:
     """One stage; the number of experts, diversity and re-weighting are config.baseline."""
-    settings = checked(config, "baseline", rules)
     check_backbone(config, "ride_")
     scale = settings.scale if settings.head == "cosine" else 1.0
     head = ExpertsHead(data.num_classes, settings.experts, head=settings.head, scale=settings.scale, **dtypes(config))
     network = build_network(config, data, head, experts=settings.experts, reduce=settings.reduce)
-    first = first_reweighted_epoch(config.epochs, settings)
+    first = first_reweighted_epoch(config.epochs, settings.reweighted_from)
 
     def objective(apply, params, model_state, batch, context):
         images, labels = batch["image"]["image"], batch["image"]["label"]
@@ -71,23 +92,11 @@ def ride(config: Any, data: Data) -> list[Stage]:
     )
 
 
-def first_reweighted_epoch(epochs: int, settings: Any) -> int:
+def first_reweighted_epoch(epochs: int, reweighted_from: float) -> int:
     """Counting from 0: 160 of 200, which the authors count as 161.
 
     Example:
-      >>> from types import SimpleNamespace
-      >>> [first_reweighted_epoch(epochs, SimpleNamespace(reweighted_from=0.8)) for epochs in (200, 10, 1)]
+      >>> [first_reweighted_epoch(epochs, 0.8) for epochs in (200, 10, 1)]
       [160, 8, 1]
     """
-    return round(settings.reweighted_from * epochs)
-
-
-def rules(settings: Any) -> Rules:
-    return {
-        "experts": (1 <= settings.experts <= 10, "1 to 10"),
-        "diversity": (math.isfinite(settings.diversity), "a number, negative to push the experts apart"),
-        "head": (settings.head in HEADS, f"one of {', '.join(HEADS)}"),
-        "scale": (0 < settings.scale < math.inf, "a finite number > 0"),
-        "reweight_factor": (0 <= settings.reweight_factor <= 1, "a number in [0, 1]"),
-        "reweighted_from": (0 <= settings.reweighted_from <= 1, "a part of the epochs, a number in [0, 1]"),
-    }
+    return round(reweighted_from * epochs)

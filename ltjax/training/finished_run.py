@@ -4,22 +4,22 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ml_collections import config_dict
-
 from ltjax.data import Data
 from ltjax.errors import InputError
+from ltjax.methods.configure import from_json
 from ltjax.methods.stage import AnyStage, Tree
+from ltjax.settings import Settings
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.seeds import split_seeds
 from ltjax.training.open_stage import shape_of_state
 from ltjax.training.prepare import prepare, stage_steps
 from ltjax.training.workdir.checkpoint import abstract, checkpoints
-from ltjax.training.workdir.identity import absolute, with_later_settings
+from ltjax.training.workdir.identity import absolute
 from ltjax.training.workdir.metrics_log import Record
 
 
 class Finished(NamedTuple):
-    config: Any
+    config: Settings
     data: Data
     stage: AnyStage  # the last one, with the run's predict
     variables: Tree
@@ -27,18 +27,18 @@ class Finished(NamedTuple):
     results: Record
 
 
-def read_config(workdir: str, key: str = "--run") -> Any:
+def read_config(workdir: str, key: str = "--run") -> Settings:
     """The config that a workdir was trained with. Needs no device and no data."""
     path = absolute(workdir) / "config.json"
     if not path.exists():
         raise InputError(f"{key}={workdir}: has no config.json, so it is not the workdir of a run")
     try:
-        config = config_dict.ConfigDict(with_later_settings(json.loads(path.read_text())))
+        stored = json.loads(path.read_text())
     except ValueError:
         raise InputError(f"{path}: not valid JSON; the run cannot be read") from None
-    if "init_from" not in config:
+    if "init_from" not in stored:
         raise InputError(f"{path}: was written by an earlier ltjax, and this one cannot read it; train the run again")
-    return config
+    return from_json(stored)
 
 
 def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run") -> Finished:
@@ -52,9 +52,7 @@ def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run") 
     Raises:
       InputError: no run, an unfinished run, or other data than it was trained on.
     """
-    config = read_config(workdir, key)
-    for name, value in changes.items():
-        config.update_from_flattened_dict({name: value})
+    config = read_config(workdir, key).replaced(changes)
     folder = absolute(workdir)
     if not (folder / "results.json").exists():
         raise InputError(f"{key}={workdir}: is not finished; run its training command again to resume it")

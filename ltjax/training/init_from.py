@@ -1,33 +1,34 @@
 """A run that starts where another one ended: config.init_from."""
 
-from typing import Any
-
 from etils import epath
 from flax import traverse_util
 
 from ltjax.data import Data
 from ltjax.errors import InputError
 from ltjax.methods.stage import AnyStage, Previous, Tree
+from ltjax.settings import Settings
+from ltjax.settings.identity import SHORT_NAMES
 from ltjax.training.execution.seeds import seeds_of
 from ltjax.training.finished_run import open_finished
 from ltjax.training.open_stage import shape_of_state
 from ltjax.training.workdir.identity import absolute
 
 
-def check_source(config: Any) -> None:
+def check_source(config: Settings) -> None:
     """Raises InputError, with the command that makes it, unless config.init_from is the workdir of a finished run."""
     if not config.init_from or (absolute(config.init_from) / "results.json").exists():
         return
     seeds = f" --config.num_seeds={config.num_seeds}" if config.num_seeds > 1 else ""
     seeds += f" --config.seed={config.seed}" if config.seed else ""
+    name = SHORT_NAMES.get(config.recipe, config.recipe) or "DATASET"
     raise InputError(
         f"config.init_from={config.init_from}: not a finished run; make it first, for example by: python -m "
-        f"ltjax.main --config=configs/{config.recipe or 'DATASET'}_ce.py --workdir={config.init_from} "
+        f"ltjax.main --config=configs/{name}_ce.py --workdir={config.init_from} "
         f"--config.data.imbalance={config.data.imbalance:g} --config.epochs={config.epochs}{seeds}"
     )
 
 
-def open_source(config: Any, data: Data, stage: AnyStage, workdir: epath.Path) -> Previous | None:
+def open_source(config: Settings, data: Data, stage: AnyStage, workdir: epath.Path) -> Previous | None:
     """The end of the run config.init_from, as the stage before ``stage``, whose network it must fit.
 
     None without that setting, and if the first stage has been saved in the workdir: the other run may be gone by then.

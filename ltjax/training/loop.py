@@ -10,6 +10,8 @@ from etils import epath
 
 from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Previous, Stage, Tree, trained
+from ltjax.settings import Settings
+from ltjax.settings.identity import to_json
 from ltjax.training.evaluation import RESULT, Evaluator, Summary
 from ltjax.training.execution.placement import place
 from ltjax.training.execution.programs import HostBatches, Program, at_last, calls, execution_of, from_host, on_device
@@ -24,7 +26,7 @@ from ltjax.training.step.batch_size_scaling import rate_notes
 from ltjax.training.step.gradient_conflict import frequent_side, make_distortion
 from ltjax.training.step.state import TrainState, variables_of
 from ltjax.training.workdir.checkpoint import Checkpoints, checkpoints
-from ltjax.training.workdir.identity import absolute, open_workdir, to_json
+from ltjax.training.workdir.identity import absolute, open_workdir
 from ltjax.training.workdir.metrics_log import MetricsLog, Record, StageLines
 from ltjax.training.workdir.results import (
     describe,
@@ -38,7 +40,7 @@ from ltjax.training.workdir.results import (
 from ltjax.training.workdir.skipped import make_watch, skipped_records
 
 
-def train(config: Any, workdir: str) -> Record:
+def train(config: Settings, workdir: str) -> Record:
     """Trains what is left to train, evaluates the last epoch, writes the results; returns results.json.
 
     Raises:
@@ -64,13 +66,13 @@ def train(config: Any, workdir: str) -> Record:
             run.log.close()
 
 
-def _start(config: Any, folder: epath.Path, setup: Setup, interrupt: Interrupt) -> Run:
+def _start(config: Settings, folder: epath.Path, setup: Setup, interrupt: Interrupt) -> Run:
     """Places the data, and reports what a reader of the log should know before the first step."""
     data, stages, mesh, _ = setup
     log = MetricsLog(folder, seeds_of(config))
     total = sum(stage_steps(stage, config, data) for stage in stages)
     progress = Progress(total, config.batch_size * config.num_seeds)
-    for note in [*data.notes, *rate_notes(stages, config)]:
+    for note in [*config.notes, *data.notes, *rate_notes(stages, config)]:
         progress.report(note)
     placed, why = place(config, data, mesh)
     progress.report(why)

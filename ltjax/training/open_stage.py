@@ -13,6 +13,7 @@ from ltjax.data import Data, Source
 from ltjax.data.loading.prefetch import Watch
 from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Previous, Stage, Start, Tree
+from ltjax.settings import Settings
 from ltjax.training.evaluation import Reading, extract_features
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.inputs import Inputs, of_features, of_images
@@ -39,7 +40,7 @@ class DataAccess(NamedTuple):
 class Run(NamedTuple):
     """What all stages of a run share."""
 
-    config: Any
+    config: Settings
     workdir: epath.Path
     setup: Setup
     access: DataAccess

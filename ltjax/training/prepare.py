@@ -6,23 +6,24 @@ from typing import Any, NamedTuple
 
 from ltjax.data import Data, build
 from ltjax.data.augment.registry import find_transform, output_size
-from ltjax.errors import InputError, choose
-from ltjax.methods import METHODS
+from ltjax.errors import InputError
+from ltjax.methods.configure import find_method
 from ltjax.methods.stage import AnyStage, ClosedForm, Features, Previous, Stage, Start, trained
+from ltjax.settings import EvaluationSettings, Settings
+from ltjax.settings.identity import identity
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.inputs import check_frozen
 from ltjax.training.step.batch_size_scaling import scaled_rate
 from ltjax.training.step.schedules import make_schedule
-from ltjax.training.workdir.identity import identity
 
 
-def steps_per_epoch(stage: AnyStage, config: Any, data: Data) -> int:
+def steps_per_epoch(stage: AnyStage, config: Settings, data: Data) -> int:
     """Whole batches in an epoch: the last, smaller one is dropped."""
     size = stage.epoch_size if isinstance(stage, Stage) else None
     return (size or len(data.train)) // config.batch_size
 
 
-def stage_steps(stage: AnyStage, config: Any, data: Data) -> int:
+def stage_steps(stage: AnyStage, config: Settings, data: Data) -> int:
     """The steps of a stage; a closed form has none."""
     return stage.epochs * steps_per_epoch(stage, config, data) if isinstance(stage, Stage) else 0
 
@@ -36,9 +37,9 @@ class Setup(NamedTuple):
     fingerprint: str  # of data and config; checkpoints belong to it
 
 
-def prepare(config: Any) -> Setup:
+def prepare(config: Settings) -> Setup:
     """Builds the data and the method's stages and checks them against config and devices; writes nothing."""
-    choose(METHODS, config.method, "config.method")
+    find_method(config.method)
     data, mesh = build(config.data), meshes.data_mesh()
     stages = make_stages(config, data)
     for stage in trained(stages):
@@ -51,9 +52,9 @@ def prepare(config: Any) -> Setup:
     return Setup(data, stages, mesh, f"{data.fingerprint[:32]}-{zlib.crc32(settings.encode()):08x}")
 
 
-def make_stages(config: Any, data: Data) -> list[AnyStage]:
+def make_stages(config: Settings, data: Data) -> list[AnyStage]:
     """The stages that a run of this config on this data has, whatever devices it gets."""
-    method = choose(METHODS, config.method, "config.method")
+    method = find_method(config.method)
     check_size(config.data.augment, data)
     stages = list(method(config, data))
     if config.init_from:
@@ -74,7 +75,7 @@ def check_whole_batch(stage: Stage, micro_batches: int) -> None:
         )
 
 
-def check_norm_group(config: Any) -> None:
+def check_norm_group(config: Settings) -> None:
     """Raises InputError unless config.model.norm_group divides the images that the network gets at a time."""
     group, part = config.model.norm_group, config.batch_size // config.micro_batches
     if group and part % group:
@@ -101,7 +102,7 @@ def _taken_over(key: Any, previous: Previous | None, features: Features) -> Star
     return Start(previous.variables)
 
 
-def check_groups(settings: Any, data: Data) -> None:
+def check_groups(settings: EvaluationSettings, data: Data) -> None:
     """Raises InputError if the data set has too few classes for config.evaluation.index_boundaries."""
     if settings.shots == "index" and max(settings.index_boundaries) > data.num_classes:
         raise InputError(

@@ -7,11 +7,12 @@ import signal
 
 import pytest
 
-from ltjax import config as configs
 from ltjax.commands import table
 from ltjax.commands.paper_numbers import TABLE_METHODS, TABLES
 from ltjax.errors import InputError
-from ltjax.training.workdir.identity import to_json
+from ltjax.methods import configure
+from ltjax.settings.identity import to_json
+from tests import recipes
 
 RESULTS = {
     "method": "reslt", "dataset": "cifar100", "split": "test", "epochs": 200, "epoch_rule": "last",
@@ -31,7 +32,7 @@ class Runner:
         self.calls, self.outcomes, self.arguments = [], {}, []
 
     def __call__(self, argv):
-        config, workdir = configs.parse(argv)
+        config, workdir = configure.from_command_line(argv)
         folder = pathlib.Path(workdir)
         print("the run's own table")
         self.calls.append(folder.name)
@@ -92,8 +93,8 @@ def test_every_method_of_every_table_is_a_config(name, tmp_path):
     made = table.cells(TABLES[name])
     assert len({cell.name for cell in made}) == len(made)
     for cell in made if name == "mnist5k" else [cell for cell in made if cell.imbalance == 100]:
-        config, _ = configs.parse(table.arguments(cell, options, []))
-        assert (config.recipe, config.data.imbalance) == (cell.dataset, cell.imbalance)
+        config, _ = configure.from_command_line(table.arguments(cell, options, []))
+        assert (recipes.file_of(config.recipe), config.data.imbalance) == (cell.dataset, cell.imbalance)
         assert not cell.starts_from or config.init_from.endswith(cell.starts_from)
     assert all(len(method.cifar100) == len(method.cifar10) == 3 for method in TABLES[name].methods.values())
 

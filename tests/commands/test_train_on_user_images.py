@@ -11,7 +11,7 @@ import pytest
 
 from ltjax.commands import predict
 from ltjax.commands.train import main
-from ltjax.config import parse
+from ltjax.methods.configure import from_command_line as parse
 from ltjax.training.finished_run import open_finished
 from ltjax.training.loop import train
 from tests.data.conftest import write_picture

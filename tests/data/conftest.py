@@ -1,12 +1,12 @@
 """A small CIFAR-like data set in memory, and settings to build it with."""
 
 import dataclasses
-import types
 
 import numpy as np
 import pytest
 
 from ltjax.data.datasets import cifar
+from ltjax.settings import DataSettings
 
 TRAIN, TEST = 1000, 200
 
@@ -36,7 +36,7 @@ def settings():
             "augment": "pad_crop_flip",
         }
         assert set(changes) <= set(usual)
-        return types.SimpleNamespace(**(usual | changes))
+        return DataSettings(**(usual | changes))
 
     return make
 

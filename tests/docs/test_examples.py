@@ -6,10 +6,9 @@ import shlex
 
 import pytest
 
-from ltjax import config as configs
 from ltjax.__main__ import COMMANDS
 from ltjax.commands.paper_numbers import TABLE_METHODS
-from ltjax.methods import METHODS
+from ltjax.methods import METHODS, configure
 from tests.docs import documents
 from tests.docs.documents import hooks
 from tests.shared import ROOT
@@ -44,7 +43,7 @@ def check(command):
     else:
         module, arguments = words[2], words[3:]
     if module in ("ltjax.main", "ltjax.commands.train"):
-        configs.parse(arguments)
+        configure.from_command_line(arguments)
         return
     if module in ("ltjax.bench", "ltjax.bench.__main__"):
         benchmark, *arguments = arguments
@@ -59,7 +58,7 @@ def check(command):
         raise AssertionError(f"it ended with status {status} before it had parsed its arguments")
     assert all(word.startswith("--config") for word in rest), rest
     if any(word.startswith("--config=") for word in rest):
-        configs.parse([*rest, "--workdir=none"])
+        configure.from_command_line([*rest, "--workdir=none"])
 
 
 @pytest.mark.parametrize("name", [name for name in documents.NAMES if documents.blocks(name, "python")])
@@ -90,7 +89,7 @@ def test_a_command_with_a_wrong_flag_or_config_does_not_pass(command, only_parse
 @pytest.mark.parametrize("name", [name for name in documents.NAMES if documents.CONFIG.search(documents.text(name))])
 def test_the_configs_that_a_document_mentions_resolve(name):
     for config in sorted(set(documents.CONFIG.findall(documents.text(name)))):
-        configs.parse([f"--config={config}", "--workdir=w"])
+        configure.from_command_line([f"--config={config}", "--workdir=w"])
 
 
 @pytest.mark.parametrize("name", [name for name in documents.NAMES if documents.links(name)])

@@ -19,18 +19,18 @@ from ltjax.dryrun.devices import Slice
 from ltjax.dryrun.largest import Try
 from ltjax.errors import InputError
 from ltjax.hardware.chips import TPUS
-from ltjax.presets import build, resolve
-from ltjax.training import prepare
+from ltjax.methods import METHODS
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.programs import Execution, streamed_step
 from ltjax.training.step.state import create_state
+from tests import recipes
 from tests.training import toy
 
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
     monkeypatch.setattr(plans, "find_data", toy.build)
-    monkeypatch.setitem(prepare.METHODS, "three", toy.three_stages)
+    monkeypatch.setitem(METHODS, "three", toy.three_stages)
     monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
 
 
@@ -63,12 +63,12 @@ def test_what_fits_is_reported_with_times_of_the_whole_run(tmp_path, capsys):
 
 
 def test_the_views_of_a_last_stage_are_read_with_it_after_the_last_epoch(tmp_path, monkeypatch):
-    def method(config, data):
+    def method(config, own, data):
         network = toy.network()
         views = {"twice": lambda variables, images: 2 * network.apply(variables, images, train=False).logits}
         return [toy.stage(config, views=views)]
 
-    monkeypatch.setitem(prepare.METHODS, "viewed", method)
+    monkeypatch.setitem(METHODS, "viewed", method)
     _, numbers = dry_run(toy.config("viewed", evaluation__every_epochs=1), tmp_path)
     before, last = (one for one in numbers["programs"] if one["kind"] == "evaluation")
     assert (before["steps_of_the_run"], last["steps_of_the_run"]) == (3, 3)  # 21 test images in batches of 8, each
@@ -132,8 +132,7 @@ def test_batches_that_are_tried_have_whole_micro_batches(tmp_path):
 
 
 def test_a_stage_on_features_takes_features():
-    config = build("mnist5k", "decoupling", "crt,cached")
-    resolve(config)
+    config = recipes.resolved("mnist5k", "decoupling", "crt,cached")
     for memory, on_device in ((2**34, True), (2**20, False)):
         plan = lowering.make_plan(config, stand_in(config.data), meshes.data_mesh(), memory)
         drawn, step = lowering.drawn_by(plan, 1), lowering.lower_train(plan, 1)
@@ -175,7 +174,7 @@ def test_the_train_step_is_the_runs_own():
 def test_what_stands_still_has_the_shapes_that_init_gives(seeds):
     """Also of an init that cannot be traced."""
     config, data = toy.config("three", num_seeds=seeds), toy.build(None)
-    stages = toy.three_stages(config, data)
+    stages = toy.three_stages(config, None, data)
     made = stages[1].init
 
     def looks_at_values(key, previous, features):
@@ -195,8 +194,7 @@ def test_what_stands_still_has_the_shapes_that_init_gives(seeds):
 
 
 def test_images_on_the_device_are_in_the_program():
-    config = build("mnist5k", "ce")
-    config.model.backbone, config.epochs = "resnet8", 2
+    config = toy.changed(recipes.resolved("mnist5k", "ce"), model__backbone="resnet8", epochs=2)
     data = stand_in(config.data)
     plan = lowering.make_plan(config, data, meshes.data_mesh(), 2**33)
     assert plan.on_device and plan.placement.startswith("data: on the device")
@@ -209,7 +207,7 @@ def test_images_on_the_device_are_in_the_program():
 @pytest.mark.parametrize("name", SIZES)
 def test_a_stand_in_has_the_published_sizes(name):
     recipe = {"imagenet_lt": "imagenet", "places_lt": "places", "inat2018": "inat"}[name]
-    data: Data = stand_in(build(recipe, "ce").data)
+    data: Data = stand_in(recipes.resolved(recipe, "ce").data)
     sizes = SIZES[name]
     assert (len(data.train), len(data.test)) == (sizes.train, sizes.test)
     assert (data.class_counts.max(), data.class_counts.min()) == (sizes.largest, sizes.smallest)
@@ -222,13 +220,11 @@ def test_a_stand_in_has_the_published_sizes(name):
 
 
 def test_a_stand_in_of_cifar_has_the_very_counts_and_settings_count():
-    settings = build("cifar100", "ce", "imbalance=50").data
+    settings = recipes.resolved("cifar100", "ce", "imbalance=50").data
     assert len(stand_in(settings).train) == 12_608
-    settings.validation_fraction = 0.2
-    held = stand_in(settings)
+    held = stand_in(dataclasses.replace(settings, validation_fraction=0.2))
     assert held.split == "validation" and len(held.train) + len(held.test) == 12_608
-    large = build("inat", "ce").data
-    large.imbalance = 10.0
+    large = dataclasses.replace(recipes.resolved("inat", "ce").data, imbalance=10.0)
     with pytest.raises(InputError, match="long-tailed as it"):
         stand_in(large)
 
@@ -236,10 +232,10 @@ def test_a_stand_in_of_cifar_has_the_very_counts_and_settings_count():
 def test_a_folder_that_is_named_must_be_there(monkeypatch, tmp_path):
     monkeypatch.undo()
     monkeypatch.setenv("LTJAX_DATA_DIR", str(tmp_path))
-    settings = build("cifar10", "ce").data
+    settings = recipes.resolved("cifar10", "ce").data
     assert "not here" in plans.find_data(settings).notes[0]
-    settings.dir = str(tmp_path)
+    settings = dataclasses.replace(settings, dir=str(tmp_path))
     with pytest.raises(InputError, match="cifar10 is not in"):
         plans.find_data(settings)
     with pytest.raises(InputError, match=r"config\.data\.dir"):
-        plans.find_data(build("folder", "ce").data)
+        plans.find_data(recipes.resolved("folder", "ce").data)

@@ -26,7 +26,7 @@ CONFIG = """
 from tests.training import toy
 
 def get_config(arg=None):
-    return toy.config("two", batch_size=16, epochs=1, evaluation__batch_size=32)
+    return toy.recipe("two", batch_size=16, epochs=1, evaluation__batch_size=32)
 """
 COMMAND = """
 import sys
@@ -34,10 +34,10 @@ from ltjax.dryrun import __main__ as command, devices
 devices.prepare("v5e:4x4")  # before the toy starts JAX
 from ltjax import models
 from ltjax.dryrun import plan
-from ltjax.training import prepare
+from ltjax.methods import METHODS
 from tests.training import toy
 plan.find_data = toy.build
-prepare.METHODS["two"] = lambda config, data: toy.three_stages(config, data)[:2]
+METHODS["two"] = lambda config, own, data: toy.three_stages(config, own, data)[:2]
 models.BACKBONES["toy"] = toy.Backbone
 config, numbers, *topologies = sys.argv[1:]
 for topology in topologies:

@@ -3,7 +3,6 @@
 import functools
 import importlib
 import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -13,19 +12,20 @@ import pytest
 from jax.tree_util import keystr
 from jax.tree_util import tree_leaves_with_path as leaves_with_path
 
-from ltjax import models, presets
+from ltjax import models
 from ltjax.data.sampling.counter_rng import name_id
 from ltjax.errors import InputError
 from ltjax.losses import rotate
-from ltjax.methods import METHODS, common
+from ltjax.methods import METHODS, common, configure
 from ltjax.methods.stage import Context, trained
 from ltjax.models import LinearHead, Network
-from ltjax.presets.auxiliary import settings
 from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.step.gradient_conflict import images_of_frequent_classes
 from ltjax.training.step.state import parameter_count
 from ltjax.training.step.step import make_apply
+from tests import recipes
+from tests.shared import ROOT
 from tests.training import toy
 from tests.training.test_loop import final, lines, same, stop_at
 
@@ -44,13 +44,9 @@ def toys(monkeypatch):
 
 def config(**changes):
     """Batches of two classes with two images each."""
-    made = toy.config("auxiliary")
-    made.auxiliary = settings()
-    made.auxiliary.update(images_per_class=2, features=5)
-    made.update(epochs=1, batch_size=S, second_stage_epochs=1)
-    made.second_stage_optimizer = made.optimizer.copy_and_resolve_references()
-    made.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
-    return made
+    usual = {"auxiliary__images_per_class": 2, "auxiliary__features": 5}
+    usual |= {"epochs": 1, "batch_size": S, "second_stage_epochs": 1}
+    return toy.config("auxiliary", second_stage=True, **(usual | changes))
 
 
 def stages(**changes):
@@ -301,8 +297,7 @@ def test_the_training_stage_predicts_without_auxiliary_parameters():
 
 @pytest.mark.slow
 def test_finetuning_takes_the_features_over_and_resumes_between_its_stages(tmp_path, monkeypatch):
-    settings = config(auxiliary__variant="finetuned")
-    settings.second_stage_optimizer.learning_rate = 0.01
+    settings = config(auxiliary__variant="finetuned", second_stage_optimizer__learning_rate=0.01)
     whole = loop.train(settings, str(tmp_path / "whole"))
     assert whole["step"] == 2 * STEPS
     first = final(tmp_path / "whole", settings, "train", STEPS)
@@ -353,10 +348,10 @@ def test_what_no_run_could_have_is_one_line(key, value):
         stages(**{f"auxiliary__{key}": value})
 
 
-CONFIGS = pathlib.Path(presets.__file__).parents[2] / "configs"
+CONFIGS = ROOT / "configs"
 
 
-@pytest.mark.parametrize("dataset", sorted(set(presets.DATASETS) - {"folder", "list"}))
+@pytest.mark.parametrize("dataset", sorted(set(recipes.DATASETS) - {"folder", "list"}))
 def test_the_config_files(dataset):
     path = CONFIGS / f"{dataset}_auxiliary.py"
     namespace = {}
@@ -377,8 +372,8 @@ def test_the_config_files(dataset):
 
 
 def test_a_setting_that_is_missing_is_named():
-    missing = config()
+    missing = toy.recipe("auxiliary")
     del missing.auxiliary
     with pytest.raises(InputError, match=r"config.auxiliary is missing"):
-        METHODS["auxiliary"](missing, DATA)
-    assert json.dumps(settings().to_dict())  # the workdir keeps it as JSON
+        configure.resolve(missing)
+    assert json.dumps(config().own.to_dict())  # the workdir keeps it as JSON

@@ -11,7 +11,6 @@ import pytest
 from ltjax import models
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
-from ltjax.presets import baselines_experts
 from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.step.gradient_conflict import make_split_gradients
@@ -28,11 +27,7 @@ def toys(monkeypatch):
 
 
 def config_of(backbone="bbn_toy", **changes):
-    config = toy.config("bbn", **changes)
-    optimizer = config.optimizer.copy_and_resolve_references()
-    baselines_experts.bbn(config, "toy")
-    config.model.backbone, config.optimizer = backbone, optimizer
-    return config
+    return toy.config("bbn", model__backbone=backbone, **changes)
 
 
 class Given(nn.Module):
@@ -160,7 +155,5 @@ def test_a_run_resumes_bit_for_bit_and_reports_both_branches(tmp_path, monkeypat
 def test_another_backbone_is_one_line():
     with pytest.raises(InputError, match=r"config.model.backbone: 'toy' does not fit here.*bbn_resnet32"):
         METHODS["bbn"](config_of("toy"), toy.build(None))
-    config = config_of()
-    config.baseline.horizon = -1
     with pytest.raises(InputError, match=r"config.baseline.horizon: impossible value -1"):
-        METHODS["bbn"](config, toy.build(None))
+        config_of(baseline__horizon=-1)

@@ -13,7 +13,6 @@ from ltjax.classifiers import causal_norm_logits
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
 from ltjax.methods.causal_norm import mean_momentum
-from ltjax.presets import baselines_experts
 from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
 from tests.methods.expert_toys import BACKBONES, Step
@@ -30,14 +29,9 @@ def toys(monkeypatch):
         monkeypatch.setitem(models.BACKBONES, name, backbone)
 
 
-def config_of(backbone="bbn_toy", dataset="cifar100", settings=None, **changes):
-    config = toy.config("causal_norm", **changes)
-    optimizer = config.optimizer.copy_and_resolve_references()
-    baselines_experts.causal_norm(config, dataset)
-    config.baseline.update(settings or {})
-    config.update(batch_size=8, epochs=changes.get("epochs", 2), optimizer=optimizer)
-    config.model.backbone = backbone
-    return config
+def config_of(backbone="bbn_toy", settings=None, **changes):
+    own = {f"baseline__{name}": value for name, value in ({"alpha": 1.5} | (settings or {})).items()}
+    return toy.config("causal_norm", model__backbone=backbone, **own, **changes)
 
 
 class Given(nn.Module):

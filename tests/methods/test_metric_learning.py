@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from ltjax import models, presets
+from ltjax import models
 from ltjax.data.sampling.counter_rng import name_id
 from ltjax.errors import InputError
-from ltjax.methods import METHODS
+from ltjax.methods import METHODS, configure
 from ltjax.models import Outputs
-from ltjax.presets import baselines_metric
 from ltjax.training import loop, prepare
 from ltjax.training.step.gradient_conflict import make_split_gradients
 from ltjax.training.step.state import create_state
+from tests import recipes
 from tests.training import toy
 
 NAMES = ("lifted", "range", "triplet", "proxy")
@@ -35,10 +35,7 @@ def toys(monkeypatch):
 
 
 def config_of(name, **changes):
-    config = toy.config(name)
-    getattr(baselines_metric, name)(config, "toy")
-    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
-    return config
+    return toy.config(name, **({"data__sampler": "class_cycle"} | changes))
 
 
 def stage_of(name, **changes):
@@ -154,10 +151,10 @@ def test_watched_classes_are_those_of_the_classification():
     assert float(outcome.metrics["class_loss/2"].value()) == pytest.approx(by_class[4], rel=1e-5)
 
 
-@pytest.mark.parametrize("dataset", presets.DATASETS)
+@pytest.mark.parametrize("dataset", recipes.BENCHMARKS)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_data_set_has_them_with_class_aware_batches(name, dataset):
-    config = presets.build(dataset, "baselines", name)
+    config = recipes.build(dataset, "baselines", name)
     assert config.method == name and config.data.sampler == "class_cycle" and config.baseline.weight > 0
 
 
@@ -191,7 +188,9 @@ def test_an_impossible_setting_is_one_line(name, key, value):
 @pytest.mark.parametrize("name", NAMES)
 def test_without_its_settings_it_says_so(name):
     with pytest.raises(InputError, match=r"config\.baseline is missing"):
-        METHODS[name](toy.config(name), toy.build(None))
+        missing = toy.recipe(name)
+        del missing["baseline"]
+        configure.resolve(missing)
 
 
 def test_the_gradient_diagnostic_leaves_the_proxies_aside():

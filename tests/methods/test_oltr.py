@@ -8,16 +8,16 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from ltjax import models, presets
+from ltjax import models
 from ltjax.data.sampling.counter_rng import name_id
 from ltjax.errors import InputError
 from ltjax.methods import METHODS, common
 from ltjax.methods.oltr import centroid_loss
 from ltjax.methods.stage import Previous
 from ltjax.models import MemoryHead
-from ltjax.presets.oltr import settings
 from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
+from tests import recipes
 from tests.training import toy
 from tests.training.test_loop import final, lines, same, stop_at
 
@@ -34,12 +34,7 @@ def toys(monkeypatch):
 
 
 def config(**changes):
-    made = toy.config("oltr")
-    made.oltr = settings()
-    made.update(epochs=1, second_stage_epochs=1)
-    made.second_stage_optimizer = made.optimizer.copy_and_resolve_references()
-    made.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
-    return made
+    return toy.config("oltr", second_stage=True, **({"epochs": 1, "second_stage_epochs": 1} | changes))
 
 
 def test_the_centroid_loss_is_the_formula():
@@ -166,13 +161,13 @@ def test_what_no_run_could_have_is_one_line(key, value):
 
 
 def test_the_authors_schedule_and_the_memory_on_other_ground():
-    own = presets.build("imagenet", "baselines", "oltr")
+    own = recipes.build("imagenet", "baselines", "oltr")
     assert (own.method, own.epochs, own.batch_size, own.oltr.features) == ("oltr", 30, 128, 512)
     assert own.optimizer.schedule.milestones == (10, 20) and own.optimizer.schedule.name == "step"
     assert own.second_stage_epochs == 60 and own.second_stage_optimizer.schedule.milestones == (20, 40)
-    usual = presets.build("imagenet", "ce")
-    there = presets.build("imagenet", "baselines", "oltr,on=representation")
-    crt = presets.build("imagenet", "baselines", "oltr,on=crt")
+    usual = recipes.build("imagenet", "ce")
+    there = recipes.build("imagenet", "baselines", "oltr,on=representation")
+    crt = recipes.build("imagenet", "baselines", "oltr,on=crt")
     for config in (there, crt):  # the first stage is ours
         assert (config.epochs, config.batch_size) == (usual.epochs, usual.batch_size)
         assert config.optimizer.to_dict() == usual.optimizer.to_dict()
@@ -180,20 +175,20 @@ def test_the_authors_schedule_and_the_memory_on_other_ground():
     assert there.second_stage_epochs == 60 and there.oltr.centroid_weight == 0.01
     assert crt.second_stage_epochs == 10 and crt.oltr.centroid_weight == 0
     assert crt.second_stage_optimizer.schedule.name == "cosine"
-    back = presets.build("imagenet", "baselines", "oltr,on=crt,on=own")
+    back = recipes.build("imagenet", "baselines", "oltr,on=crt,on=own")
     assert back.to_dict() == own.to_dict()
     with pytest.raises(InputError, match="on=crt: an argument of oltr"):
-        presets.build("imagenet", "baselines", "focal,on=crt")
+        recipes.build("imagenet", "baselines", "focal,on=crt")
     with pytest.raises(InputError, match="on: "):
-        presets.build("imagenet", "baselines", "oltr,on=tau")
+        recipes.build("imagenet", "baselines", "oltr,on=tau")
 
 
-@pytest.mark.parametrize("dataset", presets.DATASETS)
+@pytest.mark.parametrize("dataset", recipes.BENCHMARKS)
 @pytest.mark.parametrize("words", ["oltr", "oltr,short", "oltr,on=representation,short", "oltr,on=crt,short"])
 def test_every_data_set_has_it(dataset, words):
-    made = presets.build(dataset, "baselines", words)
+    made = recipes.build(dataset, "baselines", words)
     short = words.endswith("short")
-    assert made.second_stage_epochs <= (10 if short else 60) and made.recipe == dataset
+    assert made.second_stage_epochs <= (10 if short else 60) and recipes.file_of(made.recipe) == dataset
     milestones = made.second_stage_optimizer.schedule.milestones
     if made.second_stage_optimizer.schedule.name == "step":
         assert 1 <= milestones[0] < milestones[1] < made.second_stage_epochs

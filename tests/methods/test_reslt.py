@@ -1,5 +1,6 @@
 """ResLT: the loss of eqs. 1 to 3, its variants, its experts, what is read at test, and which branch learns what."""
 
+import dataclasses
 import sys
 
 import jax
@@ -13,6 +14,7 @@ from ltjax.errors import InputError
 from ltjax.losses import reslt_loss
 from ltjax.methods import METHODS
 from ltjax.methods.mixing import mix
+from ltjax.methods.reslt.settings import ResLTSettings
 from ltjax.methods.reslt.variants import VARIANTS
 from ltjax.methods.stage import Context
 from ltjax.training import loop, prepare
@@ -43,11 +45,11 @@ def toys(monkeypatch):
 
 
 def config_of(**changes):
-    changes = {f"reslt__{key}" if key in toy.config("reslt").reslt else key: value for key, value in changes.items()}
+    own = {field.name for field in dataclasses.fields(ResLTSettings)}
+    changes = {f"reslt__{key}" if key in own else key: value for key, value in changes.items()}
     experts = changes.get("reslt__experts", 0)
-    made = toy.config("reslt", reslt__boundaries=(1, 2), model__backbone="ride_toy" if experts else "toy")
-    made.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
-    return made
+    usual = {"reslt__boundaries": (1, 2), "model__backbone": "ride_toy" if experts else "toy"}
+    return toy.config("reslt", **(usual | changes))
 
 
 def by_hand(logits, labels, masks, alpha, fused):
@@ -232,8 +234,6 @@ def test_experts_with_mixup_train_and_report_every_branch(tmp_path):
     ],
 )
 def test_impossible_settings_are_one_line(changes, words):
-    config = config_of(**{key: value for key, value in changes.items() if "__" not in key})
-    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items() if "__" in key})
     with pytest.raises(InputError) as error:
-        METHODS["reslt"](config, toy.build(None))
+        METHODS["reslt"](config_of(**changes), toy.build(None))
     assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)

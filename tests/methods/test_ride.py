@@ -10,7 +10,6 @@ from ltjax.errors import InputError
 from ltjax.losses import ride_loss
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Context
-from ltjax.presets import baselines_experts
 from ltjax.training import loop, prepare
 from tests.methods.expert_toys import BACKBONES, Step
 from tests.training import toy
@@ -27,14 +26,9 @@ def toys(monkeypatch):
         monkeypatch.setitem(models.BACKBONES, name, backbone)
 
 
-def config_of(dataset="cifar10", epochs=10, backbone="ride_toy", **settings):
-    config = toy.config("ride", epochs=epochs)
-    optimizer = config.optimizer.copy_and_resolve_references()
-    baselines_experts.ride(config, dataset)
-    config.baseline.update(settings)
-    config.update(epochs=epochs, batch_size=8, optimizer=optimizer)
-    config.model.backbone = backbone
-    return config
+def config_of(epochs=10, backbone="ride_toy", **settings):
+    own = {f"baseline__{name}": value for name, value in settings.items()}
+    return toy.config("ride", epochs=epochs, model__backbone=backbone, **own)
 
 
 def outcome(config, epoch):

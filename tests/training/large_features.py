@@ -19,13 +19,14 @@ import time
 import flax.linen as nn
 import numpy as np
 
-from ltjax import models, presets
+from ltjax import models
 from ltjax.data import Data, Source
 from ltjax.data.dataset import fingerprint
 from ltjax.data.datasets.longtail import long_tailed_counts
-from ltjax.methods import METHODS
+from ltjax.methods import METHODS, configure
 from ltjax.methods.stage import ClosedForm, trained
 from ltjax.training import loop, prepare
+from tests import recipes
 
 PIXELS = np.random.RandomState(0).randint(0, 256, 2**16).astype(np.uint8)
 WORDS = {"ncm": "ncm", "tau": "tau,tau_from=train", "lws": "lws,cached", "crt": "crt,cached"}
@@ -95,28 +96,28 @@ def main():
     prepare.build = lambda settings: made
     models.BACKBONES["wide"] = functools.partial(Wide, size=options.size)
 
-    def method(config, data):
+    def method(config, own, data):
         """The first stage as it begins; of the second so many steps."""
-        first, second = METHODS["decoupling"](config, data)
+        first, second = METHODS["decoupling"].stages(config, own, data)
         return [
             ClosedForm(first.name, first.network, first.init, first.predict),
             dataclasses.replace(second, epoch_size=options.batch * options.steps) if trained([second]) else second,
         ]
 
-    prepare.METHODS = {**METHODS, "wide": method}
+    METHODS["wide"] = dataclasses.replace(METHODS["decoupling"], stages=method)
     watch = Anonymous()
     for name in options.seconds:
-        config = presets.build("cifar100", "decoupling", WORDS[name])
+        config = recipes.build("cifar100", "decoupling", WORDS[name])
         config.update(method="wide", batch_size=options.batch, second_stage_epochs=1, log_every_steps=10)
         config.data.update(name="wide", augment="none")
         config.model.backbone = "wide"
         config.evaluation.batch_size, config.evaluation.shots = 512, "strict"
         config.features.update(dir=str(options.folder / "features"), memory_mb=options.memory_mb)
-        presets.resolve(config)
+        settings = configure.resolve(config)
         workdir = options.folder / name
         shutil.rmtree(workdir, ignore_errors=True)
         before, watch.peak, began = watch.now(), 0, time.monotonic()
-        loop.train(config, str(workdir))
+        loop.train(settings, str(workdir))
         print(json.dumps({
             "stage": name, "seconds": round(time.monotonic() - began, 1), "before_mb": round(before / 1e6),
             "peak_mb": round(watch.peak / 1e6),

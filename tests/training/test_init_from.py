@@ -9,6 +9,7 @@ from flax import traverse_util
 
 from ltjax import models
 from ltjax.errors import InputError
+from ltjax.methods import METHODS
 from ltjax.models import ResNetCifar
 from ltjax.training import loop, prepare
 from ltjax.training.workdir.pretrained import with_pretrained
@@ -28,8 +29,8 @@ def runs(tmp_path_factory):
 
 def install(patch):
     patch.setattr(prepare, "build", toy.build)
-    patch.setitem(prepare.METHODS, "three", toy.three_stages)
-    patch.setitem(prepare.METHODS, "first", lambda config, data: [toy.stage(config, views={"twice": twice(config)})])
+    patch.setitem(METHODS, "three", toy.three_stages)
+    patch.setitem(METHODS, "first", lambda config, own, data: [toy.stage(config, views={"twice": twice(config)})])
     patch.setitem(models.BACKBONES, "toy", toy.Backbone)
 
 
@@ -68,7 +69,7 @@ def test_what_is_wrong_with_the_source_is_one_line(runs, tmp_path, monkeypatch):
     assert "python -m ltjax.main --config=configs/cifar100_ce.py" in missing and "num_seeds=3" in missing
     assert "seeds [0], this run [3]" in error(seed=3)
     wide = toy.network(4)
-    monkeypatch.setitem(prepare.METHODS, "three", lambda config, data: [toy.stage(config, network=wide)])
+    monkeypatch.setitem(METHODS, "three", lambda config, own, data: [toy.stage(config, network=wide)])
     assert "another network: params/head/classifier/bias is [3] there and [4] here" in error()
 
 

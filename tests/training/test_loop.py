@@ -12,6 +12,7 @@ import pytest
 
 from ltjax import models
 from ltjax.errors import InputError
+from ltjax.methods import METHODS
 from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.open_stage import shape_of_state
@@ -22,7 +23,7 @@ from tests.training import toy
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
     monkeypatch.setattr(prepare, "build", toy.build)
-    monkeypatch.setitem(prepare.METHODS, "three", toy.three_stages)
+    monkeypatch.setitem(METHODS, "three", toy.three_stages)
     monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
 
 

@@ -4,18 +4,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import config_dict
 
-from ltjax import presets
 from ltjax.data import Data, Source
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.sampling.independent import class_balanced
 from ltjax.losses import cross_entropy
+from ltjax.methods import configure
 from ltjax.methods.common import classify
 from ltjax.methods.stage import ClosedForm, Outcome, Stage, Start, Term, Updates
 from ltjax.models import LinearHead, Network
 from ltjax.models.norm import BatchNorm
-from ltjax.presets import reslt
+from ltjax.settings import config_file
 
 COUNTS = (24, 12, 6)
 
@@ -59,8 +58,9 @@ def build(settings):
     )
 
 
-def config(method="ce", **changes):
-    made = presets.base(method)
+def recipe(method="ce", second_stage=False, **changes):
+    """The toy's ConfigDict; "__" in a change stands for a dot."""
+    made = configure.new_config(method, family="")
     made.data.name, made.model.backbone = "toy", "toy"
     made.epochs, made.batch_size, made.log_every_steps = 2, 8, 2
     made.evaluation.batch_size = 8
@@ -69,10 +69,21 @@ def config(method="ce", **changes):
     made.optimizer.schedule.name = "constant"
     made.checkpoint.every_steps = 3
     if method == "reslt":
-        made.reslt = reslt.settings("toy")
         made.reslt.alpha = 0.5
+    if second_stage:
+        config_file.add_second_stage(made)
     made.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
-    return config_dict.ConfigDict(made)
+    return made
+
+
+def config(method="ce", second_stage=False, **changes):
+    """The toy's settings."""
+    return configure.resolve(recipe(method, second_stage, **changes))
+
+
+def changed(settings, **changes):
+    """The settings with some of them changed; "__" stands for a dot."""
+    return settings.replaced({key.replace("__", "."): value for key, value in changes.items()})
 
 
 def network(num_classes=3, dtype="float32"):
@@ -95,8 +106,9 @@ def stage(settings, name="first", **changes):
     return Stage(name, **(fields | changes))
 
 
-def three_stages(settings, data):
+def three_stages(settings, own, data):
     """Representation; then the head alone on two streams against a frozen teacher; then a closed form."""
+    del own
     first = stage(settings)
 
     def second_init(key, previous, features):

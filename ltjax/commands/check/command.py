@@ -13,11 +13,11 @@ Exit status: 0 nothing would stop or spoil a run, 1 something would, 2 bad input
 """
 
 import argparse
+import dataclasses
 import hashlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from ltjax.data.dataset import Data, Source
 from ltjax.data.datasets.lt_benchmarks import SPECS
 from ltjax.data.storage.find_dataset import data_root
 from ltjax.errors import InputError, did_you_mean
+from ltjax.settings import DataSettings, Settings
 
 SAMPLED = 2000  # files of a split that are inspected without --files=all
 AT_ONCE = 1024  # arrays of images are hashed in blocks of this many
@@ -71,7 +72,7 @@ def run(argv: Sequence[str]) -> int:
     config = _config(options, rest)
     _check_out(options.out, config.data)
     results = _results(options.run) if options.run else None
-    settings = SimpleNamespace(**config.data.to_dict(), keep_labels=False)
+    settings = dataclasses.replace(config.data, keep_labels=False)
     if settings.name in PUBLIC:
         allowed |= AS_PUBLISHED
     data, found = read_leniently(settings)
@@ -126,12 +127,12 @@ def _config(options: Any, rest: list[str]) -> Any:
         lists = {"train_list": options.list, "test_list": options.test_list, "val_list": options.val_list}
         arguments = ["--config=configs/list_ce.py", f"--config.data.dir={options.root}"]
         arguments += [f"--config.data.{key}={path}" for key, path in lists.items() if path]
-    from ltjax.config import parse
+    from ltjax.methods.configure import from_command_line
 
-    return parse([*arguments, *rest, "--workdir=unused"])[0]
+    return from_command_line([*arguments, *rest, "--workdir=unused"])[0]
 
 
-def _check_out(out: str, settings: Any) -> None:
+def _check_out(out: str, settings: DataSettings) -> None:
     """Raises InputError when it is in the data's folder, which stays as it is."""
     root = str(data_root(settings))
     if "://" not in root:
@@ -146,21 +147,20 @@ def _results(workdir: str) -> Mapping[str, Any]:
     return read_run(workdir).results
 
 
-def images_per_class(config: Any, data: Data) -> int | None:
+def images_per_class(config: Settings, data: Data) -> int | None:
     """Z: how many images of a class the config's sampler draws at a time; None where it draws single ones."""
     if config.data.sampler == "class_cycle":
         return CYCLE
-    groups = [group for group in config.values() if hasattr(group, "items") and "images_per_class" in group]
-    if not groups:
+    if not hasattr(config.own, "images_per_class"):
         return None
-    if groups[0].images_per_class is not None:
-        return groups[0].images_per_class
+    if config.own.images_per_class is not None:
+        return int(config.own.images_per_class)
     from ltjax.methods.auxiliary import images_per_class as fitting
 
     return fitting(config.batch_size, int(np.count_nonzero(data.class_counts)))
 
 
-def _counts(data: Data, config: Any) -> dict[str, Any]:
+def _counts(data: Data, config: Settings) -> dict[str, Any]:
     """What the report says of classes and groups."""
     shots, boundaries = config.evaluation.shots, tuple(config.evaluation.index_boundaries)
     try:

@@ -1,7 +1,6 @@
 """Reads a data set as far as possible: where a run stops at the first mistake, all impossible labels are found."""
 
 import os
-from typing import Any
 
 import numpy as np
 
@@ -15,9 +14,10 @@ from ltjax.data.storage.find_dataset import data_root, required_dir
 from ltjax.data.storage.image_folder import scan_class_folders
 from ltjax.data.storage.shards import MANIFEST
 from ltjax.errors import InputError
+from ltjax.settings import DataSettings
 
 
-def read_leniently(settings: Any) -> tuple[Data | None, list[Finding]]:
+def read_leniently(settings: DataSettings) -> tuple[Data | None, list[Finding]]:
     """The data set of a run, and why a run would refuse it.
 
     Where a run would refuse the data, images with impossible labels are reported and left out, and the rest is the
@@ -41,7 +41,7 @@ def read_leniently(settings: Any) -> tuple[Data | None, list[Finding]]:
     return data, [refused, *found]
 
 
-def _check_lists(settings: Any) -> None:
+def _check_lists(settings: DataSettings) -> None:
     """Raises InputError for a list that does not exist."""
     for key in ("train_list", "test_list", "val_list"):
         name = getattr(settings, key)
@@ -50,7 +50,7 @@ def _check_lists(settings: Any) -> None:
             raise InputError(f"{path}: no such file; correct config.data.{key} (--list, --test-list, --val-list)")
 
 
-def _splits(settings: Any) -> Splits | None:
+def _splits(settings: DataSettings) -> Splits | None:
     """The splits with all their labels; None for shards and TFDS data sets, which are always read strictly."""
     if settings.name == "folder":
         return read_folder(required_dir(settings), settings, scan_class_folders)
@@ -65,7 +65,7 @@ def _splits(settings: Any) -> Splits | None:
     return read_lists(str(folder), list_paths(folder, spec, settings), settings, spec.num_classes, refuse=False)
 
 
-def drop_impossible_labels(splits: Splits, settings: Any) -> tuple[Data, list[Finding]]:
+def drop_impossible_labels(splits: Splits, settings: DataSettings) -> tuple[Data, list[Finding]]:
     """The data set of the images whose labels are 0 to C - 1, and a finding for the others.
 
     Raises:

@@ -12,7 +12,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 from ltjax.commands.cli import Parser, guarded
@@ -30,6 +29,7 @@ from ltjax.commands.worker_pool import Advance, run_jobs
 from ltjax.data.datasets.assemble import Split, Splits
 from ltjax.data.datasets.user_images import find_list, read_folder, read_lists
 from ltjax.errors import InputError
+from ltjax.settings import DataSettings
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,7 +73,7 @@ def prepare(arguments: Any) -> str:
 
 
 def _splits(arguments: Any) -> Splits:
-    settings = SimpleNamespace(image_size=224, resize=256, class_names=arguments.class_names)
+    settings = DataSettings(image_size=224, resize=256, class_names=arguments.class_names)
     of_lists = ("test_list", "val_list", "root", "class_names")
     if arguments.folder:
         given = [name.replace("_", "-") for name in of_lists if getattr(arguments, name)]

@@ -12,6 +12,7 @@ from ltjax.data.datasets.holdout import hold_out
 from ltjax.data.datasets.longtail import USES
 from ltjax.data.storage.packed_names import PackedNames
 from ltjax.errors import InputError, choose
+from ltjax.settings import DataSettings
 
 # of ImageNet's channels: what every paper on ImageNet-LT and Places-LT normalises with
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -70,7 +71,7 @@ class EvaluationView:
 def encoded_source(
     encoded: Callable[[int], bytes],
     labels: Any,
-    settings: Any,
+    settings: DataSettings,
     where: Callable[[int], str] | None = None,
     index: Any = None,
 ) -> Source:
@@ -90,7 +91,7 @@ def encoded_source(
     return Source(labels, index, EvaluationView(encoded, size, resize), None, encoded, where)
 
 
-def assemble(name: str, splits: Splits, settings: Any, mean: tuple = MEAN, std: tuple = STD) -> Data:
+def assemble(name: str, splits: Splits, settings: DataSettings, mean: tuple = MEAN, std: tuple = STD) -> Data:
     """The data set that ``settings`` asks for.
 
     Of ``settings``: imbalance (1: the set is already long-tailed), test_fraction (of a set without test images),
@@ -124,7 +125,7 @@ def assemble(name: str, splits: Splits, settings: Any, mean: tuple = MEAN, std: 
     )  # fmt: skip
 
 
-def refuse_imbalance(name: str, settings: Any) -> None:
+def refuse_imbalance(name: str, settings: DataSettings) -> None:
     """Raises InputError unless ``imbalance`` is 1: images are not taken away from a set that is long-tailed."""
     if settings.imbalance != 1:
         raise InputError(
@@ -133,7 +134,7 @@ def refuse_imbalance(name: str, settings: Any) -> None:
         )
 
 
-def _hold_out_test(splits: Splits, classes: int, settings: Any) -> tuple[Split, Split, str]:
+def _hold_out_test(splits: Splits, classes: int, settings: DataSettings) -> tuple[Split, Split, str]:
     """Of a set without test images: what stays for training, what is tested on, and the line that says so."""
     key, fraction, seed = "config.data.test_fraction", settings.test_fraction, settings.selection_seed
     kept, aside = hold_out(splits.train.source.labels, classes, fraction, seed, key)

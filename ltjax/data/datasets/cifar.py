@@ -1,12 +1,11 @@
 """CIFAR-10-LT and CIFAR-100-LT from an ``.npz`` of ours, the official python batches, or TFDS."""
 
-from typing import Any
-
 from ltjax.data.balanced import BalancedSpec
 from ltjax.data.dataset import Data
 from ltjax.data.datasets.longtail import make_long_tailed
 from ltjax.data.storage import cifar_npz, cifar_pickle, cifar_tfds
 from ltjax.data.storage.find_dataset import StorageForm, find_dataset
+from ltjax.settings import DataSettings
 
 # Every CIFAR-LT paper normalises both data sets with these.
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -27,12 +26,12 @@ SPECS = {
 }
 
 
-def cifar10(settings: Any) -> Data:
+def cifar10(settings: DataSettings) -> Data:
     """CIFAR-10-LT: 32 x 32 x 3, 10 classes, at most 5,000 images a class."""
     return _cifar(SPECS["cifar10"], settings)
 
 
-def cifar100(settings: Any) -> Data:
+def cifar100(settings: DataSettings) -> Data:
     """CIFAR-100-LT: 32 x 32 x 3, 100 classes, at most 500 images a class."""
     return _cifar(SPECS["cifar100"], settings)
 
@@ -44,6 +43,6 @@ FORMS = {
 }
 
 
-def _cifar(spec: BalancedSpec, settings: Any) -> Data:
+def _cifar(spec: BalancedSpec, settings: DataSettings) -> Data:
     form, path = find_dataset(FORMS, spec, settings)
     return make_long_tailed(spec, form.read(path, spec), settings)

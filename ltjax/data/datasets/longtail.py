@@ -1,7 +1,6 @@
 """How a balanced training set is made long-tailed, exactly as the public LDAM-DRW code makes CIFAR-LT."""
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from ltjax.data.balanced import BalancedSet, BalancedSpec
 from ltjax.data.dataset import Data, array_source, fingerprint, is_number
 from ltjax.data.datasets.holdout import check_seed, hold_out
 from ltjax.errors import InputError, choose
+from ltjax.settings import DataSettings
 
 
 def _exponential(largest: float, ratio: float, num_classes: int) -> list[int]:
@@ -93,7 +93,7 @@ def select(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
     return np.concatenate(kept)
 
 
-def make_long_tailed(spec: BalancedSpec, balanced: BalancedSet, settings: Any) -> Data:
+def make_long_tailed(spec: BalancedSpec, balanced: BalancedSet, settings: DataSettings) -> Data:
     """The long-tailed data set that ``settings`` asks for.
 
     Of ``settings``: imbalance, profile, selection_seed, validation_fraction, and validation_use, which may be missing:
@@ -114,8 +114,7 @@ def make_long_tailed(spec: BalancedSpec, balanced: BalancedSet, settings: Any) -
     kept, aside = hold_out(labels, spec.num_classes, settings.validation_fraction, settings.selection_seed)
     train = array_source(images[kept], labels[kept], index[kept])
     held = array_source(images[aside], labels[aside], index[aside]) if aside.size else None
-    use = getattr(settings, "validation_use", "evaluate")
-    if choose(USES, use, "config.data.validation_use") and held is not None:
+    if choose(USES, settings.validation_use, "config.data.validation_use") and held is not None:
         test, split, validation = held, "validation", None
     else:
         test, split, validation = balanced.test(), "test", held

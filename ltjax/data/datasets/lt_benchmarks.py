@@ -14,6 +14,7 @@ from ltjax.data.storage.find_dataset import StorageForm, data_root, find_dataset
 from ltjax.data.storage.shards import MANIFEST
 from ltjax.data.storage.tfds_records import description_paths, how_to_prepare
 from ltjax.errors import InputError
+from ltjax.settings import DataSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,22 +55,22 @@ SPECS = {
 }  # fmt: skip
 
 
-def imagenet_lt(settings: Any) -> Data:
+def imagenet_lt(settings: DataSettings) -> Data:
     """ImageNet-LT: 1,000 classes, 115,846 training, 20,000 validation and 50,000 test images."""
     return _benchmark(SPECS["imagenet_lt"], settings)
 
 
-def places_lt(settings: Any) -> Data:
+def places_lt(settings: DataSettings) -> Data:
     """Places-LT: 365 classes, 62,500 training, 7,300 validation and 36,500 test images."""
     return _benchmark(SPECS["places_lt"], settings)
 
 
-def inat2018(settings: Any) -> Data:
+def inat2018(settings: DataSettings) -> Data:
     """iNaturalist 2018: 8,142 classes, 437,513 training images; evaluated on its 24,426 validation images."""
     return _benchmark(SPECS["inat2018"], settings)
 
 
-def _benchmark(spec: BenchmarkSpec, settings: Any) -> Data:
+def _benchmark(spec: BenchmarkSpec, settings: DataSettings) -> Data:
     refuse_imbalance(spec.name, settings)
     root = data_root(settings)
     if settings.source in ("auto", "list") and settings.train_list:
@@ -86,11 +87,11 @@ def _public_lists(root: pathlib.Path, spec: BenchmarkSpec, split: str = "train")
     return [root / f"{spec.lists[split]}{ending}" for ending in (".txt", ".txt.xz")]
 
 
-def _read_lists(root: pathlib.Path, spec: BenchmarkSpec, settings: Any) -> Splits:
+def _read_lists(root: pathlib.Path, spec: BenchmarkSpec, settings: DataSettings) -> Splits:
     return read_lists(str(root), list_paths(root, spec, settings), settings, spec.num_classes)
 
 
-def list_paths(root: pathlib.Path, spec: BenchmarkSpec, settings: Any) -> dict[str, pathlib.Path]:
+def list_paths(root: pathlib.Path, spec: BenchmarkSpec, settings: DataSettings) -> dict[str, pathlib.Path]:
     """split -> its list file: the one that the settings name, or else the data set's public one under ``root``.
 
     Raises:

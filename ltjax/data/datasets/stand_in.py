@@ -11,6 +11,7 @@ from ltjax.data.datasets import cifar, lt_benchmarks, mnist
 from ltjax.data.datasets.assemble import Split, Splits, assemble
 from ltjax.data.datasets.longtail import make_long_tailed
 from ltjax.errors import InputError
+from ltjax.settings import DataSettings
 
 
 class Sizes(NamedTuple):
@@ -36,7 +37,7 @@ BALANCED: dict[str, tuple[BalancedSpec, int]] = {
 }
 
 
-def stand_in(settings: Any) -> Data:
+def stand_in(settings: DataSettings) -> Data:
     """The data set of ``config.data`` with its sizes, labels and class counts, and without images.
 
     Class counts of CIFAR-LT and MNIST-5k-LT are exact. Of the large sets the total and the largest and smallest class
@@ -46,8 +47,7 @@ def stand_in(settings: Any) -> Data:
       InputError: for a data set whose sizes are not known here, or settings that it cannot have.
 
     Example:
-      >>> from ltjax import presets
-      >>> data = stand_in(presets.build("inat", "ce").data)
+      >>> data = stand_in(DataSettings(name="inat2018", imbalance=1.0))
       >>> len(data.train), data.num_classes, int(data.class_counts.max()), int(data.class_counts.min()), len(data.test)
       (437513, 8142, 1000, 2, 24426)
     """
@@ -61,7 +61,7 @@ def stand_in(settings: Any) -> Data:
     return _long_tailed(lt_benchmarks.SPECS[name], SIZES[name], settings)
 
 
-def _balanced(spec: BalancedSpec, test_size: int, settings: Any) -> Data:
+def _balanced(spec: BalancedSpec, test_size: int, settings: DataSettings) -> Data:
     labels = np.repeat(np.arange(spec.num_classes), spec.train_size // spec.num_classes)
     blank = np.broadcast_to(np.uint8(0), (spec.train_size, *spec.image_shape))
     test = _in_memory(np.arange(test_size) % spec.num_classes, spec.image_shape)
@@ -80,7 +80,7 @@ def _in_memory(labels: np.ndarray, image_shape: tuple[int, ...]) -> Source:
     return Source(labels.astype(np.int32), np.arange(len(labels)), reader, reader)
 
 
-def _long_tailed(spec: lt_benchmarks.BenchmarkSpec, sizes: Sizes, settings: Any) -> Data:
+def _long_tailed(spec: lt_benchmarks.BenchmarkSpec, sizes: Sizes, settings: DataSettings) -> Data:
     counts = falling_counts(sizes.train, spec.num_classes, sizes.largest, sizes.smallest)
     labels = np.repeat(np.arange(spec.num_classes), counts)
     validation = _images(np.arange(sizes.validation) % spec.num_classes) if sizes.validation else None
@@ -136,8 +136,7 @@ def shrunk(data: Data) -> Data:
     has the shapes, where these depend on the classes alone.
 
     Example:
-      >>> from ltjax import presets
-      >>> len(shrunk(stand_in(presets.build("inat", "ce").data)).train)
+      >>> len(shrunk(stand_in(DataSettings(name="inat2018", imbalance=1.0))).train)
       8161
     """
     counts = np.ones(data.num_classes, np.int64)

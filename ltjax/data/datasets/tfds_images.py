@@ -24,12 +24,13 @@ from ltjax.data.storage.tfds_records import (
     read_features,
 )
 from ltjax.errors import InputError
+from ltjax.settings import DataSettings
 
 # split -> what TFDS's sets call it; the first one that a set has is taken
 SPLITS = {"train": ("train",), "test": ("test",), "validation": ("validation", "val")}
 
 
-def tfds(settings: Any) -> Data:
+def tfds(settings: DataSettings) -> Data:
     """``config.data.tfds`` is NAME or NAME:VERSION (NAME/CONFIG too) of a set that TFDS has prepared.
 
     Evaluates on the test split; on the validation split where there is no test split or its labels are not public.
@@ -47,7 +48,7 @@ def tfds(settings: Any) -> Data:
     return assemble(name, read(str(description.parent), None, settings), settings)
 
 
-def read(folder: str, names: dict[str, str] | None, settings: Any) -> Splits:
+def read(folder: str, names: dict[str, str] | None, settings: DataSettings) -> Splits:
     """The splits of a prepared folder.
 
     Args:
@@ -64,7 +65,7 @@ def read(folder: str, names: dict[str, str] | None, settings: Any) -> Splits:
     for name in ("train", *names.values()):
         if name not in available:
             raise InputError(f"{folder}: has no split '{name}' (it has {', '.join(available)}); prepare it again")
-    keep = getattr(settings, "keep_labels", True)
+    keep = settings.keep_labels
     labels = {
         split: _labels(folder, name, label, builder.info.splits[name].num_examples, keep)
         for split, name in names.items()

@@ -13,9 +13,10 @@ from ltjax.data.storage.list_file import ImageList, check_all_classes, check_cla
 from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError
+from ltjax.settings import DataSettings
 
 
-def folder(settings: Any) -> Data:
+def folder(settings: DataSettings) -> Data:
     """A folder of class folders (``config.data.dir``), or one with train/ and test/ or val/ of class folders.
 
     With all three, val/ is for choices; with val/ alone, it is what is tested on; with neither, a part of every class
@@ -24,7 +25,7 @@ def folder(settings: Any) -> Data:
     return assemble("folder", read_folder(required_dir(settings), settings), settings)
 
 
-def read_folder(root: str, settings: Any, read_class_folders: Any = folders.read_class_folders) -> Splits:
+def read_folder(root: str, settings: DataSettings, read_class_folders: Any = folders.read_class_folders) -> Splits:
     """The splits of a folder; labels count the training folders, sorted by name.
 
     With ``read_class_folders=folders.scan_class_folders`` nothing is refused: classes may have no image, and test
@@ -46,12 +47,12 @@ def read_folder(root: str, settings: Any, read_class_folders: Any = folders.read
     )
 
 
-def _of_tree(tree: folders.ClassFolders, settings: Any) -> Split:
+def _of_tree(tree: folders.ClassFolders, settings: DataSettings) -> Split:
     files = ImageFiles(tree.root, tree.names)
     return Split(encoded_source(files, tree.labels, settings, files.where), tree.names)
 
 
-def lists(settings: Any) -> Data:
+def lists(settings: DataSettings) -> Data:
     """List files (``config.data.train_list``, ``test_list``, ``val_list``) of images under ``config.data.dir``."""
     root = required_dir(settings)
     if not settings.train_list:
@@ -69,7 +70,7 @@ def find_list(root: str, name: str) -> Any:
 
 
 def read_lists(
-    root: str, paths: dict[str, Any], settings: Any, num_classes: int | None = None, refuse: bool = True
+    root: str, paths: dict[str, Any], settings: DataSettings, num_classes: int | None = None, refuse: bool = True
 ) -> Splits:
     """The splits of list files.
 
@@ -100,7 +101,7 @@ def read_lists(
     )  # fmt: skip
 
 
-def _of_listing(root: str, listing: ImageList, settings: Any, refuse: bool) -> Split:
+def _of_listing(root: str, listing: ImageList, settings: DataSettings, refuse: bool) -> Split:
     files = find_files(root, listing.names, listing.path, listing.lines, refuse)
     return Split(encoded_source(files, listing.labels, settings, files.where, listing.lines - 1), listing.names)
 

@@ -4,10 +4,11 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError, choose
+from ltjax.settings import DataSettings
 
 TFDS_DIR = "~/tensorflow_datasets"  # TFDS's own default
 
@@ -38,13 +39,13 @@ class StorageForm(Generic[SpecT, ReadT]):
     read: ReadT
 
 
-def data_root(settings: Any) -> pathlib.Path:
+def data_root(settings: DataSettings) -> pathlib.Path:
     """The folder that ``config.data.dir``, LTJAX_DATA_DIR or TFDS_DATA_DIR names, in this order; else TFDS's own."""
     named = settings.dir or os.environ.get("LTJAX_DATA_DIR") or os.environ.get("TFDS_DATA_DIR") or TFDS_DIR
     return open_path(named)
 
 
-def required_dir(settings: Any) -> str:
+def required_dir(settings: DataSettings) -> str:
     """The folder that ``config.data.dir`` names.
 
     Raises:
@@ -56,7 +57,7 @@ def required_dir(settings: Any) -> str:
 
 
 def find_dataset(
-    forms: Mapping[str, StorageForm[SpecT, ReadT]], spec: SpecT, settings: Any
+    forms: Mapping[str, StorageForm[SpecT, ReadT]], spec: SpecT, settings: DataSettings
 ) -> tuple[StorageForm[SpecT, ReadT], pathlib.Path]:
     """The first form in which the data set is found, and the marker that shows it.
 

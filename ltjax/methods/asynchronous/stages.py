@@ -8,7 +8,7 @@ Frequent and rare classes are learned one after the other, so that their gradien
     phase 2   on memory and rare classes: cross-entropy + margin + lambda * graph matching       (eqs. 6 to 9)
 
 Both phases share one network with a cosine classifier over all classes. "Plain" is that network in a single phase.
-What the paper leaves open is decided in ``ltjax/presets/asynchronous.py``, where every reading is a setting.
+What the paper leaves open is decided in ``settings.py``, where every reading is a setting.
 """
 
 import math
@@ -25,14 +25,13 @@ from ltjax.data import Data
 from ltjax.data.sampling import SAMPLERS
 from ltjax.data.sampling.combine import over_subset, subset_tables
 from ltjax.data.sampling.sampler import Sampler
-from ltjax.errors import InputError, choose
+from ltjax.errors import InputError
 from ltjax.losses import cross_entropy, graph_matching_loss, margin_ranking_loss
 from ltjax.methods.asynchronous.exemplars import attention_entropy, imprinted, memory_bank
+from ltjax.methods.asynchronous.settings import AsynchronousSettings
 from ltjax.methods.common import (
-    Rules,
     accuracy,
     build_network,
-    checked,
     classify,
     dtypes,
     evaluate_network,
@@ -44,25 +43,26 @@ from ltjax.methods.common import (
 )
 from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree, Updates
 from ltjax.models import CosineHead
+from ltjax.settings import Settings
+from ltjax.settings.outside import find
+from ltjax.settings.schema import refuse
 
-REDUCTIONS = ("mean", "sum")
-SCOPES = ("exemplars", "all")
-SIMILARITIES = ("cosine", "negative_l2")
 FREQUENT_IMAGES = 20  # many- and medium-shot classes (appendix A)
 
 
-def asynchronous(config: Any, data: Data) -> list[Stage]:
+def asynchronous(config: Settings, settings: AsynchronousSettings, data: Data) -> list[Stage]:
     """Two phases, or one if config.asynchronous.plain."""
-    settings = checked(config, "asynchronous", lambda settings: rules(settings, data.num_classes))
+    if settings.split >= data.num_classes:
+        refuse("config.asynchronous.split", settings.split, f"0 (by count) or 1 to {data.num_classes - 1} classes")
     head = CosineHead(data.num_classes, **dtypes(config))
     network = build_network(config, data, head, final_relu=False)  # signed features, as a cosine needs them
     if settings.plain:
         return one_stage(config, data, network, classify("image", cross_entropy, config=config))
     frequent = first_phase_classes(settings.split, data.class_counts)
-    return [first_phase(config, data, network, frequent), second_phase(config, data, network, frequent)]
+    return [first_phase(config, data, network, frequent), second_phase(config, settings, data, network, frequent)]
 
 
-def first_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) -> Stage:
+def first_phase(config: Settings, data: Data, network: Any, frequent: np.ndarray) -> Stage:
     """Eq. 1. The classifier keeps its shape; masking the logits of absent classes is the paper's truncation W_c^1."""
     records = np.flatnonzero(frequent[data.train.labels])
     sampler = subset_sampler(config, config.epochs)
@@ -91,15 +91,17 @@ def first_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) -> 
         init=init,
         objective=objective,
         predict=lambda variables, images: only(evaluate_network(network, variables, images).logits, frequent),
-        updates=Updates(rates=rates(config)),
+        updates=Updates(rates=rates(config.optimizer)),
         epoch_size=len(records),
     )
 
 
-def second_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) -> Stage:
+def second_phase(
+    config: Settings, settings: AsynchronousSettings, data: Data, network: Any, frequent: np.ndarray
+) -> Stage:
     """Algorithm 1 from line 8 on: memory and rare classes, all weights, beside the frozen network of phase 1."""
-    settings, labels = config.asynchronous, data.train.labels
-    epochs = config.second_stage_epochs
+    labels = data.train.labels
+    epochs, optimizer = config.second_stage()
     sampler = subset_sampler(config, epochs)
     old, new = np.flatnonzero(frequent[labels]), np.flatnonzero(~frequent[labels])
     counts = np.bincount(labels, minlength=data.num_classes)
@@ -120,20 +122,21 @@ def second_phase(config: Any, data: Data, network: Any, frequent: np.ndarray) ->
         "rare",
         network=network,
         epochs=epochs,
-        optimizer=config.second_stage_optimizer,
+        optimizer=optimizer,
         streams={"image": sampler},
         init=init,
-        objective=joint_objective(config, network, frequent),
+        objective=joint_objective(config, settings, network, frequent),
         predict=predicts(network),
-        updates=Updates(rates=rates(config, "second_stage_optimizer")),
+        updates=Updates(rates=rates(optimizer)),
         epoch_size=settings.epoch_size or images,
         whole_batch="graph matching compares all images of a batch" if graph_weight(settings, frequent) else "",
     )
 
 
-def joint_objective(config: Any, network: Any, frequent: np.ndarray) -> Callable[..., Outcome]:
+def joint_objective(
+    config: Settings, settings: AsynchronousSettings, network: Any, frequent: np.ndarray
+) -> Callable[..., Outcome]:
     """Eq. 9 on one batch; the terms are logged without their weights."""
-    settings = config.asynchronous
     weight = graph_weight(settings, frequent)
 
     def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
@@ -161,7 +164,7 @@ def joint_objective(config: Any, network: Any, frequent: np.ndarray) -> Callable
     return objective
 
 
-def graph_term(settings: Any, teacher: jax.Array, features: jax.Array, weight: float) -> Term:
+def graph_term(settings: AsynchronousSettings, teacher: jax.Array, features: jax.Array, weight: float) -> Term:
     """Eqs. 6 to 8 over the nodes of the batch."""
     distances = graph_matching_loss(
         teacher,
@@ -173,7 +176,7 @@ def graph_term(settings: Any, teacher: jax.Array, features: jax.Array, weight: f
     return Term(jnp.sum(distances) if settings.node_reduction == "sum" else distances, scale=weight)
 
 
-def margin_term(settings: Any, cosines: jax.Array, labels: jax.Array, frequent: np.ndarray) -> Term:
+def margin_term(settings: AsynchronousSettings, cosines: jax.Array, labels: jax.Array, frequent: np.ndarray) -> Term:
     """L_intra (after eq. 9): memory must not be taken over by the rare classes.
 
     Scope "exemplars" holds the memory's images against the rare classes (what the loss is for, and LUCIR's form);
@@ -191,13 +194,11 @@ def margin_term(settings: Any, cosines: jax.Array, labels: jax.Array, frequent: 
     return Term(values, weights, settings.margin_weight)
 
 
-def graph_weight(settings: Any, frequent: np.ndarray) -> float:
+def graph_weight(settings: AsynchronousSettings, frequent: np.ndarray) -> float:
     """lambda: config.asynchronous.lambda_value, or lambda_base * sqrt(old classes / new classes) (appendix A).
 
     Example:
-      >>> import types
-      >>> settings = types.SimpleNamespace(lambda_base=1.0, lambda_value=None)
-      >>> round(graph_weight(settings, np.arange(365) < 294), 2)  # Places-LT; the best lambda of figure 2(b)
+      >>> round(graph_weight(AsynchronousSettings(), np.arange(365) < 294), 2)  # Places-LT; figure 2(b)'s best
       2.03
     """
     if settings.lambda_value is not None:
@@ -226,26 +227,7 @@ def only(logits: jax.Array, present: np.ndarray) -> jax.Array:
     return jnp.where(present, logits, jnp.finfo(logits.dtype).min)
 
 
-def subset_sampler(config: Any, epochs: int) -> Sampler:
+def subset_sampler(config: Settings, epochs: int) -> Sampler:
     """config.data.sampler over a part of the training set, for a phase of this length."""
-    make = choose(SAMPLERS, config.data.sampler, "config.data.sampler")
+    make = find(SAMPLERS, config.data.sampler, "config.data.sampler")
     return over_subset(make(epochs=epochs, batch_size=config.batch_size))
-
-
-def rules(settings: Any, num_classes: int) -> Rules:
-    number = settings.lambda_value
-    return {
-        "split": (0 <= settings.split < num_classes, f"0 (by count) or 1 to {num_classes - 1} classes"),
-        "bank_size": (settings.bank_size >= 1, "1 or more"),
-        "similarity": (settings.similarity in SIMILARITIES, f"one of {', '.join(SIMILARITIES)}"),
-        "lambda_base": (0 <= settings.lambda_base < math.inf, "a finite number >= 0"),
-        "lambda_value": (number is None or 0 <= number < math.inf, "None (by lambda_base) or a finite number >= 0"),
-        "node_reduction": (settings.node_reduction in REDUCTIONS, f"one of {', '.join(REDUCTIONS)}"),
-        "temperature": (0 < settings.temperature < math.inf, "a finite number > 0"),
-        "margin": (0 <= settings.margin < math.inf, "a finite number >= 0"),
-        "margin_weight": (0 <= settings.margin_weight < math.inf, "a finite number >= 0"),
-        "margin_top_k": (settings.margin_top_k >= 0, "0 (all) or more"),
-        "margin_scope": (settings.margin_scope in SCOPES, f"one of {', '.join(SCOPES)}"),
-        "margin_reduction": (settings.margin_reduction in REDUCTIONS, f"one of {', '.join(REDUCTIONS)}"),
-        "epoch_size": (settings.epoch_size >= 0, "0 (the phase's images) or more"),
-    }

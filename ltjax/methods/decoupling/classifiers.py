@@ -16,51 +16,50 @@ from ltjax.errors import InputError
 from ltjax.losses import cross_entropy
 from ltjax.methods.common import build_network, carry_over, classify, dtypes, predicts, rates
 from ltjax.methods.decoupling.lbfgs import balanced_optimum
+from ltjax.methods.decoupling.settings import DecouplingSettings
 from ltjax.methods.decoupling.tau_search import best_tau, class_averaged_accuracies
 from ltjax.methods.stage import AnyStage, ClosedForm, Features, Init, Previous, Stage, Start, Tree, Updates, under
 from ltjax.models import CosineHead, HasTrainableParts, LinearHead, LWSHead, MeanHead, MLPHead, TauHead, representation
+from ltjax.settings import Settings
 
 
-def retrained(config: Any, data: Data) -> AnyStage:
+def retrained(config: Settings, settings: DecouplingSettings, data: Data) -> AnyStage:
     """cRT: a new linear classifier; or more than it, as table 1 compares (config.decoupling.retrain)."""
     head = LinearHead(data.num_classes, **dtypes(config))
     network = build_network(config, data, head)
-    return balanced_training("crt", config, data, network, ("head",), part(config.decoupling.retrain, network))
+    return balanced_training("crt", config, settings, data, network, ("head",), part(settings.retrain, network))
 
 
-def learned_scales(config: Any, data: Data) -> AnyStage:
+def learned_scales(config: Settings, settings: DecouplingSettings, data: Data) -> AnyStage:
     """LWS, eq. 4: a factor on each class's logit, 1 at first, is all that is trained."""
     network = build_network(config, data, LWSHead(data.num_classes, **dtypes(config)))
-    return balanced_training("lws", config, data, network, (), ("head/scale",))
+    return balanced_training("lws", config, settings, data, network, (), ("head/scale",))
 
 
-def mlp(config: Any, data: Data) -> AnyStage:
+def mlp(config: Settings, settings: DecouplingSettings, data: Data) -> AnyStage:
     """Appendix B.6: a classifier of two or three layers."""
-    settings = config.decoupling
     hidden = (settings.mlp_hidden,) * (settings.mlp_layers - 1)
     network = build_network(config, data, MLPHead(data.num_classes, hidden, **dtypes(config)))
-    return balanced_training("mlp", config, data, network, ("head",), ("head",))
+    return balanced_training("mlp", config, settings, data, network, ("head",), ("head",))
 
 
-def cosine(config: Any, data: Data) -> AnyStage:
+def cosine(config: Settings, settings: DecouplingSettings, data: Data) -> AnyStage:
     """Appendix B.7: a cosine classifier; without the last ReLU it sees features of either sign.
 
     The representation is the first stage's in both cases: only the last ReLU is left out, and nothing is trained again.
     """
-    settings = config.decoupling
     signed = {} if settings.cosine_relu else {"final_relu": False}
     head = CosineHead(data.num_classes, scale=settings.cosine_scale, **dtypes(config))
     network = build_network(config, data, head, **signed)
-    return balanced_training("cosine", config, data, network, ("head",), ("head",))
+    return balanced_training("cosine", config, settings, data, network, ("head",), ("head",))
 
 
-def tau_normalized(config: Any, data: Data) -> AnyStage:
+def tau_normalized(config: Settings, settings: DecouplingSettings, data: Data) -> AnyStage:
     """Eq. 3: every class's weights divided by their norm to the power tau: chosen on a grid, given, or trained."""
-    settings = config.decoupling
     network = build_network(config, data, TauHead(data.num_classes, **dtypes(config)))
     reported = {"report": lambda variables: {"tau": float(variables["params"]["head"]["tau"])}}
     if settings.tau_from == "learned":
-        return balanced_training("tau", config, data, network, (), ("head/tau",), **reported)
+        return balanced_training("tau", config, settings, data, network, (), ("head/tau",), **reported)
     start, source = carry_over(network, data), tau_source(settings.tau_from, data)
 
     def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
@@ -75,9 +74,9 @@ def tau_normalized(config: Any, data: Data) -> AnyStage:
     return closed_form("tau", network, init, **reported)
 
 
-def nearest_class_mean(config: Any, data: Data) -> ClosedForm:
+def nearest_class_mean(config: Settings, settings: DecouplingSettings, data: Data) -> ClosedForm:
     """NCM: the class of the nearest mean feature over all training images, which pass once, without augmentation."""
-    kind, metric = config.decoupling.ncm_features, config.decoupling.ncm_metric
+    kind, metric = settings.ncm_features, settings.ncm_metric
     network = build_network(config, data, MeanHead(data.num_classes, kind, metric, **dtypes(config)))
     start = carry_over(network, data)
 
@@ -95,7 +94,7 @@ def nearest_class_mean(config: Any, data: Data) -> ClosedForm:
 
 
 # config.decoupling.second_stage -> what makes it
-SECOND_STAGES: Mapping[str, Callable[[Any, Data], AnyStage]] = {
+SECOND_STAGES: Mapping[str, Callable[[Settings, DecouplingSettings, Data], AnyStage]] = {
     "crt": retrained,
     "lws": learned_scales,
     "tau": tau_normalized,
@@ -107,7 +106,8 @@ SECOND_STAGES: Mapping[str, Callable[[Any, Data], AnyStage]] = {
 
 def balanced_training(
     name: str,
-    config: Any,
+    config: Settings,
+    settings: DecouplingSettings,
     data: Data,
     network: Any,
     reinitialise: tuple[str, ...],
@@ -119,35 +119,35 @@ def balanced_training(
     With config.decoupling.cached on their features: the classifier alone is computed, and nothing is augmented. With
     config.decoupling.solver=lbfgs it is the minimum of that training's loss, found directly.
     """
-    settings = config.decoupling
     if settings.solver == "lbfgs":
         return solved(name, config, data, network, reinitialise, trainable)
+    epochs, optimizer = config.second_stage()
     frozen_backbone = all(prefix.startswith("head") for prefix in trainable) and trainable != ()
     norm = settings.norm if settings.norm != "auto" else "frozen" if frozen_backbone else "batch"
     return Stage(
         name,
         network=network,
-        epochs=config.second_stage_epochs,
-        optimizer=config.second_stage_optimizer,
+        epochs=epochs,
+        optimizer=optimizer,
         streams={"image": class_cycle(settings.images_per_class)},
         init=carry_over(network, data, reinitialise),
         objective=classify("image", cross_entropy, config=config),
         predict=predicts(network),
-        updates=Updates(trainable, rates(config, "second_stage_optimizer"), norm=norm),
+        updates=Updates(trainable, rates(optimizer), norm=norm),
         representation=representation(network) if settings.cached else None,
         **fields,
     )
 
 
 def solved(
-    name: str, config: Any, data: Data, network: Any, reinitialise: tuple[str, ...], trainable: tuple[str, ...]
+    name: str, config: Settings, data: Data, network: Any, reinitialise: tuple[str, ...], trainable: tuple[str, ...]
 ) -> ClosedForm:
     """The classifier of least balanced cross-entropy on all features, with the second stage's weight decay.
 
     Raises:
       InputError: without weight decay, for then there need not be one.
     """
-    weight_decay = config.second_stage_optimizer.weight_decay
+    weight_decay = config.second_stage()[1].weight_decay
     if not weight_decay > 0:
         raise InputError(
             f"config.second_stage_optimizer.weight_decay: impossible value {weight_decay!r} with solver=lbfgs, for "
@@ -204,10 +204,6 @@ def tau_source(tau_from: str, data: Data) -> Source | None:
             "config.data.validation_use=choose and config.data.validation_fraction=0.2, or take tau_from=train"
         )
     return data.train if tau_from == "train" or data.validation is None else data.validation
-
-
-# config.decoupling.retrain and .representation -> which parts of a network are trained
-PARTS = ("classifier", "last_block", "last_stage", "all")
 
 
 def part(name: str, network: Any) -> tuple[str, ...]:

@@ -22,11 +22,9 @@ from ltjax.data import Data
 from ltjax.losses import cross_entropy, reslt_terms
 from ltjax.methods.common import (
     Predict,
-    Rules,
     accuracy,
     build_network,
     check_backbone,
-    checked,
     classify,
     dtypes,
     evaluate_network,
@@ -34,24 +32,24 @@ from ltjax.methods.common import (
     watched,
 )
 from ltjax.methods.mixing import blend, mix
+from ltjax.methods.reslt.settings import ResLTSettings
 from ltjax.methods.reslt.variants import CONVOLUTIONS, FUSIONS, VARIANTS, Variant
 from ltjax.methods.stage import Outcome, Stage, Term, Tree
 from ltjax.models import ConvTopHead, ExpertsHead, Network, ResLTHead
+from ltjax.settings import Settings
+from ltjax.settings.schema import refuse
 
-DIVISORS = ("pooled", "subset_means")
-FORMS = ("bn", "conv")
 
-
-def reslt(config: Any, data: Data) -> list[Stage]:
+def reslt(config: Settings, settings: ResLTSettings, data: Data) -> list[Stage]:
     """One stage; groups, alpha, the head's form, experts and variants are config.reslt."""
-    settings = checked(config, "reslt", lambda settings: rules(settings, data.num_classes))
+    check_classes(settings, data.num_classes)
     if settings.experts:
         check_backbone(config, "ride_")
     if settings.variant in CONVOLUTIONS:
-        return convolutions_on_top(config, data)
+        return convolutions_on_top(config, settings, data)
     variant = VARIANTS[settings.variant]
     masks = variant.classes(groups(settings, data.class_counts))
-    network = make_network(config, data, 1 if variant.one_branch else len(masks))
+    network = make_network(config, settings, data, 1 if variant.one_branch else len(masks))
 
     def branches(logits: jax.Array) -> jax.Array:
         """[E, K, B, C] of what the head returns; one expert without experts, K times the same without branches."""
@@ -94,10 +92,9 @@ def reslt(config: Any, data: Data) -> list[Stage]:
     )
 
 
-def make_network(config: Any, data: Data, branches: int) -> Network:
+def make_network(config: Settings, settings: ResLTSettings, data: Data, branches: int) -> Network:
     """The backbone with one head of so many branches, or RIDE's backbone with such a head for every expert."""
-    settings = config.reslt
-    head_settings = {
+    head_settings: dict[str, Any] = {
         "branches": branches,
         "form": settings.head,
         "conv_before_pool_in_training": settings.conv_before_pool,
@@ -116,10 +113,13 @@ def fused(logits: jax.Array, variant: Variant) -> jax.Array:
 
 
 def branch_and_fusion_terms(
-    logits: jax.Array, labels: jax.Array, masks: np.ndarray, variant: Variant, settings: Any
+    logits: jax.Array, labels: jax.Array, masks: np.ndarray, variant: Variant, settings: ResLTSettings
 ) -> dict[str, Term]:
     """Eqs. 1 to 3 of branch logits [E, K, B, C], summed over the experts."""
-    epsilons = {"probability_epsilon": settings.probability_epsilon, "fusion_epsilon": settings.fusion_epsilon}
+    epsilons: dict[str, Any] = {
+        "probability_epsilon": settings.probability_epsilon,
+        "fusion_epsilon": settings.fusion_epsilon,
+    }
 
     def of_expert(logits: jax.Array) -> Any:
         terms = reslt_terms(logits, labels, branch_masks=masks, main_branch=masks[0].all(), **epsilons)
@@ -129,6 +129,7 @@ def branch_and_fusion_terms(
         return terms._replace(fusion=main.fusion)
 
     each = jax.vmap(of_expert)(logits)
+    assert settings.alpha is not None  # resolved
     alpha = 1.0 if variant.branches_alone else settings.alpha
     experts = len(logits)  # a Term is a mean, the loss a sum over experts
     terms = {"fusion": Term(each.fusion, each.fusion_weights, (1 - alpha) * experts)}
@@ -139,7 +140,7 @@ def branch_and_fusion_terms(
     }
 
 
-def readings(settings: Any, variant: Variant, branches: int) -> dict[str, Callable[[jax.Array], jax.Array]]:
+def readings(settings: ResLTSettings, variant: Variant, branches: int) -> dict[str, Callable[[jax.Array], jax.Array]]:
     """name -> a score [B, C] of the branches' logits [E, K, B, C]: each branch and each expert alone, other fusions."""
 
     def branch(k: int) -> Callable[[jax.Array], jax.Array]:
@@ -158,43 +159,24 @@ def readings(settings: Any, variant: Variant, branches: int) -> dict[str, Callab
     )
 
 
-def convolutions_on_top(config: Any, data: Data) -> list[Stage]:
+def convolutions_on_top(config: Settings, settings: ResLTSettings, data: Data) -> list[Stage]:
     """Plain cross-entropy with ResLT's extra convolutions but none of its branches (section 4.2.1, figure 7)."""
-    form = CONVOLUTIONS[config.reslt.variant]
-    settings = {"branches": config.reslt.groups, "norm_group": config.model.norm_group}
-    head = ConvTopHead(data.num_classes, form=form, **settings, **dtypes(config))
+    form = CONVOLUTIONS[settings.variant]
+    sizes: dict[str, Any] = {"branches": settings.groups, "norm_group": config.model.norm_group}
+    head = ConvTopHead(data.num_classes, form=form, **sizes, **dtypes(config))
     return one_stage(config, data, build_network(config, data, head), classify("image", cross_entropy, config=config))
 
 
-def groups(settings: Any, class_counts: np.ndarray) -> np.ndarray:
+def groups(settings: ResLTSettings, class_counts: np.ndarray) -> np.ndarray:
     """bool [branches, C]: the classes whose images each branch learns from."""
     boundaries = tuple(settings.boundaries) or None
     return branch_masks(class_counts, num_groups=settings.groups, boundaries=boundaries)
 
 
-def rules(settings: Any, num_classes: int) -> Rules:
-    boundaries = list(settings.boundaries)
-    fitting = len(boundaries) == settings.groups - 1 and boundaries == sorted(set(boundaries))
-    alone = settings.variant in CONVOLUTIONS  # plain cross-entropy, no branches
-    return {
-        "alpha": (0 <= settings.alpha <= 1, "a number in [0, 1]"),
-        "groups": (2 <= settings.groups <= min(5, num_classes), "2 to 5, and at most the number of classes"),
-        "head": (settings.head in FORMS, f"one of {', '.join(FORMS)}"),
-        "divisor": (settings.divisor in DIVISORS, f"one of {', '.join(DIVISORS)}"),
-        "probability_epsilon": (0 <= settings.probability_epsilon < 1, "a number in [0, 1)"),
-        "fusion_epsilon": (0 <= settings.fusion_epsilon < 1, "a number in [0, 1)"),
-        "boundaries": (
-            not boundaries or (fitting and boundaries[0] >= 1 and boundaries[-1] < num_classes),
-            f"() or config.reslt.groups - 1 = {settings.groups - 1} rising positions in [1, {num_classes})",
-        ),
-        "gamma": (-1 <= settings.gamma <= 10, "a number in [0, 10], or -1 for W x + b"),
-        "mixup": (
-            0 <= settings.mixup < float("inf") and not (alone and settings.mixup),
-            "0 (none) or more; only 0 here",
-        ),
-        "variant": (settings.variant in {*VARIANTS, *CONVOLUTIONS}, f"one of {', '.join([*VARIANTS, *CONVOLUTIONS])}"),
-        "experts": (
-            0 <= settings.experts <= (0 if alone else 10),
-            "0 (none) to 10; with the variants grouped_conv and separate_conv only 0",
-        ),
-    }
+def check_classes(settings: ResLTSettings, num_classes: int) -> None:
+    """Raises InputError where the groups do not fit the number of classes."""
+    if settings.groups > num_classes:
+        refuse("config.reslt.groups", settings.groups, "2 to 5, and at most the number of classes")
+    if settings.boundaries and settings.boundaries[-1] >= num_classes:
+        allowed = f"() or config.reslt.groups - 1 = {settings.groups - 1} rising positions in [1, {num_classes})"
+        refuse("config.reslt.boundaries", settings.boundaries, allowed)

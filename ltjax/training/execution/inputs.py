@@ -12,6 +12,7 @@ from ltjax.data.augment.registry import TRANSFORMS, Transform, find_transform
 from ltjax.data.dataset import feature_source
 from ltjax.data.loading.device_batches import Resident
 from ltjax.methods.stage import Stage
+from ltjax.settings import Settings
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.placement import SHARE, Placed, device_memory
 from ltjax.training.execution.seeds import seeds_of
@@ -53,13 +54,13 @@ def check_frozen(stage: Stage, image_shape: Any) -> None:
         )
 
 
-def of_images(config: Any, data: Data, placed: Placed | None) -> Inputs:
+def of_images(config: Settings, data: Data, placed: Placed | None) -> Inputs:
     """The training images, augmented: on the device if they were placed there."""
     resident = None if placed is None else placed.train
     return Inputs([data.train] * config.num_seeds, resident, find_transform(config.data.augment), config.data.workers)
 
 
-def of_features(config: Any, arrays: Sequence[np.ndarray], train: Source, mesh: Any) -> tuple[Inputs, str]:
+def of_features(config: Settings, arrays: Sequence[np.ndarray], train: Source, mesh: Any) -> tuple[Inputs, str]:
     """Features float [N, d], one array for each seed, not augmented; and a line for the log that says where they lie.
 
     They go on the devices if they fit, by the rule for images. On a CPU memory-mapped features stay in their file.

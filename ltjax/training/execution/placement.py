@@ -11,6 +11,7 @@ from ltjax.data import Data
 from ltjax.data.augment.registry import find_transform
 from ltjax.data.loading.device_batches import Resident, image_bytes, lies_in_memory, read_all
 from ltjax.errors import InputError
+from ltjax.settings import Settings
 from ltjax.training.execution import mesh as meshes
 
 SHARE = 0.25  # of a device's memory that the images may take
@@ -67,7 +68,7 @@ def decide(setting: str, data: Data, memory: int, any_size: bool = False) -> tup
     return True, f"data: on the device (auto: {sizes})"
 
 
-def place(config: Any, data: Data, mesh: Any) -> tuple[Placed | None, str]:
+def place(config: Settings, data: Data, mesh: Any) -> tuple[Placed | None, str]:
     """The images on every device, or None where the host makes the batches; and a line for the log."""
     on_device, why = decide(
         config.data.on_device, data, device_memory(), find_transform(config.data.augment).cut is not None

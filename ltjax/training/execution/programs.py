@@ -16,6 +16,7 @@ from ltjax.data.loading.host_batches import train_batches
 from ltjax.data.loading.prefetch import Batches, Watch
 from ltjax.data.sampling.sampler import Tables
 from ltjax.methods.stage import Batch, Stage, Tree
+from ltjax.settings import Settings
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.inputs import Inputs
 from ltjax.training.execution.seeds import over_seeds, seed_axis, split_seeds, stack_seeds
@@ -73,7 +74,7 @@ class Execution:
 
 
 def execution_of(
-    config: Any, index: int, per_epoch: int, mesh: Any, transform: Transform, first_seed: int | None = None
+    config: Settings, index: int, per_epoch: int, mesh: Any, transform: Transform, first_seed: int | None = None
 ) -> Execution:
     """How a run of this config executes its stage number ``index``."""
     seeds = seed_axis(config, meshes.platform(mesh))

@@ -1,7 +1,6 @@
 """Several seeds in one program: trees with a leading seed axis, and functions over them. One seed has no such axis."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import numpy as np
 
 from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
+from ltjax.settings import Settings
 
 # How a function is applied to all seeds with config.seeds_by=auto. vmap turns convolutions into grouped ones: on a CPU
 # they are slower than separate convolutions (`python -m ltjax.bench seeds` measures both). Nothing was measured on GPU
@@ -17,12 +17,12 @@ AUTO = {"cpu": "unroll", "gpu": "unroll", "tpu": "vmap"}
 SEPARATELY = "run such seeds one by one (config.num_seeds=1)"
 
 
-def seeds_of(config: Any) -> tuple[int, ...]:
+def seeds_of(config: Settings) -> tuple[int, ...]:
     """seed, seed + 1, ...: config.num_seeds of them."""
     return tuple(range(config.seed, config.seed + config.num_seeds))
 
 
-def seed_axis(config: Any, platform: str) -> tuple[int, str]:
+def seed_axis(config: Settings, platform: str) -> tuple[int, str]:
     """(number of seeds, "vmap" or "unroll"), as ``over_seeds`` takes them, on "cpu", "gpu" or "tpu"."""
     how = config.seeds_by
     return config.num_seeds, AUTO.get(platform, "unroll") if how == "auto" else how

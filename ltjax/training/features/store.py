@@ -22,6 +22,7 @@ from ltjax.data import Source
 from ltjax.data.dataset import fingerprint
 from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
+from ltjax.settings import Settings
 from ltjax.training.evaluation import Reading, feature_blocks, rows_at_once
 from ltjax.training.features import files
 from ltjax.training.workdir.identity import absolute
@@ -141,7 +142,7 @@ class FeatureStore(NamedTuple):
 
 
 def make_store(
-    config: Any, workdir: Any, mesh: Any, report: Callable[[str], None], stop: Callable[[], None]
+    config: Settings, workdir: Any, mesh: Any, report: Callable[[str], None], stop: Callable[[], None]
 ) -> FeatureStore:
     """The store of a run: config.features.dir; without it in the workdir of config.init_from, or in the run's own."""
     if config.features.dir:

@@ -1,13 +1,12 @@
 """Scales the learning rate to a batch size other than the recipe's. The only place where that is done."""
 
-import copy
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ltjax.errors import InputError, choose
 from ltjax.methods.stage import AnyStage, Stage, trained
+from ltjax.settings import Settings
 
 # batch size / the recipe's -> factor on the learning rate
 RULES: dict[str, Callable[[float], float]] = {
@@ -36,7 +35,7 @@ def factor(rule: str, batch_size: int, recipe_batch_size: int) -> float:
     return scale(batch_size / (recipe_batch_size or batch_size))
 
 
-def scaled_rate(stage: Stage, config: Any) -> Stage:
+def scaled_rate(stage: Stage, config: Settings) -> Stage:
     """The stage with its learning rate scaled to config.batch_size, by config.optimizer.rate_rule.
 
     The schedule, its warm-up and the parameter groups' rates are multiples of it, so they follow.
@@ -44,12 +43,11 @@ def scaled_rate(stage: Stage, config: Any) -> Stage:
     times = factor(config.optimizer.rate_rule, config.batch_size, stage.optimizer.recipe_batch_size)
     if times == 1:
         return stage
-    optimizer = copy.deepcopy(stage.optimizer)
-    optimizer.learning_rate = times * stage.optimizer.learning_rate
+    optimizer = dataclasses.replace(stage.optimizer, learning_rate=times * stage.optimizer.learning_rate)
     return dataclasses.replace(stage, optimizer=optimizer)
 
 
-def rate_notes(stages: Sequence[AnyStage], config: Any) -> list[str]:
+def rate_notes(stages: Sequence[AnyStage], config: Settings) -> list[str]:
     """A line for every (scaled) stage whose recipe has another batch size: what became of its learning rate."""
     rule, batch = config.optimizer.rate_rule, config.batch_size
     lines = []

@@ -1,17 +1,17 @@
 """Learning rates as pure functions of the traced step."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ltjax.errors import InputError, choose
+from ltjax.settings import ScheduleSettings, StageOptimizer
 
 Schedule = Callable[[jax.Array], jax.Array]
 
 
-def step_decay(time: jax.Array, epochs: float, settings: Any) -> jax.Array:
+def step_decay(time: jax.Array, epochs: float, settings: ScheduleSettings) -> jax.Array:
     """1, multiplied by `decay` after each milestone (in finished epochs)."""
     del epochs
     factor = jnp.ones_like(time)
@@ -20,13 +20,13 @@ def step_decay(time: jax.Array, epochs: float, settings: Any) -> jax.Array:
     return factor
 
 
-def cosine(time: jax.Array, epochs: float, settings: Any) -> jax.Array:
+def cosine(time: jax.Array, epochs: float, settings: ScheduleSettings) -> jax.Array:
     """Half a cosine from 1 to 0 between the end of the warm-up and the last epoch."""
     warmup = settings.warmup_epochs
     return 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((time - warmup) / max(epochs - warmup, 1e-9), 0, 1)))
 
 
-def constant(time: jax.Array, epochs: float, settings: Any) -> jax.Array:
+def constant(time: jax.Array, epochs: float, settings: ScheduleSettings) -> jax.Array:
     del epochs, settings
     return jnp.ones_like(time)
 
@@ -34,7 +34,7 @@ def constant(time: jax.Array, epochs: float, settings: Any) -> jax.Array:
 SCHEDULES = {"step": step_decay, "cosine": cosine, "constant": constant}
 
 
-def make_schedule(optimizer: Any, epochs: int, steps_per_epoch: int) -> Schedule:
+def make_schedule(optimizer: StageOptimizer, epochs: int, steps_per_epoch: int) -> Schedule:
     """step (int32) -> learning rate, by `optimizer.schedule`.
 
     Time is counted in epochs and moves every epoch or every step (`unit`). During the warm-up the rate is

@@ -1,7 +1,6 @@
 """The state of training, and which of its parameters a step may change."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import flax.struct
 import jax
@@ -11,6 +10,7 @@ from flax import traverse_util
 
 from ltjax.errors import InputError
 from ltjax.methods.stage import AnyStage, Stage, Start, Tree, Updates, under
+from ltjax.settings import StageOptimizer
 
 
 @flax.struct.dataclass
@@ -25,7 +25,7 @@ class TrainState:
     extras: Tree
 
 
-def make_optimizer(settings: Any, undecayed: Sequence[str] = ()) -> optax.GradientTransformation:
+def make_optimizer(settings: StageOptimizer, undecayed: Sequence[str] = ()) -> optax.GradientTransformation:
     """SGD as the papers' scripts have it, without the learning rate: g + wd p, momentum, Nesterov.
 
     It takes flat dicts of parameters; those under the prefixes ``undecayed`` have no weight decay.

@@ -19,6 +19,7 @@ from ltjax.data import Data
 from ltjax.data.loading.prefetch import Watch
 from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Tree
+from ltjax.settings import Settings
 from ltjax.training.evaluation import Evaluator, Reading, Summary, summarize
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.seeds import seed_axis, seeds_of, split_seeds, stack_seeds
@@ -56,7 +57,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def describe(config: Any, data: Data, params: Tree) -> Record:
+def describe(config: Settings, data: Data, params: Tree) -> Record:
     """What every number of the run depends on."""
     return {
         "method": config.method,
@@ -75,7 +76,7 @@ def describe(config: Any, data: Data, params: Tree) -> Record:
 
 
 def make_evaluator(
-    config: Any, data: Data, stage: AnyStage, mesh: Any, watch: Watch | None = None, views: bool = False
+    config: Settings, data: Data, stage: AnyStage, mesh: Any, watch: Watch | None = None, views: bool = False
 ) -> Evaluator:
     """The evaluation of a stage under this config, optionally with its views.
 
@@ -88,13 +89,13 @@ def make_evaluator(
     return Evaluator(stage.predict, data.num_classes, size, mesh, axis, reading, others)
 
 
-def summarize_seeds(config: Any, data: Data, counters: Sequence[Any]) -> list[Summary]:
+def summarize_seeds(config: Settings, data: Data, counters: Sequence[Any]) -> list[Summary]:
     """Each seed's summary."""
     settings = config.evaluation
     return [summarize(one, data, settings.shots, settings.index_boundaries) for one in counters]
 
 
-def stage_reports(config: Any, stage: AnyStage, variables: Tree) -> list[Record]:
+def stage_reports(config: Settings, stage: AnyStage, variables: Tree) -> list[Record]:
     """The numbers that the stage reports of its variables, for each seed; empty where it reports none."""
     if stage.report is None:
         return [{} for _ in seeds_of(config)]
@@ -124,7 +125,7 @@ def summary_record(summary: Summary, convention: str) -> Record:
 
 
 def results_over_seeds(
-    config: Any, summaries: list[Summary], losses: list[float] | None, reports: Sequence[Record] = ()
+    config: Settings, summaries: list[Summary], losses: list[float] | None, reports: Sequence[Record] = ()
 ) -> Record:
     """The results of one seed for results.json; with several the means, the sample deviations and each seed's.
 

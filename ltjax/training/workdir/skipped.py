@@ -5,7 +5,6 @@ Evaluation skips nothing: an accuracy covers every test image, or there is none.
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 from etils import epath
@@ -14,6 +13,7 @@ from ltjax.data.loading.prefetch import Watch
 from ltjax.data.loading.unreadable import Fault
 from ltjax.data.storage.paths import write_atomically
 from ltjax.errors import InputError
+from ltjax.settings import Settings
 from ltjax.training.workdir.metrics_log import Record
 
 FILES = "skipped.*.json"  # in the workdir, one for each process, which reads its share of the batches
@@ -53,7 +53,7 @@ def skipped_records(workdir: epath.Path) -> list[Record]:
     return [found[index] for index in sorted(found)]
 
 
-def make_watch(config: Any, workdir: epath.Path, report: Callable[[str], None]) -> Watch:
+def make_watch(config: Settings, workdir: epath.Path, report: Callable[[str], None]) -> Watch:
     """How training images are watched: config.data.on_error and config.data.timeout."""
     skip = config.data.on_error == "skip"
     return Watch(Skipped(workdir, config.data.max_skipped, report) if skip else None, config.data.timeout, report)

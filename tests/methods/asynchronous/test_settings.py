@@ -1,5 +1,6 @@
 """Asynchronous modelling without training: its formulas on given numbers, its settings, its recipes."""
 
+import dataclasses
 import functools
 
 import jax
@@ -11,10 +12,15 @@ from ltjax import models
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
 from ltjax.methods.asynchronous.exemplars import attention_entropy, imprinted, memory_bank
-from ltjax.methods.asynchronous.stages import first_phase_classes, graph_term, graph_weight, margin_term
-from ltjax.presets import asynchronous as preset
-from ltjax.presets import build as preset_of
+from ltjax.methods.asynchronous.settings import AsynchronousSettings
+from ltjax.methods.asynchronous.stages import (
+    first_phase_classes,
+    graph_term,
+    graph_weight,
+    margin_term,
+)
 from ltjax.training import prepare
+from tests import recipes
 from tests.methods.asynchronous.toy import Backbone, config, data
 
 
@@ -28,9 +34,7 @@ def toys(monkeypatch):
 
 
 def settings(**changes):
-    made = preset.settings("toy")
-    made.update(changes)
-    return made
+    return AsynchronousSettings(**changes)
 
 
 @pytest.mark.parametrize("case", ["basic", "no_old_sample", "k1_m0.2"])
@@ -42,7 +46,7 @@ def test_the_margin_term_is_lucirs_or_the_papers(case, reference):
     mean = margin_term(ours, cosines, labels, frequent).mean()
     np.testing.assert_allclose(mean, given["lucir_loss"], rtol=2e-5, atol=1e-6)
     for top_k, field in ((int(given["K"]), "topk_loss"), (0, "all_loss")):
-        ours.update(margin_top_k=top_k, margin_scope="all", margin_reduction="sum")
+        ours = dataclasses.replace(ours, margin_top_k=top_k, margin_scope="all", margin_reduction="sum")
         mean = margin_term(ours, cosines, labels, frequent).mean()
         np.testing.assert_allclose(mean, given[field], rtol=2e-5, atol=1e-6)
 
@@ -54,7 +58,7 @@ def test_the_graph_term_and_its_entropy(case, reference):
     for name, similarity in (("cos", "cosine"), ("negl2", "negative_l2")):
         ours = settings(normalize_features=False, similarity=similarity)
         for reduction, field in (("sum", "loss"), ("mean", "loss_mean")):
-            ours.node_reduction = reduction
+            ours = dataclasses.replace(ours, node_reduction=reduction)
             mean = graph_term(ours, old, new, 3.0).mean()
             np.testing.assert_allclose(mean, given[f"{name}_{field}"], rtol=1e-5)
         attention = given[f"{name}_attention"]
@@ -158,7 +162,7 @@ BAD = {
 
 def test_every_setting_is_checked_or_a_switch():
     switches = {"plain", "normalize_features"}
-    assert set(BAD) | switches == set(preset.settings("toy"))
+    assert set(BAD) | switches == set(AsynchronousSettings().to_dict())
 
 
 @pytest.mark.parametrize("key", BAD)
@@ -174,7 +178,7 @@ def test_a_batch_larger_than_a_phase_is_one_line():
 
 
 def test_the_recipes_are_those_of_the_papers_appendix():
-    cifar, places = preset_of("cifar100", "asynchronous"), preset_of("places", "asynchronous")
+    cifar, places = recipes.build("cifar100", "asynchronous"), recipes.build("places", "asynchronous")
     assert (cifar.batch_size, cifar.epochs, cifar.second_stage_epochs) == (64, 200, None)
     for optimizer in (cifar.optimizer, cifar.second_stage_optimizer):
         assert (optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay) == (0.1, 0.9, 5e-4)
@@ -185,27 +189,27 @@ def test_the_recipes_are_those_of_the_papers_appendix():
         assert (optimizer.schedule.milestones, optimizer.schedule.decay) == ((20, 40), 0.01)
     assert (places.epochs, places.model.backbone) == (60, "resnet152")
     for name, epochs in (("imagenet", 90), ("inat", 200)):
-        made = preset_of(name, "asynchronous")
+        made = recipes.build(name, "asynchronous")
         assert (made.optimizer.learning_rate, made.optimizer.schedule.name, made.epochs) == (0.05, "cosine", epochs)
         assert made.optimizer.weight_decay == 5e-4
     for name in ("mnist5k", "cifar10", "cifar100", "imagenet", "places", "inat"):
-        made = preset_of(name, "asynchronous")
+        made = recipes.build(name, "asynchronous")
         assert made.data.sampler == "progressive" and made.asynchronous.bank_size == 10
 
 
 def test_the_arguments_of_the_config_files():
-    made = preset_of("cifar100", "asynchronous", "bank=2,split=60,lambda=1.5,literal")
+    made = recipes.build("cifar100", "asynchronous", "bank=2,split=60,lambda=1.5,literal")
     block = made.asynchronous
     assert (block.bank_size, block.split, block.lambda_value, block.plain) == (2, 60, 1.5, False)
     assert (block.node_reduction, block.normalize_features, block.margin_top_k) == ("sum", False, 0)
     assert (block.margin_scope, block.margin_reduction) == ("all", "sum")
-    assert preset_of("cifar100", "asynchronous", "plain").asynchronous.plain
+    assert recipes.build("cifar100", "asynchronous", "plain").asynchronous.plain
     with pytest.raises(InputError, match="'3' is no value for 'plain'"):
-        preset_of("cifar100", "asynchronous", "plain=3")
-    short = preset_of("cifar100", "asynchronous", "short")
+        recipes.build("cifar100", "asynchronous", "plain=3")
+    short = recipes.build("cifar100", "asynchronous", "short")
     own = short.optimizer.to_dict()
     assert own.pop("rate_rule") == "none"  # one for both phases
     assert short.second_stage_optimizer.to_dict() == own
     assert short.optimizer.schedule.name == "cosine"
-    one = preset_of("mnist5k", "asynchronous", "epochs=1")
+    one = recipes.build("mnist5k", "asynchronous", "epochs=1")
     assert one.epochs == 1 and one.second_stage_optimizer.schedule.warmup_epochs == 0

@@ -5,10 +5,8 @@ import dataclasses
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from ml_collections.config_dict import ConfigDict, placeholder
 
 from ltjax.models.norm import BatchNorm
-from ltjax.presets import asynchronous as preset
 from tests.training import toy
 
 COUNTS = (6, 30, 22, 8)  # by label, not by frequency
@@ -37,13 +35,5 @@ def data(settings=None):
 
 
 def config(**changes):
-    made = toy.config("asynchronous")
-    made.asynchronous = preset.settings("toy")
-    made.asynchronous.bank_size = BANK
-    made.data.sampler = "progressive"
-    made.second_stage_epochs = placeholder(int)
-    made.second_stage_optimizer = ConfigDict(made.optimizer.to_dict())
-    made.watch_classes = (0, 1, 2, 3)
-    made.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
-    preset.resolve(made)
-    return made
+    usual = {"asynchronous__bank_size": BANK, "data__sampler": "progressive", "watch_classes": (0, 1, 2, 3)}
+    return toy.config("asynchronous", second_stage=True, **(usual | changes))

@@ -11,7 +11,6 @@ from ltjax.methods import METHODS
 from ltjax.methods.decoupling import lbfgs
 from ltjax.methods.decoupling.lbfgs import balanced_optimum
 from ltjax.methods.stage import Previous
-from ltjax.presets import decoupling as presets
 from tests.training import toy
 
 DECAY = 5e-3
@@ -94,11 +93,8 @@ def test_where_it_does_not_get_there_one_line_says_so(monkeypatch):
 
 def stages(monkeypatch, name="crt", **changes):
     monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
-    config = toy.config("decoupling")
-    presets.configure(config, "toy")
-    presets.resolve(config)
-    config.decoupling.update(second_stage=name, cached=True, solver="lbfgs")
-    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
+    solved = {"decoupling__second_stage": name, "decoupling__cached": True, "decoupling__solver": "lbfgs"}
+    config = toy.config("decoupling", second_stage=True, **(solved | changes))
     return config, METHODS["decoupling"](config, toy.build(None))
 
 

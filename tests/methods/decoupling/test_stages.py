@@ -9,19 +9,18 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from ltjax import config as configs
 from ltjax import models
 from ltjax.data.sampling.counter_rng import name_id
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
 from ltjax.methods.decoupling.classifiers import part
 from ltjax.methods.stage import ClosedForm, Previous, Start, Updates
-from ltjax.presets import decoupling as presets
 from ltjax.training import loop, prepare
 from ltjax.training.evaluation import Summary
 from ltjax.training.step.state import create_state
 from ltjax.training.step.step import make_train_step
 from ltjax.training.workdir import results
+from tests import recipes
 from tests.training import toy
 
 
@@ -42,12 +41,9 @@ def toys(monkeypatch):
 
 
 def config(second_stage="crt", **changes):
-    made = toy.config("decoupling")
-    presets.configure(made, "toy")
-    made.update(second_stage_epochs=1)
-    made.decoupling.update(second_stage=second_stage, mlp_hidden=6)
-    made.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
-    return made
+    usual = {"second_stage_epochs": 1, "decoupling__second_stage": second_stage, "decoupling__mlp_hidden": 6}
+    cosine = {"second_stage_optimizer__schedule__name": "cosine", "second_stage_optimizer__schedule__unit": "step"}
+    return toy.config("decoupling", second_stage=True, **(usual | cosine | changes))
 
 
 def stages(settings, data=None):
@@ -358,7 +354,7 @@ def test_every_seed_reports_a_tau_of_its_own():
 
 
 def parse(arguments, dataset="cifar100", *more):
-    return configs.parse([f"--config=configs/{dataset}_decoupling.py{arguments}", "--workdir=w", *more])[0]
+    return recipes.parse(f"--config=configs/{dataset}_decoupling.py{arguments}", *more)
 
 
 @pytest.mark.parametrize(
@@ -374,7 +370,7 @@ def parse(arguments, dataset="cifar100", *more):
     ],
 )
 def test_the_words_behind_the_colon(arguments, expected):
-    settings = parse(arguments).decoupling
+    settings = parse(arguments).own.to_dict()
     assert {key: settings[key] for key in expected} == expected
 
 
@@ -397,11 +393,11 @@ def test_the_second_stage_has_the_paper_s_schedule(dataset, arguments, epochs, r
 
 
 def test_where_tau_comes_from():
-    assert parse(":tau").decoupling.tau_from == "auto"
-    made = parse(":tau", "mnist5k").decoupling
+    assert parse(":tau").own.tau_from == "auto"
+    made = parse(":tau", "mnist5k").own
     assert (made.tau_from, made.tau) == ("value", 0.4)
-    assert parse(":tau,tau_from=value", "places").decoupling.tau == 0.8
-    made = parse(":tau=0.5").decoupling
+    assert parse(":tau,tau_from=value", "places").own.tau == 0.8
+    made = parse(":tau=0.5").own
     assert (made.second_stage, made.tau_from, made.tau) == ("tau", "value", 0.5)
 
 

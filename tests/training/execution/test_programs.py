@@ -18,6 +18,7 @@ from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.sampling.independent import class_balanced
 from ltjax.errors import InputError
 from ltjax.losses import cross_entropy
+from ltjax.methods import METHODS
 from ltjax.methods.stage import Outcome, Term
 from ltjax.training import loop, prepare
 from ltjax.training.execution import mesh as meshes
@@ -35,7 +36,7 @@ QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the t
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
     monkeypatch.setattr(prepare, "build", toy.build)
-    monkeypatch.setitem(prepare.METHODS, "three", toy.three_stages)
+    monkeypatch.setitem(METHODS, "three", toy.three_stages)
     monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
 
 

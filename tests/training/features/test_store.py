@@ -18,7 +18,6 @@ from ltjax.data.loading.prefetch import Watch
 from ltjax.errors import InputError
 from ltjax.methods.stage import Updates
 from ltjax.models import CosineHead, LinearHead, LWSHead, MLPHead, TauHead, representation
-from ltjax.presets import decoupling as presets
 from ltjax.training import loop, prepare
 from ltjax.training.evaluation import IN_THREADS, Reading
 from ltjax.training.execution import inputs
@@ -195,12 +194,13 @@ def test_features_with_replaced_images_are_the_runs_own(tmp_path, variables):
 
 
 def config(second_stage="crt", **changes):
-    settings = toy.config("decoupling")
-    presets.configure(settings, "toy")
-    settings.update(second_stage_epochs=2, epochs=1, log_every_steps=1, dtype="float64")
-    settings.decoupling.second_stage = second_stage
-    settings.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
-    return settings
+    usual = {"second_stage_epochs": 2, "epochs": 1, "log_every_steps": 1, "dtype": "float64"}
+    usual |= {
+        "decoupling__second_stage": second_stage,
+        "second_stage_optimizer__schedule__name": "cosine",
+        "second_stage_optimizer__schedule__unit": "step",
+    }
+    return toy.config("decoupling", second_stage=True, **(usual | changes))
 
 
 @pytest.fixture(scope="module")

@@ -6,28 +6,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax import config as configs
-from ltjax import presets
 from ltjax.errors import InputError
+from ltjax.methods import METHODS
 from ltjax.methods.stage import Updates
+from ltjax.settings.identity import difference, identity, to_json
 from ltjax.training import loop, prepare
 from ltjax.training.finished_run import read_config
 from ltjax.training.step.batch_size_scaling import factor, rate_notes, scaled_rate
 from ltjax.training.step.schedules import make_schedule
-from ltjax.training.workdir.identity import difference, identity, to_json
+from tests import recipes
 from tests.training import toy
 
 
 def parse(*arguments):
-    return configs.parse([*arguments, "--workdir=w"])[0]
+    return recipes.parse(*arguments)
 
 
-@pytest.mark.parametrize("dataset", presets.DATASETS)
+@pytest.mark.parametrize("dataset", recipes.DATASETS)
 def test_every_recipe_knows_the_batch_size_of_its_rates(dataset):
-    for family in presets.FAMILIES:
+    for family in recipes.FAMILIES:
         if (dataset in ("folder", "list")) <= (family in ("ce", "reslt")):
-            config = presets.build(dataset, family)
-            changed = presets.build(dataset, family, "batch_size=24,short")
+            config = recipes.build(dataset, family)
+            changed = recipes.build(dataset, family, "batch_size=24,short")
             for own in (config, changed):
                 blocks = [own.optimizer, own.get("second_stage_optimizer", own.optimizer)]
                 assert {block.recipe_batch_size for block in blocks} == {config.batch_size}
@@ -46,9 +46,9 @@ def test_an_override_does_not_change_the_reference_and_a_recipe_of_another_backb
 
 @pytest.mark.parametrize("rule, times", [("none", 1.0), ("linear", 4.0), ("sqrt", 2.0)])
 def test_the_whole_schedule_of_every_stage_is_multiplied(rule, times):
-    config = toy.config(epochs=6, batch_size=32)
-    config.optimizer.recipe_batch_size, config.optimizer.rate_rule = 8, rule
-    config.optimizer.schedule.update(name="step", warmup_epochs=2, warmup_start=0.25, milestones=(4,))
+    config = toy.config(epochs=6, batch_size=32, optimizer__recipe_batch_size=8, optimizer__rate_rule=rule)
+    schedule = {"name": "step", "warmup_epochs": 2, "warmup_start": 0.25, "milestones": (4,)}
+    config = toy.changed(config, **{f"optimizer__schedule__{name}": value for name, value in schedule.items()})
     before = config.to_dict()
     stage = toy.stage(config, updates=Updates(rates={"backbone": 0.1}))
     scaled = scaled_rate(stage, config)
@@ -62,7 +62,7 @@ def test_the_whole_schedule_of_every_stage_is_multiplied(rule, times):
 
 def test_a_run_says_that_its_rate_is_scaled_or_not(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(prepare, "build", toy.build)
-    monkeypatch.setitem(prepare.METHODS, "ce", toy.three_stages)
+    monkeypatch.setitem(METHODS, "ce", toy.three_stages)
     config = toy.config(batch_size=8, optimizer__recipe_batch_size=2)
     begin = "learning rate of stage '{}': 0.02 is for batches of 2, this run has 8"
     _, stages, _, _ = prepare.prepare(config)
@@ -71,7 +71,7 @@ def test_a_run_says_that_its_rate_is_scaled_or_not(tmp_path, monkeypatch, capsys
         + " and does not scale it (config.optimizer.rate_rule=none; linear would make it 0.08, sqrt would make it 0.04)"
     )
     assert rate_notes(stages, config) == [unscaled.format(name) for name in ("first", "second")]  # the third is closed
-    config.optimizer.rate_rule = "sqrt"
+    config = toy.changed(config, optimizer__rate_rule="sqrt")
     _, stages, _, _ = prepare.prepare(config)
     assert stages[0].optimizer.learning_rate == 0.04
     scaled = [
@@ -81,7 +81,7 @@ def test_a_run_says_that_its_rate_is_scaled_or_not(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(loop, "_run_stages", lambda run, source: {})
     loop.train(config, str(tmp_path))
     assert scaled[0] in capsys.readouterr().err
-    config.batch_size = 2
+    config = toy.changed(config, batch_size=2)
     assert rate_notes(prepare.prepare(config)[1], config) == []
 
 
@@ -94,7 +94,7 @@ def test_a_rule_without_the_recipes_batch_size_and_an_unknown_one_are_refused():
 
 def test_a_workdir_that_is_older_than_the_settings_goes_on(tmp_path):
     config = parse("--config=configs/mnist5k_decoupling.py")
-    old = config.to_dict()
+    old = json.loads(to_json(config))
     del old["micro_batches"], old["model"]["norm_group"], old["optimizer"]["rate_rule"]
     del old["optimizer"]["recipe_batch_size"], old["second_stage_optimizer"]["recipe_batch_size"]
     assert difference(config, old) is None

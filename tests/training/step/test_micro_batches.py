@@ -6,14 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections.config_dict import ConfigDict
 
 from ltjax import models
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Outcome, Ratio, Term
-from ltjax.presets import asynchronous, auxiliary, decoupling, oltr
-from ltjax.presets.baselines import BASELINES
 from ltjax.training import loop, prepare
 from ltjax.training.execution import programs
 from ltjax.training.step.micro_batches import split
@@ -64,19 +61,12 @@ def assert_close(one, two):
 
 
 def config_of(method, changes):
-    config = toy.config(method, dtype="float64", epochs=10)
-    config.data.augment, config.second_stage_epochs = "none", 10
-    config.second_stage_optimizer = ConfigDict(config.optimizer.to_dict())
-    if method in BASELINES:
-        BASELINES[method](config, "toy")
-    own = {"asynchronous": asynchronous.settings, "decoupling": decoupling.settings}
-    own |= {"auxiliary": lambda dataset: auxiliary.settings(), "oltr": lambda dataset: oltr.settings()}
-    if method in own:
-        config[method] = own[method]("toy")
-    config.update(dtype="float64", epochs=10, batch_size=12)
-    config.model.backbone = {"bbn": "bbn_toy", "ride": "ride_toy", **changes.pop("backbones", {})}.get(method, "toy")
-    config.update_from_flattened_dict(changes)
-    return config
+    changes = dict(changes)
+    backbone = {"bbn": "bbn_toy", "ride": "ride_toy", **changes.pop("backbones", {})}.get(method, "toy")
+    usual = {"dtype": "float64", "epochs": 10, "batch_size": 12, "second_stage_epochs": 10, "model.backbone": backbone}
+    if method in ("lifted", "range", "triplet", "proxy"):
+        usual["data.sampler"] = "class_cycle"
+    return toy.config(method, second_stage=True, **(usual | changes))
 
 
 def stage_of(method, number=0, **changes):
@@ -212,8 +202,7 @@ def convolved(stage, state, images):
 
 def test_memory_shrinks_and_the_work_stays_and_only_a_cpu_unrolls():
     """Weights need no network: the pass that sums them is compiled away."""
-    config = config_of("ldam_drw", {})
-    config.dtype = "float32"
+    config = config_of("ldam_drw", {"dtype": "float32"})
     (stage,) = METHODS["ldam_drw"](config, toy.build(None))
     batch = batch_of(stage, np.tile(ROWS, 8))
     state = create_state(stage, stage.init(jax.random.key(0), None, None), 0)

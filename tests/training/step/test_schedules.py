@@ -1,7 +1,6 @@
 """Learning rates against the curves of the reference scripts, the optimizer against reference SGD."""
 
 import math
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +8,11 @@ import numpy as np
 import optax
 import pytest
 
-from ltjax import presets
 from ltjax.errors import InputError
+from ltjax.settings import StageOptimizer
 from ltjax.training.step.schedules import make_schedule
 from ltjax.training.step.state import make_optimizer
+from tests import recipes
 
 
 def per_epoch(config, steps_per_epoch=7):
@@ -26,18 +26,18 @@ def per_epoch(config, steps_per_epoch=7):
 @pytest.mark.parametrize("method, curve", [("ce", "ldam_drw_cifar_200"), ("reslt", "reslt_cifar_200")])
 def test_the_published_curves(method, curve, reference):
     published = reference("lr_schedules")[curve]
-    np.testing.assert_allclose(per_epoch(presets.build("cifar100", method)), published, rtol=1e-6)
+    np.testing.assert_allclose(per_epoch(recipes.build("cifar100", method)), published, rtol=1e-6)
 
 
 def test_short_is_a_cosine_per_step_from_the_rate_to_zero():
-    config = presets.build("cifar100", "ce", "short")
+    config = recipes.build("cifar100", "ce", "short")
     schedule = make_schedule(config.optimizer, 10, 84)
     for step in (0, 1, 83, 84, 400, 839):
         assert float(schedule(jnp.int32(step))) == pytest.approx(0.05 * (1 + math.cos(math.pi * step / 840)), abs=1e-7)
 
 
 def test_warm_up_per_step_rises_and_ends_where_the_cosine_begins():
-    config = presets.build("mnist5k", "ce")
+    config = recipes.build("mnist5k", "ce")
     schedule = make_schedule(config.optimizer, 40, 10)
     rates = [float(schedule(jnp.int32(step))) for step in range(21)]
     np.testing.assert_allclose(rates[:20], [0.1 * (step + 1) / 20 for step in range(20)], rtol=1e-5)
@@ -46,13 +46,13 @@ def test_warm_up_per_step_rises_and_ends_where_the_cosine_begins():
 
 def test_one_epoch_divides_nothing_by_zero():
     for name in ("step", "cosine", "constant"):
-        config = presets.build("mnist5k", "ce", "epochs=1")
+        config = recipes.build("mnist5k", "ce", "epochs=1")
         config.optimizer.schedule.update(name=name, warmup_epochs=1)
         assert np.isfinite(float(make_schedule(config.optimizer, 1, 1)(jnp.int32(0))))
 
 
 def test_a_warm_up_longer_than_the_run_is_refused():
-    config = presets.build("mnist5k", "ce")
+    config = recipes.build("mnist5k", "ce")
     with pytest.raises(InputError, match="warmup_epochs: 2 is more than the 1 epochs"):
         make_schedule(config.optimizer, 1, 10)
 
@@ -60,7 +60,7 @@ def test_a_warm_up_longer_than_the_run_is_refused():
 @pytest.mark.parametrize("case", ["plain", "nesterov"])
 def test_sgd_is_the_reference_scripts(case, reference):
     v = reference("sgd")[case]
-    settings = SimpleNamespace(
+    settings = StageOptimizer(
         momentum=float(v["momentum"]), weight_decay=float(v["weight_decay"]), nesterov=case == "nesterov"
     )
     optimizer = make_optimizer(settings)

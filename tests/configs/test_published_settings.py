@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax import presets
 from ltjax.class_counts import branch_masks
 from ltjax.errors import InputError
+from ltjax.settings.schema import flat
 from ltjax.training.step.schedules import make_schedule
+from tests import recipes
 
 
 def curve(config):
@@ -26,13 +27,13 @@ def curve(config):
 )
 def test_the_published_rates(family, word, dataset, name, reference):
     published = reference("lr_schedules")[name]
-    np.testing.assert_allclose(curve(presets.build(dataset, family, word)), published, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(curve(recipes.build(dataset, family, word)), published, rtol=1e-4, atol=1e-7)
 
 
 def test_imagenets_warm_up_is_the_published_one_and_its_cosine_half_an_epoch_apart(reference):
     """The authors' cosine runs over one epoch more than what the warm-up leaves: at most 0.6 % of the first rate."""
     published = reference("lr_schedules")["reslt_imagenet_180_warmup5"]
-    own = curve(presets.build("imagenet", "reslt"))
+    own = curve(recipes.build("imagenet", "reslt"))
     np.testing.assert_allclose(own[:5], published[:5], rtol=1e-5)
     np.testing.assert_allclose(own, published, atol=6e-4)
 
@@ -79,26 +80,22 @@ CASES += [("baselines", *key, value) for key, value in BASELINES.items()]
 
 @pytest.mark.parametrize("family, dataset, words, expected", CASES, ids=[f"{d}_{f}:{w}" for f, d, w, _ in CASES])
 def test_published_settings(family, dataset, words, expected):
-    config = presets.build(dataset, family, words)
-    presets.resolve(config)
+    found = flat(recipes.resolved(dataset, family, words).to_dict())
     for path, value in expected.items():
-        found = config
-        for key in path.split("."):
-            found = found[key]
-        assert found == value, path
+        assert found[path] == value, path
 
 
 def test_the_boundaries_leave_the_authors_numbers_of_classes():
     counts = np.arange(8142, 0, -1)
-    inat = branch_masks(counts, boundaries=presets.build("inat", "reslt").reslt.boundaries)
+    inat = branch_masks(counts, boundaries=recipes.build("inat", "reslt").reslt.boundaries)
     assert inat.sum(1).tolist() == [8142, 6600]
-    imagenet = branch_masks(counts[:1000], boundaries=presets.build("imagenet", "reslt").reslt.boundaries)
+    imagenet = branch_masks(counts[:1000], boundaries=recipes.build("imagenet", "reslt").reslt.boundaries)
     assert imagenet.sum(1).tolist() == [1000, 825, 220]
 
 
 @pytest.mark.parametrize(
-    "words, message", [("experts=3", "has no backbone for 'places'"), ("strong", "pretrained=FILE")]
+    "words, message", [("experts=3", "this config file has no expert variant"), ("strong", "pretrained=FILE")]
 )
 def test_what_places_does_not_have_is_one_line(words, message):
     with pytest.raises(InputError, match=message):
-        presets.build("places", "reslt", words)
+        recipes.build("places", "reslt", words)

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from ltjax import config as configs
 from ltjax.errors import InputError
-from ltjax.training.workdir.identity import difference
+from ltjax.methods import configure
+from ltjax.settings.identity import difference
 from tests.shared import ROOT
 
 FILES = sorted((ROOT / "configs").glob("*.py"))
@@ -16,7 +16,7 @@ MNIST = "--config=configs/mnist5k_reslt.py"
 
 
 def parse(*arguments):
-    return configs.parse([*arguments, "--workdir=w"])[0]
+    return configure.from_command_line([*arguments, "--workdir=w"])[0]
 
 
 @pytest.mark.parametrize("path", FILES, ids=[f.stem for f in FILES])
@@ -28,7 +28,7 @@ def test_every_config_file_builds_with_and_without_an_argument(path):
     assert module.get_config(None) == config
     assert path.stem.endswith(f"_{config.family}")
     assert f"--config=configs/{path.name}" in module.__doc__
-    configs.check(parse(f"--config=configs/{path.name}:imbalance=50"))
+    assert parse(f"--config=configs/{path.name}:imbalance=50").data.imbalance == 50
 
 
 def test_settings_are_overridden_and_keep_their_type():
@@ -66,7 +66,7 @@ def test_arguments_of_a_config():
     ],
 )
 def test_alpha_is_the_published_one_unless_given(arguments, alpha):
-    assert parse(*arguments).reslt.alpha == alpha
+    assert parse(*arguments).own.alpha == alpha
 
 
 # arguments -> words that the one line must have
@@ -117,7 +117,7 @@ MISTAKES = {
 @pytest.mark.parametrize("arguments, words", MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_line_that_says_what_to_do(arguments, words):
     with pytest.raises(InputError) as error:
-        configs.parse(arguments)
+        configure.from_command_line(arguments)
     text = str(error.value)
     assert "\n" not in text
     for word in words:

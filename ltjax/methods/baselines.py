@@ -1,0 +1,40 @@
+"""The baselines of the papers' tables, each a word behind the colon: ``configs/cifar100_baselines.py:ldam_drw``."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ml_collections.config_dict import ConfigDict
+
+from ltjax.methods import METHODS
+from ltjax.settings.config_file import Word, config_of, no_value
+
+# Four images of a class in a row, all classes alike, as OLTR's authors trained what they compare with; they say so at
+# github.com/zhmiao/OpenLongTailRecognition-OLTR/issues/44. It also gives the losses their pairs.
+CLASS_AWARE = {"data.sampler": "class_cycle"}
+# the words that name a method, and what they change on every data set
+BASELINES: dict[str, Mapping[str, Any]] = {
+    **{name: {} for name, method in METHODS.items() if method.block == "baseline"},
+    "lifted": CLASS_AWARE,
+    "range": CLASS_AWARE,
+    "triplet": CLASS_AWARE,
+    "proxy": CLASS_AWARE,
+}
+
+
+def baseline_words(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Word]:
+    """The words that name a baseline.
+
+    Args:
+      recipes: method -> settings by flat key that its authors have other values of on this data set.
+    """
+    return {name: _named(name, {**BASELINES[name], **recipes.get(name, {})}) for name in BASELINES}
+
+
+def _named(name: str, changes: Mapping[str, Any]) -> Callable[[ConfigDict, str], None]:
+    def apply(config: ConfigDict, value: str) -> None:
+        no_value(value)
+        config.method = name
+        config.baseline = config_of(METHODS[name].settings)
+        config.update_from_flattened_dict(changes)
+
+    return apply

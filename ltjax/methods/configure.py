@@ -1,0 +1,117 @@
+"""From a config file, a command line or a stored config to typed settings with the method's own block."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ml_collections.config_dict import ConfigDict
+
+from ltjax.methods import METHODS
+from ltjax.methods.method import AnyMethod, Method
+from ltjax.settings import Block, Settings, command_line, config_file, outside
+from ltjax.settings.blocks import read_settings
+from ltjax.settings.config_file import Word, config_of
+from ltjax.settings.reference import help_text
+
+BLOCKS = tuple(sorted({method.block for method in METHODS.values() if method.block}))
+
+
+def find_method(name: str) -> AnyMethod:
+    """The method of that name, or the user's: FILE.py:NAME, a ``Method`` or a function of stages without settings.
+
+    Raises:
+      InputError: one line, if there is none.
+    """
+    found = outside.find(METHODS, name, "config.method")
+    return found if isinstance(found, Method) else Method(found, Block)
+
+
+def name_of(method: "str | AnyMethod | Callable[..., Any]") -> str:
+    """What config.method holds: the name, or where the user's method stands."""
+    return method if isinstance(method, str) else outside.address(method)
+
+
+def new_config(
+    method: "str | AnyMethod | Callable[..., Any]" = "ce", recipe: str = "", family: str | None = None
+) -> ConfigDict:
+    """A config with neutral values of every setting, to be changed by a config file.
+
+    Args:
+      method: its name, or the user's method itself.
+      recipe: the data set that the file is for.
+      family: of methods, the second word of the config file's name; by default the method's name, if ltjax has it.
+
+    Example:
+      >>> config = new_config("reslt")
+      >>> config.reslt.groups, config.epochs
+      (3, 200)
+    """
+    if family is None:
+        family = method if isinstance(method, str) and method in METHODS else ""
+    config = config_file.common_settings()
+    config.update(method=name_of(method), family=family, recipe=recipe)
+    own = find_method(config.method)
+    if own.block:
+        config[own.block] = config_of(own.settings)
+    return config
+
+
+def with_words(config: ConfigDict, arg: str | None, words: Mapping[str, Word] | None = None) -> ConfigDict:
+    """The config with the words behind its colon applied: the file's own, the method's, those that all have.
+
+    Raises:
+      InputError: for an unknown word or a value that is not one.
+    """
+    return config_file.with_words(config, arg, words or {}, lambda method: find_method(method).words)
+
+
+def resolve(config: ConfigDict, notes: Sequence[str] = ()) -> Settings:
+    """The typed settings of a config, all of them checked, with what depends on other settings filled in.
+
+    Args:
+      config: a config file's, with any overrides.
+      notes: what the run has to report of its settings.
+
+    Raises:
+      InputError: one line that names the setting, its value and what is allowed.
+    """
+    return _typed(config.to_dict(), notes, tolerant=False)
+
+
+def from_json(stored: Mapping[str, Any]) -> Settings:
+    """The settings of a stored config.json; what this ltjax does not know is left out."""
+    return _typed(stored, (), tolerant=True)
+
+
+def _typed(values: Mapping[str, Any], notes: Sequence[str], tolerant: bool) -> Settings:
+    values = _with_absolute_files(values)
+    method = find_method(values["method"])
+    settings = read_settings(values, method.block, method.settings, BLOCKS, tolerant)
+    own: Any = settings.own
+    return dataclasses.replace(method.resolve(settings, own), notes=tuple(notes))
+
+
+def _with_absolute_files(values: Mapping[str, Any]) -> dict[str, Any]:
+    """FILE.py:NAME with the file from the root, so that the stored config finds it from anywhere."""
+    made = dict(values) | {"method": outside.absolute(str(values.get("method", "ce")))}
+    for block, name in (("data", "name"), ("data", "sampler"), ("model", "backbone")):
+        if isinstance(made.get(block), Mapping) and isinstance(made[block].get(name), str):
+            made[block] = dict(made[block]) | {name: outside.absolute(made[block][name])}
+    return made
+
+
+def from_command_line(argv: Sequence[str]) -> tuple[Settings, str]:
+    """``--config=FILE[:WORDS] --workdir=DIR --config.KEY=VALUE ...`` -> (settings, workdir).
+
+    Raises:
+      InputError: one line for every mistake.
+    """
+    given = command_line.parse(argv)
+    return resolve(given.config, given.notes), given.workdir
+
+
+def help_config(argv: Sequence[str]) -> str:
+    """Every setting of the config that the command line names, for --help-config."""
+    config = command_line.parse([word for word in argv if word != command_line.HELP], workdir=False).config
+    method = find_method(config.method)
+    return help_text(config.to_dict(), method.block, method.settings)

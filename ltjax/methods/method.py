@@ -1,0 +1,50 @@
+"""What ltjax knows of a method: the function that makes its stages, its settings, its words behind the colon."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from ltjax.data import Data
+from ltjax.methods.stage import AnyStage
+from ltjax.settings import Block, Settings
+from ltjax.settings.config_file import Word
+
+B = TypeVar("B", bound=Block)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method(Generic[B]):
+    """One method.
+
+    Attributes:
+      stages: (config, the method's own settings, data) -> its stages.
+      settings: the class of its own settings; ``Block`` has none.
+      block: the name of these settings in a config, config.<block>; "" = it has none.
+      words: behind the colon of a config file, beside those that all methods have.
+      resolve: (config, the method's own settings) -> config with what depends on other settings filled in, such as a
+        number that goes with the imbalance.
+    """
+
+    stages: Callable[[Settings, B, Data], Sequence[AnyStage]]
+    settings: type[B]
+    block: str = ""
+    words: Mapping[str, Word] = dataclasses.field(default_factory=dict)
+    resolve: Callable[[Settings, B], Settings] = lambda config, own: config
+
+    def __call__(self, config: Settings, data: Data) -> Sequence[AnyStage]:
+        """The stages of a run."""
+        own: Any = config.own
+        return self.stages(config, own, data)
+
+
+AnyMethod = Method[Any]
+
+
+def with_own(config: Settings, **changes: Any) -> Settings:
+    """The settings with changes of the method's own."""
+    return config.replaced({f"{config.block}.{name}": value for name, value in changes.items()})
+
+
+def word_of(block: str, **changes: object) -> Word:
+    """A bare word that changes settings of a method's own block."""
+    return {f"{block}.{name}": value for name, value in changes.items()}

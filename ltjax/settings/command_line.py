@@ -1,0 +1,166 @@
+"""The command line: ``--config=FILE[:WORDS] --workdir=DIR --config.KEY=VALUE ...``."""
+
+import dataclasses
+import difflib
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from ltjax.errors import InputError, did_you_mean
+from ltjax.settings.blocks import Settings
+from ltjax.settings.epochs import scale_epochs
+from ltjax.settings.outside import load_file
+from ltjax.settings.schema import allowed_values, flat, leaves
+
+HELP = "--help-config"
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandLine:
+    """What a command line asks for.
+
+    Attributes:
+      config: the file's ConfigDict with the overrides.
+      workdir: the folder that the run writes to.
+      notes: what the run has to report of its settings.
+    """
+
+    config: Any
+    workdir: str
+    notes: tuple[str, ...]
+
+
+def find(path: str) -> str:
+    """The config file: as given, or the one of that name inside the package (``configs/NAME.py`` after pip install)."""
+    if pathlib.Path(path).is_file():
+        return path
+    package = pathlib.Path(__file__).parent.parent
+    folders = [package / "configs", package.parent / "configs"]
+    shipped = {f"configs/{f.name}": f for d in folders if d.is_dir() for f in sorted(d.glob("[!_]*.py"))}
+    name = path.removeprefix("./")
+    for candidate in (name, f"{name}.py", f"configs/{name}", f"configs/{name}.py"):
+        if candidate in shipped:
+            return str(shipped[candidate])
+    raise InputError(
+        f"--config: no file '{path}'; the package has {', '.join(sorted(shipped))}{did_you_mean(path, shipped)}"
+    )
+
+
+def load(source: str) -> Any:
+    """The ConfigDict of FILE[:WORDS].
+
+    Raises:
+      InputError: no such file, one that fails, or an unknown word.
+    """
+    path, colon, words = source.partition(":")
+    module = load_file(find(path), "--config")
+    get_config = getattr(module, "get_config", None)
+    if not callable(get_config):
+        raise InputError(f"--config: {path} has no get_config(arg) that returns a ConfigDict")
+    try:
+        config = get_config(words) if colon else get_config()
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"--config: get_config of {path} fails with {type(error).__name__}: {error}") from error
+    if not hasattr(config, "items"):
+        raise InputError(f"--config: get_config of {path} returns no ConfigDict")
+    return config
+
+
+def parse(argv: Sequence[str], workdir: bool = True) -> CommandLine:
+    """Reads the command line; checks flags and types, not values.
+
+    Args:
+      argv: the arguments.
+      workdir: whether --workdir must be given.
+
+    Raises:
+      InputError: one line that says what is wrong and what is allowed.
+    """
+    source, arguments = _split(argv)
+    config, folder, overridden = _overridden(load(source), arguments)
+    if workdir and not folder:
+        raise InputError("--workdir is missing: the folder that the run writes to, such as --workdir=runs/first")
+    return CommandLine(config, folder or "", tuple(_fit_to_epochs(config, source, overridden)))
+
+
+def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """(FILE[:WORDS], the other arguments)."""
+    arguments = list(argv)
+    for i, word in enumerate(arguments):
+        if word in ("--config", "-config") and i + 1 < len(arguments):
+            return arguments[i + 1], arguments[:i] + arguments[i + 2 :]
+        if word.startswith(("--config=", "-config=")):
+            return word.partition("=")[2], arguments[:i] + arguments[i + 1 :]
+    raise InputError("--config is missing: a config file such as --config=configs/mnist5k_reslt.py")
+
+
+def _overridden(config: Any, arguments: list[str]) -> tuple[Any, str | None, set[str]]:
+    """The config with --config.KEY=VALUE, --workdir, and the keys that were given."""
+    from absl import flags
+    from ml_collections import config_flags
+
+    values: Any = flags.FlagValues()  # type: ignore[no-untyped-call]
+    known = flat(config.to_dict())
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
+        flags.DEFINE_string("workdir", None, "Where the run leaves its files.", flag_values=values)
+        rest = values(["ltjax", *arguments], known_only=False)
+    except (AttributeError, KeyError):  # how config_flags reports a key that the config does not have
+        raise InputError(_unknown_key(known, arguments)) from None
+    except flags.Error as error:
+        raise InputError(_bad_flag(error, known)) from None
+    if len(rest) > 1:
+        raise InputError(f"unexpected argument '{rest[1]}'; settings are written --config.KEY=VALUE")
+    return values["config"].value, values["workdir"].value, set(values["config"].override_values)
+
+
+def _fit_to_epochs(config: Any, source: str, overridden: set[str]) -> list[str]:
+    """Scales the schedules if the epochs are not the recipe's; the line that says so."""
+    recipe = load(source)
+    if overridden & {"epochs", "second_stage_epochs"}:
+        scale_epochs(config, recipe, overridden)
+    path, _, words = source.partition(":")
+    rest = ",".join(word for word in words.split(",") if word.partition("=")[0] != "epochs")
+    plain = load(f"{path}:{rest}") if rest != words else recipe
+    if (config.epochs, config.get("second_stage_epochs")) == (plain.epochs, plain.get("second_stage_epochs")):
+        return []
+    before, after = flat(plain.to_dict()), flat(config.to_dict())
+    ends = ("schedule.warmup_epochs", "schedule.milestones", "second_stage_epochs")
+    changed = [
+        f"{key} {before[key]} -> {after[key]}"
+        for key in sorted(after)
+        if key.endswith(ends) and key not in overridden and before.get(key) != after[key]
+    ]
+    given = f"config.epochs={config.epochs}, the recipe has {plain.epochs}"
+    return [f"{given}; scaled along: {', '.join(changed) or 'nothing'}"]
+
+
+def _unknown_key(known: dict[str, Any], arguments: Sequence[str]) -> str:
+    overrides = [a.lstrip("-").removeprefix("no").partition("=")[0][7:] for a in arguments if "config." in a]
+    prefixes = {key.rpartition(".")[0] for key in known}
+    for key in overrides:
+        if key not in known and key not in prefixes:
+            parent = key.rpartition(".")[0]
+            siblings = [k for k in known if k.rpartition(".")[0] == parent] or list(known)
+            near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+            hint = f" (did you mean 'config.{near[0]}'?)" if near else ""
+            allowed = ", ".join(f"config.{k}" for k in siblings)
+            return f"config.{key}: unknown key{hint}; allowed: {allowed}"
+    return f"unknown key among {', '.join(overrides)}"
+
+
+def _bad_flag(error: Exception, known: dict[str, Any]) -> str:
+    text = " ".join(str(error).split())
+    if text.startswith("flag --config."):
+        key, _, value = text.removeprefix("flag --config.").partition(": ")[0].partition("=")
+        default = known.get(key)
+        common = {key: allowed_values(kind, about) for key, kind, _, about in leaves(Settings)}
+        allowed = common.get(key, "a group of settings" if default is None else type(default).__name__)
+        return f"config.{key}: '{value}' has the wrong type; allowed: {allowed} (the file has {default!r})"
+    if "Unknown command line flag" in text:
+        name = text.split("'")[1]
+        hint = did_you_mean(name, ["config", "workdir", "help-config"])
+        return f"--{name}: unknown flag; allowed: --config, --workdir, --config.KEY, --help-config{hint}"
+    return text

@@ -1,0 +1,191 @@
+"""What config files are written with: a config with neutral values, and the words behind the colon.
+
+    def get_config(arg=None):
+        config = new_config("reslt", recipe="cifar100")      # from ltjax.methods
+        config.epochs = 200
+        ...
+        return with_words(config, arg)
+
+``arg`` is what stands behind the colon on the command line, a comma-separated list of words and ``key=value`` pairs:
+``configs/cifar100_reslt.py:short,imbalance=50``.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ml_collections.config_dict import ConfigDict, placeholder
+
+from ltjax.errors import InputError, did_you_mean
+from ltjax.settings.blocks import Settings
+from ltjax.settings.epochs import scale_epochs
+from ltjax.settings.schema import Block, about, block_type, settings_of, types_of
+
+# What a word does: (config, value) -> None, the value of a bare word is ""; or the settings that a bare word changes.
+Word = Callable[[ConfigDict, str], None] | Mapping[str, Any]
+
+
+def config_of(block: type[Block]) -> ConfigDict:
+    """A block's defaults as a ConfigDict, which takes values of the settings' types alone."""
+    made = ConfigDict()
+    for field in settings_of(block):
+        kind, default = types_of(block)[field.name], field.default
+        inner = block_type(kind)
+        if inner is not None and default is not None:
+            made[field.name] = config_of(inner)
+        elif default is not None:
+            made[field.name] = default
+        elif not about(field).only_given:
+            made[field.name] = placeholder(optional_type(kind))
+    return made
+
+
+def optional_type(kind: Any) -> type:
+    """int of ``int | None``."""
+    found = next(member for member in kind.__args__ if member is not type(None))
+    assert isinstance(found, type)
+    return found
+
+
+def add_second_stage(config: ConfigDict, epochs: int | None = None, **changes: Any) -> None:
+    """A second stage: its epochs (None: the method decides) and the first stage's optimizer, with these changes."""
+    config.second_stage_epochs = placeholder(int) if epochs is None else epochs
+    config.second_stage_optimizer = config.optimizer.copy_and_resolve_references()
+    del config.second_stage_optimizer["rate_rule"]  # the first stage's holds for all
+    config.second_stage_optimizer.update(changes)
+
+
+def cifar_runs(config: ConfigDict) -> None:
+    """How runs on CIFAR-LT are evaluated and saved; no part of any recipe."""
+    config.evaluation.update(every_epochs=20, shots="index")
+    config.checkpoint.every_steps = 1000
+
+
+def large_runs(config: ConfigDict) -> None:
+    """How runs on the large benchmarks compute, load, log, evaluate and save; no part of any recipe."""
+    config.update(dtype="bfloat16", log_every_steps=50)
+    config.data.workers = 8
+    config.evaluation.update(batch_size=512, every_epochs=10)
+    config.checkpoint.every_steps = 1000
+
+
+def user_runs(config: ConfigDict) -> None:
+    """How runs on a few thousand images of the user's load, log and evaluate."""
+    config.log_every_steps = 10
+    config.data.workers = 4
+    config.evaluation.update(batch_size=64, every_epochs=10)
+
+
+def sets(path: str, kind: Callable[[str], object] = float) -> Callable[[ConfigDict, str], None]:
+    """A word ``key=value`` that sets one setting, such as ``sets("reslt.groups", int)``."""
+
+    def apply(config: ConfigDict, value: str) -> None:
+        config.update_from_flattened_dict({path: kind(value)})
+
+    return apply
+
+
+def backbones(table: Mapping[str, Mapping[str, Any]]) -> Callable[[ConfigDict, str], None]:
+    """The word ``backbone=NAME`` where the authors set more with the backbone; others change nothing else.
+
+    Args:
+      table: backbone -> settings by flat key, such as {"resnet152": {"batch_size": 128}}.
+    """
+
+    def apply(config: ConfigDict, value: str) -> None:
+        config.model.backbone = value
+        config.update_from_flattened_dict(table.get(value, {}))
+
+    return apply
+
+
+def short(config: ConfigDict, value: str) -> None:
+    """Ten epochs, nesterov, weight decay 5e-4, cosine from 0.1 to 0 per step, no warm-up."""
+    no_value(value)
+    config.epochs = 10
+    config.evaluation.every_epochs = 0
+    config.checkpoint.every_steps = 200
+    config.optimizer.update(nesterov=True, weight_decay=5e-4)
+    config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
+
+
+def no_value(value: str) -> None:
+    """Refuses what stands behind a bare word's equals sign."""
+    if value:
+        raise ValueError("a word that takes no value")
+
+
+def _epochs(config: ConfigDict, value: str) -> None:
+    recipe = config.copy_and_resolve_references()
+    config.epochs = int(value)
+    scale_epochs(config, recipe, given=("epochs",))
+
+
+COMMON: dict[str, Word] = {
+    "short": short,
+    "imbalance": sets("data.imbalance"),
+    "backbone": sets("model.backbone", str),
+    "width": sets("model.width", int),
+    "sampler": sets("data.sampler", str),
+    "batch_size": sets("batch_size", int),
+    "epochs": _epochs,
+}
+LAST = {"epochs": 1, "short": 2}  # they act on what the others chose
+
+
+def with_words(
+    config: ConfigDict, arg: str | None, words: Mapping[str, Word], words_of: Callable[[str], Mapping[str, Word]]
+) -> ConfigDict:
+    """The config with the words behind its colon applied.
+
+    Args:
+      config: the recipe.
+      arg: the words.
+      words: the config file's own; they come before the method's, and these before the common ones.
+      words_of: method -> its words.
+
+    Raises:
+      InputError: for an unknown word or a value that is not one.
+    """
+    asked = sorted(
+        (word for word in (arg or "").split(",") if word), key=lambda word: LAST.get(word.partition("=")[0], 0)
+    )
+    sizes = [word for word in asked if word.partition("=")[0] == "batch_size"]
+    for word in asked:
+        if word not in sizes:
+            _apply(config, COMMON | dict(words_of(config.method)) | dict(words), word, arg)
+    _note_batch_size(config)
+    for word in sizes:  # behind the recipe's own, which the learning rates are for
+        _apply(config, COMMON, word, arg)
+    return config
+
+
+def _note_batch_size(config: ConfigDict) -> None:
+    """What the learning rates are for; later overrides of the batch size do not change it. One rule for all stages."""
+    config.optimizer.recipe_batch_size = config.batch_size
+    if "second_stage_optimizer" in config:
+        config.second_stage_optimizer.recipe_batch_size = config.batch_size
+        if "rate_rule" in config.second_stage_optimizer:
+            del config.second_stage_optimizer["rate_rule"]
+
+
+def _apply(config: ConfigDict, table: Mapping[str, Word], word: str, arg: str | None) -> None:
+    key, _, value = word.partition("=")
+    if key not in table:
+        allowed = ", ".join(table)
+        raise InputError(f"--config=...:{arg}: unknown argument '{word}'; allowed: {allowed}{did_you_mean(key, table)}")
+    change = table[key]
+    try:
+        if callable(change):
+            change(config, value)
+        else:
+            no_value(value)
+            config.update_from_flattened_dict(change)
+    except InputError:
+        raise
+    except (TypeError, ValueError):
+        raise InputError(f"--config=...:{arg}: '{value}' is no value for '{key}'") from None
+
+
+def common_settings() -> ConfigDict:
+    """Every setting that all methods have, with its neutral value."""
+    return config_of(Settings)

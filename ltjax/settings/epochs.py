@@ -1,0 +1,56 @@
+"""Another number of epochs: what a recipe measures in epochs scales along."""
+
+from collections.abc import Callable, Collection
+
+from ml_collections.config_dict import ConfigDict
+
+SECOND = "second_stage_"
+
+
+def scale_epochs(config: ConfigDict, recipe: ConfigDict, given: Collection[str]) -> list[str]:
+    """Fits the schedules in ``config`` to its epochs, in place, as they are in ``recipe`` to that one's.
+
+    The warm-up and the milestones of a stage scale with its epochs, the epochs of a second stage with those of the
+    first; what is in use alone (milestones of a step schedule). Nothing changes where the epochs are the recipe's.
+
+    Args:
+      config: with the epochs that are wanted.
+      recipe: the same config before the epochs were changed.
+      given: flat keys that the user gave a value of their own; they stay.
+
+    Returns:
+      What changed, such as ["optimizer.schedule.milestones (160, 180) -> (16, 18)"].
+    """
+    notes: list[str] = []
+
+    def change(block: ConfigDict, name: str, key: str, value: object) -> None:
+        if key not in given and block[name] != value:
+            notes.append(f"{key} {block[name]} -> {value}")
+            block[name] = value
+
+    ratio = config.epochs / recipe.epochs
+    _scale_schedule(config, "optimizer.", ratio, config.epochs, change)
+    epochs = recipe.get(f"{SECOND}epochs")
+    if epochs is not None:
+        change(config, f"{SECOND}epochs", f"{SECOND}epochs", max(1, round(epochs * ratio)))
+        ratio = config[f"{SECOND}epochs"] / epochs
+    if config.get(f"{SECOND}optimizer"):
+        length = config.get(f"{SECOND}epochs") or config.epochs
+        _scale_schedule(config, f"{SECOND}optimizer.", ratio, length, change)
+    return notes
+
+
+def _scale_schedule(
+    config: ConfigDict,
+    optimizer: str,
+    ratio: float,
+    epochs: int,
+    change: Callable[[ConfigDict, str, str, object], None],
+) -> None:
+    """A stage's warm-up and milestones; of one epoch none is warm-up."""
+    schedule = config[optimizer.rstrip(".")].schedule
+    warmup = min(round(schedule.warmup_epochs * ratio), max(epochs - 1, 0))
+    change(schedule, "warmup_epochs", f"{optimizer}schedule.warmup_epochs", warmup)
+    if schedule.name == "step":
+        milestones = sorted({max(1, round(milestone * ratio)) for milestone in schedule.milestones})
+        change(schedule, "milestones", f"{optimizer}schedule.milestones", tuple(milestones))
