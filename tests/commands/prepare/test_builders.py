@@ -221,7 +221,7 @@ def test_imagenet_lt_says_what_is_missing(imagenet, tmp_path, capsys):
     write_tar(imagenet / "ILSVRC2012_img_val.tar", {"ILSVRC2012_val_00000005.JPEG": shade(1)})
     says = said(given)
     assert (
-        f"{imagenet}/ILSVRC2012_img_val.tar: 2 listed pictures are not in it ({imagenet}/ImageNet_LT_test.txt, line 2"
+        f"{imagenet}/ILSVRC2012_img_val.tar: 2 listed images are not in it ({imagenet}/ImageNet_LT_test.txt, line 2"
         in says
     )
     (imagenet / "ImageNet_LT_train.txt").write_text("x 0\n")
