@@ -1,14 +1,18 @@
 """What MkDocs cannot do by itself: equations as MathML, and tables that stand in one place only.
 
-A line ``<!-- numbers: NAME -->`` becomes the measured and the published accuracy of that row of the tables.
+A line ``<!-- numbers: NAME -->`` becomes the measured and the published accuracy of that row of the tables,
+``<!-- settings: NAME -->`` the settings of a method or a block.
 Everything is made at build time; the site loads no script and no font from elsewhere.
 """
 
+import dataclasses
 import html
 import pathlib
 import re
 
 from ltjax.commands.paper_numbers import TABLE_METHODS
+from ltjax.methods import METHODS
+from ltjax.settings import Settings, markdown
 
 DOCS = pathlib.Path(__file__).parent
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
@@ -74,7 +78,14 @@ def measured(config: str) -> list[str]:
 
 
 def settings(name: str) -> str:
-    return "See the config file."
+    """The settings of a method, or of a block: "run" is what no block has, "data" is config.data."""
+    if name in METHODS:
+        return markdown(METHODS[name].settings, f"config.{METHODS[name].block}.")
+    if name == "run":
+        table = markdown(Settings).splitlines()
+        return "\n".join(line for line in table if line.partition("`")[2].partition("`")[0].count(".") < 2)
+    block = next(field.default for field in dataclasses.fields(Settings) if field.name == name)
+    return markdown(type(block), f"config.{name}.")
 
 
 TABLES = {"numbers": numbers, "settings": settings}
