@@ -8,7 +8,8 @@ raw features), ":epochs=5" (of each phase).
 
 The paper has no such data. Its second phase has 105 images; an epoch of it is 320 draws, five steps. Test accuracy of
 the last epoch, seeds 0, 1, 2, many / medium / few / all (%): 93.8 +- 1.1 / 91.8 +- 0.6 / 89.7 +- 8.1 / 92.2 +- 1.3;
-plain 97.5 +- 0.3 / 94.6 +- 1.2 / 77.5 +- 4.0 / 92.3 +- 0.6. README says why it is no better here.
+plain 97.5 +- 0.3 / 94.6 +- 1.2 / 77.5 +- 4.0 / 92.3 +- 0.6. docs/results.md
+says why it is no better here.
 """
 
 from ltjax.methods.configure import new_config, with_words

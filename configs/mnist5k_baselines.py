@@ -4,7 +4,8 @@ python -m ltjax.main --config=configs/mnist5k_baselines.py:ldam_drw --workdir=ru
 
 The word behind the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
 cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; without one
-it is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50". README has the accuracy of each over three seeds.
+it is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50". docs/results.md has
+the accuracy of each over three seeds.
 """
 
 from ltjax.methods.baselines import baseline_words

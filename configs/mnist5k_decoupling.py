@@ -10,7 +10,8 @@ Arguments: ":crt" (the default), ":lws", ":tau", ":ncm", ":mlp", ":cosine", ":co
 "--config.init_from=WORKDIR" takes the first stage from a finished mnist5k_ce.py or mnist5k_decoupling.py:joint.
 
 The paper has no such data set. Test accuracy of the last epoch on the representations of mnist5k_ce.py, seeds 0, 1, 2,
-many / medium / few / all (%): cRT 96.8 +- 1.0 / 94.2 +- 1.2 / 86.3 +- 4.6 / 93.7 +- 1.6; README has the others.
+many / medium / few / all (%): cRT 96.8 +- 1.0 / 94.2 +- 1.2 / 86.3 +- 4.6 / 93.7 +- 1.6; docs/results.md has the
+others.
 """
 
 from ltjax.methods.configure import new_config, with_words

@@ -80,12 +80,14 @@ def measured(config: str) -> list[str]:
 def settings(name: str) -> str:
     """The settings of a method, or of a block: "run" is what no block has, "data" is config.data."""
     if name in METHODS:
-        return markdown(METHODS[name].settings, f"config.{METHODS[name].block}.")
-    if name == "run":
-        table = markdown(Settings).splitlines()
-        return "\n".join(line for line in table if line.partition("`")[2].partition("`")[0].count(".") < 2)
-    block = next(field.default for field in dataclasses.fields(Settings) if field.name == name)
-    return markdown(type(block), f"config.{name}.")
+        table = markdown(METHODS[name].settings, f"config.{METHODS[name].block}.")
+    elif name == "run":
+        lines = markdown(Settings).splitlines()
+        table = "\n".join(line for line in lines if line.partition("`")[2].partition("`")[0].count(".") < 2)
+    else:
+        block = next(field.default for field in dataclasses.fields(Settings) if field.name == name)
+        table = markdown(type(block), f"config.{name}.")
+    return f'<div class="settings" markdown>\n\n{table.replace("<", "&lt;")}\n\n</div>\n'
 
 
 TABLES = {"numbers": numbers, "settings": settings}

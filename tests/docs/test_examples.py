@@ -43,7 +43,8 @@ def check(command):
     else:
         module, arguments = words[2], words[3:]
     if module in ("ltjax.main", "ltjax.commands.train"):
-        configure.from_command_line(arguments)
+        read = configure.help_config if "--help-config" in arguments else configure.from_command_line
+        read(arguments)
         return
     if module in ("ltjax.bench", "ltjax.bench.__main__"):
         benchmark, *arguments = arguments
