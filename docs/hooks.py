@@ -80,7 +80,9 @@ def measured(config: str) -> list[str]:
 def settings(name: str) -> str:
     """The settings of a method, or of a block: "run" is what no block has, "data" is config.data."""
     if name in METHODS:
-        table = markdown(METHODS[name].settings, f"config.{METHODS[name].block}.")
+        # all of them decide the result: the last column says nothing
+        rows = markdown(METHODS[name].settings, f"config.{METHODS[name].block}.").splitlines()
+        table = "\n".join(row.rpartition("|")[0].rpartition("|")[0] + "|" for row in rows)
     elif name == "run":
         lines = markdown(Settings).splitlines()
         table = "\n".join(line for line in lines if line.partition("`")[2].partition("`")[0].count(".") < 2)

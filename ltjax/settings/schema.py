@@ -180,6 +180,8 @@ def type_name(kind: Any) -> str:
         return " or ".join(
             "None" if member is types.NoneType else type_name(member) for member in typing.get_args(kind)
         )
+    if typing.get_origin(kind) is typing.Literal:  # its values are the check's
+        return "str"
     if typing.get_origin(kind) is tuple:
         return f"tuple of {type_name(typing.get_args(kind)[0])}"
     return str(kind.__name__)
