@@ -1,0 +1,40 @@
+"""Another number of epochs than the recipe's: schedules scale along, and the run reports it."""
+
+import pytest
+
+from ltjax.training.step.schedules import make_schedule
+from tests import recipes
+from tests.shared import ROOT
+
+FILES = sorted(f.stem for f in (ROOT / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("stem", FILES)
+def test_one_epoch_of_any_config_is_possible(stem):
+    config = recipes.parse(f"--config=configs/{stem}.py", "--config.epochs=1")
+    assert config.epochs == 1 and (config.second_stage_epochs or 1) <= 3
+    make_schedule(config.optimizer, 1, 10)
+    assert config.notes and config.notes[0].startswith("config.epochs=1, the recipe has ")
+    if config.second_stage_optimizer is not None:
+        make_schedule(config.second_stage_optimizer, config.second_stage_epochs, 10)
+
+
+def test_warm_up_and_milestones_scale_unless_they_are_given():
+    file = "--config=configs/cifar100_ce.py"
+    half = recipes.parse(file, "--config.epochs=100").optimizer.schedule
+    assert (half.milestones, half.warmup_epochs) == ((80, 90), 2)
+    word = recipes.parse(f"{file}:epochs=100")
+    assert word.optimizer.schedule == half
+    assert word.notes == recipes.parse(file, "--config.epochs=100").notes
+    given = recipes.parse(file, "--config.epochs=100", "--config.optimizer.schedule.milestones=(50,60)")
+    assert (given.optimizer.schedule.milestones, given.optimizer.schedule.warmup_epochs) == ((50, 60), 2)
+    same = recipes.parse(file, "--config.epochs=200")
+    assert same == recipes.parse(file) and not same.notes
+
+
+def test_a_second_stage_scales_with_the_first():
+    config = recipes.parse("--config=configs/imagenet_baselines.py:oltr", "--config.epochs=15")
+    assert config.second_stage_epochs == 30 and config.optimizer.schedule.milestones == (5, 10)
+    assert config.second_stage_optimizer.schedule.milestones == (10, 20)
+    fixed = recipes.parse("--config=configs/inat_decoupling.py", "--config.epochs=90")
+    assert fixed.second_stage_epochs == 30  # the authors' after 90 epochs as after 200

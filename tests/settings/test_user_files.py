@@ -1,0 +1,118 @@
+"""A method, a data set and a backbone that lie in the user's own config file."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ltjax.errors import InputError
+from ltjax.settings import outside
+from tests.shared import ROOT
+
+CONFIG = '''
+import dataclasses
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax.data import Data, Source
+from ltjax.losses import cross_entropy
+from ltjax.methods.ce import cross_entropy_method
+from ltjax.methods.configure import new_config, with_words
+from ltjax.methods.method import Method
+from ltjax.settings import Block, setting
+from ltjax.settings.outside import address
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MySettings(Block):
+    """config.mine."""
+
+    sharpness: float = setting(2.0, "of nothing")
+
+
+def stages(config, settings, data):
+    assert settings.sharpness in (2.0, 3.0)
+    return cross_entropy_method(config, Block(), data)
+
+
+MINE = Method(stages, MySettings, "mine")
+
+
+def my_data(settings):
+    labels = np.repeat(np.arange(3, dtype=np.int32), (24, 12, 6))
+    images = np.random.RandomState(0).randint(0, 256, (42, 8, 8, 1)).astype(np.uint8)
+    train = Source(labels, np.arange(42), lambda i: images[i])
+    return Data("mine", train, train, "test", 3, np.bincount(labels), (8, 8, 1), (0.5,), (0.25,), None, "0" * 64)
+
+
+class MyBackbone(nn.Module):
+    dtype: jnp.dtype = jnp.float32
+    param_dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, train=False, frozen_norm=False):
+        return nn.relu(nn.Conv(4, (3, 3), dtype=self.dtype, param_dtype=self.param_dtype)(x))
+
+
+def get_config(arg=None):
+    config = new_config(METHOD)
+    config.update(epochs=2, batch_size=8)
+    config.optimizer.schedule.name = "constant"
+    DATA
+    return with_words(config, arg)
+'''
+OWN_DATA = "config.data.name = address(my_data); config.model.backbone = address(MyBackbone)"
+
+
+def command(module, *arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], cwd=cwd, capture_output=True, text=True,
+        env={**__import__("os").environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+
+
+def test_a_config_file_with_its_own_method_data_and_backbone_trains_resumes_and_is_evaluated(tmp_path):
+    file = tmp_path / "my_config.py"
+    file.write_text(CONFIG.replace("METHOD", "MINE").replace("    DATA", "    " + OWN_DATA))
+    arguments = ["--config=my_config.py", "--workdir=run", "--config.mine.sharpness=3"]
+    done = command("ltjax.main", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert stored["method"] == f"{file}:MINE" and stored["mine"] == {"sharpness": 3.0}
+    assert (stored["data"]["name"], stored["model"]["backbone"]) == (f"{file}:my_data", f"{file}:MyBackbone")
+    done = command("ltjax.evaluate", f"--run={tmp_path / 'run'}", cwd=ROOT)
+    assert done.returncode == 0 and "equal to results.json" in done.stdout, done.stderr
+    file.rename(tmp_path / "moved.py")
+    done = command("ltjax.evaluate", f"--run={tmp_path / 'run'}", cwd=ROOT)
+    assert done.returncode == 2 and done.stderr == f"error: config.method={file}:MINE: no file '{file}'\n"
+
+
+def test_the_method_of_another_file_needs_no_config_of_its_own(tmp_path):
+    """Named on the command line, beside a config file of ltjax."""
+    from ltjax.methods import configure
+
+    file = tmp_path / "mine.py"
+    file.write_text("def stages(config, settings, data):\n    return []\n\nNUMBER = 3\n")
+    parse = lambda name: configure.from_command_line(  # noqa: E731
+        ["--config=configs/mnist5k_ce.py", f"--config.method={name}", "--workdir=w"]
+    )[0]
+    assert parse(f"{file}:stages").method == f"{file}:stages"
+    for name, message in {
+        f"{file}:stage": "unknown value 'stage'.*did you mean 'stages'",
+        f"{file}:NUMBER": "'NUMBER' is a int, which cannot be called",
+        "no.such.module:stages": "No module named 'no'",
+        "mine.py:stages": "no file",
+    }.items():
+        with pytest.raises(InputError, match=message) as error:
+            parse(name)
+        assert "\n" not in str(error.value)
+
+
+def test_a_file_that_fails_is_one_line(tmp_path):
+    file = tmp_path / "broken.py"
+    file.write_text("x = 1\ny = x / 0\n")
+    with pytest.raises(InputError, match=rf"config.data.name: {file} fails with ZeroDivisionError: .* \(line 2\)"):
+        outside.load_file(str(file), "config.data.name")
