@@ -11,6 +11,7 @@ DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CONFIG = re.compile(r"configs/[a-z0-9]+_[a-z]+\.py(?::(?:(?!,configs/)[A-Za-z0-9_=.,])*[A-Za-z0-9])?")
+PATH = re.compile(r"`((?:ltjax|configs|notebooks|tests|docs)(?:/\w+)+(?:\.\w+)?)`")
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)\s#]+)(?:#[^)]*)?\)")
 
 

@@ -99,6 +99,12 @@ def test_the_links_of_a_document_lead_to_files(name):
     assert not missing, missing
 
 
+@pytest.mark.parametrize("name", [name for name in documents.NAMES if documents.PATH.search(documents.text(name))])
+def test_the_paths_that_a_document_mentions_exist(name):
+    missing = [path for path in documents.PATH.findall(documents.text(name)) if not (ROOT / path).exists()]
+    assert not missing, missing
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_bytes()) <= 8000
 
