@@ -1,4 +1,4 @@
-"""The one error that a person can mend: it says what is wrong, where, and what to do, in one line."""
+"""The error for mistakes that a user can correct: one line that says what is wrong, where, and what to do."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ class InputError(ValueError):
 
 
 def did_you_mean(name: object, allowed: Iterable[object]) -> str:
-    """`` (did you mean 'x'?)`` for the nearest allowed name, or nothing when none is near.
+    """Returns `` (did you mean 'x'?)`` with the nearest allowed name, or "" if none is close.
 
     Example:
       >>> did_you_mean("reslr", ["ce", "reslt"])
@@ -23,7 +23,7 @@ def did_you_mean(name: object, allowed: Iterable[object]) -> str:
 
 
 def choose(table: Mapping[str, T], name: str, key: str) -> T:
-    """Returns ``table[name]``; otherwise one line that names the setting ``key`` and what is allowed.
+    """Returns ``table[name]``; the error names the setting ``key`` and the allowed values.
 
     Example:
       >>> choose({"ce": 1, "reslt": 2}, "ce", "config.method")

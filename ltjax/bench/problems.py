@@ -118,7 +118,7 @@ def make_peer(problem: Problem, platform: str, compiled: bool = False) -> Traine
     choose(dict.fromkeys(PEER_METHODS), method, "--method")
     network = build_network(problem.network, data.num_classes, reslt=method == "reslt")
     loss: Callable[[Any, Any], Any] = cross_entropy
-    settings = problem.config.own
+    settings = problem.config.method_settings
     if isinstance(settings, ResLTSettings):
         assert settings.alpha is not None
         loss = reslt_loss(settings.alpha, groups(settings, data.class_counts))

@@ -24,7 +24,7 @@ from ltjax.data.datasets.prepared_shards import shards
 from ltjax.data.datasets.tfds_images import tfds
 from ltjax.data.datasets.user_images import folder, lists
 from ltjax.settings import DataSettings
-from ltjax.settings.outside import find
+from ltjax.settings.user_code import lookup
 
 __all__ = ["DATASETS", "Data", "Source", "build", "data_from_arrays", "hold_out"]
 
@@ -56,4 +56,4 @@ def build(settings: DataSettings) -> Data:
       [400, 265, 176, 116, 77, 51, 34, 22, 15, 10]
     """
     find_transform(settings.augment)
-    return check_data(find(DATASETS, settings.name, "config.data.name")(settings))
+    return check_data(lookup(DATASETS, settings.name, "config.data.name")(settings))

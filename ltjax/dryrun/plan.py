@@ -16,7 +16,7 @@ from ltjax.dryrun.roofline import Phase, evaluations, times
 from ltjax.errors import InputError, choose
 from ltjax.methods.stage import Stage, trained
 from ltjax.settings import DataSettings, Settings
-from ltjax.settings.outside import find
+from ltjax.settings.user_code import lookup
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.prepare import stage_steps
 
@@ -53,7 +53,7 @@ def find_data(settings: DataSettings) -> Data:
       InputError: when the config names a folder (``config.data.dir``) that does not exist, or of a data
         set whose sizes only its files tell.
     """
-    find(DATASETS, settings.name, "config.data.name")
+    lookup(DATASETS, settings.name, "config.data.name")
     if settings.dir or settings.name not in (*BALANCED, *SIZES):
         return build(settings)
     try:

@@ -32,7 +32,7 @@ from ltjax.methods.stage import (
     under,
 )
 from ltjax.settings import ModelSettings, Settings, StageOptimizer
-from ltjax.settings.outside import find
+from ltjax.settings.user_code import lookup
 
 NEUTRAL = ModelSettings().to_dict()
 
@@ -52,7 +52,7 @@ def build_backbone(config: Settings, **fields: Any) -> Any:
     Raises:
       InputError: for an unknown backbone, or a setting that this one does not have.
     """
-    make = find(models.BACKBONES, config.model.backbone, "config.model.backbone")
+    make = lookup(models.BACKBONES, config.model.backbone, "config.model.backbone")
     asked = {name: value for name, value in config.model.to_dict().items() if value != NEUTRAL[name]}
     asked = {name: value for name, value in asked.items() if name not in ("backbone", "pretrained")}
     known = inspect.signature(make).parameters
@@ -90,7 +90,7 @@ def predicts(network: Any) -> Predict:
 
 def configured_sampler(config: Settings) -> Sampler:
     """The sampler that config.data.sampler names, for config.epochs and config.batch_size."""
-    make = find(SAMPLERS, config.data.sampler, "config.data.sampler")
+    make = lookup(SAMPLERS, config.data.sampler, "config.data.sampler")
     return make(epochs=config.epochs, batch_size=config.batch_size)
 
 

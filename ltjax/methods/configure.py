@@ -8,7 +8,7 @@ from ml_collections.config_dict import ConfigDict
 
 from ltjax.methods import METHODS
 from ltjax.methods.method import AnyMethod, Method
-from ltjax.settings import Block, Settings, command_line, config_file, outside
+from ltjax.settings import Block, Settings, command_line, config_file, user_code
 from ltjax.settings.blocks import read_settings
 from ltjax.settings.config_file import Word, config_of
 from ltjax.settings.reference import help_text
@@ -22,13 +22,13 @@ def find_method(name: str) -> AnyMethod:
     Raises:
       InputError: one line, if there is none.
     """
-    found = outside.find(METHODS, name, "config.method")
+    found = user_code.lookup(METHODS, name, "config.method")
     return found if isinstance(found, Method) else Method(found, Block)
 
 
 def name_of(method: "str | AnyMethod | Callable[..., Any]") -> str:
     """What config.method holds: the name, or where the user's method stands."""
-    return method if isinstance(method, str) else outside.address(method)
+    return method if isinstance(method, str) else user_code.address(method)
 
 
 def new_config(
@@ -87,16 +87,16 @@ def _typed(values: Mapping[str, Any], notes: Sequence[str], tolerant: bool) -> S
     values = _with_absolute_files(values)
     method = find_method(values["method"])
     settings = read_settings(values, method.block, method.settings, BLOCKS, tolerant)
-    own: Any = settings.own
+    own: Any = settings.method_settings
     return dataclasses.replace(method.resolve(settings, own), notes=tuple(notes))
 
 
 def _with_absolute_files(values: Mapping[str, Any]) -> dict[str, Any]:
     """FILE.py:NAME with the file from the root, so that the stored config finds it from anywhere."""
-    made = dict(values) | {"method": outside.absolute(str(values.get("method", "ce")))}
+    made = dict(values) | {"method": user_code.absolute(str(values.get("method", "ce")))}
     for block, name in (("data", "name"), ("data", "sampler"), ("model", "backbone")):
         if isinstance(made.get(block), Mapping) and isinstance(made[block].get(name), str):
-            made[block] = dict(made[block]) | {name: outside.absolute(made[block][name])}
+            made[block] = dict(made[block]) | {name: user_code.absolute(made[block][name])}
     return made
 
 

@@ -33,7 +33,7 @@ class Method(Generic[B]):
 
     def __call__(self, config: Settings, data: Data) -> Sequence[AnyStage]:
         """The stages of a run."""
-        own: Any = config.own
+        own: Any = config.method_settings
         return self.stages(config, own, data)
 
 
@@ -42,7 +42,7 @@ AnyMethod = Method[Any]
 
 def with_own(config: Settings, **changes: Any) -> Settings:
     """The settings with changes of the method's own."""
-    return config.replaced({f"{config.block}.{name}": value for name, value in changes.items()})
+    return config.replaced({f"{config.method_block}.{name}": value for name, value in changes.items()})
 
 
 def word_of(block: str, **changes: object) -> Word:

@@ -1,13 +1,13 @@
 """Settings: every setting's type, default, meaning, allowed values and resume rule, in frozen dataclasses.
 
-schema.py        what a setting is; reads and checks blocks
-blocks.py        the settings that all methods have (a method's own lie beside the method)
-identity.py      which settings decide a run's result
-outside.py       methods, data sets and backbones in the user's own files
-config_file.py   what config files are written with
-epochs.py        schedules for another number of epochs
+schema.py        what a setting is; reading and checking blocks of settings
+blocks.py        the settings that all methods share (a method's block is beside the method)
+identity.py      which settings determine a run's result
+user_code.py     methods, data sets and backbones from the user's files
+config_file.py   helpers for writing config files
+epochs.py        scaling schedules to another number of epochs
 command_line.py  --config=FILE:WORDS --config.KEY=VALUE
-reference.py     the settings as text and Markdown
+reference.py     the settings as text (--help-config) and Markdown (documentation)
 """
 
 from ltjax.settings.blocks import (

@@ -9,20 +9,20 @@ from typing import Any
 from ltjax.errors import InputError, did_you_mean
 from ltjax.settings.blocks import Settings
 from ltjax.settings.epochs import scale_epochs
-from ltjax.settings.outside import load_file
 from ltjax.settings.schema import allowed_values, flat, leaves
+from ltjax.settings.user_code import load_file
 
 HELP = "--help-config"
 
 
 @dataclasses.dataclass(frozen=True)
 class CommandLine:
-    """What a command line asks for.
+    """A parsed command line.
 
     Attributes:
-      config: the file's ConfigDict with the overrides.
+      config: the ConfigDict of the file, with the overrides.
       workdir: the folder that the run writes to.
-      notes: what the run has to report of its settings.
+      notes: remarks on the settings that the run reports.
     """
 
     config: Any
@@ -31,7 +31,7 @@ class CommandLine:
 
 
 def find(path: str) -> str:
-    """The config file: as given, or the one of that name inside the package (``configs/NAME.py`` after pip install)."""
+    """The path of a config file: as given, or of the shipped one with that name (``configs/NAME.py`` or ``NAME``)."""
     if pathlib.Path(path).is_file():
         return path
     package = pathlib.Path(__file__).parent.parent
@@ -42,7 +42,8 @@ def find(path: str) -> str:
         if candidate in shipped:
             return str(shipped[candidate])
     raise InputError(
-        f"--config: no file '{path}'; the package has {', '.join(sorted(shipped))}{did_you_mean(path, shipped)}"
+        f"--config: no file '{path}'{did_you_mean(path, shipped)}; give the path of a config file, or one of those "
+        f"that ltjax has: {', '.join(sorted(shipped))}"
     )
 
 
@@ -50,13 +51,15 @@ def load(source: str) -> Any:
     """The ConfigDict of FILE[:WORDS].
 
     Raises:
-      InputError: no such file, one that fails, or an unknown word.
+      InputError: if the file does not exist or fails, or for an unknown word.
     """
     path, colon, words = source.partition(":")
     module = load_file(find(path), "--config")
     get_config = getattr(module, "get_config", None)
     if not callable(get_config):
-        raise InputError(f"--config: {path} has no get_config(arg) that returns a ConfigDict")
+        raise InputError(
+            f"--config: {path} defines no get_config; write a function get_config(arg=None) that returns a ConfigDict"
+        )
     try:
         config = get_config(words) if colon else get_config()
     except InputError:
@@ -64,16 +67,18 @@ def load(source: str) -> Any:
     except Exception as error:
         raise InputError(f"--config: get_config of {path} fails with {type(error).__name__}: {error}") from error
     if not hasattr(config, "items"):
-        raise InputError(f"--config: get_config of {path} returns no ConfigDict")
+        raise InputError(
+            f"--config: get_config of {path} returns a {type(config).__name__}; it must return a ConfigDict"
+        )
     return config
 
 
 def parse(argv: Sequence[str], workdir: bool = True) -> CommandLine:
-    """Reads the command line; checks flags and types, not values.
+    """Reads the command line; checks flags and types, but not values.
 
     Args:
       argv: the arguments.
-      workdir: whether --workdir must be given.
+      workdir: whether --workdir is required.
 
     Raises:
       InputError: one line that says what is wrong and what is allowed.
@@ -81,23 +86,23 @@ def parse(argv: Sequence[str], workdir: bool = True) -> CommandLine:
     source, arguments = _split(argv)
     config, folder, overridden = _overridden(load(source), arguments)
     if workdir and not folder:
-        raise InputError("--workdir is missing: the folder that the run writes to, such as --workdir=runs/first")
+        raise InputError("--workdir is missing: give the folder that the run writes to, such as --workdir=runs/first")
     return CommandLine(config, folder or "", tuple(_fit_to_epochs(config, source, overridden)))
 
 
 def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
-    """(FILE[:WORDS], the other arguments)."""
+    """Splits the arguments into FILE[:WORDS] and the others."""
     arguments = list(argv)
     for i, word in enumerate(arguments):
         if word in ("--config", "-config") and i + 1 < len(arguments):
             return arguments[i + 1], arguments[:i] + arguments[i + 2 :]
         if word.startswith(("--config=", "-config=")):
             return word.partition("=")[2], arguments[:i] + arguments[i + 1 :]
-    raise InputError("--config is missing: a config file such as --config=configs/mnist5k_reslt.py")
+    raise InputError("--config is missing: give a config file, such as --config=configs/mnist5k_reslt.py")
 
 
 def _overridden(config: Any, arguments: list[str]) -> tuple[Any, str | None, set[str]]:
-    """The config with --config.KEY=VALUE, --workdir, and the keys that were given."""
+    """(the config with its --config.KEY=VALUE overrides, --workdir, the overridden keys)."""
     from absl import flags
     from ml_collections import config_flags
 
@@ -105,19 +110,19 @@ def _overridden(config: Any, arguments: list[str]) -> tuple[Any, str | None, set
     known = flat(config.to_dict())
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
-        flags.DEFINE_string("workdir", None, "Where the run leaves its files.", flag_values=values)
+        flags.DEFINE_string("workdir", None, "The folder that the run writes to.", flag_values=values)
         rest = values(["ltjax", *arguments], known_only=False)
     except (AttributeError, KeyError):  # how config_flags reports a key that the config does not have
         raise InputError(_unknown_key(known, arguments)) from None
     except flags.Error as error:
         raise InputError(_bad_flag(error, known)) from None
     if len(rest) > 1:
-        raise InputError(f"unexpected argument '{rest[1]}'; settings are written --config.KEY=VALUE")
+        raise InputError(f"unexpected argument '{rest[1]}'; write settings as --config.KEY=VALUE")
     return values["config"].value, values["workdir"].value, set(values["config"].override_values)
 
 
 def _fit_to_epochs(config: Any, source: str, overridden: set[str]) -> list[str]:
-    """Scales the schedules if the epochs are not the recipe's; the line that says so."""
+    """Scales the schedules to a number of epochs other than the recipe's; returns the note that reports it."""
     recipe = load(source)
     if overridden & {"epochs", "second_stage_epochs"}:
         scale_epochs(config, recipe, overridden)
@@ -133,8 +138,8 @@ def _fit_to_epochs(config: Any, source: str, overridden: set[str]) -> list[str]:
         for key in sorted(after)
         if key.endswith(ends) and key not in overridden and before.get(key) != after[key]
     ]
-    given = f"config.epochs={config.epochs}, the recipe has {plain.epochs}"
-    return [f"{given}; scaled along: {', '.join(changed) or 'nothing'}"]
+    scaled = f"scaled {', '.join(changed)}" if changed else "no schedule had to be scaled"
+    return [f"config.epochs={config.epochs} instead of the recipe's {plain.epochs}; {scaled}"]
 
 
 def _unknown_key(known: dict[str, Any], arguments: Sequence[str]) -> str:

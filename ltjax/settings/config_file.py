@@ -1,4 +1,4 @@
-"""What config files are written with: a config with neutral values, and the words behind the colon.
+"""Helpers for config files: a config with default values, and the words after the colon.
 
     def get_config(arg=None):
         config = new_config("reslt", recipe="cifar100")      # from ltjax.methods
@@ -6,7 +6,7 @@
         ...
         return with_words(config, arg)
 
-``arg`` is what stands behind the colon on the command line, a comma-separated list of words and ``key=value`` pairs:
+``arg`` is the text after the colon on the command line, a comma-separated list of words and ``key=value`` pairs:
 ``configs/cifar100_reslt.py:short,imbalance=50``.
 """
 
@@ -18,14 +18,14 @@ from ml_collections.config_dict import ConfigDict, placeholder
 from ltjax.errors import InputError, did_you_mean
 from ltjax.settings.blocks import Settings
 from ltjax.settings.epochs import scale_epochs
-from ltjax.settings.schema import Block, about, block_type, settings_of, types_of
+from ltjax.settings.schema import Block, block_type, setting_of, settings_of, types_of
 
-# What a word does: (config, value) -> None, the value of a bare word is ""; or the settings that a bare word changes.
+# The effect of a word: a function (config, value) -> None (value is "" for a bare word), or settings by flat key.
 Word = Callable[[ConfigDict, str], None] | Mapping[str, Any]
 
 
 def config_of(block: type[Block]) -> ConfigDict:
-    """A block's defaults as a ConfigDict, which takes values of the settings' types alone."""
+    """The defaults of a block as a ConfigDict, which accepts only values of the settings' types."""
     made = ConfigDict()
     for field in settings_of(block):
         kind, default = types_of(block)[field.name], field.default
@@ -34,34 +34,34 @@ def config_of(block: type[Block]) -> ConfigDict:
             made[field.name] = config_of(inner)
         elif default is not None:
             made[field.name] = default
-        elif not about(field).only_given:
+        elif not setting_of(field).stored_if_set:
             made[field.name] = placeholder(optional_type(kind))
     return made
 
 
 def optional_type(kind: Any) -> type:
-    """int of ``int | None``."""
+    """``T`` of ``T | None``."""
     found = next(member for member in kind.__args__ if member is not type(None))
     assert isinstance(found, type)
     return found
 
 
 def add_second_stage(config: ConfigDict, epochs: int | None = None, **changes: Any) -> None:
-    """A second stage: its epochs (None: the method decides) and the first stage's optimizer, with these changes."""
+    """Adds a second stage with the first one's optimizer and these changes to it; epochs=None: the method's default."""
     config.second_stage_epochs = placeholder(int) if epochs is None else epochs
     config.second_stage_optimizer = config.optimizer.copy_and_resolve_references()
-    del config.second_stage_optimizer["rate_rule"]  # the first stage's holds for all
+    del config.second_stage_optimizer["rate_rule"]  # one rule for all stages
     config.second_stage_optimizer.update(changes)
 
 
 def cifar_runs(config: ConfigDict) -> None:
-    """How runs on CIFAR-LT are evaluated and saved; no part of any recipe."""
+    """Evaluation and checkpoint intervals for CIFAR-LT; not part of any recipe."""
     config.evaluation.update(every_epochs=20, shots="index")
     config.checkpoint.every_steps = 1000
 
 
 def large_runs(config: ConfigDict) -> None:
-    """How runs on the large benchmarks compute, load, log, evaluate and save; no part of any recipe."""
+    """Precision, data loading, logging, evaluation and checkpoints for the large benchmarks; not part of any recipe."""
     config.update(dtype="bfloat16", log_every_steps=50)
     config.data.workers = 8
     config.evaluation.update(batch_size=512, every_epochs=10)
@@ -69,7 +69,7 @@ def large_runs(config: ConfigDict) -> None:
 
 
 def user_runs(config: ConfigDict) -> None:
-    """How runs on a few thousand images of the user's load, log and evaluate."""
+    """Data loading, logging and evaluation for a few thousand images of the user's."""
     config.log_every_steps = 10
     config.data.workers = 4
     config.evaluation.update(batch_size=64, every_epochs=10)
@@ -85,7 +85,7 @@ def sets(path: str, kind: Callable[[str], object] = float) -> Callable[[ConfigDi
 
 
 def backbones(table: Mapping[str, Mapping[str, Any]]) -> Callable[[ConfigDict, str], None]:
-    """The word ``backbone=NAME`` where the authors set more with the backbone; others change nothing else.
+    """The word ``backbone=NAME``, for recipes that change other settings together with the backbone.
 
     Args:
       table: backbone -> settings by flat key, such as {"resnet152": {"batch_size": 128}}.
@@ -109,9 +109,9 @@ def short(config: ConfigDict, value: str) -> None:
 
 
 def no_value(value: str) -> None:
-    """Refuses what stands behind a bare word's equals sign."""
+    """Raises ValueError if a bare word was given a value."""
     if value:
-        raise ValueError("a word that takes no value")
+        raise ValueError("this word takes no value")
 
 
 def _epochs(config: ConfigDict, value: str) -> None:
@@ -129,22 +129,22 @@ COMMON: dict[str, Word] = {
     "batch_size": sets("batch_size", int),
     "epochs": _epochs,
 }
-LAST = {"epochs": 1, "short": 2}  # they act on what the others chose
+LAST = {"epochs": 1, "short": 2}  # applied after the other words, whose results they change
 
 
 def with_words(
     config: ConfigDict, arg: str | None, words: Mapping[str, Word], words_of: Callable[[str], Mapping[str, Word]]
 ) -> ConfigDict:
-    """The config with the words behind its colon applied.
+    """Applies the words after the colon to the config.
 
     Args:
       config: the recipe.
       arg: the words.
-      words: the config file's own; they come before the method's, and these before the common ones.
+      words: the words of the config file; they override the method's, which override the common ones.
       words_of: method -> its words.
 
     Raises:
-      InputError: for an unknown word or a value that is not one.
+      InputError: for an unknown word or an invalid value.
     """
     asked = sorted(
         (word for word in (arg or "").split(",") if word), key=lambda word: LAST.get(word.partition("=")[0], 0)
@@ -154,13 +154,13 @@ def with_words(
         if word not in sizes:
             _apply(config, COMMON | dict(words_of(config.method)) | dict(words), word, arg)
     _note_batch_size(config)
-    for word in sizes:  # behind the recipe's own, which the learning rates are for
+    for word in sizes:  # after the recipe's batch size is recorded
         _apply(config, COMMON, word, arg)
     return config
 
 
 def _note_batch_size(config: ConfigDict) -> None:
-    """What the learning rates are for; later overrides of the batch size do not change it. One rule for all stages."""
+    """Records the batch size that the learning rates are for; later overrides of the batch size leave it unchanged."""
     config.optimizer.recipe_batch_size = config.batch_size
     if "second_stage_optimizer" in config:
         config.second_stage_optimizer.recipe_batch_size = config.batch_size
@@ -183,9 +183,9 @@ def _apply(config: ConfigDict, table: Mapping[str, Word], word: str, arg: str | 
     except InputError:
         raise
     except (TypeError, ValueError):
-        raise InputError(f"--config=...:{arg}: '{value}' is no value for '{key}'") from None
+        raise InputError(f"--config=...:{arg}: impossible value '{value}' for '{key}'") from None
 
 
 def common_settings() -> ConfigDict:
-    """Every setting that all methods have, with its neutral value."""
+    """The settings that all methods share, with their defaults."""
     return config_of(Settings)

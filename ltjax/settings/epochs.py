@@ -1,4 +1,4 @@
-"""Another number of epochs: what a recipe measures in epochs scales along."""
+"""Scaling a recipe to another number of epochs: warm-up, milestones and second stages scale with it."""
 
 from collections.abc import Callable, Collection
 
@@ -8,18 +8,18 @@ SECOND = "second_stage_"
 
 
 def scale_epochs(config: ConfigDict, recipe: ConfigDict, given: Collection[str]) -> list[str]:
-    """Fits the schedules in ``config`` to its epochs, in place, as they are in ``recipe`` to that one's.
+    """Scales the schedules of ``config`` in place from the epochs of ``recipe`` to its epochs.
 
-    The warm-up and the milestones of a stage scale with its epochs, the epochs of a second stage with those of the
-    first; what is in use alone (milestones of a step schedule). Nothing changes where the epochs are the recipe's.
+    The warm-up and the milestones of a stage scale with its epochs, and the epochs of a second stage with those of the
+    first. Milestones scale only if the schedule is a step schedule. Nothing changes if the epochs are the recipe's.
 
     Args:
-      config: with the epochs that are wanted.
-      recipe: the same config before the epochs were changed.
-      given: flat keys that the user gave a value of their own; they stay.
+      config: the config with the new number of epochs.
+      recipe: the same config before that change.
+      given: flat keys of settings that the user has set; they stay unchanged.
 
     Returns:
-      What changed, such as ["optimizer.schedule.milestones (160, 180) -> (16, 18)"].
+      The changes, such as ["optimizer.schedule.milestones (160, 180) -> (16, 18)"].
     """
     notes: list[str] = []
 
@@ -47,7 +47,7 @@ def _scale_schedule(
     epochs: int,
     change: Callable[[ConfigDict, str, str, object], None],
 ) -> None:
-    """A stage's warm-up and milestones; of one epoch none is warm-up."""
+    """Scales a stage's warm-up and milestones; at least one epoch remains after the warm-up."""
     schedule = config[optimizer.rstrip(".")].schedule
     warmup = min(round(schedule.warmup_epochs * ratio), max(epochs - 1, 0))
     change(schedule, "warmup_epochs", f"{optimizer}schedule.warmup_epochs", warmup)

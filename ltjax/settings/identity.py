@@ -1,4 +1,4 @@
-"""Which settings decide a run's result: a run is resumed only under the same ones."""
+"""Which settings determine a run's result: a run resumes only if these are unchanged."""
 
 import json
 from collections.abc import Mapping
@@ -7,20 +7,20 @@ from typing import Any
 from ltjax.settings.blocks import Settings
 from ltjax.settings.schema import Setting, flat, leaves
 
-# The short names of data sets, as config files and stored configs from before they had one name have them
+# Short names of data sets, which older config files and stored configs contain
 SHORT_NAMES = {"imagenet_lt": "imagenet", "places_lt": "places", "inat2018": "inat"}
 
 
 def to_json(settings: Settings) -> str:
-    """What config.json holds."""
+    """The content of config.json."""
     return json.dumps(settings.to_dict(), indent=2, sort_keys=True) + "\n"
 
 
 def all_leaves(settings: Settings) -> dict[str, tuple[Any, Setting]]:
-    """Flat key -> (default, what the schema says), of the common settings and of the method's own."""
+    """Flat key -> (default, ``Setting``) of all settings, including the method's."""
     common = {key: (default, about) for key, _, default, about in leaves(Settings)}
-    own = leaves(type(settings.own), f"{settings.block}.")
-    return common | {key: (default, about) for key, _, default, about in own}
+    of_method = leaves(type(settings.method_settings), f"{settings.method_block}.")
+    return common | {key: (default, about) for key, _, default, about in of_method}
 
 
 def run_only() -> set[str]:
@@ -29,33 +29,33 @@ def run_only() -> set[str]:
 
 
 def identity(settings: Settings) -> dict[str, Any]:
-    """The settings that decide the result, as they read after a trip through JSON."""
+    """The settings that determine the result, by flat key, with the types that JSON gives them."""
     return identity_of(settings.to_dict(), settings)
 
 
 def identity_of(values: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """The same of a stored config, for a run with these settings."""
+    """``identity`` of a stored config, for a run with these settings."""
     found = json.loads(json.dumps(flat(values)))
     known = all_leaves(settings)
 
-    def counts(key: str) -> bool:
+    def matters(key: str) -> bool:
         default, about = known.get(key, (None, None))
         if about is None:
             return True
-        neutral = about.later and found[key] == default
-        return not (about.run_only or neutral or (about.only_with and not counts_at(about.only_with)))
+        neutral = about.added_later and found[key] == default
+        return not (about.run_only or neutral or (about.depends_on and not matters_at(about.depends_on)))
 
-    def counts_at(key: str) -> bool:
-        return key in found and counts(key)
+    def matters_at(key: str) -> bool:
+        return key in found and matters(key)
 
-    found = {key: value for key, value in found.items() if counts(key)}
+    found = {key: value for key, value in found.items() if matters(key)}
     recipe = str(found.get("recipe", ""))
     found["recipe"] = SHORT_NAMES.get(recipe, recipe)
     return found
 
 
 def difference(settings: Settings, stored: Mapping[str, Any]) -> str | None:
-    """The first settings in which a stored config differs from this one, or None."""
+    """The first three settings in which a stored config differs from these, in words; None if there is none."""
     new, old = identity(settings), identity_of(stored, settings)
     keys = [k for k in sorted({*new, *old}) if new.get(k) != old.get(k)]
     if not keys:

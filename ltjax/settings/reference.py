@@ -1,4 +1,4 @@
-"""The settings as a reference: text for --help-config, Markdown for the documentation; both from the schema."""
+"""A reference of the settings from the schema: text for --help-config, Markdown for the documentation."""
 
 import textwrap
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ RESUME = "may change on resume"
 
 
 def markdown(block: type[Block], prefix: str = "config.") -> str:
-    """A Markdown table of a block's settings and of those of the blocks in it.
+    """A Markdown table of the settings in a block and in its inner blocks.
 
     Args:
-      block: its class, such as ``Settings``, ``DataSettings`` or a method's own.
-      prefix: of the settings' names, such as "config." or "config.reslt.".
+      block: the class, such as ``Settings``, ``DataSettings`` or a method's block.
+      prefix: the prefix of the settings' names, such as "config." or "config.reslt.".
 
     Example:
       >>> from ltjax.settings import CheckpointSettings
       >>> print(markdown(CheckpointSettings, "config.checkpoint."))
       | Setting | Type | Default | Meaning | On resume |
       |---|---|---|---|---|
-      | `config.checkpoint.every_steps` | int; an integer >= 1 | `200` | training steps between two checkpoints | free |
-      | `config.checkpoint.keep` | int; an integer >= 1 | `2` | how many of a stage are kept | free |
+      | `config.checkpoint.every_steps` | int; an integer >= 1 | `200` | training steps between checkpoints | free |
+      | `config.checkpoint.keep` | int; an integer >= 1 | `2` | number of checkpoints kept per stage | free |
     """
     lines = ["| Setting | Type | Default | Meaning | On resume |", "|---|---|---|---|---|"]
     for key, kind, default, about in leaves(block, prefix):
@@ -36,17 +36,17 @@ def _resume(about: Setting) -> str:
     return "free" if about.run_only else "fixed"
 
 
-def help_text(config: Mapping[str, Any], block: str, own: type[Block]) -> str:
-    """Every setting of a config: name, value in the file, type, allowed values, meaning.
+def help_text(config: Mapping[str, Any], block: str, block_type: type[Block]) -> str:
+    """Every setting of a config with its value, type, allowed values and meaning.
 
     Args:
-      config: nested mappings, as the file has them.
-      block: the name of the method's own block; "" = it has none.
-      own: its class.
+      config: the config as nested mappings.
+      block: the name of the method's block; "" = it has none.
+      block_type: the class of that block.
     """
     values = flat(config)
-    lines = [f"Settings of this config ('free': {RESUME}; 'default': where the file differs from it)"]
-    tables = [leaves(Settings), *([leaves(own, f"{block}.")] if block else [])]
+    lines = [f"Settings of this config (free: {RESUME}; default: shown if this config changes it)"]
+    tables = [leaves(Settings), *([leaves(block_type, f"{block}.")] if block else [])]
     for table in tables:
         for key, kind, default, about in table:
             if key in values or not key.startswith("second_stage_"):

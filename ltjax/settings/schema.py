@@ -1,12 +1,11 @@
-"""A setting is a field of a frozen dataclass: type, default, meaning, allowed values, whether a resume may change it.
+"""A setting is a field of a frozen dataclass: type, default, meaning, allowed values, whether it may change on resume.
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class LDAMSettings(Block):
         scale: float = setting(30.0, "factor on the cosines", positive)
 
-Settings have one of the types int, float, bool, str, Literal of strings, tuple[int, ...], tuple[float, ...], their
-optional forms, or are blocks themselves. ``read`` makes a block of nested mappings, as a config file or a stored
-config.json has them.
+The type of a setting is int, float, bool, str, Literal of strings, tuple[int, ...], tuple[float, ...], an optional form
+of these, or another block. ``read`` turns nested mappings (a config file, a stored config.json) into a block.
 """
 
 import dataclasses
@@ -20,7 +19,7 @@ from ltjax.errors import InputError, did_you_mean
 
 T = TypeVar("T")
 B = TypeVar("B", bound="Block")
-KEY = "ltjax"  # of the field's metadata
+KEY = "ltjax"  # the key in a field's metadata
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +27,9 @@ class Check:
     """The values that a setting may have.
 
     Attributes:
-      holds: whether a value of the right type is possible.
-      allowed: what is, in words, for the documentation and for errors.
-      names: the possible values where they can be listed, to suggest the nearest one.
+      holds: whether a value of the right type is allowed.
+      allowed: the allowed values in words, for the documentation and for errors.
+      names: the allowed values if they can be listed, for "did you mean".
     """
 
     holds: Callable[[Any], bool]
@@ -40,23 +39,23 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What the schema says of a field beside its type and default.
+    """What the schema records for a field besides its type and default.
 
     Attributes:
       meaning: one line.
-      check: the possible values; None: all of the type.
-      run_only: may change when a run is resumed: it decides where, how fast or how often, never what is computed.
-      later: there are workdirs that are older than the setting; at its default it is as if it were not there.
-      only_with: flat key of a later setting without which this one, too, is as if it were not there.
-      only_given: None leaves it out of the stored config, which has it for some methods only.
+      check: the allowed values; None: all values of the type.
+      run_only: may change on resume; it affects where, how fast or how often, never the result.
+      added_later: some workdirs are older than the setting; at its default it is treated as absent.
+      depends_on: flat key of an added_later setting; while that one is absent, this one is too.
+      stored_if_set: omitted from the stored config while it is None; only some methods use it.
     """
 
     meaning: str
     check: Check | None = None
     run_only: bool = False
-    later: bool = False
-    only_with: str = ""
-    only_given: bool = False
+    added_later: bool = False
+    depends_on: str = ""
+    stored_if_set: bool = False
 
 
 def setting(
@@ -65,12 +64,12 @@ def setting(
     check: Check | None = None,
     *,
     run_only: bool = False,
-    later: bool = False,
-    only_with: str = "",
-    only_given: bool = False,
+    added_later: bool = False,
+    depends_on: str = "",
+    stored_if_set: bool = False,
 ) -> T:
-    """A field of a block; the arguments are those of ``Setting``."""
-    about = Setting(meaning, check, run_only, later, only_with, only_given)
+    """A field of a block, with its default; the other arguments are those of ``Setting``."""
+    about = Setting(meaning, check, run_only, added_later, depends_on, stored_if_set)
     return dataclasses.field(default=default, metadata={KEY: about})
 
 
@@ -91,7 +90,7 @@ def number(low: float, high: float) -> Check:
     return Check(lambda v: low <= v <= high, f"a number in [{low:g}, {high:g}]")
 
 
-def _rising(values: Sequence[int]) -> bool:
+def _increasing(values: Sequence[int]) -> bool:
     return all(isinstance(v, int) and v >= 1 for v in values) and sorted(set(values)) == list(values)
 
 
@@ -99,8 +98,8 @@ positive = Check(lambda v: 0 < v < math.inf, "a finite number > 0")
 not_negative = Check(lambda v: 0 <= v < math.inf, "a finite number >= 0")
 fraction = Check(lambda v: 0 <= v < 1, "a number in [0, 1)")
 seed = Check(lambda v: 0 <= v < 2**32, "an integer in [0, 2**32)")
-rising_epochs = Check(_rising, "rising epochs >= 1, such as (160,180)")
-two_rising = Check(lambda v: len(v) == 2 and _rising(v), "two rising class indices, such as (35,70)")
+increasing_epochs = Check(_increasing, "increasing epochs >= 1, such as (160,180)")
+two_increasing = Check(lambda v: len(v) == 2 and _increasing(v), "two increasing class indices, such as (35,70)")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,45 +107,46 @@ class Block:
     """A group of settings."""
 
     def check(self, prefix: str) -> None:
-        """Raises InputError for values that are possible one by one, but not together.
+        """Raises InputError for values that are allowed one by one, but not in combination.
 
         Args:
-          prefix: "config.NAME." of the block, for errors.
+          prefix: the block's path, such as "config.data.", for errors.
         """
 
     def to_dict(self) -> dict[str, Any]:
-        """As nested dicts, the form of a config file and of config.json."""
+        """The settings as nested dicts, the form of a config file and of config.json."""
         return {
             field.name: value.to_dict() if isinstance(value, Block) else value
             for field in settings_of(type(self))
-            if (value := getattr(self, field.name)) is not None or not about(field).only_given
+            if (value := getattr(self, field.name)) is not None or not setting_of(field).stored_if_set
         }
 
 
 def types_of(block: type[Block]) -> dict[str, Any]:
-    """Setting -> its type."""
+    """The type of each setting, by name."""
     return typing.get_type_hints(block)
 
 
 def settings_of(block: type[Block]) -> Iterator[dataclasses.Field[Any]]:
-    """The fields that are settings, in the order of the class."""
+    """The fields that are settings, in definition order."""
     return (field for field in dataclasses.fields(block) if KEY in field.metadata)
 
 
-def about(field: dataclasses.Field[Any]) -> Setting:
+def setting_of(field: dataclasses.Field[Any]) -> Setting:
+    """The schema's record of a field."""
     found = field.metadata[KEY]
     assert isinstance(found, Setting)
     return found
 
 
 def block_type(kind: Any) -> type[Block] | None:
-    """The block's class where a setting's type is a block or an optional one."""
+    """The block's class if a setting's type is a block or an optional block, otherwise None."""
     members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     return next((m for m in members if isinstance(m, type) and issubclass(m, Block)), None)
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"optimizer.learning_rate": 0.1, ...} of nested mappings.
+    """Flattens nested mappings to {"optimizer.learning_rate": 0.1, ...}.
 
     Example:
       >>> flat({"seed": 0, "data": {"name": "cifar10"}})
@@ -159,18 +159,18 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def leaves(block: type[Block], prefix: str = "") -> Iterator[tuple[str, Any, Any, Setting]]:
-    """(flat key, type, default, about) of every setting of the block and of the blocks in it."""
+    """(flat key, type, default, ``Setting``) of every setting in the block and in its inner blocks."""
     for field in settings_of(block):
         kind = types_of(block)[field.name]
         inner = block_type(kind)
         if inner is not None:
             yield from leaves(inner, f"{prefix}{field.name}.")
         else:
-            yield prefix + field.name, kind, field.default, about(field)
+            yield prefix + field.name, kind, field.default, setting_of(field)
 
 
 def type_name(kind: Any) -> str:
-    """As a reader knows it.
+    """The name of a type in the documentation and in errors.
 
     Example:
       >>> type_name(tuple[int, ...]), type_name(float | None), type_name(bool)
@@ -188,22 +188,22 @@ def type_name(kind: Any) -> str:
 
 
 def coerced(value: Any, kind: Any) -> Any:
-    """The value in the setting's type: an int is a float, a list a tuple.
+    """Converts the value to the setting's type: an int to a float, a list to a tuple.
 
     Raises:
-      TypeError: if it has another type.
+      TypeError: if the value has another type.
     """
     if isinstance(kind, types.UnionType):
         if value is None and types.NoneType in typing.get_args(kind):
             return None
         kind = next(member for member in typing.get_args(kind) if member is not types.NoneType)
-    if typing.get_origin(kind) is typing.Literal:  # its values are the check's
+    if typing.get_origin(kind) is typing.Literal:  # the check has its values
         kind = str
     if typing.get_origin(kind) is tuple:
         element = typing.get_args(kind)[0]
         if not isinstance(value, list | tuple):
             raise TypeError
-        return tuple(one for one in value if coerced(one, element) is not None)  # as they are written: 1 stays 1
+        return tuple(one for one in value if coerced(one, element) is not None)  # elements keep their type: 1 stays 1
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -212,13 +212,13 @@ def coerced(value: Any, kind: Any) -> Any:
 
 
 def read(block: type[B], values: Mapping[str, Any], prefix: str = "config.", tolerant: bool = False) -> B:
-    """The block with these values, all of them checked; what is not given has its default.
+    """Makes a block from these values and checks them; missing values get their defaults.
 
     Args:
       block: the class.
       values: nested mappings.
-      prefix: of the keys, in errors.
-      tolerant: leaves out settings that the block does not have, as a config.json of a newer ltjax may.
+      prefix: prefix of the keys in errors.
+      tolerant: ignore settings that the block does not have; a config.json from a newer version may have some.
 
     Raises:
       InputError: one line that names the setting, its value and what is allowed.
@@ -255,19 +255,19 @@ def _read_one(field: dataclasses.Field[Any], kind: Any, value: Any, prefix: str,
         value = coerced(value, kind)
     except TypeError:
         raise InputError(
-            f"{key}: {value!r} has the wrong type; allowed: {allowed_values(kind, about(field))}"
+            f"{key}: {value!r} has the wrong type; allowed: {allowed_values(kind, setting_of(field))}"
         ) from None
-    check_value(key, value, about(field).check)
+    check_value(key, value, setting_of(field).check)
     return value
 
 
 def allowed_values(kind: Any, about: Setting) -> str:
-    """Type and possible values, for people."""
+    """The type and the allowed values of a setting, for documentation and errors."""
     return type_name(kind) + (f"; {about.check.allowed}" if about.check is not None else "")
 
 
 def check_value(key: str, value: Any, check: Check | None) -> None:
-    """Raises InputError for nan and for a value that the check refuses; None is always possible where the type is."""
+    """Raises InputError for NaN and for a value that the check does not allow; None always passes."""
     if any(isinstance(one, float) and math.isnan(one) for one in (value if isinstance(value, tuple) else (value,))):
         refuse(key, value, check.allowed if check is not None else "a number")
     if check is not None and value is not None and not check.holds(value):
@@ -279,12 +279,12 @@ def did_you_mean_name(value: Any, names: tuple[str, ...]) -> str:
 
 
 def refuse(key: str, value: Any, allowed: str) -> typing.NoReturn:
-    """Raises InputError in the form that every impossible value has."""
+    """Raises the InputError for an impossible value, in the form that all such errors have."""
     raise InputError(f"{key}: impossible value {value!r}; allowed: {allowed}")
 
 
 def replaced(block: B, changes: Mapping[str, Any], prefix: str = "config.") -> B:
-    """The block with other values under flat keys, checked.
+    """The block with some values changed, by flat keys; checked.
 
     Example:
       >>> @dataclasses.dataclass(frozen=True, kw_only=True)

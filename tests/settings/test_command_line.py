@@ -66,7 +66,7 @@ def test_arguments_of_a_config():
     ],
 )
 def test_alpha_is_the_published_one_unless_given(arguments, alpha):
-    assert parse(*arguments).own.alpha == alpha
+    assert parse(*arguments).method_settings.alpha == alpha
 
 
 # arguments -> words that the one line must have
@@ -99,7 +99,7 @@ MISTAKES = {
     "seeds": ([MNIST, "--config.num_seeds=0", "--workdir=w"], ["config.num_seeds", ">= 1"]),
     "seeds beyond 32 bits": (
         [MNIST, "--config.seed=4294967295", "--config.num_seeds=2", "--workdir=w"],
-        ["config.num_seeds", "4294967296 is not below 2**32"],
+        ["config.num_seeds", "4294967296, which must be below 2**32"],
     ),
     "steps a call without the data": (
         [MNIST, "--config.steps_per_call=9", "--config.data.on_device=no", "--workdir=w"],

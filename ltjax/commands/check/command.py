@@ -151,10 +151,10 @@ def images_per_class(config: Settings, data: Data) -> int | None:
     """Z: how many images of a class the config's sampler draws at a time; None where it draws single ones."""
     if config.data.sampler == "class_cycle":
         return CYCLE
-    if not hasattr(config.own, "images_per_class"):
+    if not hasattr(config.method_settings, "images_per_class"):
         return None
-    if config.own.images_per_class is not None:
-        return int(config.own.images_per_class)
+    if config.method_settings.images_per_class is not None:
+        return int(config.method_settings.images_per_class)
     from ltjax.methods.auxiliary import images_per_class as fitting
 
     return fitting(config.batch_size, int(np.count_nonzero(data.class_counts)))

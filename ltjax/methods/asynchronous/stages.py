@@ -44,8 +44,8 @@ from ltjax.methods.common import (
 from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree, Updates
 from ltjax.models import CosineHead
 from ltjax.settings import Settings
-from ltjax.settings.outside import find
 from ltjax.settings.schema import refuse
+from ltjax.settings.user_code import lookup
 
 FREQUENT_IMAGES = 20  # many- and medium-shot classes (appendix A)
 
@@ -229,5 +229,5 @@ def only(logits: jax.Array, present: np.ndarray) -> jax.Array:
 
 def subset_sampler(config: Settings, epochs: int) -> Sampler:
     """config.data.sampler over a part of the training set, for a phase of this length."""
-    make = find(SAMPLERS, config.data.sampler, "config.data.sampler")
+    make = lookup(SAMPLERS, config.data.sampler, "config.data.sampler")
     return over_subset(make(epochs=epochs, batch_size=config.batch_size))

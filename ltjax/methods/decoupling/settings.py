@@ -41,7 +41,7 @@ class DecouplingSettings(Block):
         "sgd",
         "crt and lws on features: sgd (the paper's steps), or lbfgs: where these steps go, by all images at once",
         one_of("sgd", "lbfgs"),
-        later=True,
+        added_later=True,
     )
     images_per_class: int = setting(
         4, "that a visit to a class takes, of class-aware sampling (authors' code)", integer(1)

@@ -96,7 +96,7 @@ def resolve(config: Settings, settings: ResLTSettings) -> Settings:
     if settings.alpha is not None:
         return config
     alpha = published_alpha(config.data.name, config.data.imbalance)
-    return dataclasses.replace(config, own=dataclasses.replace(settings, alpha=alpha))
+    return dataclasses.replace(config, method_settings=dataclasses.replace(settings, alpha=alpha))
 
 
 def groups(config: ConfigDict, value: str) -> None:

@@ -370,7 +370,7 @@ def parse(arguments, dataset="cifar100", *more):
     ],
 )
 def test_the_words_behind_the_colon(arguments, expected):
-    settings = parse(arguments).own.to_dict()
+    settings = parse(arguments).method_settings.to_dict()
     assert {key: settings[key] for key in expected} == expected
 
 
@@ -393,11 +393,11 @@ def test_the_second_stage_has_the_paper_s_schedule(dataset, arguments, epochs, r
 
 
 def test_where_tau_comes_from():
-    assert parse(":tau").own.tau_from == "auto"
-    made = parse(":tau", "mnist5k").own
+    assert parse(":tau").method_settings.tau_from == "auto"
+    made = parse(":tau", "mnist5k").method_settings
     assert (made.tau_from, made.tau) == ("value", 0.4)
-    assert parse(":tau,tau_from=value", "places").own.tau == 0.8
-    made = parse(":tau=0.5").own
+    assert parse(":tau,tau_from=value", "places").method_settings.tau == 0.8
+    made = parse(":tau=0.5").method_settings
     assert (made.second_stage, made.tau_from, made.tau) == ("tau", "value", 0.5)
 
 

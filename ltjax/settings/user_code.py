@@ -1,4 +1,4 @@
-"""Methods, data sets and backbones by name: those of ltjax, or FILE.py:NAME and package.module:NAME of the user's."""
+"""Methods, data sets and backbones by name: ltjax's, or the user's as FILE.py:NAME or package.module:NAME."""
 
 import importlib
 import importlib.util
@@ -15,23 +15,23 @@ from ltjax.errors import InputError, choose, did_you_mean
 T = TypeVar("T")
 
 
-def find(table: Mapping[str, T], name: str, key: str) -> T:
-    """``table[name]``, or what the user's file or module has under NAME.
+def lookup(table: Mapping[str, T], name: str, key: str) -> T:
+    """Returns ``table[name]``, or the object NAME in the user's file or module.
 
     Args:
-      table: what ltjax has.
-      name: a key of it, "path/to/file.py:NAME" or "package.module:NAME".
+      table: the entries of ltjax.
+      name: a key of the table, "path/to/file.py:NAME" or "package.module:NAME".
       key: the setting, for errors.
 
     Raises:
-      InputError: one line, if there is no such name, file or module, or if what it names cannot be called.
+      InputError: if the name, file or module does not exist, or the object is not callable.
     """
     if ":" not in name:
         if name in table:
             return table[name]
         raise InputError(
-            f"{key}: unknown value '{name}'; allowed: {', '.join(sorted(table))}, or FILE.py:NAME or "
-            f"package.module:NAME of your own{did_you_mean(name, table)}"
+            f"{key}: unknown value '{name}'; allowed: {', '.join(sorted(table))}, or your code as "
+            f"FILE.py:NAME or package.module:NAME{did_you_mean(name, table)}"
         )
     place, _, attribute = name.rpartition(":")
     names = vars(_module(place, f"{key}={name}"))
@@ -39,12 +39,12 @@ def find(table: Mapping[str, T], name: str, key: str) -> T:
     choose(public if attribute not in names else names, attribute, f"{key}={name}")
     found = names[attribute]
     if not callable(found):
-        raise InputError(f"{key}={name}: '{attribute}' is a {type(found).__name__}, which cannot be called")
+        raise InputError(f"{key}={name}: '{attribute}' is a {type(found).__name__}; name a function or class")
     return found  # type: ignore[no-any-return]
 
 
 def absolute(name: str) -> str:
-    """FILE.py:NAME with the file from the root, so that a run finds it again; other names as they are.
+    """FILE.py:NAME with the absolute path of the file, so that a resumed run finds it; other names are unchanged.
 
     Example:
       >>> absolute("resnet32"), absolute("package.module:name")
@@ -55,32 +55,32 @@ def absolute(name: str) -> str:
 
 
 def address(thing: Callable[..., Any]) -> str:
-    """FILE.py:NAME of a function, a class or a method of the user's: what a setting takes.
+    """FILE.py:NAME of the user's function, class or method, the form that settings take.
 
     Raises:
-      InputError: if it has no name at the top of its file.
+      InputError: if it is not defined at the top level of its file.
     """
-    function = getattr(thing, "stages", thing)  # of a method its function
+    function = getattr(thing, "stages", thing)  # a method is found by its stages function
     names = getattr(function, "__globals__", None) or vars(sys.modules[function.__module__])
     name = next((name for name, value in names.items() if value is thing), None)
     if name is None:
-        raise InputError(f"{thing!r} has no name at the top of a file: define it there, outside of get_config")
+        raise InputError(f"{thing!r} has no name at the top level of its file; define it there, not inside get_config")
     return f"{os.path.abspath(names['__file__'])}:{name}"
 
 
 def load_file(path: str, where: str) -> types.ModuleType:
-    """A user's Python file as a module, run once however often it is asked for.
+    """Loads the user's Python file as a module; repeated calls return the same module.
 
     Args:
-      path: of the file.
+      path: the path of the file.
       where: the setting or flag that names it, for errors.
 
     Raises:
-      InputError: one line, if there is no such file or it fails.
+      InputError: if the file does not exist or raises an exception.
     """
     path = os.path.abspath(os.path.expanduser(path))
     if not os.path.isfile(path):
-        raise InputError(f"{where}: no file '{path}'")
+        raise InputError(f"{where}: no file '{path}'; correct the path")
     name = f"ltjax_file_{zlib.crc32(path.encode()):08x}"
     if name in sys.modules:
         return sys.modules[name]
