@@ -14,7 +14,7 @@ def test_one_epoch_of_any_config_is_possible(stem):
     config = recipes.parse(f"--config=configs/{stem}.py", "--config.epochs=1")
     assert config.epochs == 1 and (config.second_stage_epochs or 1) <= 3
     make_schedule(config.optimizer, 1, 10)
-    assert config.notes and config.notes[0].startswith("config.epochs=1, the recipe has ")
+    assert config.notes and config.notes[0].startswith("config.epochs=1 instead of the recipe's ")
     if config.second_stage_optimizer is not None:
         make_schedule(config.second_stage_optimizer, config.second_stage_epochs, 10)
 

@@ -1,4 +1,4 @@
-"""A method, a data set and a backbone that lie in the user's own config file."""
+"""A method, a data set and a backbone in the user's own config file."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from ltjax.errors import InputError
-from ltjax.settings import outside
+from ltjax.settings import user_code
 from tests.shared import ROOT
 
 CONFIG = '''
@@ -23,14 +23,14 @@ from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.configure import new_config, with_words
 from ltjax.methods.method import Method
 from ltjax.settings import Block, setting
-from ltjax.settings.outside import address
+from ltjax.settings.user_code import address
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MySettings(Block):
     """config.mine."""
 
-    sharpness: float = setting(2.0, "of nothing")
+    sharpness: float = setting(2.0, "a factor that nothing uses")
 
 
 def stages(config, settings, data):
@@ -64,7 +64,7 @@ def get_config(arg=None):
     DATA
     return with_words(config, arg)
 '''
-OWN_DATA = "config.data.name = address(my_data); config.model.backbone = address(MyBackbone)"
+USER_DATA = "config.data.name = address(my_data); config.model.backbone = address(MyBackbone)"
 
 
 def command(module, *arguments, cwd):
@@ -74,9 +74,9 @@ def command(module, *arguments, cwd):
     )  # fmt: skip
 
 
-def test_a_config_file_with_its_own_method_data_and_backbone_trains_resumes_and_is_evaluated(tmp_path):
+def test_a_config_file_with_a_method_data_and_a_backbone_trains_resumes_and_is_evaluated(tmp_path):
     file = tmp_path / "my_config.py"
-    file.write_text(CONFIG.replace("METHOD", "MINE").replace("    DATA", "    " + OWN_DATA))
+    file.write_text(CONFIG.replace("METHOD", "MINE").replace("    DATA", "    " + USER_DATA))
     arguments = ["--config=my_config.py", "--workdir=run", "--config.mine.sharpness=3"]
     done = command("ltjax.main", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -87,11 +87,14 @@ def test_a_config_file_with_its_own_method_data_and_backbone_trains_resumes_and_
     assert done.returncode == 0 and "equal to results.json" in done.stdout, done.stderr
     file.rename(tmp_path / "moved.py")
     done = command("ltjax.evaluate", f"--run={tmp_path / 'run'}", cwd=ROOT)
-    assert done.returncode == 2 and done.stderr == f"error: config.method={file}:MINE: no file '{file}'\n"
+    assert (
+        done.returncode == 2
+        and done.stderr == f"error: config.method={file}:MINE: no file '{file}'; correct the path\n"
+    )
 
 
-def test_the_method_of_another_file_needs_no_config_of_its_own(tmp_path):
-    """Named on the command line, beside a config file of ltjax."""
+def test_a_method_in_another_file_is_named_on_the_command_line(tmp_path):
+    """Together with a config file of ltjax."""
     from ltjax.methods import configure
 
     file = tmp_path / "mine.py"
@@ -102,7 +105,7 @@ def test_the_method_of_another_file_needs_no_config_of_its_own(tmp_path):
     assert parse(f"{file}:stages").method == f"{file}:stages"
     for name, message in {
         f"{file}:stage": "unknown value 'stage'.*did you mean 'stages'",
-        f"{file}:NUMBER": "'NUMBER' is a int, which cannot be called",
+        f"{file}:NUMBER": "'NUMBER' is a int; name a function or class",
         "no.such.module:stages": "No module named 'no'",
         "mine.py:stages": "no file",
     }.items():
@@ -115,4 +118,4 @@ def test_a_file_that_fails_is_one_line(tmp_path):
     file = tmp_path / "broken.py"
     file.write_text("x = 1\ny = x / 0\n")
     with pytest.raises(InputError, match=rf"config.data.name: {file} fails with ZeroDivisionError: .* \(line 2\)"):
-        outside.load_file(str(file), "config.data.name")
+        user_code.load_file(str(file), "config.data.name")
