@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax.data import Data, Source
-from ltjax.data.augment.registry import TRANSFORMS, Transform, find_transform
+from ltjax.data.augment.registry import TRANSFORMS, find_transform
+from ltjax.data.augment.transform import Transform
 from ltjax.data.datasets.stand_in import shrunk
 from ltjax.data.loading.device_batches import Resident, image_bytes
 from ltjax.methods.stage import AnyStage, Previous, Stage, Tree, trained

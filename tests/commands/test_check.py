@@ -12,7 +12,7 @@ from ltjax.commands.check.findings import class_findings, duplicate_findings, he
 from ltjax.commands.check.inspect_files import evenly_spread, inspect_file, inspect_files
 from ltjax.commands.prepare import shards as prepare
 from ltjax.data.dataset import Source, array_source
-from tests.data.conftest import write_picture
+from tests.data.conftest import write_image
 
 
 def run(capsys, tmp_path, *arguments):
@@ -35,7 +35,7 @@ def roses(tmp_path):
     for split, counts in {"train": {"rose": 5, "tulip": 3}, "test": {"rose": 1, "tulip": 1}}.items():
         for name, count in counts.items():
             for number in range(count):
-                write_picture(tmp_path / "data" / split / name / f"{number}.jpg", next(shade), (300, 260))
+                write_image(tmp_path / "data" / split / name / f"{number}.jpg", next(shade), (300, 260))
     return tmp_path / "data"
 
 
@@ -69,7 +69,7 @@ def test_every_bad_file_is_named(roses, tmp_path, capsys):
     (rose / "short.jpg").write_bytes(whole[: len(whole) // 2])
     (rose / "text.jpg").write_bytes(b"<html>not found</html>")
     (rose / ".DS_Store").write_bytes(b"x")
-    write_picture(rose / "really_png.jpg", 211, (300, 260), "PNG")
+    write_image(rose / "really_png.jpg", 211, (300, 260), "PNG")
     status, printed, _, report = run(capsys, tmp_path, f"--folder={roses}", "--files=all")
     assert status == 1
     level, items = found(report)["unreadable"]
@@ -119,7 +119,7 @@ def test_images_that_occur_twice_are_found(roses, tmp_path, capsys):
 
 def test_all_impossible_classes_of_a_folder_are_reported(roses, tmp_path, capsys):
     (roses / "train" / "aster").mkdir()
-    write_picture(roses / "test" / "weed" / "0.jpg", 230)
+    write_image(roses / "test" / "weed" / "0.jpg", 230)
     status, printed, _, report = run(capsys, tmp_path, f"--folder={roses}")
     kinds = found(report)
     assert status == 1 and report["counts"]["train"] == [0, 5, 3]

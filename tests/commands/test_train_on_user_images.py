@@ -14,7 +14,7 @@ from ltjax.commands.train import main
 from ltjax.methods.configure import from_command_line as parse
 from ltjax.training.finished_run import open_finished
 from ltjax.training.loop import train
-from tests.data.conftest import write_picture
+from tests.data.conftest import write_image
 
 SMALL = [
     "--config.data.augment=none",
@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("own")
     for name, count in {"a": 16, "b": 8, "c": 4}.items():
         for i in range(count):
-            write_picture(root / name / f"{i}.jpg", 8 * i)
+            write_image(root / name / f"{i}.jpg", 8 * i)
     return root
 
 
@@ -79,11 +79,11 @@ def test_images_are_predicted_as_the_evaluation_sees_them(run, folder, tmp_path,
 
 def test_folders_are_looked_through_and_what_cannot_be_read_ends_it_or_is_named(run, tmp_path, capsys):
     shown = tmp_path / "shown"
-    write_picture(shown / "deep" / "grey.png", 50)
-    write_picture(shown / "x.JPG", 90)
+    write_image(shown / "deep" / "grey.png", 50)
+    write_image(shown / "x.JPG", 90)
     (shown / "notes.txt").write_text("no picture")
-    write_picture(shown / ".x.jpg", 90)
-    write_picture(shown / ".hidden" / "x.jpg", 90)  # not looked into, as in training
+    write_image(shown / ".x.jpg", 90)
+    write_image(shown / ".hidden" / "x.jpg", 90)  # not looked into, as in training
     (shown / "broken.jpg").write_bytes(b"no picture either")
     command, out = [f"--run={run[0]}", str(shown), "--top=1"], tmp_path / "out.csv"
     assert predict.main([*command, f"--out={out}"]) == 2

@@ -1,4 +1,4 @@
-"""A small CIFAR-like data set in memory, and settings to build it with."""
+"""A small data set like CIFAR, in memory, and settings to build data sets with."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ TRAIN, TEST = 1000, 200
 
 @pytest.fixture
 def settings():
-    """``settings(key=value)``: a full set of settings with some of them changed."""
+    """``settings(key=value)``: the usual settings, with some of them changed."""
 
     def make(**changes):
         usual = {
@@ -42,8 +42,8 @@ def settings():
 
 
 @pytest.fixture
-def pictures(settings):
-    """``pictures(key=value)``: settings of small pictures of one's own."""
+def image_settings(settings):
+    """``image_settings(key=value)``: settings for small images of the user's."""
 
     def make(**changes):
         usual = {"imbalance": 1.0, "augment": "none", "image_size": 16, "resize": 18}
@@ -52,8 +52,8 @@ def pictures(settings):
     return make
 
 
-def write_picture(path, shade, size=(24, 20), kind="JPEG"):
-    """A picture of one colour, so that it can be told from the others after decoding."""
+def write_image(path, shade, size=(24, 20), kind="JPEG"):
+    """An image of one colour, which identifies it after decoding."""
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,19 +69,19 @@ def small_cifar(monkeypatch):
 
 
 def arrays(num_classes):
-    """The fields of an npz of the small data set; image i begins with the bytes of i."""
+    """The fields of the small data set's npz; the first pixel of image i encodes i."""
     rng = np.random.RandomState(num_classes)
 
-    def pictures(count, kind):
+    def numbered_images(count, kind):
         images = rng.randint(0, 256, (count, 32, 32, 3), dtype=np.uint8)
         images[:, 0, 0] = np.stack([np.arange(count) // 256, np.arange(count) % 256, np.full(count, kind)], 1)
         return images
 
     return {
-        "train_images": pictures(TRAIN, 1),
+        "train_images": numbered_images(TRAIN, 1),
         "train_index": np.arange(TRAIN),
         "train_labels": rng.permutation(np.arange(TRAIN) % num_classes),
-        "test_images": pictures(TEST, 2),
+        "test_images": numbered_images(TEST, 2),
         "test_labels": rng.permutation(np.arange(TEST) % num_classes),
     }
 

@@ -36,7 +36,7 @@ def test_a_data_set_of_one_entry_is_built_by_its_name(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"train": (IMAGES.astype(np.float32), LABELS)}, "mine: train images: float32"),
         ({"train": (IMAGES, LABELS[:-1])}, "mine: 12 train images, but 11 labels"),
@@ -48,14 +48,14 @@ def test_a_data_set_of_one_entry_is_built_by_its_name(monkeypatch):
         ({"std": (0.5, 0.0, 0.5)}, "std must be above 0"),
     ],
 )
-def test_arrays_that_cannot_be_a_data_set_are_one_line(changes, says):
-    with pytest.raises(InputError, match=says) as error:
+def test_arrays_that_cannot_be_a_data_set_are_one_line(changes, message):
+    with pytest.raises(InputError, match=message) as error:
         arrays(**changes)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         (
             {"class_counts": np.array([7, 3, 1])},
@@ -67,6 +67,6 @@ def test_arrays_that_cannot_be_a_data_set_are_one_line(changes, says):
         ({"test": dataclasses.replace(arrays().test, index=np.arange(2))}, r"test.index must be int64 \[3\]"),
     ],
 )
-def test_a_record_that_breaks_the_contract_is_one_line(changes, says):
-    with pytest.raises(InputError, match=says):
+def test_a_record_that_breaks_the_contract_is_one_line(changes, message):
+    with pytest.raises(InputError, match=message):
         check_data(dataclasses.replace(arrays(), **changes))

@@ -1,1 +1,1 @@
-"""Image augmentation: what is drawn for a position, and what is done to the pixels."""
+"""Image augmentation: the random choices drawn for a position, and what they do to the pixels."""

@@ -1,26 +1,28 @@
-"""AutoAugment's policies: one of 25 pairs of operations for each image, each with its probability.
+"""AutoAugment's policies: for each image one of 25 pairs of operations, each applied with its probability.
 
 Source: Cubuk et al., "AutoAugment: learning augmentation strategies from data", CVPR 2019, section 3 and the appendix's
 tables of operations and of the two policies. Where the paper is silent: ranges are divided evenly into levels 0 to 9;
-moves and blends go to either side, equally likely; a translation's 150 pixels are of the paper's 331; what comes from
-outside an image is mid-grey; images are sheared about their upper left corner and turned about their middle.
+geometric operations and blends have either sign with equal probability; a translation's 150 pixels are of the paper's
+331; pixels from outside an image are mid-grey; images are sheared about their upper left corner and rotated about their
+centre.
 """
 
 import functools
 import math
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
 from ltjax.data.augment import batch_ops
-from ltjax.data.sampling.counter_rng import HOST, Ops, below, name_id, uint32, words
+from ltjax.data.augment.transform import Draws, as_draws
+from ltjax.data.sampling.counter_rng import HOST, Array, Integer, Ops, below, name_id, uint32, words
 
 AUTOAUGMENT = name_id("autoaugment")
 
 Policies = tuple[tuple[tuple[str, int, int], tuple[str, int, int]], ...]
 
-# operation, probability in tenths, level; twice.
-POLICIES: Policies = (  # CIFAR
+# (operation, probability in tenths, level), twice
+POLICIES: Policies = (  # for CIFAR
     (("Invert", 1, 7), ("Contrast", 2, 6)),
     (("Rotate", 7, 2), ("TranslateX", 3, 9)),
     (("Sharpness", 8, 1), ("Sharpness", 9, 3)),
@@ -47,7 +49,7 @@ POLICIES: Policies = (  # CIFAR
     (("Equalize", 8, 8), ("Invert", 1, 3)),
     (("TranslateY", 7, 9), ("AutoContrast", 9, 1)),
 )
-IMAGENET: Policies = (
+IMAGENET: Policies = (  # for ImageNet
     (("Posterize", 4, 8), ("Rotate", 6, 9)),
     (("Solarize", 6, 5), ("AutoContrast", 6, 5)),
     (("Equalize", 8, 8), ("Equalize", 6, 3)),
@@ -75,7 +77,7 @@ IMAGENET: Policies = (
     (("Equalize", 8, 8), ("Equalize", 6, 3)),
 )
 LEVELS = 10
-SHEAR, TRANSLATION, DEGREES, BITS = 0.3, 150 / 331, 30.0, 4  # at the last level
+SHEAR, TRANSLATION, DEGREES, BITS = 0.3, 150 / 331, 30.0, 4  # at the highest level
 
 BLENDS = {
     "Brightness": batch_ops.BRIGHTNESS,
@@ -83,68 +85,74 @@ BLENDS = {
     "Contrast": batch_ops.CONTRAST,
     "Sharpness": batch_ops.SHARPNESS,
 }
-SPREADS = {"AutoContrast": batch_ops.AUTO_CONTRAST, "Equalize": batch_ops.EQUALIZE}
-MOVES = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
-OPERATIONS = (*MOVES, *BLENDS, *SPREADS, "Posterize", "Solarize", "Invert")
+HISTOGRAM = {"AutoContrast": batch_ops.AUTO_CONTRAST, "Equalize": batch_ops.EQUALIZE}
+GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
+OPERATIONS = (*GEOMETRIC, *BLENDS, *HISTOGRAM, "Posterize", "Solarize", "Invert")
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
-def strength(operation: str, level: int, sign: int, height: int, width: int) -> dict[str, Any]:
-    """What ``change`` does to an image of this size for one operation; no operation ("") leaves it as it is.
+def strength(operation: str, level: int, sign: int, height: int, width: int) -> dict[str, int | np.ndarray]:
+    """The parameters of one operation for ``change``; no operation ("") leaves an image unchanged.
 
     Args:
-      operation: of ``OPERATIONS``, or "".
+      operation: one of ``OPERATIONS``, or "".
       level: 0 .. 9.
-      sign: 1 or -1, the side to which an image is moved or blended.
+      sign: 1 or -1, the direction of a geometric operation or a blend.
       height, width: of the image.
 
     Returns:
-      matrix int32 [6] (of ``affine``), kind and tenths (of ``blend``), threshold and mask (of ``invert_and_drop``),
-      spread: integers.
+      matrix int32 [6] (of ``affine``), kind and tenths (of ``blend``), threshold and mask (of
+      ``solarize_and_posterize``), histogram (of ``remap_histogram``): integers.
     """
-    part = level / (LEVELS - 1)
-    made = {"matrix": (1, 0, 0, 0, 1, 0), "kind": 0, "tenths": 10, "threshold": 256, "mask": 255, "spread": 0}
-    if operation in MOVES:
-        made["matrix"] = move(operation, sign * part, height, width)
-    elif operation in BLENDS:
-        made |= {"kind": BLENDS[operation], "tenths": 10 + sign * level}  # 1.9 at the last level, or 0.1
-    elif operation in SPREADS:
-        made["spread"] = SPREADS[operation]
+    fraction = level / (LEVELS - 1)
+    matrix = affine_matrix(operation, sign * fraction, height, width) if operation in GEOMETRIC else IDENTITY
+    values: dict[str, int | np.ndarray] = {
+        "matrix": batch_ops.fixed_point(matrix), "kind": 0, "tenths": 10, "threshold": 256, "mask": 255, "histogram": 0
+    }  # fmt: skip
+    if operation in BLENDS:
+        values |= {
+            "kind": BLENDS[operation],
+            "tenths": 10 + sign * level,
+        }  # factors of 1.9 or 0.1 at the highest level
+    elif operation in HISTOGRAM:
+        values["histogram"] = HISTOGRAM[operation]
     elif operation == "Posterize":
-        made["mask"] = 256 - 2 ** round(part * BITS)
+        values["mask"] = 256 - 2 ** round(fraction * BITS)
     elif operation == "Solarize":
-        made["threshold"] = math.ceil(256 - 256 * part)
+        values["threshold"] = math.ceil(256 - 256 * fraction)
     elif operation == "Invert":
-        made["threshold"] = 0
-    return made | {"matrix": batch_ops.fixed_point(made["matrix"])}
+        values["threshold"] = 0
+    return values
 
 
-def move(operation: str, part: float, height: int, width: int) -> tuple[float, ...]:
-    """(a, b, c, d, e, f) of ``fixed_point``, for one of ``MOVES`` at a part -1 .. 1 of its last level."""
+def affine_matrix(operation: str, fraction: float, height: int, width: int) -> tuple[float, ...]:
+    """(a, b, c, d, e, f) for ``fixed_point``: one of ``GEOMETRIC`` at a fraction -1 .. 1 of its highest level."""
     if operation == "Rotate":
-        cosine, sine = math.cos(math.radians(DEGREES * part)), math.sin(math.radians(DEGREES * part))
+        cosine, sine = math.cos(math.radians(DEGREES * fraction)), math.sin(math.radians(DEGREES * fraction))
         x, y = width / 2, height / 2
         return cosine, -sine, x - cosine * x + sine * y, sine, cosine, y - sine * x - cosine * y
     return {
-        "ShearX": (1, SHEAR * part, 0, 0, 1, 0),
-        "ShearY": (1, 0, 0, SHEAR * part, 1, 0),
-        "TranslateX": (1, 0, TRANSLATION * part * width, 0, 1, 0),
-        "TranslateY": (1, 0, 0, 0, 1, TRANSLATION * part * height),
+        "ShearX": (1, SHEAR * fraction, 0, 0, 1, 0),
+        "ShearY": (1, 0, 0, SHEAR * fraction, 1, 0),
+        "TranslateX": (1, 0, TRANSLATION * fraction * width, 0, 1, 0),
+        "TranslateY": (1, 0, 0, 0, 1, TRANSLATION * fraction * height),
     }[operation]
 
 
 @functools.cache
 def _strengths(height: int, width: int) -> dict[str, np.ndarray]:
-    """The strengths of every choice: int32 [51, 2, ...]; rows 2 p and 2 p + 1 are those of policy p, the last is none;
-    then the sign."""
+    """``strength`` of every operation and sign: int32 [51, 2, ...]; rows 2 p and 2 p + 1 are the operations of policy
+    p, the last row is no operation."""
     rows = [(name, level) for pair in POLICIES for name, _, level in pair] + [("", 0)]
-    made = [[strength(*row, sign, height, width) for sign in (1, -1)] for row in rows]
-    return {key: np.array([[one[key] for one in signs] for signs in made], np.int32) for key in made[0][0]}
+    values = [[strength(*row, sign, height, width) for sign in (1, -1)] for row in rows]
+    return {key: np.array([[one[key] for one in signs] for signs in values], np.int32) for key in values[0][0]}
 
 
 def draw(
-    seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST, policies: Policies = POLICIES
-) -> dict[str, Any]:
-    """Which policy (0 .. 24), whether its operations take place (0, 1) and to which side (0, 1): int32, like offset."""
+    seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops = HOST, policies: Policies = POLICIES
+) -> Draws:
+    """int32 [B]: ``policy`` 0 .. 24; ``first`` and ``second``, whether each operation is applied (0 or 1); their signs,
+    ``first_sign`` and ``second_sign`` (0: positive, 1: negative)."""
     policy_word, sign_word = words(seed, stream, AUTOAUGMENT, epoch, offset, ops)
     coins = words(seed, stream, AUTOAUGMENT, epoch, offset, ops, lane=1)
     policy = below(policy_word, uint32(len(policies), ops))
@@ -152,10 +160,10 @@ def draw(
     for i, name in enumerate(("first", "second")):
         tenths = np.array([pair[i][1] for pair in policies], np.uint32)
         drawn[name] = below(coins[i], uint32(10, ops)) < ops.xp.asarray(tenths)[policy]
-    return {name: ops.xp.reshape(value, ops.xp.shape(offset)).astype(ops.xp.int32) for name, value in drawn.items()}
+    return as_draws(drawn, offset, ops)
 
 
-def apply(images: Any, draws: dict[str, Any], ops: Ops = HOST) -> Any:
+def apply(images: Array, draws: Draws, ops: Ops = HOST) -> Array:
     """The images uint8 [B, H, W, C] after the operations that were drawn for them.
 
     Example:
@@ -175,9 +183,10 @@ def apply(images: Any, draws: dict[str, Any], ops: Ops = HOST) -> Any:
     return images.astype(xp.uint8)
 
 
-def change(images: Any, strengths: dict[str, Any], ops: Ops = HOST) -> Any:
-    """The images int32 [B, H, W, C] after an operation each, whose ``strength`` they have (arrays over B)."""
+def change(images: Array, strengths: Mapping[str, Array], ops: Ops = HOST) -> Array:
+    """The images int32 [B, H, W, C] after one operation each; ``strengths`` has the values of ``strength`` as arrays
+    [B, ...]."""
     images = batch_ops.affine(images, strengths["matrix"], ops)
     images = batch_ops.blend(images, strengths["kind"], strengths["tenths"], ops)
-    images = batch_ops.invert_and_drop(images, strengths["threshold"], strengths["mask"], ops)
-    return batch_ops.spread(images, strengths["spread"], ops)
+    images = batch_ops.solarize_and_posterize(images, strengths["threshold"], strengths["mask"], ops)
+    return batch_ops.remap_histogram(images, strengths["histogram"], ops)

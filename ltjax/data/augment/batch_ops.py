@@ -1,28 +1,28 @@
-"""What augmentations do to the pixels of a batch, each image with its own strength, in integers alone.
+"""Pixel operations on a batch, a strength for each image, in integer arithmetic only.
 
-Images are int32 [B, H, W, C] with values 0 .. 255, C being 1 or 3; strengths are int32 arrays over B. Integers, so that
-numpy on the host and jax.numpy in a jitted program make the same pixels. Each follows Pillow's operation of that name.
+Images are int32 [B, H, W, C] with values 0 .. 255, C being 1 or 3; strengths are int32 arrays over B. With integers,
+numpy on the host and jax.numpy in a jitted program give the same pixels. Each follows Pillow's operation of that name.
 """
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from ltjax.data.sampling.counter_rng import Ops
+from ltjax.data.sampling.counter_rng import Array, Ops
 
-GREY = 128  # what lies outside an image that was moved
-ONE = 2**16  # of the fixed-point numbers in a matrix
+GREY = 128  # fills what comes from outside an image
+ONE = 2**16  # 1.0 as a fixed-point number of a matrix
 BRIGHTNESS, COLOR, CONTRAST, SHARPNESS = range(4)
 UNCHANGED, AUTO_CONTRAST, EQUALIZE = range(3)
 
 
-def affine(images: Any, matrix: Any, ops: Ops) -> Any:
-    """Each image moved: pixel (x, y) comes from (a x + b y + c, d x + e y + f), the nearest; grey from outside.
+def affine(images: Array, matrix: Array, ops: Ops) -> Array:
+    """Affine transformation: pixel (x, y) comes from (a x + b y + c, d x + e y + f), nearest neighbour; grey outside.
 
     Args:
       images: int32 [B, H, W, C]; H and W below 2^14.
-      matrix: int32 [B, 6], (a, b, c, d, e, f) in units of 2^-16; c and f are for the middles of the pixels, see
-        ``fixed_point``.
+      matrix: int32 [B, 6], (a, b, c, d, e, f) in units of 2^-16; c and f refer to the centres of
+        the pixels, see ``fixed_point``.
       ops: the array namespace.
     """
     xp = ops.xp
@@ -38,8 +38,8 @@ def affine(images: Any, matrix: Any, ops: Ops) -> Any:
     return xp.where(inside[..., None], moved, xp.int32(GREY))
 
 
-def fixed_point(matrix: Any) -> np.ndarray:
-    """(a, b, c, d, e, f) for coordinates whose pixels have their middles at .5, as ``affine`` takes it: int32 [6].
+def fixed_point(matrix: Sequence[float]) -> np.ndarray:
+    """(a, b, c, d, e, f) of coordinates in which pixel centres are at .5, as ``affine`` takes it: int32 [6].
 
     Example:
       >>> fixed_point((1, 0, 2, 0, 1, 0)) / ONE
@@ -49,14 +49,14 @@ def fixed_point(matrix: Any) -> np.ndarray:
     return np.floor(np.array([a, b, c + (a + b) / 2, d, e, f + (d + e) / 2]) * ONE + 0.5).astype(np.int32)
 
 
-def blend(images: Any, kind: Any, tenths: Any, ops: Ops) -> Any:
-    """Between (and beyond) each image and a degenerate version of it: (degenerate (10 - t) + image t) / 10.
+def blend(images: Array, kind: Array, tenths: Array, ops: Ops) -> Array:
+    """Interpolates, or extrapolates, from a degenerate version of each image: (degenerate (10 - t) + image t) / 10.
 
     Args:
       images: int32 [B, H, W, C].
-      kind: int32 [B], which degenerate version: black (BRIGHTNESS), the image in grey (COLOR), the mean grey
-        (CONTRAST), the image smoothed (SHARPNESS).
-      tenths: int32 [B], t = 0 .. 20; 10 leaves an image as it is.
+      kind: int32 [B], the degenerate version: black (BRIGHTNESS), the greyscale image (COLOR), its mean grey
+        (CONTRAST), the smoothed image (SHARPNESS).
+      tenths: int32 [B], t = 0 .. 20; 10 leaves an image unchanged.
       ops: the array namespace.
     """
     xp = ops.xp
@@ -70,16 +70,16 @@ def blend(images: Any, kind: Any, tenths: Any, ops: Ops) -> Any:
     return xp.clip((degenerate * (10 - tenths) + images * tenths) // 10, 0, 255)
 
 
-def _grey(images: Any) -> Any:
-    """[B, H, W, 1]: .299 red + .587 green + .114 blue (ITU-R 601), rounded, by Pillow's integers."""
+def _grey(images: Array) -> Array:
+    """[B, H, W, 1]: .299 red + .587 green + .114 blue (ITU-R 601), rounded, in Pillow's integer arithmetic."""
     if images.shape[-1] == 1:
         return images
     red, green, blue = (images[..., i : i + 1] for i in range(3))
     return (19595 * red + 38470 * green + 7471 * blue + 2**15) >> 16
 
 
-def _smooth(images: Any, ops: Ops) -> Any:
-    """The mean of each pixel, five times, and its eight neighbours; the pixels at the border stay."""
+def _smooth(images: Array, ops: Ops) -> Array:
+    """Each pixel, weighted by five, averaged with its eight neighbours; border pixels are unchanged."""
     xp = ops.xp
     height, width = images.shape[1:3]
     padded = xp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -90,15 +90,15 @@ def _smooth(images: Any, ops: Ops) -> Any:
     return xp.where(inner, (2 * around + 13) // 26, images)
 
 
-def invert_and_drop(images: Any, threshold: Any, mask: Any, ops: Ops) -> Any:
-    """Values at or above ``threshold`` int32 [B] inverted (solarize), then bits outside ``mask`` int32 [B] dropped
-    (posterize); 256 and 255 leave an image as it is."""
+def solarize_and_posterize(images: Array, threshold: Array, mask: Array, ops: Ops) -> Array:
+    """Inverts values at or above ``threshold`` int32 [B] (solarize), then clears the bits outside ``mask`` int32 [B]
+    (posterize); 256 and 255 leave an image unchanged."""
     threshold, mask = threshold[:, None, None, None], mask[:, None, None, None]
     return ops.xp.where(images >= threshold, 255 - images, images) & mask
 
 
-def spread(images: Any, kind: Any, ops: Ops) -> Any:
-    """Each channel's values spread over 0 .. 255: linearly (AUTO_CONTRAST), evenly (EQUALIZE), not (UNCHANGED).
+def remap_histogram(images: Array, kind: Array, ops: Ops) -> Array:
+    """Remaps each channel's values to 0 .. 255: linearly (AUTO_CONTRAST), equalized (EQUALIZE), not at all (UNCHANGED).
 
     Args:
       images: int32 [B, H, W, C].
@@ -114,7 +114,7 @@ def spread(images: Any, kind: Any, ops: Ops) -> Any:
     highest = 255 - xp.argmax(counts[..., ::-1] > 0, axis=-1)[..., None].astype(xp.int32)
     linear = xp.clip((levels - lowest) * 255 // xp.maximum(highest - lowest, 1), 0, 255)
     linear = xp.where(highest > lowest, linear, levels)
-    # An equal share of all pixels but the lightest ones for each level; a share of nothing changes nothing.
+    # Each level gets an equal share of all pixels but the brightest; a share of zero leaves the image unchanged.
     step = (height * width - xp.take_along_axis(counts, highest, axis=-1)) // 255
     below = xp.cumsum(counts, axis=-1, dtype=xp.int32) - counts
     even = xp.where(step > 0, xp.minimum((step // 2 + below) // xp.maximum(step, 1), 255), levels)
@@ -123,7 +123,7 @@ def spread(images: Any, kind: Any, ops: Ops) -> Any:
     return xp.take(table.reshape(-1), place.reshape(-1)).reshape(images.shape)
 
 
-def _histogram(values: Any, length: int, ops: Ops) -> Any:
+def _histogram(values: Array, length: int, ops: Ops) -> Array:
     """How often 0 .. length - 1 occur: int32. The two namespaces name the number of bins differently."""
     counts = np.bincount(values, minlength=length) if ops.xp is np else ops.xp.bincount(values, length=length)
     return counts.astype(ops.xp.int32)

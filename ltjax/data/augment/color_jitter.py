@@ -1,25 +1,24 @@
-"""ColorJitter: brightness, contrast and saturation changed by random factors, in a random order.
+"""ColorJitter: brightness, contrast and saturation are changed by random factors, in random order.
 
-torchvision's, on Pillow's pixels: to within 3 of 255 after all three, 0.5 on the mean, by OpenCV where
-that is installed (``ltjax[images]``), or by Pillow itself.
+As in torchvision on Pillow images. With OpenCV, where it is installed (``ltjax[images]``), the pixels differ from
+Pillow's by at most 3 of 255 after all three changes, by 0.5 on average; without OpenCV, Pillow itself is used.
 """
-
-from typing import Any
 
 import numpy as np
 
 from ltjax.data.augment.crops import UNIT, opencv
-from ltjax.data.sampling.counter_rng import HOST, Ops, below, name_id, uint32, words
+from ltjax.data.augment.transform import Draws, as_draws
+from ltjax.data.sampling.counter_rng import HOST, Array, Integer, Ops, below, name_id, uint32, words
 
 JITTER = name_id("color_jitter")
-STRENGTH = 0.4  # factors are drawn evenly from 1 - STRENGTH to 1 + STRENGTH (Kang et al., 2020, and ResLT)
-GREY = np.array([0.299, 0.587, 0.114])  # of red, green, blue: ITU-R 601
-FLOOR = -0.499  # added before OpenCV rounds: Pillow cuts the fraction off
+STRENGTH = 0.4  # factors are uniform from 1 - STRENGTH to 1 + STRENGTH (Kang et al., 2020, and ResLT)
+GREY = np.array([0.299, 0.587, 0.114])  # weights of red, green, blue: ITU-R 601
+TRUNCATE = -0.499  # added before OpenCV rounds, because Pillow truncates
 NAMES = ("brightness", "contrast", "saturation")
 ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 
 
-def draw_jitter(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) -> dict[str, Any]:
+def draw_jitter(seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops = HOST) -> Draws:
     """``order`` int32 [B], 0 .. 5, and a factor for each of ``NAMES``, int32 [B], 0 .. 2^31 - 1.
 
     Example:
@@ -34,16 +33,16 @@ def draw_jitter(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST
         "contrast": second[0] >> 1,
         "saturation": second[1] >> 1,
     }
-    return {name: ops.xp.reshape(word, ops.xp.shape(offset)).astype(ops.xp.int32) for name, word in drawn.items()}
+    return as_draws(drawn, offset, ops)
 
 
-def factor(draws: dict[str, Any], name: str, i: Any = ()) -> float:
-    """The factor 0.6 .. 1.4 that was drawn for one of ``NAMES``."""
+def factor(draws: Draws, name: str, i: int | tuple[()] = ()) -> float:
+    """The factor 0.6 .. 1.4 that was drawn for one of ``NAMES``: for image ``i``, or from the draws of one image."""
     return 1 - STRENGTH + 2 * STRENGTH * int(draws[name][i]) / UNIT
 
 
-def jitter(pixels: np.ndarray, draws: dict[str, Any]) -> np.ndarray:
-    """The image uint8 [h, w, 3] with the changes that were drawn for its position.
+def jitter(pixels: np.ndarray, draws: Draws) -> np.ndarray:
+    """The image uint8 [h, w, 3] after the changes that were drawn for it.
 
     Example:
       >>> halfway = {"order": np.int32(0)} | {name: np.int32(2**30) for name in NAMES}
@@ -55,23 +54,24 @@ def jitter(pixels: np.ndarray, draws: dict[str, Any]) -> np.ndarray:
     return pixels
 
 
-def enhance(pixels: np.ndarray, name: str, by: float) -> np.ndarray:
-    """Between (``by`` below 1) or beyond (above 1) black, the mean grey or the grey image, and the image."""
+def enhance(pixels: np.ndarray, name: str, factor: float) -> np.ndarray:
+    """The image with brightness, contrast or saturation multiplied by ``factor``: 0 gives black, its mean grey or the
+    greyscale image; 1 changes nothing."""
     cv2 = opencv()
     if cv2 is None:
         from PIL import Image, ImageEnhance
 
         enhancer = {"brightness": "Brightness", "contrast": "Contrast", "saturation": "Color"}[name]
-        return np.array(getattr(ImageEnhance, enhancer)(Image.fromarray(pixels)).enhance(by))
+        return np.array(getattr(ImageEnhance, enhancer)(Image.fromarray(pixels)).enhance(factor))
     if name == "brightness":
-        return cv2.LUT(pixels, _line(0, by))
+        return cv2.LUT(pixels, _line(0, factor))
     if name == "contrast":
-        return cv2.LUT(pixels, _line(int(np.dot(GREY, cv2.mean(pixels)[:3]) + 0.5), by))
-    matrix = np.column_stack([by * np.eye(3) + (1 - by) * np.tile(GREY, (3, 1)), np.full(3, FLOOR)])
+        return cv2.LUT(pixels, _line(int(np.dot(GREY, cv2.mean(pixels)[:3]) + 0.5), factor))
+    matrix = np.column_stack([factor * np.eye(3) + (1 - factor) * np.tile(GREY, (3, 1)), np.full(3, TRUNCATE)])
     return cv2.transform(pixels, matrix)
 
 
-def _line(start: int, by: float) -> np.ndarray:
-    """uint8 [256]: start + by * (value - start), cut off and clipped."""
+def _line(start: int, factor: float) -> np.ndarray:
+    """uint8 [256]: start + factor * (value - start), clipped and truncated."""
     values = np.arange(256, dtype=np.float32) - start
-    return np.clip(start + np.float32(by) * values, 0, 255).astype(np.uint8)
+    return np.clip(start + np.float32(factor) * values, 0, 255).astype(np.uint8)

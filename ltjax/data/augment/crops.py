@@ -1,38 +1,40 @@
-"""What is cut out of a whole image: the random crop of training and the centre of evaluation, uint8 [S, S, 3].
+"""Crops of whole images, uint8 [S, S, 3]: random ones for training, the centre for evaluation.
 
-The semantics are torchvision's, on Pillow's pixels. Evaluation is resized by Pillow itself: the same pixels to within
-1 of 255. Training crops are resized by OpenCV where that is installed (``ltjax[images]``), several times as fast: a
-blur of three taps that has the variance of Pillow's antialiasing filter, then linear interpolation. On photographs that
-is within 1 of 255 of Pillow's on the mean of a crop (0.8 measured, 3.2 in the worst crop of 57; without the blur 1.7
-and 8.6), and to within 1 everywhere when a crop is enlarged. Without OpenCV, and for crops of more than 2.2 times the
-size, they are Pillow's.
+The semantics are those of torchvision on Pillow images. Evaluation crops are resized by Pillow: the same pixels to
+within 1 of 255. Training crops are resized by OpenCV where it is installed (``ltjax[images]``), several times faster: a
+three-tap blur with the variance of Pillow's antialiasing filter, then linear interpolation. On photographs the mean
+difference from Pillow is below 1 of 255 (measured: 0.8, and 3.2 in the worst crop of 57; without the blur 1.7 and 8.6);
+where a crop is enlarged, every pixel is within 1. Without OpenCV, and for crops reduced by more than a factor of 2.2,
+Pillow resizes.
 
-Of a large JPEG no more is decoded than is needed: at a half, a quarter or an eighth of its sides while the crop keeps
-``ENOUGH`` times the size of what is made of it (Pillow's ``thumbnail`` does so, too). Images of the public sets are
-too small for that to happen; a crop of a 12-megapixel photograph is then within 2 of 255 on the mean.
+A large JPEG is decoded at a half, a quarter or an eighth of its size, as long as the crop then still has
+``OVERSAMPLING`` times the size it is resized to (Pillow's ``thumbnail`` does the same). The images of the public data
+sets are too small for this to apply; for a 12-megapixel photograph the mean difference is below 2 of 255.
 """
 
 import functools
 import math
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
 from ltjax.data.augment import decode
-from ltjax.data.sampling.counter_rng import HOST, Ops, name_id, uint32, words
+from ltjax.data.augment.transform import Draws, Image
+from ltjax.data.sampling.counter_rng import HOST, Array, Integer, Ops, name_id, uint32, words
 from ltjax.errors import InputError
 
 CROP = name_id("random_resized_crop")
 SCALE = (0.08, 1.0)  # share of the image's area
 RATIO = (3 / 4, 4 / 3)  # width / height
 TRIES = 10
-ENOUGH = 2
-REDUCED = 5**0.5  # times, by three taps: there all have the same weight
+OVERSAMPLING = 2
+MAX_REDUCTION = 5**0.5  # the largest that three taps can blur for: there they have equal weights
 UNIT = 2.0**31  # draws are integers 0 .. 2^31 - 1
 
 
 class Box(NamedTuple):
-    """Pixels of an image: rows top .. top + height - 1, columns left .. left + width - 1."""
+    """A part of an image: rows top .. top + height - 1, columns left .. left + width - 1."""
 
     top: int
     left: int
@@ -40,11 +42,12 @@ class Box(NamedTuple):
     width: int
 
 
-def draw_crop(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) -> dict[str, Any]:
-    """What a random crop needs of a position, whatever the size of the image there.
+def draw_crop(seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops = HOST) -> Draws:
+    """The random choices of a crop, independent of the size of the image.
 
     Returns:
-      ``area`` and ``ratio`` int32 [B, 10], a try each; ``top``, ``left`` int32 [B], all 0 .. 2^31 - 1; ``flip`` 0 or 1.
+      ``area`` and ``ratio`` int32 [B, 10], one for each try; ``top`` and ``left`` int32 [B]; all 0 .. 2^31 - 1; and
+      ``flip`` int32 [B], 0 or 1.
 
     Example:
       >>> draws = draw_crop(seed=0, stream=name_id("image"), epoch=0, offset=np.arange(4))
@@ -55,7 +58,7 @@ def draw_crop(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) 
     lanes = np.arange(TRIES + 2, dtype=np.uint32)[:, None]
     one, two = words(seed, stream, CROP, epoch, xp.reshape(uint32(offset, ops), -1), ops, lane=lanes)
 
-    def integers(word: Any) -> Any:
+    def integers(word: Array) -> Array:
         return xp.reshape(word, xp.shape(offset)).astype(xp.int32)
 
     area, ratio = (xp.stack([integers(word) for word in half[:TRIES] >> 1], axis=-1) for half in (one, two))
@@ -63,15 +66,15 @@ def draw_crop(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) 
     return {"area": area, "ratio": ratio, "top": top, "left": left, "flip": flip}
 
 
-def random_box(height: int, width: int, draws: dict[str, Any]) -> Box:
-    """The first try that lies inside the image; else the largest centred box with a ratio that is allowed.
+def random_box(height: int, width: int, draws: Draws) -> Box:
+    """The first try that fits into the image; if none does, the largest centred box with an allowed ratio.
 
-    A try has a share of the image's area drawn evenly from ``SCALE`` and a ratio drawn evenly, in its logarithm, from
-    ``RATIO``; rounded to whole pixels.
+    A try takes a uniform share of the image's area from ``SCALE`` and a log-uniform ratio from ``RATIO``, rounded to
+    whole pixels.
 
     Args:
       height, width: of the image.
-      draws: of one position, see ``draw_crop``.
+      draws: of one image, see ``draw_crop``.
 
     Example:
       >>> middle = {"area": np.full(10, 2**30), "ratio": np.full(10, 2**30), "top": 2**30, "left": 0, "flip": 0}
@@ -97,12 +100,12 @@ def _central(height: int, width: int) -> Box:
     return Box((height - h) // 2, (width - w) // 2, h, w)
 
 
-def random_resized_crop(image: Any, draws: dict[str, Any], size: int) -> np.ndarray:
-    """torchvision's RandomResizedCrop, then its RandomHorizontalFlip.
+def random_resized_crop(image: Image, draws: Draws, size: int) -> np.ndarray:
+    """RandomResizedCrop and RandomHorizontalFlip of torchvision.
 
     Args:
       image: the bytes of a file, or uint8 [h, w, 3].
-      draws: of one position, see ``draw_crop``.
+      draws: of one image, see ``draw_crop``.
       size: S.
 
     Returns:
@@ -118,23 +121,23 @@ def random_resized_crop(image: Any, draws: dict[str, Any], size: int) -> np.ndar
     """
     head = _head(image)
     box = random_box(head.height, head.width, draws)
-    pixels, part = _pixels(image, head, min(box.height, box.width), size)
-    if part < 1:
-        box = _scaled(box, part, pixels.shape)
+    pixels, scale = _pixels(image, head, min(box.height, box.width), size)
+    if scale < 1:
+        box = _scaled(box, scale, pixels.shape)
     cut = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
     return mirrored(resized(cut, size)) if draws["flip"] else resized(cut, size)
 
 
-def evaluation_view(image: Any, size: int, resize: int) -> np.ndarray:
-    """The shorter side made ``resize`` pixels long, then the square of ``size`` in the middle: both in one resampling.
+def evaluation_view(image: Image, size: int, resize: int) -> np.ndarray:
+    """Resizes the shorter side to ``resize`` pixels and crops the central square of ``size``, in one resampling.
 
     Args:
       image: the bytes of a file, or uint8 [h, w, 3].
       size: S, at most ``resize``.
-      resize: of the shorter side.
+      resize: pixels of the resized shorter side.
 
     Returns:
-      uint8 [S, S, 3], as torchvision's Resize(resize) and CenterCrop(size) give on a Pillow image.
+      uint8 [S, S, 3], as torchvision's Resize(resize) and CenterCrop(size) give for a Pillow image.
 
     Raises:
       InputError: for a file that cannot be decoded, or sizes that do not fit.
@@ -144,45 +147,45 @@ def evaluation_view(image: Any, size: int, resize: int) -> np.ndarray:
       (224, 224, 3)
     """
     if not 1 <= size <= resize:
-        raise InputError(f"a square of {size} pixels from images resized to {resize}; it must be 1 to {resize}")
+        raise InputError(f"a crop of {size} pixels from images resized to {resize}; it must have 1 to {resize} pixels")
     head = _head(image)
     height, width = head.height, head.width
-    pixels, part = _pixels(image, head, min(height, width), resize)
+    pixels, scale = _pixels(image, head, min(height, width), resize)
     short = min(height, width)
     tall, wide = int(resize * height / short), int(resize * width / short)
-    y, x = part * height / tall, part * width / wide  # pixels that become one
+    y, x = scale * height / tall, scale * width / wide  # original pixels per resized pixel
     top, left = round((tall - size) / 2) * y, round((wide - size) / 2) * x
     return _by_pillow(pixels, size, (left, top, left + size * x, top + size * y))
 
 
-def _head(image: Any) -> decode.Head:
+def _head(image: Image) -> decode.Head:
     return decode.read_head(image) if isinstance(image, bytes) else decode.Head(image.shape[0], image.shape[1], False)
 
 
-def _pixels(image: Any, head: decode.Head, side: int, size: int) -> tuple[np.ndarray, float]:
-    """The image, and the part of its sides at which it was decoded: ``side`` of its pixels become ``size``."""
+def _pixels(image: Image, head: decode.Head, side: int, size: int) -> tuple[np.ndarray, float]:
+    """The image, and the scale at which it was decoded, when ``side`` of its pixels are to be resized to ``size``."""
     if not isinstance(image, bytes):
         return image, 1.0
-    shrink = next((s for s in (8, 4, 2) if side >= s * ENOUGH * size), 1)
+    shrink = next((s for s in (8, 4, 2) if side >= s * OVERSAMPLING * size), 1)
     pixels = decode.decode(image, shrink, head)
     return pixels, 1.0 if pixels.shape[:2] == (head.height, head.width) else 1 / shrink
 
 
-def _scaled(box: Box, part: float, shape: tuple[int, ...]) -> Box:
-    """The box in an image decoded at a part of its sides, to the nearest pixels."""
-    top, left = round(box.top * part), round(box.left * part)
-    bottom = min(round((box.top + box.height) * part), shape[0])
-    right = min(round((box.left + box.width) * part), shape[1])
+def _scaled(box: Box, scale: float, shape: tuple[int, ...]) -> Box:
+    """The box in an image decoded at this scale, rounded to pixels."""
+    top, left = round(box.top * scale), round(box.left * scale)
+    bottom = min(round((box.top + box.height) * scale), shape[0])
+    right = min(round((box.left + box.width) * scale), shape[1])
     return Box(top, left, bottom - top, right - left)
 
 
 def resized(pixels: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [h, w, 3] -> uint8 [size, size, 3], antialiased; may be the same array where it has the size already."""
+    """uint8 [h, w, 3] -> uint8 [size, size, 3], antialiased; the array itself if it already has the size."""
     height, width = pixels.shape[:2]
     if height == width == size:
         return pixels
     cv2 = opencv()
-    if cv2 is None or max(height, width) > REDUCED * size:
+    if cv2 is None or max(height, width) > MAX_REDUCTION * size:
         return _by_pillow(pixels, size, None)
     if max(height, width) > size:
         across, down = _taps(width / size), _taps(height / size)
@@ -192,24 +195,25 @@ def resized(pixels: np.ndarray, size: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4096)
 def _taps(scale: float) -> np.ndarray:
-    """Three taps with the variance that a triangle over 2 * scale pixels has, scale^2 / 6, beyond linear's 1 / 6."""
+    """Three taps with the variance of a triangle filter over 2 * scale pixels, scale^2 / 6, less the 1 / 6 of linear
+    interpolation."""
     side = max(scale * scale - 1, 0) / 12
     return np.array([side, 1 - 2 * side, side], np.float32)
 
 
 def mirrored(pixels: np.ndarray) -> np.ndarray:
-    """The image left to right."""
+    """The image mirrored left to right."""
     cv2 = opencv()
     return np.ascontiguousarray(pixels[:, ::-1]) if cv2 is None else cv2.flip(pixels, 1)
 
 
-def opencv() -> Any:
-    """The module cv2 with a single thread (batches are made in processes), or None where it is not installed."""
+def opencv() -> ModuleType | None:
+    """The module cv2, limited to one thread (batches are made in parallel), or None where it is not installed."""
     return _opencv()
 
 
 @functools.cache
-def _opencv() -> Any:
+def _opencv() -> ModuleType | None:
     try:
         import cv2
     except ImportError:

@@ -1,22 +1,21 @@
-"""Cutout: a grey square over each image, half as wide as the image is high, its middle anywhere inside it.
+"""Cutout: a grey square over each image, half as wide as the image is high, centred anywhere in the image.
 
-So a square may lie partly outside. Half is the paper's 16 pixels of 32 on CIFAR-10; the paper fills with the mean
-colour, which mid-grey is near.
+The square may lie partly outside. Half is the paper's 16 of 32 pixels on CIFAR-10. The paper fills the square with the
+mean colour, which is close to mid-grey.
 
 Source: DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout", 2017, section 3.2.
 """
 
-from typing import Any
-
 from ltjax.data.augment.batch_ops import GREY
-from ltjax.data.sampling.counter_rng import HOST, Ops, name_id, words
+from ltjax.data.augment.transform import Draws, as_draws
+from ltjax.data.sampling.counter_rng import HOST, Array, Integer, Ops, name_id, words
 
 CUTOUT = name_id("cutout")
 BITS = 16  # of a random coordinate
 
 
-def draw_cutout(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) -> dict[str, Any]:
-    """The middle of each square: ``hole_y`` and ``hole_x`` int32 [B], in units of 2^-16 of the image's sides.
+def draw_cutout(seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops = HOST) -> Draws:
+    """The centre of each square: ``hole_y`` and ``hole_x`` int32 [B], in units of 2^-16 of the image's sides.
 
     Example:
       >>> import numpy as np
@@ -24,23 +23,20 @@ def draw_cutout(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST
       >>> [round(y / 2**16, 2) for y in drawn["hole_y"].tolist()]
       [0.13, 0.28, 0.99]
     """
-    pair = words(seed, stream, CUTOUT, epoch, offset, ops)
-    return {
-        name: ops.xp.reshape(word >> (32 - BITS), ops.xp.shape(offset)).astype(ops.xp.int32)
-        for name, word in zip(("hole_y", "hole_x"), pair, strict=True)
-    }
+    y, x = words(seed, stream, CUTOUT, epoch, offset, ops)
+    return as_draws({"hole_y": y >> (32 - BITS), "hole_x": x >> (32 - BITS)}, offset, ops)
 
 
-def cutout(images: Any, draws: dict[str, Any], ops: Ops = HOST) -> Any:
+def cutout(images: Array, draws: Draws, ops: Ops = HOST) -> Array:
     """The images uint8 [B, H, W, C] with the squares that were drawn for them."""
     xp = ops.xp
     height, width = images.shape[1:3]
     half = height // 4
 
-    def covered(middle: Any, length: int) -> Any:
-        middle = ((middle * length) >> BITS)[:, None]
+    def covered(centre: Array, length: int) -> Array:
+        centre = ((centre * length) >> BITS)[:, None]
         place = xp.arange(length, dtype=xp.int32)
-        return (place >= middle - half) & (place < middle + half)
+        return (place >= centre - half) & (place < centre + half)
 
     hole = covered(draws["hole_y"], height)[:, :, None] & covered(draws["hole_x"], width)[:, None, :]
     return xp.where(hole[..., None], xp.uint8(GREY), images)

@@ -1,37 +1,41 @@
-"""An image's file as pixels: uint8 [h, w, 3] RGB, upright, whatever the file holds; or one line why not.
+"""Decodes an image file to pixels: uint8 [h, w, 3] RGB, upright, whatever the file's format; errors are one line.
 
-A plain JPEG (YCbCr or grey) is decoded by simplejpeg where that is installed (``ltjax[images]``), everything else by
-Pillow. Both give the same pixels: the same accurate DCT and smooth chroma upsampling of libjpeg-turbo.
+A plain JPEG (YCbCr or greyscale) is decoded by simplejpeg where it is installed (``ltjax[images]``), everything else by
+Pillow. Both give the same pixels: the accurate DCT and smooth chroma upsampling of libjpeg-turbo.
 
-What is decided here, for every format and both decoders alike:
-  The content says what a file is, its name does not: a PNG called ``.jpg`` is a PNG.
-  The EXIF orientation is applied, so that a photograph stands as its viewer shows it. torchvision's loader ignores it;
-    the public training lists (ImageNet, Places, iNaturalist) are all but free of it, a person's photographs are not.
-  What is transparent is laid on white, as viewers and web pages show it.
-  16 bits a value are scaled to 8 (Pillow's own conversion would make nearly all of them white).
-  A file that Pillow reads is readable, also where a JPEG has bytes too many; one that ends too early is not.
-  Above ``MOST_PIXELS`` nothing is decoded: a small file may unpack to more than the memory.
+Rules for every format and both decoders:
+  The format is recognised by the content, not by the file name: a PNG called ``.jpg`` is a PNG.
+  The EXIF orientation is applied, so that a photograph is upright, as viewers show it. torchvision's loader ignores it;
+    the public data sets (ImageNet, Places, iNaturalist) have almost none, users' photographs often do.
+  Transparent pixels are composited on white, as viewers and web pages show them.
+  16-bit values are scaled to 8 bits (Pillow's own conversion would turn nearly all of them white).
+  A file is readable if Pillow reads it, even a JPEG with extra bytes; a truncated file is not.
+  Images of more than ``MAX_PIXELS`` are not decoded: a small file could decompress to more than the memory.
 """
 
 import functools
 import io
 import warnings
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ltjax.errors import InputError
 
-MOST_PIXELS = 89_478_485  # Pillow's own limit; 268 MB
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+MAX_PIXELS = 89_478_485  # Pillow's limit; 268 MB
 ORIENTATION = 0x0112  # EXIF tag
 EXIF = b"Exif\0\0"
-SCAN = b"\xda"  # the segment that the pixels follow
-# orientation -> (whether rows and columns change places, step along rows, step along columns), in this order
+SCAN = b"\xda"  # marks the segment before the pixels
+# orientation -> (1 to transpose first, step along rows, step along columns)
 UPRIGHT = {2: (0, 1, -1), 3: (0, -1, -1), 4: (0, -1, 1), 5: (1, 1, 1), 6: (1, 1, -1), 7: (1, -1, -1), 8: (1, -1, 1)}
 
 
 class Head(NamedTuple):
-    """What the head of a file tells: the size of the upright image, and whether simplejpeg may decode it."""
+    """The size of the upright image, and whether simplejpeg can decode it (``plain``): what a file's header says."""
 
     height: int
     width: int
@@ -39,19 +43,19 @@ class Head(NamedTuple):
 
 
 def decode(encoded: bytes, shrink: int = 1, head: Head | None = None) -> np.ndarray:
-    """The pixels of a file.
+    """The pixels of an image file.
 
     Args:
       encoded: the bytes of the file.
-      shrink: 1, 2, 4 or 8: a JPEG is decoded at this fraction of its sides (rounded up) by a smaller DCT, which is
-        faster and takes less memory; other formats stay as large as they are.
-      head: ``read_head(encoded)``, where it is known already.
+      shrink: 1, 2, 4 or 8: the sides of a JPEG are divided by it (rounded up) by means of a smaller DCT, which is
+        faster and takes less memory; other formats keep their size.
+      head: ``read_head(encoded)``, if it is already known.
 
     Returns:
       uint8 [h, w, 3].
 
     Raises:
-      InputError: a short reason; who knows the file's path adds it.
+      InputError: a short reason; the caller, who knows the path, adds it.
 
     Example:
       >>> from PIL import Image
@@ -61,17 +65,18 @@ def decode(encoded: bytes, shrink: int = 1, head: Head | None = None) -> np.ndar
       ((4, 6, 3), [200, 200, 200])
     """
     height, width, plain = read_head(encoded) if head is None else head
-    if height * width > MOST_PIXELS:
-        raise InputError(f"{width} x {height} pixels; at most {MOST_PIXELS:,} are decoded: make it smaller")
-    pixels = _simplejpeg(encoded, height, width, shrink) if plain else None
+    if height * width > MAX_PIXELS:
+        raise InputError(f"{width} x {height} pixels; at most {MAX_PIXELS:,} can be decoded: make the image smaller")
+    simplejpeg = simplejpeg_module() if plain else None
+    pixels = None if simplejpeg is None else _simplejpeg(simplejpeg, encoded, height, width, shrink)
     return _pillow(encoded, shrink) if pixels is None else pixels
 
 
 def read_head(encoded: bytes) -> Head:
-    """What the head of a file tells, without decoding it.
+    """Reads the header of an image file, without decoding the pixels.
 
     Raises:
-      InputError: as ``decode``, where the head already tells.
+      InputError: as ``decode``, for errors in the header.
 
     Example:
       >>> from PIL import Image
@@ -94,7 +99,7 @@ def read_head(encoded: bytes) -> Head:
 
 
 class Description(NamedTuple):
-    """What Pillow says of a file: "JPEG", "RGB" ("L", "P", "I;16", ...), the upright size, the EXIF orientation."""
+    """Pillow's format ("JPEG") and mode ("RGB", "L", "P", "I;16", ...), the upright size, the EXIF orientation."""
 
     format: str
     mode: str
@@ -104,10 +109,10 @@ class Description(NamedTuple):
 
 
 def describe(encoded: bytes) -> Description:
-    """What a file is by its head, without decoding it.
+    """Describes an image file by its header, without decoding the pixels.
 
     Raises:
-      InputError: as ``decode``, where the head already tells.
+      InputError: as ``decode``, for errors in the header.
 
     Example:
       >>> from PIL import Image
@@ -123,7 +128,7 @@ def describe(encoded: bytes) -> Description:
 
 
 def _has_exif(encoded: bytes) -> bool:
-    """Whether one of the segments before the pixels of a JPEG is EXIF's."""
+    """Whether a JPEG has an EXIF segment before its pixels."""
     at = 2
     while encoded[at : at + 1] == b"\xff" and encoded[at + 1 : at + 2] != SCAN:
         if encoded[at + 4 : at + 10] == EXIF:
@@ -132,13 +137,13 @@ def _has_exif(encoded: bytes) -> bool:
     return False
 
 
-def simplejpeg_module() -> Any:
+def simplejpeg_module() -> ModuleType | None:
     """The module simplejpeg, or None where it is not installed."""
     return _simplejpeg_module()
 
 
 @functools.cache
-def _simplejpeg_module() -> Any:
+def _simplejpeg_module() -> ModuleType | None:
     try:
         import simplejpeg
     except ImportError:
@@ -146,35 +151,36 @@ def _simplejpeg_module() -> Any:
     return simplejpeg
 
 
-def _simplejpeg(encoded: bytes, height: int, width: int, shrink: int) -> np.ndarray | None:
-    """None where libjpeg-turbo has anything to remark: whether that is an error, Pillow decides."""
+def _simplejpeg(simplejpeg: ModuleType, encoded: bytes, height: int, width: int, shrink: int) -> np.ndarray | None:
+    """None if libjpeg-turbo reports anything, even a warning: Pillow then decides whether it is an error."""
     least = (0, 0) if shrink == 1 else (-(-height // shrink), -(-width // shrink))
     try:
-        return simplejpeg_module().decode_jpeg(
+        pixels: np.ndarray = simplejpeg.decode_jpeg(
             encoded, "RGB", fastdct=False, fastupsample=False, min_height=least[0], min_width=least[1]
         )
     except ValueError:
         return None
+    return pixels
 
 
-def _open(encoded: bytes) -> Any:
-    """Pillow's image, of which only the head has been read."""
+def _open(encoded: bytes) -> "PillowImage":
+    """The image, of which Pillow has read the header only."""
     if not encoded:
         raise InputError("the file is empty (0 bytes)")
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
-        raise InputError('images need Pillow; pip install "ltjax[train]"') from None
+        raise InputError('reading images needs Pillow: pip install "ltjax[train]"') from None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large images, which decode refuses, and of odd metadata
+            warnings.simplefilter("ignore")  # about large images, which ``decode`` refuses, and odd metadata
             return Image.open(io.BytesIO(encoded))
     except UnidentifiedImageError:
         raise InputError(f"not an image ({len(encoded):,} bytes that begin with {encoded[:8]!r})") from None
     except Image.DecompressionBombError as error:
-        raise InputError(f"{error}; at most {MOST_PIXELS:,} are decoded") from None
-    except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... for a bad head
-        raise InputError(f"corrupt head of the image ({_said(error)})") from None
+        raise InputError(f"{error}; at most {MAX_PIXELS:,} can be decoded") from None
+    except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... for a bad header
+        raise InputError(f"corrupt image header ({_first_line(error)})") from None
 
 
 def _pillow(encoded: bytes, shrink: int) -> np.ndarray:
@@ -188,35 +194,35 @@ def _pillow(encoded: bytes, shrink: int) -> np.ndarray:
             pixels = _rgb(image)
     except InputError:
         raise
-    except Exception as error:  # OSError of a truncated file, and whatever a decoder comes upon in a corrupt one
-        raise InputError(f"truncated or corrupt {image.format} ({_said(error)})") from None
+    except Exception as error:  # OSError for a truncated file, anything for a corrupt one
+        raise InputError(f"truncated or corrupt {image.format} ({_first_line(error)})") from None
     return _turned(pixels, _orientation(image))
 
 
-def _rgb(image: Any) -> np.ndarray:
-    """uint8 [h, w, 3] of any mode of Pillow's."""
+def _rgb(image: "PillowImage") -> np.ndarray:
+    """uint8 [h, w, 3], from any of Pillow's modes."""
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16 bits a value, as they are or in 32
+    if image.mode.startswith("I"):  # 16-bit values, possibly stored in 32 bits
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() >= 2**16:
-            raise InputError(f"values from {values.min()} to {values.max()}; an image has 8 or 16 bits a value")
+            raise InputError(f"values from {values.min()} to {values.max()}; values must have 8 or 16 bits")
         return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "F":
-        raise InputError("floating-point values; an image has 8 or 16 bits a value")
+        raise InputError("floating-point values; values must have 8 or 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))  # a copy: Pillow's own is read-only
+    return np.array(image.convert("RGB"))  # a copy, because Pillow's array is read-only
 
 
-def _orientation(image: Any) -> int:
-    """The EXIF orientation 1 .. 8; 1, upright, where there is none or it makes no sense."""
+def _orientation(image: "PillowImage") -> int:
+    """The EXIF orientation 1 .. 8; 1 (upright) if there is none or it is invalid."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # what a camera wrote beside the image may be broken in any way
+    except Exception:  # broken metadata raises nearly anything
         return 1
     return found if found in UPRIGHT else 1
 
@@ -228,5 +234,5 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray((pixels.transpose(1, 0, 2) if swap else pixels)[::rows, ::columns])
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,10 +1,11 @@
-"""AutoAugment's operations on one image of any size, by Pillow, and the two augmentations that are made of them.
+"""AutoAugment's operations on one image of any size, by Pillow, and the two augmentations that consist of them.
 
-For images of a few hundred pixels: the batch-wise integers of ``image_ops`` do every operation to every image, which
-is right on a device and for 32 pixels. Ranges, sides and grey are those of ``autoaugment``.
+They are for images of a few hundred pixels. ``batch_ops`` applies every operation to every image of a batch, which
+suits a device and images of 32 pixels. Ranges, signs and grey are those of ``autoaugment``.
 
-RandAugment is two of ``RANDOM``, each as likely, at nine tenths of their last level: N = 2, M = 9 on the paper's scale
-of 0 to 10, its choice for a ResNet-50 on ImageNet (torchvision's scale ends at 30: its 9 is our 3).
+RandAugment applies two operations of ``RANDOM``, drawn uniformly, at nine tenths of their highest level: N = 2, M = 9
+on the paper's scale of 0 to 10, its choice for a ResNet-50 on ImageNet (torchvision's scale ends at 30: its 9 is 3
+here).
 
 Source: Cubuk et al., "RandAugment: practical automated data augmentation with a reduced search space", NeurIPS 2020,
 section 3 and table 2.
@@ -12,32 +13,32 @@ section 3 and table 2.
 
 import functools
 import math
-from typing import Any
 
 import numpy as np
 
 from ltjax.data.augment import autoaugment
 from ltjax.data.augment.batch_ops import GREY
-from ltjax.data.sampling.counter_rng import HOST, Ops, below, name_id, uint32, words
+from ltjax.data.augment.transform import Draws, as_draws
+from ltjax.data.sampling.counter_rng import HOST, Array, Integer, Ops, below, name_id, uint32, words
 
 RANDAUGMENT = name_id("randaugment")
 RANDOM = (
     "", "AutoContrast", "Equalize", "Rotate", "Solarize", "Color", "Posterize", "Contrast", "Brightness", "Sharpness",
     "ShearX", "ShearY", "TranslateX", "TranslateY",
 )  # fmt: skip
-PART = 0.9
+MAGNITUDE = 0.9
 
 draw_imagenet = functools.partial(autoaugment.draw, policies=autoaugment.IMAGENET)
 
 
-def operate(pixels: np.ndarray, operation: str, part: float, sign: int) -> np.ndarray:
+def operate(pixels: np.ndarray, operation: str, fraction: float, sign: int) -> np.ndarray:
     """The image after one operation.
 
     Args:
       pixels: uint8 [h, w, 3].
-      operation: of ``autoaugment.OPERATIONS``, or "" for none.
-      part: 0 .. 1 of the last level.
-      sign: 1 or -1, the side to which an image is moved or blended.
+      operation: one of ``autoaugment.OPERATIONS``, or "" for none.
+      fraction: 0 .. 1, of the highest level.
+      sign: 1 or -1, the direction of a geometric operation or a blend.
 
     Returns:
       uint8 [h, w, 3].
@@ -51,15 +52,15 @@ def operate(pixels: np.ndarray, operation: str, part: float, sign: int) -> np.nd
     from PIL import Image, ImageEnhance, ImageOps
 
     image = Image.fromarray(pixels)
-    if operation in autoaugment.MOVES:
-        matrix = autoaugment.move(operation, sign * part, *pixels.shape[:2])
+    if operation in autoaugment.GEOMETRIC:
+        matrix = autoaugment.affine_matrix(operation, sign * fraction, *pixels.shape[:2])
         changed = image.transform(image.size, Image.Transform.AFFINE, matrix, fillcolor=(GREY,) * 3)
     elif operation in autoaugment.BLENDS:
-        changed = getattr(ImageEnhance, operation)(image).enhance(1 + sign * 0.9 * part)
+        changed = getattr(ImageEnhance, operation)(image).enhance(1 + sign * 0.9 * fraction)
     elif operation == "Posterize":
-        changed = ImageOps.posterize(image, 8 - round(part * autoaugment.BITS))
+        changed = ImageOps.posterize(image, 8 - round(fraction * autoaugment.BITS))
     elif operation == "Solarize":
-        changed = ImageOps.solarize(image, math.ceil(256 - 256 * part))
+        changed = ImageOps.solarize(image, math.ceil(256 - 256 * fraction))
     else:
         changed = {"Invert": ImageOps.invert, "Equalize": ImageOps.equalize, "AutoContrast": ImageOps.autocontrast}[
             operation
@@ -67,28 +68,28 @@ def operate(pixels: np.ndarray, operation: str, part: float, sign: int) -> np.nd
     return np.array(changed)
 
 
-def imagenet_policy(pixels: np.ndarray, draws: dict[str, Any]) -> np.ndarray:
-    """The image after the pair of the ImageNet policy that ``draw_imagenet`` drew for its position."""
+def imagenet_policy(pixels: np.ndarray, draws: Draws) -> np.ndarray:
+    """The image after the pair of operations of the ImageNet policy that ``draw_imagenet`` drew for it."""
     for i, name in enumerate(("first", "second")):
         if draws[name]:
             operation, _, level = autoaugment.IMAGENET[int(draws["policy"])][i]
-            part = level / (autoaugment.LEVELS - 1)
-            pixels = operate(pixels, operation, part, 1 - 2 * int(draws[f"{name}_sign"]))
+            fraction = level / (autoaugment.LEVELS - 1)
+            pixels = operate(pixels, operation, fraction, 1 - 2 * int(draws[f"{name}_sign"]))
     return pixels
 
 
-def draw_random(seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) -> dict[str, Any]:
+def draw_random(seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops = HOST) -> Draws:
     """Two operations, ``first`` and ``second`` int32 [B], 0 .. 13; ``first_sign`` and ``second_sign``, 0 or 1."""
     which = words(seed, stream, RANDAUGMENT, epoch, offset, ops)
     signs = words(seed, stream, RANDAUGMENT, epoch, offset, ops, lane=1)
-    drawn: dict[str, Any] = {}
+    drawn: Draws = {}
     for i, name in enumerate(("first", "second")):
         drawn |= {name: below(which[i], uint32(len(RANDOM), ops)), f"{name}_sign": signs[i] >> 31}
-    return {name: ops.xp.reshape(word, ops.xp.shape(offset)).astype(ops.xp.int32) for name, word in drawn.items()}
+    return as_draws(drawn, offset, ops)
 
 
-def random_operations(pixels: np.ndarray, draws: dict[str, Any]) -> np.ndarray:
-    """The image after the two operations that ``draw_random`` drew for its position.
+def random_operations(pixels: np.ndarray, draws: Draws) -> np.ndarray:
+    """The image after the two operations that ``draw_random`` drew for it.
 
     Example:
       >>> nothing = {"first": 0, "second": 0, "first_sign": 1, "second_sign": 0}
@@ -96,5 +97,5 @@ def random_operations(pixels: np.ndarray, draws: dict[str, Any]) -> np.ndarray:
       [200, 200, 200]
     """
     for name in ("first", "second"):
-        pixels = operate(pixels, RANDOM[int(draws[name])], PART, 1 - 2 * int(draws[f"{name}_sign"]))
+        pixels = operate(pixels, RANDOM[int(draws[name])], MAGNITUDE, 1 - 2 * int(draws[f"{name}_sign"]))
     return pixels

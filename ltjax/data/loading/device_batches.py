@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.data.augment.registry import Transform
+from ltjax.data.augment.transform import Transform
 from ltjax.data.dataset import ArrayReader, Source
 from ltjax.data.sampling.counter_rng import Ops, name_id
 from ltjax.data.sampling.sampler import Sampler, Tables

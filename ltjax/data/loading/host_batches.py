@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ltjax.data.augment.registry import TRANSFORMS, Transform
+from ltjax.data.augment.registry import TRANSFORMS
+from ltjax.data.augment.transform import Transform
 from ltjax.data.dataset import Source
 from ltjax.data.loading.prefetch import FAULTS, Batches, Watch
 from ltjax.data.loading.unreadable import Fault, Position, as_arrays, read_or_replace

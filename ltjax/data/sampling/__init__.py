@@ -1,12 +1,12 @@
 """Samplers: pure functions from a position (seed, stream, epoch, offset) to a record; no iterator, so no state to save.
 
-A sampler is written once over the array namespace it is given (``Ops``): numpy on the host and jax.numpy inside a
-jitted program draw the same records. Whatever it needs of the data set lies in its tables, which are arrays and may be
-traced. A sampler that works in blocks (a batch of distinct classes, a visit to a class) gets the block's number from
-``offset // block``. One that changes over training is given the total number of epochs when it is made.
+A sampler is written once, over the array namespace it is given (``Ops``): numpy on the host and jax.numpy inside a
+jitted program draw the same records. Everything it needs to know of the data set is in its tables, which are arrays and
+may be traced. A sampler that works in blocks (a batch of distinct classes, a visit to a class) computes the block's
+number as ``offset // block``. One that changes during training is given the total number of epochs when it is made.
 
-``sampler`` says what a sampler is, ``counter_rng`` has its randomness; ``epoch_shuffle``, ``independent`` and
-``class_cycle`` have the samplers, ``combine`` those made of others. ``SAMPLERS`` lists them by name.
+``sampler`` defines what a sampler is, ``counter_rng`` its randomness; ``epoch_shuffle``, ``independent`` and
+``class_cycle`` hold the samplers, ``combine`` those made of others. ``SAMPLERS`` lists them by name.
 """
 
 from typing import Protocol
@@ -18,7 +18,7 @@ __all__ = ["SAMPLERS", "MakeSampler"]
 
 
 class MakeSampler(Protocol):
-    """Makes a sampler for a training of so many epochs with batches of so many images; most need neither."""
+    """Makes a sampler for a training of ``epochs`` epochs in batches of ``batch_size`` images; most need neither."""
 
     def __call__(self, *, epochs: int, batch_size: int) -> Sampler: ...
 

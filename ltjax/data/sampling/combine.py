@@ -1,32 +1,31 @@
-"""Samplers made of other samplers: one that changes over during training, one over a subset of the records."""
+"""Samplers made of other samplers: one that switches during training, and one over a subset of the records."""
 
 import dataclasses
 import functools
-from typing import Any
 
 import numpy as np
 
-from ltjax.data.sampling.counter_rng import Ops, uint32
+from ltjax.data.sampling.counter_rng import Array, Integer, Ops, uint32
 from ltjax.data.sampling.sampler import PositionDraw, Sampler, Tables
 
 
-def _deferred_tables(labels: np.ndarray, num_classes: int, *, first: Sampler, then: Sampler) -> dict[str, Any]:
+def _deferred_tables(labels: np.ndarray, num_classes: int, *, first: Sampler, then: Sampler) -> dict[str, Array]:
     return {"first": first.tables(labels, num_classes), "then": then.tables(labels, num_classes)}
 
 
 def _deferred_draw(
-    tables: Tables, seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops, *, first: Sampler, then: Sampler,
-    switch_epoch: int,
-) -> Any:  # fmt: skip
+    tables: Tables, seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops, *, first: Sampler,
+    then: Sampler, switch_epoch: int,
+) -> Array:  # fmt: skip
     position = (seed, stream, epoch, offset, ops)
     early, late = first.draw(tables["first"], *position), then.draw(tables["then"], *position)
     return ops.xp.where(uint32(epoch, ops) < uint32(switch_epoch, ops), early, late)
 
 
 def deferred(first: Sampler, then: Sampler, switch_epoch: int) -> Sampler:
-    """Draws as ``first`` before epoch ``switch_epoch`` (counted from 0) and as ``then`` from it on.
+    """Draws like ``first`` before epoch ``switch_epoch`` (counted from 0), and like ``then`` from that epoch on.
 
-    Tables: those of both, under "first" and "then".
+    Its tables are those of both samplers, under "first" and "then".
 
     Example:
       >>> from ltjax.data.sampling.counter_rng import name_id
@@ -52,18 +51,20 @@ class SubsetSampler(Sampler):
     inner: Sampler
 
 
-def _all_records(labels: np.ndarray, num_classes: int, *, inner: Sampler) -> dict[str, Any]:
+def _all_records(labels: np.ndarray, num_classes: int, *, inner: Sampler) -> dict[str, Array]:
     return subset_tables(inner, labels, num_classes, np.arange(len(labels)))
 
 
-def _subset_draw(tables: Tables, seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops, *, inner: Sampler) -> Any:
+def _subset_draw(
+    tables: Tables, seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops, *, inner: Sampler
+) -> Array:
     return tables["members"][inner.draw(tables["inner"], seed, stream, epoch, offset, ops)]
 
 
 def over_subset(inner: Sampler) -> SubsetSampler:
     """``inner`` over a subset of the records, as if there were no others; ``subset_tables`` makes its tables.
 
-    The subset lies in the tables, so that a stage's init may choose it. The sampler's own ``tables`` take all records.
+    The subset is part of the tables, so that a stage's init can choose it. The sampler's ``tables`` cover all records.
 
     Example:
       >>> from ltjax.data.sampling.counter_rng import name_id
@@ -77,8 +78,8 @@ def over_subset(inner: Sampler) -> SubsetSampler:
     return SubsetSampler(f"{inner.name} within", functools.partial(_all_records, inner=inner), draw, inner)
 
 
-def subset_tables(sampler: Sampler, labels: np.ndarray, num_classes: int, records: Any) -> dict[str, Any]:
-    """The tables with which ``over_subset`` draws from ``records`` alone.
+def subset_tables(sampler: Sampler, labels: np.ndarray, num_classes: int, records: Array) -> dict[str, Array]:
+    """The tables with which ``over_subset`` draws only from ``records``.
 
     Args:
       sampler: ``over_subset(inner)``, or just ``inner``.

@@ -8,27 +8,45 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
+
+Array: TypeAlias = Any  # numpy's, or jax's, which may be traced: the two have no common type
+Integer: TypeAlias = int | Array  # 0 .. 2^32 - 1: Python's, or a scalar array
+State = TypeVar("State")
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = np.uint32(0x1BD11BDA)
 MIXERS = (np.uint32(0x7FEB352D), np.uint32(0x846CA68B))  # typed: a bare constant above 2^31 is too large for jax
 
 
-def _host_while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], value: Any) -> Any:
-    while condition(value):
-        value = body(value)
-    return value
+class WhileLoop(Protocol):
+    """``jax.lax.while_loop``, or the same in plain Python."""
+
+    def __call__(self, condition: Callable[[State], Array], body: Callable[[State], State], state: State, /) -> State:
+        """``body`` applied to the state as long as ``condition`` holds of it."""
+        ...
+
+
+def _host_while_loop(condition: Callable[[State], Array], body: Callable[[State], State], state: State) -> State:
+    while condition(state):
+        state = body(state)
+    return state
 
 
 @dataclasses.dataclass(frozen=True)
 class Ops:
-    """The array namespace a draw is written over, and its loop; on a device ``Ops(jnp, jax.lax.while_loop)``."""
+    """The array namespace that a function computes with, and its loop; on a device ``Ops(jnp, jax.lax.while_loop)``.
 
-    xp: Any
-    while_loop: Callable[[Callable[[Any], Any], Callable[[Any], Any], Any], Any]
+    Attributes:
+      xp: numpy or jax.numpy.
+      while_loop: repeats a function on a state.
+    """
+
+    xp: ModuleType
+    while_loop: WhileLoop
 
 
 HOST = Ops(np, _host_while_loop)
@@ -44,12 +62,12 @@ def name_id(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def uint32(value: Any, ops: Ops = HOST) -> Any:
+def uint32(value: Array, ops: Ops = HOST) -> Array:
     """``value`` as a uint32 array of at least one dimension (numpy warns about wrapping in scalars, not in arrays)."""
     return ops.xp.atleast_1d(ops.xp.asarray(value, dtype=ops.xp.uint32))
 
 
-def threefry2x32(key: tuple[Any, Any], counter: tuple[Any, Any], ops: Ops = HOST) -> tuple[Any, Any]:
+def threefry2x32(key: tuple[Array, Array], counter: tuple[Array, Array], ops: Ops = HOST) -> tuple[Array, Array]:
     """Threefry-2x32 with 20 rounds: two random words for each pair of counters; the generator behind ``jax.random``.
 
     Args:
@@ -79,14 +97,14 @@ def threefry2x32(key: tuple[Any, Any], counter: tuple[Any, Any], ops: Ops = HOST
 
 
 def words(
-    seed: Any, stream: Any, purpose: int, epoch: Any, offset: Any, ops: Ops = HOST, lane: Any = 0
-) -> tuple[Any, Any]:
+    seed: Integer, stream: Integer, purpose: int, epoch: Integer, offset: Array, ops: Ops = HOST, lane: Integer = 0
+) -> tuple[Array, Array]:
     """Two random words for every position: (seed, stream, purpose, epoch) make the key, (offset, lane) the counter.
 
     Args:
-      seed, stream, epoch: integers 0 .. 2^32 - 1, python's or scalar arrays.
-      purpose: ``name_id`` of what the words are for, so that two users of one position never share them.
-      offset: integer array, the positions inside the epoch.
+      seed, stream, epoch: integers 0 .. 2^32 - 1, Python's or scalar arrays.
+      purpose: ``name_id`` of what the words are used for, so that no two uses share the words of a position.
+      offset: integer array, the positions in the epoch.
       ops: the array namespace.
       lane: which pair of words of the position; an array [n, 1] gives n of them, [n, ...].
 
@@ -101,12 +119,11 @@ def words(
     return threefry2x32(key, (uint32(offset, ops), uint32(lane, ops)), ops)
 
 
-def below(word: Any, bound: Any, ops: Ops = HOST) -> Any:
+def below(word: Array, bound: Array) -> Array:
     """An integer in 0 .. bound - 1 from a random word: the high half of word * bound, in 16-bit halves.
 
-    Every value has floor(2^32 / bound) or one more of the 2^32 words, so no probability is off by more than the
-    fraction bound / 2^32 of itself (1e-4 for 437,513 records). Integers, because float32 cannot tell more than 2^24
-    records apart.
+    Each value gets floor(2^32 / bound) of the 2^32 words, or one more, so the relative error of its probability is at
+    most bound / 2^32 (1e-4 for 437,513 records). In integers, because float32 cannot tell more than 2^24 records apart.
 
     Example:
       >>> below(uint32([0, 2**31, 2**32 - 1]), uint32(10))
@@ -119,22 +136,22 @@ def below(word: Any, bound: Any, ops: Ops = HOST) -> Any:
     return high_word * high_bound + (middle >> 16) + (carry >> 16)
 
 
-def mix(word: Any) -> Any:
-    """A bijective hash of uint32 words, in which every input bit reaches every output bit."""
+def mix(word: Array) -> Array:
+    """A bijective hash of uint32 words: every input bit affects every output bit."""
     word = (word ^ (word >> 16)) * MIXERS[0]
     word = (word ^ (word >> 15)) * MIXERS[1]
     return word ^ (word >> 16)
 
 
 def permutation_tables(size: int) -> dict[str, np.ndarray]:
-    """What ``permute`` needs of a size: the size, and the sides of a near-square grid that holds it; uint32 [1].
+    """The tables of ``permute`` for a size: the size, and the sides of a near-square grid that holds it; uint32 [1].
 
     Example:
       >>> {name: int(table[0]) for name, table in permutation_tables(10).items()}
       {'size': 10, 'rows': 4, 'columns': 3}
     """
     if not 1 <= size < 2**31:
-        raise ValueError(f"a permutation needs 1 to {2**31 - 1} records, not {size}")
+        raise ValueError(f"size: {size} is not possible; a permutation has 1 to {2**31 - 1} records")
     rows = math.isqrt(size - 1) + 1
     return {"size": uint32(size), "rows": uint32(rows), "columns": uint32(-(-size // rows))}
 
@@ -142,21 +159,21 @@ def permutation_tables(size: int) -> dict[str, np.ndarray]:
 class RoundKeys(NamedTuple):
     """The keys of a permutation's rounds, two by two: ``first[i] + shift`` and then ``second[i] + shift``."""
 
-    first: Any  # uint32 [pairs]
-    second: Any  # uint32 [pairs]
-    shift: Any  # uint32, of the shape of the positions or [1]
+    first: Array  # uint32 [pairs]
+    second: Array  # uint32 [pairs]
+    shift: Array  # uint32, of the shape of the positions or [1]
 
 
-def permute(tables: Mapping[str, Any], keys: RoundKeys, position: Any, ops: Ops = HOST) -> Any:
-    """Where a keyed pseudo-random permutation of 0 .. size - 1 sends each position, without ever building it.
+def permute(tables: Mapping[str, Array], keys: RoundKeys, position: Array, ops: Ops = HOST) -> Array:
+    """Where a keyed pseudo-random permutation of 0 .. size - 1 sends each position; the permutation is never built.
 
     A Feistel network on (row, column) of a grid with rows * columns >= size: each round adds a hash of one coordinate
-    to the other, which can be undone, so the network permutes the grid. A cell outside 0 .. size - 1 is enciphered
-    again until it falls inside ("cycle-walking"), which leaves a permutation of 0 .. size - 1.
+    to the other, which is invertible, so the network permutes the grid. A cell outside 0 .. size - 1 is enciphered
+    again until it falls inside ("cycle-walking"); what remains is a permutation of 0 .. size - 1.
 
     Args:
-      tables: of ``permutation_tables``, or of a permutation for each position; may be traced.
-      keys: one pair for two rounds.
+      tables: from ``permutation_tables``, or arrays with a permutation for each position; may be traced.
+      keys: a pair for every two rounds.
       position: uint32 array, values below size.
       ops: the array namespace.
 
@@ -172,20 +189,20 @@ def permute(tables: Mapping[str, Any], keys: RoundKeys, position: Any, ops: Ops 
     """
     size, rows, columns = tables["size"], tables["rows"], tables["columns"]
 
-    def encipher(cell: Any) -> Any:
+    def encipher(cell: Array) -> Array:
         row, column = cell // columns, cell % columns
         for i in range(keys.first.shape[0]):
             # Half of the word's range, so that the sum with a coordinate (below 2^16) cannot wrap. The key is added in
-            # two steps: XLA would take its own sum out of the loop, and there compute the words anew for every round.
+            # two steps: XLA would move the sum of both out of the loop and compute the words there again every round.
             row = (row + (mix(column + keys.first[i : i + 1] + keys.shift) >> 1)) % rows
             column = (column + (mix(row + keys.second[i : i + 1] + keys.shift) >> 1)) % columns
         return row * columns + column
 
-    def walk(state: tuple[Any, Any]) -> tuple[Any, Any]:
+    def walk(state: tuple[Array, Array]) -> tuple[Array, Array]:
         cell, outside = state
         cell = ops.xp.where(outside, encipher(cell), cell)
         return cell, cell >= size
 
-    # One loop with the first encipherment in it: a compiled program holds the rounds once.
-    everywhere = position >= 0  # true: unsigned
+    # The first encipherment is inside the loop, so that a compiled program holds the rounds once.
+    everywhere = position >= 0  # all true: positions are unsigned
     return ops.while_loop(lambda state: ops.xp.any(state[1]), walk, (position, everywhere))[0]

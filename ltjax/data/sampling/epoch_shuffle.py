@@ -1,10 +1,8 @@
-"""The sampler of ordinary training: every image once an epoch, in an order that each epoch shuffles anew."""
-
-from typing import Any
+"""The sampler of ordinary training: every image once per epoch, in an order that is shuffled again every epoch."""
 
 import numpy as np
 
-from ltjax.data.sampling.counter_rng import Ops, permutation_tables, permute
+from ltjax.data.sampling.counter_rng import Array, Integer, Ops, permutation_tables, permute
 from ltjax.data.sampling.sampler import PositionDraw, Sampler, Tables, shuffle_keys
 
 
@@ -13,13 +11,13 @@ def _instance_tables(labels: np.ndarray, num_classes: int) -> dict[str, np.ndarr
     return permutation_tables(len(labels))
 
 
-def _instance_draw(tables: Tables, seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops) -> Any:
+def _instance_draw(tables: Tables, seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops) -> Array:
     lap, position = offset // tables["size"], offset % tables["size"]
     return permute(tables, shuffle_keys(seed, stream, epoch, lap, ops), position, ops)
 
 
 def instance_balanced() -> Sampler:
-    """Every image once an epoch, in another order each epoch: p(class) = n_c / N.
+    """Every image once per epoch, in a different order each epoch: p(class) = n_c / N.
 
     Positions 0 .. N - 1 of an epoch are an exact permutation of the records; positions N .. 2N - 1 are another one.
 

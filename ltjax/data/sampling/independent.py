@@ -1,15 +1,14 @@
-"""Samplers in which every position is drawn independently of all others: first a class, then one of its images."""
+"""Samplers that draw every position independently of all others: first a class, then one of its images."""
 
 import functools
-from typing import Any
 
 import numpy as np
 
-from ltjax.data.sampling.counter_rng import Ops, below, uint32, words
+from ltjax.data.sampling.counter_rng import Array, Integer, Ops, below, uint32, words
 from ltjax.data.sampling.sampler import SAMPLE, PositionDraw, Sampler, Tables, class_tables
 
 
-def _class_draw(tables: Tables, seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops) -> Any:
+def _class_draw(tables: Tables, seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops) -> Array:
     class_word, image_word = words(seed, stream, SAMPLE, epoch, offset, ops)
     chosen = below(class_word, uint32(tables["size"].shape[0], ops))
     image = below(image_word, tables["size"][chosen])
@@ -19,8 +18,8 @@ def _class_draw(tables: Tables, seed: Any, stream: Any, epoch: Any, offset: Any,
 def class_balanced() -> Sampler:
     """Independent draws: a class, uniformly, then one of its images, uniformly: p(class) = 1 / C.
 
-    Classes without a record are not drawn. No class and no image of a class is off by more than the fraction
-    C / 2^32 and n_c / 2^32 of its probability.
+    Classes without a record are not drawn. The relative error is at most C / 2^32 in the probability of a class and
+    n_c / 2^32 in that of an image within its class.
 
     Example:
       >>> from ltjax.data.sampling.counter_rng import name_id
@@ -36,15 +35,15 @@ def class_balanced() -> Sampler:
 
 
 def _power_tables(labels: np.ndarray, num_classes: int, *, q: float) -> dict[str, np.ndarray]:
-    """``class_tables`` and ``last_word`` uint32 [classes with records]: class c has the words from the one after class
-    c - 1's last to its own."""
+    """``class_tables`` and ``last_word`` uint32 [classes with records]: a random word selects the first class whose
+    last word is not below it."""
     tables = class_tables(labels, num_classes)
     reached = np.cumsum(tables["size"].astype(np.float64) ** q)
-    ends = np.ceil(reached / reached[-1] * 2.0**32)  # of equal classes exactly those of `below`
+    ends = np.ceil(reached / reached[-1] * 2.0**32)  # with equal classes exactly those of `below`
     return tables | {"last_word": (ends - 1).clip(0, 2**32 - 1).astype(np.uint32)}
 
 
-def _power_draw(tables: Tables, seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops) -> Any:
+def _power_draw(tables: Tables, seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops) -> Array:
     class_word, image_word = words(seed, stream, SAMPLE, epoch, offset, ops)
     chosen = ops.xp.searchsorted(tables["last_word"], class_word)
     image = below(image_word, tables["size"][chosen])
@@ -54,16 +53,16 @@ def _power_draw(tables: Tables, seed: Any, stream: Any, epoch: Any, offset: Any,
 def power(q: float, name: str | None = None) -> Sampler:
     """Independent draws: a class with p(class) = n_c^q / sum n^q, then one of its images, uniformly.
 
-    ``power(0)`` draws the records of ``class_balanced``; ``power(1)`` draws images all alike, with replacement. Classes
-    without a record are not drawn. No class's probability is off by more than 2^-32.
+    ``power(0)`` draws the same records as ``class_balanced``; ``power(1)`` draws all images with equal probability,
+    with replacement. Classes without a record are not drawn. The probability of a class is exact to 2^-32.
 
     Args:
       q: any finite number.
-      name: of the sampler; by default it says q.
+      name: of the sampler; by default "power(q)".
 
     Example:
       >>> from ltjax.data.sampling.counter_rng import name_id
-      >>> sampler = power(2)  # of 4 images and 1: 16/17 and 1/17
+      >>> sampler = power(2)  # p = 16/17 and 1/17 for classes of 4 images and 1
       >>> tables = sampler.tables(np.array([0, 0, 0, 0, 1]), num_classes=2)
       >>> sampler.name, sampler.draw(tables, 0, name_id("image"), 0, np.arange(8)).tolist()
       ('power(2)', [1, 4, 2, 0, 0, 0, 0, 2])
@@ -83,7 +82,7 @@ def square_root() -> Sampler:
 
 
 def reversed_frequency() -> Sampler:
-    """``power(-1)``: p(class) ~ 1 / n_c, the rare classes more often than the common ones.
+    """``power(-1)``: p(class) ~ 1 / n_c, rare classes more often than frequent ones.
 
     Source: Zhou et al., "BBN: bilateral-branch network with cumulative learning", CVPR 2020, section 4.2.
     """
@@ -91,26 +90,26 @@ def reversed_frequency() -> Sampler:
 
 
 def _progressive_tables(labels: np.ndarray, num_classes: int, *, epochs: int, author: bool) -> dict[str, np.ndarray]:
-    """``class_tables`` and ``balanced_words`` uint32 [epochs]: how many of 2^31 words make a draw class-balanced."""
+    """``class_tables`` and ``balanced_words`` uint32 [epochs]: of 2^31 words, how many make a draw class-balanced."""
     share = np.arange(epochs) / (max(epochs - 1, 1) if author else epochs)
     return class_tables(labels, num_classes) | {"balanced_words": np.round(share * 2.0**31).astype(np.uint32)}
 
 
-def _progressive_draw(tables: Tables, seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops) -> Any:
+def _progressive_draw(tables: Tables, seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops) -> Array:
     coin, record_word = words(seed, stream, SAMPLE, epoch, offset, ops, lane=1)
     at = ops.xp.minimum(uint32(epoch, ops), uint32(tables["balanced_words"].shape[0] - 1, ops))
-    alike = below(record_word, uint32(tables["records"].shape[0], ops)).astype(ops.xp.int32)
+    any_record = below(record_word, uint32(tables["records"].shape[0], ops)).astype(ops.xp.int32)
     balanced = _class_draw(tables, seed, stream, epoch, offset, ops)
-    return ops.xp.where(coin >> 1 < tables["balanced_words"][at], balanced, alike)  # 31 bits, so that a share of 1 fits
+    return ops.xp.where(coin >> 1 < tables["balanced_words"][at], balanced, any_record)  # 31 bits: a share of 1 fits
 
 
 def progressive(epochs: int, author: bool = True) -> Sampler:
     """From instance- to class-balanced: p(class) = (1 - s) n_c / N + s / C, independent draws.
 
     Args:
-      epochs: of the whole training, T.
+      epochs: T, of the whole training.
       author: s = t / (T - 1) in epoch t = 0 .. T - 1, as in the authors' code (0 if T is 1); False: s = t / T, as in
-        the paper. Later epochs draw with the last one's s.
+        the paper. Epochs after the last one use its s.
 
     Example:
       >>> from ltjax.data.sampling.counter_rng import name_id

@@ -1,25 +1,27 @@
-"""What a sampler is (``Sampler``), and what samplers share: the draw's shapes, shuffle keys, records by class."""
+"""What a sampler is (``Sampler``), and what samplers share: shapes of draws, shuffle keys, records by class."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from ltjax.data.sampling.counter_rng import HOST, Ops, RoundKeys, mix, name_id, uint32, words
+from ltjax.data.sampling.counter_rng import HOST, Array, Integer, Ops, RoundKeys, mix, name_id, uint32, words
 
 SAMPLE = name_id("sample")
 
-FEISTEL_ROUNDS = 12  # measured: 8 leave the 720 orders of six records visibly unequal, 12 do not
+FEISTEL_ROUNDS = 12  # measured: after 8 the 720 orders of six records are visibly unequal, after 12 they are not
 GOLDEN_RATIO = np.uint32(0x9E3779B9)  # 2^32 / phi: its multiples spread evenly over the words
 
-Tables = Mapping[str, Any]  # name -> array, or tables again
+Tables = Mapping[str, Array]  # name -> array, or nested tables
 
 
 class Draw(Protocol):
     """The records at the positions ``offset`` of an epoch: int32, of the shape of ``offset``."""
 
-    def __call__(self, tables: Tables, seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) -> Any: ...
+    def __call__(
+        self, tables: Tables, seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops = HOST
+    ) -> Array: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Sampler:
 
     Attributes:
       name: as in ``SAMPLERS``.
-      tables: (labels [N], num_classes) -> dict of numpy arrays (or of such dicts), computed once on the host.
+      tables: (labels [N], num_classes) -> dict of numpy arrays (or nested dicts), computed once on the host.
       draw: (tables, seed, stream, epoch, offset, ops) -> int32 records of the shape of ``offset``. ``seed``, ``stream``
         and ``epoch`` are integers 0 .. 2^32 - 1 (``stream`` is ``name_id`` of the stream's name); all may be traced.
 
@@ -41,32 +43,36 @@ class Sampler:
     """
 
     name: str
-    tables: Callable[[np.ndarray, int], dict[str, Any]]
+    tables: Callable[[np.ndarray, int], dict[str, Array]]
     draw: Draw
 
 
 @dataclasses.dataclass(frozen=True)
 class PositionDraw:
-    """Draws by ``records``, to which positions come as uint32 arrays; returns int32 of the shape of ``offset``.
+    """A ``Draw`` made of ``records``, which gets the positions as uint32 arrays; int32, of the shape of ``offset``.
 
     A class and not a closure, because samplers are pickled for worker processes.
     """
 
-    records: Callable[..., Any]  # (tables, seed, stream, epoch, offset, ops) -> integers of the shape of offset
+    records: Callable[[Tables, Integer, Integer, Integer, Array, Ops], Array]  # arguments as in ``Draw``
 
-    def __call__(self, tables: Tables, seed: Any, stream: Any, epoch: Any, offset: Any, ops: Ops = HOST) -> Any:
+    def __call__(
+        self, tables: Tables, seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops = HOST
+    ) -> Array:
         records = self.records(tables, seed, stream, epoch, uint32(offset, ops), ops)
         return ops.xp.reshape(records, ops.xp.shape(offset)).astype(ops.xp.int32)
 
 
-def shuffle_keys(seed: Any, stream: Any, epoch: Any, which: Any, ops: Ops, purpose: int = SAMPLE) -> RoundKeys:
-    """The keys of an epoch's permutations. ``which`` (uint32) tells them apart: the lap of a longer epoch, a batch, or
-    ``combine_words(class, lap)``."""
+def shuffle_keys(
+    seed: Integer, stream: Integer, epoch: Integer, which: Array, ops: Ops, purpose: int = SAMPLE
+) -> RoundKeys:
+    """The keys of one of an epoch's permutations. ``which`` (uint32) is its number: the lap in an epoch longer than the
+    data, a batch, or ``combine_words(class, lap)``."""
     return RoundKeys(*words(seed, stream, purpose, epoch, np.arange(FEISTEL_ROUNDS // 2), ops), which * GOLDEN_RATIO)
 
 
-def combine_words(one: Any, two: Any) -> Any:
-    """One uint32 for two: pairs of small numbers collide no more often than random words do."""
+def combine_words(one: Array, two: Array) -> Array:
+    """One uint32 made of two: pairs of small numbers collide no more often than random words."""
     return mix(mix(one + GOLDEN_RATIO) + two)
 
 
@@ -82,7 +88,7 @@ def class_tables(labels: np.ndarray, num_classes: int) -> dict[str, np.ndarray]:
     """
     labels = np.asarray(labels)
     counts = np.bincount(labels, minlength=num_classes)
-    narrow = labels.astype(np.uint16) if num_classes <= 2**16 else labels  # numpy sorts 16-bit integers by radix
+    narrow = labels.astype(np.uint16) if num_classes <= 2**16 else labels  # numpy radix-sorts 16-bit integers
     first = np.cumsum(counts) - counts
     present = counts > 0
     return {

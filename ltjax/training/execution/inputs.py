@@ -8,7 +8,8 @@ import numpy as np
 from flax import traverse_util
 
 from ltjax.data import Data, Source
-from ltjax.data.augment.registry import TRANSFORMS, Transform, find_transform
+from ltjax.data.augment.registry import TRANSFORMS, find_transform
+from ltjax.data.augment.transform import Transform
 from ltjax.data.dataset import feature_source
 from ltjax.data.loading.device_batches import Resident
 from ltjax.methods.stage import Stage

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ltjax.data.augment.registry import TRANSFORMS, Transform
+from ltjax.data.augment.registry import TRANSFORMS
+from ltjax.data.augment.transform import Transform
 from ltjax.data.loading.device_batches import Resident, train_batch
 from ltjax.data.loading.host_batches import train_batches
 from ltjax.data.loading.prefetch import Batches, Watch

@@ -173,7 +173,7 @@ def test_archives_that_cannot_be_it_are_one_line(small, tmp_path, monkeypatch, c
 
 @pytest.fixture
 def imagenet(tmp_path, monkeypatch):
-    """ImageNet's archives with two classes, ten pictures each, and lists of some of them."""
+    """ImageNet's archives with two classes of ten images, and lists of some of them."""
     given = tmp_path / "given"
     given.mkdir()
     train = {
@@ -200,9 +200,9 @@ def imagenet(tmp_path, monkeypatch):
     return given
 
 
-def test_imagenet_lt_from_its_archives(pictures, imagenet, tmp_path):
+def test_imagenet_lt_from_its_archives(image_settings, imagenet, tmp_path):
     assert prepare_tfds.main(["imagenet_lt", f"--dir={tmp_path}/tfds", f"--manual-dir={imagenet}"]) == 0
-    data = build(pictures(name="imagenet_lt", dir=tmp_path / "tfds"))
+    data = build(image_settings(name="imagenet_lt", dir=tmp_path / "tfds"))
     assert data.class_counts.tolist() == [7, 2] and sorted(data.validation.labels) == [0, 1]
     seen = sorted(data.train.images(np.arange(9))[:, 0, 0, 0].tolist())
     assert seen == [*range(7), 20, 21]
@@ -230,7 +230,7 @@ def test_imagenet_lt_says_what_is_missing(imagenet, tmp_path, capsys):
     assert f"{imagenet}: ILSVRC2012_img_train.tar is missing" in said(given)
 
 
-def test_places_lt_from_its_archives(pictures, tmp_path, monkeypatch):
+def test_places_lt_from_its_archives(image_settings, tmp_path, monkeypatch):
     given = tmp_path / "given"
     given.mkdir()
     train = {
@@ -253,7 +253,7 @@ def test_places_lt_from_its_archives(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(of, "SPLITS", {split: (*of.SPLITS[split][:2], size) for split, size in sizes.items()})
     known(monkeypatch, "places_lt", {url: given / name for name, url in (of.LISTS | of.ARCHIVES).items()})
     assert prepare_tfds.main(["places_lt", f"--dir={tmp_path}/tfds", f"--manual-dir={given}"]) == 0
-    data = build(pictures(name="tfds", tfds="places_lt", dir=tmp_path / "tfds"))
+    data = build(image_settings(name="tfds", tfds="places_lt", dir=tmp_path / "tfds"))
     assert sorted(data.train.images(np.arange(4))[:, 0, 0, 0].tolist()) == [0, 1, 2, 13]
     assert data.class_counts.tolist() == [3, 1] and data.test.images(np.array([0]))[0, 0, 0, 0] == 102
 

@@ -1,4 +1,4 @@
-"""Prepared shards: the same pictures as the list's and the folder's; killed, damaged and mixed-up preparations."""
+"""Prepared shards: the same images as in the list and the folder; killed, damaged and mixed-up preparations."""
 
 import json
 import os
@@ -13,19 +13,19 @@ from ltjax.commands.prepare import shards as prepare
 from ltjax.data import build
 from ltjax.data.storage.shards import unpack
 from ltjax.errors import InputError
-from tests.data.conftest import write_picture
+from tests.data.conftest import write_image
 
 pytest.importorskip("array_record")
 
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
-    """A root with 23 training and 5 test pictures, their lists, and shards made of them."""
+    """A root with 23 training and 5 test images, their lists, and shards made of them."""
     here = tmp_path_factory.mktemp("shards")
     for split, count in (("train", 23), ("test", 5)):
         names = [f"{split}/c {i % 3}/{i}.jpg" for i in range(count)]
         for shade, name in enumerate(names):
-            write_picture(here / "root" / name, 10 * shade)
+            write_image(here / "root" / name, 10 * shade)
         (here / f"{split}.txt").write_text("".join(f"{name} {i % 3}\n" for i, name in enumerate(names)))
     assert run(here, here / "out") == 0
     return here
@@ -49,10 +49,10 @@ def said(settings, read=()):
     return str(error.value)
 
 
-def test_shards_are_the_list(pictures, here, capsys):
+def test_shards_are_the_list(image_settings, here, capsys):
     lists = {f"{split}_list": f"{here}/{split}.txt" for split in ("train", "test")}
-    wanted = build(pictures(name="list", dir=here / "root", **lists))
-    data = build(pictures(name="shards", dir=here / "out"))
+    wanted = build(image_settings(name="list", dir=here / "root", **lists))
+    data = build(image_settings(name="shards", dir=here / "out"))
     assert data.fingerprint == wanted.fingerprint and data.class_names == wanted.class_names
     for left, right in ((data.train, wanted.train), (data.test, wanted.test)):
         assert (left.labels == right.labels).all() and (left.index == right.index).all()
@@ -79,18 +79,18 @@ def test_the_manifest_says_what_is_there(here):
     assert (label, index, name) == (1, 22, "train/c 1/22.jpg") and picture == (here / "root" / name).read_bytes()
 
 
-def test_processes_write_the_same_and_a_folder_does_too(pictures, here, tmp_path):
+def test_processes_write_the_same_and_a_folder_does_too(image_settings, here, tmp_path):
     assert run(here, tmp_path / "two", workers=2) == 0
     manifests = [json.loads((out / "manifest.json").read_text()) for out in (here / "out", tmp_path / "two")]
     assert manifests[0] == manifests[1]
     assert prepare.main([f"--folder={here}/root", f"--out={tmp_path}/folder", "--workers=1"]) == 0
     data, wanted = (
-        build(pictures(name=n, dir=d)) for n, d in (("shards", tmp_path / "folder"), ("folder", here / "root"))
+        build(image_settings(name=n, dir=d)) for n, d in (("shards", tmp_path / "folder"), ("folder", here / "root"))
     )
     assert data.fingerprint == wanted.fingerprint and data.train.encoded(9) == wanted.train.encoded(9)
 
 
-def test_a_stopped_preparation_continues_and_keeps_its_shards(here, tmp_path, monkeypatch, capsys, pictures):
+def test_a_stopped_preparation_continues_and_keeps_its_shards(here, tmp_path, monkeypatch, capsys, image_settings):
     out, read = tmp_path / "out", shard_writing.read_named
 
     def stops(split, record):
@@ -101,7 +101,7 @@ def test_a_stopped_preparation_continues_and_keeps_its_shards(here, tmp_path, mo
     monkeypatch.setattr(shard_writing, "read_named", stops)
     assert run(here, out) == 130
     assert "finished shards are kept: run the same command again" in capsys.readouterr().err
-    assert f"{out}/manifest.json: cannot be read" in said(pictures(name="shards", dir=out))
+    assert f"{out}/manifest.json: cannot be read" in said(image_settings(name="shards", dir=out))
     monkeypatch.setattr(shard_writing, "read_named", read)
     first, second = (out / f"train-0000{k}-of-00004.array_record" for k in (0, 1))
     second.write_bytes(second.read_bytes()[:-50_000])  # torn while the machine went down
@@ -160,8 +160,8 @@ def test_impossible_arguments_are_one_line(arguments, says, capsys):
 SHARD = "train-00001-of-00004.array_record"
 
 
-def test_missing_torn_and_foreign_files_are_one_line(pictures, copy):
-    settings = pictures(name="shards", dir=copy)
+def test_missing_torn_and_foreign_files_are_one_line(image_settings, copy):
+    settings = image_settings(name="shards", dir=copy)
     path = copy / SHARD
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
@@ -176,8 +176,8 @@ def test_missing_torn_and_foreign_files_are_one_line(pictures, copy):
     assert said(settings) == f"{path}: is not there; prepare it again (python -m ltjax.data.prepare)"
 
 
-def test_a_manifest_that_disagrees_is_one_line(pictures, copy):
-    settings, path = pictures(name="shards", dir=copy), copy / "manifest.json"
+def test_a_manifest_that_disagrees_is_one_line(image_settings, copy):
+    settings, path = image_settings(name="shards", dir=copy), copy / "manifest.json"
     manifest = json.loads(path.read_text())
 
     def changed(change):
@@ -193,12 +193,12 @@ def test_a_manifest_that_disagrees_is_one_line(pictures, copy):
     assert "not the manifest of" in changed(lambda m: m.pop("format"))
     path.write_text("{")
     assert "is no JSON" in said(settings)
-    assert "mount it or copy it" in said(pictures(name="shards", dir="gs://bucket/set"))
+    assert "mount it or copy it" in said(image_settings(name="shards", dir="gs://bucket/set"))
 
 
-def test_readers_are_of_their_own_process(pictures, here, monkeypatch):
+def test_readers_are_of_their_own_process(image_settings, here, monkeypatch):
     """A reader that came through a fork has lost its threads: the process that is told by its id opens its own."""
-    data = build(pictures(name="shards", dir=here / "out"))
+    data = build(image_settings(name="shards", dir=here / "out"))
     files = data.train.encoded
     wanted = [files(i) for i in (0, 20)]
     opened = dict(files._open)

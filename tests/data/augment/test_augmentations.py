@@ -1,4 +1,4 @@
-"""RandAugment, the ImageNet policy and cutout as drawn; transforms by name at any size; whole pictures in batches."""
+"""RandAugment, the ImageNet policy and cutout as drawn; transforms by name at any size; batches of whole images."""
 
 import io
 import pickle
@@ -20,7 +20,7 @@ from ltjax.errors import InputError
 from tests.data.augment.test_autoaugment import pillow
 
 IMAGE = name_id("image")
-PICTURE = np.random.RandomState(0).randint(0, 256, (40, 50, 3), np.uint8)
+PIXELS = np.random.RandomState(0).randint(0, 256, (40, 50, 3), np.uint8)
 
 
 def one(draws, i):
@@ -28,41 +28,41 @@ def one(draws, i):
 
 
 @pytest.mark.parametrize("operation", autoaugment.OPERATIONS)
-def test_operations_are_those_of_the_policies(operation):
+def test_operations_match_pillow(operation):
     for level, sign in ((0, 1), (3, -1), (9, 1), (9, -1)):
-        found = pillow_ops.operate(PICTURE, operation, level / 9, sign)
-        assert found.dtype == np.uint8 and found.shape == PICTURE.shape
-        np.testing.assert_array_equal(found, pillow(PICTURE, operation, level, sign))
+        found = pillow_ops.operate(PIXELS, operation, level / 9, sign)
+        assert found.dtype == np.uint8 and found.shape == PIXELS.shape
+        np.testing.assert_array_equal(found, pillow(PIXELS, operation, level, sign))
 
 
-def test_the_imagenet_policy_does_what_was_drawn():
+def test_the_imagenet_policy_applies_the_drawn_operations():
     draws = pillow_ops.draw_imagenet(3, IMAGE, 1, np.arange(300))
     assert set(draws["policy"]) == set(range(25))
     for i in range(300):
-        expected = PICTURE
+        expected = PIXELS
         for slot, name in enumerate(("first", "second")):
             operation, tenths, level = autoaugment.IMAGENET[draws["policy"][i]][slot]
             assert draws[name][i] or tenths < 10
             if draws[name][i]:
                 expected = pillow(expected, operation, level, 1 - 2 * draws[f"{name}_sign"][i])
-        np.testing.assert_array_equal(pillow_ops.imagenet_policy(PICTURE, one(draws, i)), expected)
+        np.testing.assert_array_equal(pillow_ops.imagenet_policy(PIXELS, one(draws, i)), expected)
 
 
-def test_randaugment_draws_each_operation_as_often_twice_and_does_them():
+def test_randaugment_draws_two_operations_uniformly_and_applies_them():
     draws = pillow_ops.draw_random(0, IMAGE, 0, np.arange(14_000))
     pairs = np.bincount(draws["first"] * 14 + draws["second"], minlength=196)
     assert len(pairs) == 196 and abs(((pairs - 14_000 / 196) ** 2 / (14_000 / 196)).sum() / 195 - 1) < 0.5
     assert abs(draws["first_sign"].mean() - 0.5) < 0.02 and abs(draws["second_sign"].mean() - 0.5) < 0.02
     for i in range(60):
-        expected = PICTURE
+        expected = PIXELS
         for name in ("first", "second"):
             operation = pillow_ops.RANDOM[draws[name][i]]
             expected = pillow_ops.operate(expected, operation, 0.9, 1 - 2 * draws[f"{name}_sign"][i])
-        np.testing.assert_array_equal(pillow_ops.random_operations(PICTURE, one(draws, i)), expected)
+        np.testing.assert_array_equal(pillow_ops.random_operations(PIXELS, one(draws, i)), expected)
 
 
-def test_cutout_covers_a_square_around_the_middle_that_was_drawn():
-    images = np.repeat(PICTURE[None, :32, :32], 500, 0)
+def test_cutout_covers_a_square_around_the_drawn_centre():
+    images = np.repeat(PIXELS[None, :32, :32], 500, 0)
     draws = draw_cutout(0, IMAGE, 0, np.arange(500))
     covered = cutout(images, draws)
     for i in range(500):
@@ -74,50 +74,50 @@ def test_cutout_covers_a_square_around_the_middle_that_was_drawn():
 
 
 @pytest.mark.parametrize("name", sorted(SIZED_TRANSFORMS))
-def test_names_have_any_size(name):
+def test_a_sized_transform_has_any_output_size(name):
     for size in (24, 33):
         sized = name.replace("crop", f"crop{size}", 1)
         transform = find_transform(sized)
         assert transform.name == sized and output_size(sized) == size
         draws = transform.draw(0, IMAGE, 0, np.arange(5))
-        cuts = np.stack([transform.cut(PICTURE, one(draws, i)) for i in range(5)])
+        cuts = np.stack([transform.cut(PIXELS, one(draws, i)) for i in range(5)])
         images = transform.apply(cuts, draws)
         assert images.dtype == np.uint8 and images.shape == (5, size, size, 3)
-        again = pickle.loads(pickle.dumps(transform))  # it goes to worker processes
-        np.testing.assert_array_equal(again.cut(PICTURE, one(draws, 1)), cuts[1])
+        again = pickle.loads(pickle.dumps(transform))  # worker processes get it pickled
+        np.testing.assert_array_equal(again.cut(PIXELS, one(draws, 1)), cuts[1])
 
 
-def test_the_crop_is_the_same_whatever_comes_after_it():
+def test_the_crop_does_not_depend_on_what_follows_it():
     draws = find_transform("crop24_flip_jitter").draw(0, IMAGE, 0, np.arange(4))
     for name, drawn in find_transform("crop24_flip").draw(0, IMAGE, 0, np.arange(4)).items():
         np.testing.assert_array_equal(draws[name], drawn)
-    cut = random_resized_crop(PICTURE, one(draws, 2), 24)
-    np.testing.assert_array_equal(find_transform("crop24_flip").cut(PICTURE, one(draws, 2)), cut)
+    cut = random_resized_crop(PIXELS, one(draws, 2), 24)
+    np.testing.assert_array_equal(find_transform("crop24_flip").cut(PIXELS, one(draws, 2)), cut)
     np.testing.assert_array_equal(
-        find_transform("crop24_flip_jitter").cut(PICTURE, one(draws, 2)), jitter(cut, one(draws, 2))
+        find_transform("crop24_flip_jitter").cut(PIXELS, one(draws, 2)), jitter(cut, one(draws, 2))
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
-        ("crop_flip_jitter", "'crop_flip_jitter' needs the size that comes out: 'crop224_flip_jitter'"),
+        ("crop_flip_jitter", "'crop_flip_jitter' lacks the output size: .*'crop224_flip_jitter'"),
         ("crop224_flip_jiter", "unknown value 'crop224_flip_jiter'.*did you mean 'crop224_flip_jitter'"),
         ("crop0_flip", "unknown value 'crop0_flip'"),
         ("padcrop", "unknown value 'padcrop'.*crop224_flip, .*pad_crop_flip"),
     ],
 )
-def test_an_unknown_name_is_one_line(name, says):
-    with pytest.raises(InputError, match=says):
+def test_an_unknown_name_is_an_error_of_one_line(name, message):
+    with pytest.raises(InputError, match=message):
         find_transform(name)
 
 
-def test_the_old_names_are_there():
+def test_transforms_without_a_size_are_found_by_name():
     assert all(find_transform(name) is transform and output_size(name) == 0 for name, transform in TRANSFORMS.items())
 
 
 class ImageFiles:
-    """Encoded pictures of sizes of their own; a class, so that it goes to worker processes."""
+    """Encoded images of different sizes; a class, so that worker processes can unpickle it."""
 
     def __init__(self, count):
         rng = np.random.RandomState(1)
@@ -133,8 +133,8 @@ class ImageFiles:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_batches_of_whole_pictures(workers):
-    """A batch is what the transform makes of the files that the sampler draws, wherever it is made."""
+def test_batches_of_whole_images(workers):
+    """In threads and in worker processes, a batch is what the transform makes of the files that the sampler draws."""
     files = ImageFiles(10)
     source = Source(np.arange(10, dtype=np.int32) % 3, np.arange(10), read=files, encoded=files)
     sampler, transform = instance_balanced(), find_transform("crop16_flip_jitter")

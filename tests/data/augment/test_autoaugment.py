@@ -1,4 +1,4 @@
-"""AutoAugment: every operation beside Pillow's, the policy as drawn, the same pixels on host and device."""
+"""AutoAugment: every operation against Pillow's, the policy as drawn, the same pixels on host and device."""
 
 import itertools
 
@@ -12,13 +12,13 @@ from ltjax.data.augment import autoaugment
 from ltjax.data.sampling.counter_rng import Ops, name_id
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
-QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the time; the arithmetic is of integers
+QUICK = {"xla_backend_optimization_level": 0}  # compiles much faster; safe, because the arithmetic is in integers
 IMAGE = name_id("image")
 GREY = 128
 
 
-def pictures(channels=3, height=32, width=32):
-    """Noise, noise of few dark values, soft gradients, one value, two values."""
+def sample_images(channels=3, height=32, width=32):
+    """Noise, dark noise, noise of four values, gradients, waves, one value, two values."""
     rng = np.random.RandomState(0)
     y, x, c = np.mgrid[:height, :width, :channels]
     shape = (height, width, channels)
@@ -29,9 +29,9 @@ def pictures(channels=3, height=32, width=32):
 
 
 def pillow(image, operation, level, sign):
-    """The operation at this level, by Pillow, from the paper's ranges."""
-    picture = Image.fromarray(image if image.shape[-1] == 3 else image[..., 0])
-    width, height = picture.size
+    """The operation at this level, by Pillow, with the paper's ranges."""
+    original = Image.fromarray(image if image.shape[-1] == 3 else image[..., 0])
+    width, height = original.size
     part = level / 9
     fill = (GREY,) * 3 if image.shape[-1] == 3 else GREY
     matrices = {
@@ -41,37 +41,37 @@ def pillow(image, operation, level, sign):
         "TranslateY": (1, 0, 0, 0, 1, sign * part * 150 / 331 * height),
     }
     if operation in matrices:
-        changed = picture.transform(picture.size, Image.Transform.AFFINE, matrices[operation], fillcolor=fill)
+        changed = original.transform(original.size, Image.Transform.AFFINE, matrices[operation], fillcolor=fill)
     elif operation == "Rotate":
-        changed = picture.rotate(sign * 30 * part, fillcolor=fill)
+        changed = original.rotate(sign * 30 * part, fillcolor=fill)
     elif operation in autoaugment.BLENDS:
-        changed = getattr(ImageEnhance, operation)(picture).enhance(1 + sign * 0.9 * part)
+        changed = getattr(ImageEnhance, operation)(original).enhance(1 + sign * 0.9 * part)
     elif operation == "Posterize":
-        changed = ImageOps.posterize(picture, [8, 8, 7, 7, 6, 6, 5, 5, 4, 4][level])
+        changed = ImageOps.posterize(original, [8, 8, 7, 7, 6, 6, 5, 5, 4, 4][level])
     elif operation == "Solarize":
-        changed = ImageOps.solarize(picture, 256 - 256 * part)
+        changed = ImageOps.solarize(original, 256 - 256 * part)
     else:
         changed = {
             "Invert": ImageOps.invert, "Equalize": ImageOps.equalize, "AutoContrast": ImageOps.autocontrast
-        }[operation](picture)  # fmt: skip
+        }[operation](original)  # fmt: skip
     return np.asarray(changed).reshape(image.shape)
 
 
 def ours(images, operation, level, sign):
-    own = autoaugment.strength(operation, level, sign, *images.shape[1:3])
-    strengths = {key: np.stack([np.int32(value)] * len(images)) for key, value in own.items()}
+    values = autoaugment.strength(operation, level, sign, *images.shape[1:3])
+    strengths = {key: np.stack([np.int32(value)] * len(images)) for key, value in values.items()}
     return autoaugment.change(images.astype(np.int32), strengths)
 
 
-# In how many pixels Pillow's floating point may round otherwise, by 1: measured .9 % at most, and 7 % for AutoContrast.
+# Share of pixels that Pillow's floating point may round differently, by 1: measured 0.9 %, for AutoContrast 7 %.
 ROUNDED = dict.fromkeys(autoaugment.BLENDS, 0.02) | {"AutoContrast": 0.1}
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 3), (21, 28, 1)])
 @pytest.mark.parametrize("operation", autoaugment.OPERATIONS)
-def test_operations_are_pillows(operation, shape):
+def test_operations_match_pillow(operation, shape):
     height, width, channels = shape
-    images = pictures(channels, height, width)
+    images = sample_images(channels, height, width)
     changed = set()
     for level, sign in itertools.product(range(10), (1, -1)):
         expected = np.stack([pillow(image, operation, level, sign) for image in images]).astype(int)
@@ -82,14 +82,14 @@ def test_operations_are_pillows(operation, shape):
     assert (True in changed) != (operation == "Color" and channels == 1)
 
 
-def test_no_operation_and_level_zero_of_a_strength_change_nothing():
-    for operation in ("", *autoaugment.MOVES, *autoaugment.BLENDS, "Posterize", "Solarize"):
-        np.testing.assert_array_equal(ours(pictures(), operation, 0, 1), pictures())
+def test_no_operation_and_level_zero_change_nothing():
+    for operation in ("", *autoaugment.GEOMETRIC, *autoaugment.BLENDS, "Posterize", "Solarize"):
+        np.testing.assert_array_equal(ours(sample_images(), operation, 0, 1), sample_images())
 
 
-def test_images_too_small_to_smooth_or_to_equalize_stay():
+def test_images_too_small_to_smooth_or_equalize_are_unchanged():
     for shape in ((1, 1), (2, 5), (5, 1)):
-        images = pictures(3, *shape)
+        images = sample_images(3, *shape)
         np.testing.assert_array_equal(ours(images, "Sharpness", 9, 1), images)
         np.testing.assert_array_equal(ours(images, "Equalize", 9, 1), images)
 
@@ -106,11 +106,11 @@ def test_the_policy_is_drawn_with_its_probabilities():
         assert abs(draws[f"{name}_sign"].mean() - 0.5) < 5 * 0.5 / np.sqrt(count)
     names = ("first", "second", "first_sign", "second_sign")
     apart = np.corrcoef([draws[name] for name in names])[np.triu_indices(4, 1)]
-    assert np.abs(apart[1:]).max() < 0.02  # the two operations of a pair have related probabilities, the others nothing
+    assert np.abs(apart[1:]).max() < 0.02  # [0]: the probabilities of a pair's operations are related
 
 
-def test_an_image_gets_the_two_operations_that_were_drawn_for_it_in_their_order():
-    images = np.repeat(pictures()[3:4], 400, 0)
+def test_the_drawn_operations_are_applied_in_order():
+    images = np.repeat(sample_images()[3:4], 400, 0)
     draws = autoaugment.draw(3, IMAGE, 1, np.arange(400))
     changed = autoaugment.apply(images, draws)
     assert changed.dtype == np.uint8
@@ -125,7 +125,7 @@ def test_an_image_gets_the_two_operations_that_were_drawn_for_it_in_their_order(
 
 @pytest.mark.parametrize("channels", [3, 1])
 def test_the_device_makes_the_pixels_of_the_host(channels):
-    images = np.tile(pictures(channels), (64, 1, 1, 1))
+    images = np.tile(sample_images(channels), (64, 1, 1, 1))
     draws = autoaugment.draw(0, IMAGE, 0, np.arange(len(images)))
     device = jax.jit(lambda images, draws: autoaugment.apply(images, draws, DEVICE), compiler_options=QUICK)
     device = device(images, draws)

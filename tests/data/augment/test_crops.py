@@ -1,4 +1,4 @@
-"""Crops of whole pictures beside torchvision's semantics, written here with Pillow; what is drawn; extreme sizes."""
+"""Crops of whole images against torchvision's semantics, written here with Pillow; what is drawn; extreme sizes."""
 
 import io
 import math
@@ -27,7 +27,7 @@ def backend(request, monkeypatch):
 
 
 def photograph(height, width, seed=0):
-    """Edges and surfaces as a lens shows them: shapes of one colour, blurred by a pixel, and a little noise."""
+    """Edges and surfaces like those of a photograph: shapes of one colour, blurred by a pixel, and a little noise."""
     rng = np.random.RandomState(seed)
     y, x = np.ogrid[:height, :width]
     pixels = np.zeros((height, width, 3)) + rng.randint(60, 200, 3)
@@ -45,7 +45,7 @@ def one(draws, i):
 
 
 def torchvisions_box(height, width, tries, top, left):
-    """RandomResizedCrop.get_params with its random numbers given, all in [0, 1)."""
+    """RandomResizedCrop.get_params with given random numbers, all in [0, 1)."""
     for share, ratio in tries:
         area = height * width * (0.08 + 0.92 * share)
         aspect = math.exp(math.log(3 / 4) + ratio * (math.log(4 / 3) - math.log(3 / 4)))
@@ -64,16 +64,16 @@ def torchvisions_box(height, width, tries, top, left):
 @pytest.mark.parametrize(
     "shape", [(375, 500), (300, 200), (20, 30_000), (30_000, 20), (1, 1), (1, 7), (3, 2), (90, 400)]
 )
-def test_boxes_are_torchvisions(shape):
+def test_boxes_match_torchvision(shape):
     draws = draw_crop(5, IMAGE, 1, np.arange(200))
     for i in range(200):
-        own = one(draws, i)
-        tries = zip(own["area"] / 2**31, own["ratio"] / 2**31, strict=True)
-        expected = torchvisions_box(*shape, tries, own["top"] / 2**31, own["left"] / 2**31)
-        assert random_box(*shape, own) == Box(*expected)
+        drawn = one(draws, i)
+        tries = zip(drawn["area"] / 2**31, drawn["ratio"] / 2**31, strict=True)
+        expected = torchvisions_box(*shape, tries, drawn["top"] / 2**31, drawn["left"] / 2**31)
+        assert random_box(*shape, drawn) == Box(*expected)
 
 
-def test_what_is_drawn_is_even_and_a_function_of_the_position():
+def test_draws_are_uniform_independent_and_a_function_of_the_position():
     draws = draw_crop(0, IMAGE, 0, np.arange(20_000))
     for name in ("area", "ratio", "top", "left"):
         parts = draws[name].reshape(-1)[:20_000] / 2**31
@@ -96,12 +96,12 @@ def test_what_is_drawn_is_even_and_a_function_of_the_position():
 
 
 @pytest.mark.parametrize(("height", "width"), [(375, 500), (120, 130), (224, 448), (500, 400), (200, 300), (600, 700)])
-def test_a_crop_is_pillows_antialiased(backend, height, width):
-    """Enlarged: to within 1. Reduced by at most 2.2: within 1.5 on the mean; by more, or without OpenCV: the same."""
+def test_resizing_matches_pillows_antialiasing(backend, height, width):
+    """Enlarged: to within 1. Reduced by at most 2.2: a mean of 1.5; reduced further, or without OpenCV: identical."""
     pixels = photograph(height, width)
     expected = np.asarray(Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR)).astype(int)
     apart = np.abs(resized(pixels, 224) - expected)
-    if backend == "pillow" or max(height, width) > crops.REDUCED * 224:
+    if backend == "pillow" or max(height, width) > crops.MAX_REDUCTION * 224:
         assert apart.max() == 0
     elif max(height, width) <= 224:
         assert apart.max() <= 1
@@ -128,8 +128,8 @@ def jpeg(pixels, **options):
     return file.getvalue()
 
 
-def test_of_a_large_jpeg_a_part_is_decoded(backend):
-    """Within 2 on the mean of what the whole picture gives; a picture of the usual size is decoded as it is."""
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(backend):
+    """Within 2 on the mean of what the whole image gives; an image of the usual size is decoded as it is."""
     file = jpeg(np.asarray(Image.fromarray(photograph(375, 500)).resize((2000, 1500), Image.Resampling.BICUBIC)))
     whole = np.asarray(Image.open(io.BytesIO(file)))
     draws = draw_crop(0, IMAGE, 0, np.arange(6))
@@ -163,21 +163,20 @@ def torchvisions_view(pixels, size, resize):
     "shape", [(375, 500), (500, 333), (256, 256), (100, 99), (700, 300), (1, 1), (2, 5), (1100, 41)]
 )
 @pytest.mark.parametrize(("size", "resize"), [(224, 256), (64, 64), (31, 40)])
-def test_evaluation_is_torchvisions(shape, size, resize):
+def test_evaluation_matches_torchvision(shape, size, resize):
     pixels = photograph(*shape)
     apart = np.abs(evaluation_view(pixels, size, resize).astype(int) - torchvisions_view(pixels, size, resize))
-    assert (
-        apart.max() <= 1 and apart.mean() < 0.25
-    )  # Pillow rounds between its passes, whose order depends on the sizes
+    # Pillow rounds between its passes, whose order depends on the sizes
+    assert apart.max() <= 1 and apart.mean() < 0.25
 
 
-def test_evaluation_of_a_very_long_picture_is_no_larger_than_what_is_seen():
-    """Its shorter side made 256 pixels long it would have 98 million."""
+def test_evaluation_of_a_very_long_image_resizes_only_the_crop():
+    """Resized as a whole to a shorter side of 256, it would have 98 million pixels."""
     assert evaluation_view(jpeg(np.zeros((20, 30_000, 3), np.uint8)), 224, 256).shape == (224, 224, 3)
 
 
-def test_a_square_that_does_not_fit_is_refused():
-    with pytest.raises(InputError, match="a square of 300 pixels from images resized to 256"):
+def test_a_crop_that_does_not_fit_is_an_error():
+    with pytest.raises(InputError, match="a crop of 300 pixels from images resized to 256"):
         evaluation_view(np.zeros((400, 400, 3), np.uint8), 300, 256)
 
 
@@ -189,7 +188,7 @@ def torchvisions_jitter(pixels, order, factors):
     return np.asarray(image)
 
 
-def test_color_jitter_is_pillows(backend):
+def test_color_jitter_matches_pillow(backend):
     pixels, draws = photograph(64, 80), draw_jitter(1, IMAGE, 0, np.arange(60))
     assert set(draws["order"]) == set(range(6))
     for i in range(60):
@@ -201,7 +200,7 @@ def test_color_jitter_is_pillows(backend):
         np.testing.assert_array_equal(pixels, before)
 
 
-def test_jitters_factors_are_even():
+def test_factors_of_color_jitter_are_uniform():
     draws = draw_jitter(0, IMAGE, 0, np.arange(20_000))
     for name in color_jitter.NAMES:
         factors = np.array([factor(draws, name, i) for i in range(0, 20_000, 10)])

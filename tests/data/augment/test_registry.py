@@ -1,4 +1,4 @@
-"""Transforms: a slow, plain definition of each, and the same pixels on host and device."""
+"""Transforms against a slow, plain definition of each, and the same pixels on host and device."""
 
 import functools
 
@@ -12,12 +12,12 @@ from ltjax.data.sampling.counter_rng import Ops, name_id
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
-QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the time; the arithmetic is of integers
+QUICK = {"xla_backend_optimization_level": 0}  # compiles much faster; safe, because the arithmetic is in integers
 IMAGE = name_id("image")
 PADS = {"pad_crop_flip": 4, "pad_crop": 2}
 
 
-def pictures(count, height=32, width=32, channels=3):
+def random_images(count, height=32, width=32, channels=3):
     return np.random.RandomState(0).randint(0, 256, (count, height, width, channels), dtype=np.uint8)
 
 
@@ -29,8 +29,8 @@ def plain_crop(image, top, left, flip, pad):
 
 @pytest.mark.parametrize("name", sorted(PADS))
 @pytest.mark.parametrize("shape", [(32, 32, 3), (28, 28, 1), (5, 9, 3), (1, 1, 1)])
-def test_crop_is_what_it_says(name, shape):
-    images, transform = pictures(64, *shape), TRANSFORMS[name]
+def test_a_crop_matches_its_plain_definition(name, shape):
+    images, transform = random_images(64, *shape), TRANSFORMS[name]
     draws = transform.draw(1, IMAGE, 2, np.arange(64))
     before = images.copy()
     changed = transform.apply(images, draws)
@@ -43,8 +43,8 @@ def test_crop_is_what_it_says(name, shape):
 
 
 @pytest.mark.parametrize("name", sorted(TRANSFORMS))
-def test_device_makes_the_pixels_of_the_host(name):
-    images, transform = pictures(48), TRANSFORMS[name]
+def test_the_device_makes_the_pixels_of_the_host(name):
+    images, transform = random_images(48), TRANSFORMS[name]
 
     @functools.partial(jax.jit, compiler_options=QUICK)
     def device(images, seed, epoch, offset):
@@ -62,7 +62,7 @@ def test_device_makes_the_pixels_of_the_host(name):
 
 
 @pytest.mark.parametrize("name", sorted(PADS))
-def test_choices_are_uniform_and_independent(name):
+def test_draws_are_uniform_and_independent(name):
     count, side = 200_000, 2 * PADS[name] + 1
     draws = TRANSFORMS[name].draw(0, IMAGE, 0, np.arange(count))
     cell = (draws["top"] * side + draws["left"]) * 2 + draws.get("flip", np.arange(count) % 2)
@@ -74,7 +74,7 @@ def test_choices_are_uniform_and_independent(name):
     assert ("flip" in draws) == (name == "pad_crop_flip")
 
 
-def test_choices_depend_on_seed_stream_epoch_and_position_and_not_on_the_sampler_draw():
+def test_draws_depend_on_seed_stream_epoch_and_position_and_not_on_the_sampler():
     transform = TRANSFORMS["pad_crop_flip"]
     offset = np.arange(4000)
     base = transform.draw(0, IMAGE, 0, offset)["top"]
@@ -87,10 +87,10 @@ def test_choices_depend_on_seed_stream_epoch_and_position_and_not_on_the_sampler
 
 
 def test_none_changes_nothing_and_draws_nothing():
-    images, transform = pictures(3), TRANSFORMS["none"]
+    images, transform = random_images(3), TRANSFORMS["none"]
     assert transform.draw(0, IMAGE, 0, np.arange(3)) == {}
     np.testing.assert_array_equal(transform.apply(images, {}), images)
 
 
-def test_names():
+def test_every_transform_has_the_name_of_its_entry():
     assert all(transform.name == name for name, transform in TRANSFORMS.items())

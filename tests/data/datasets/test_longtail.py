@@ -1,4 +1,4 @@
-"""The long-tailed sets: counts, selection and hold-out."""
+"""Long-tailed data sets: counts, selection and hold-out."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_selection_is_the_published_one(reference):
         assert select(labels, counts, case["rand_number"]).tolist() == case["selected"], name
 
 
-def test_selection_leaves_the_global_generator_alone():
+def test_selection_does_not_use_the_global_generator():
     np.random.seed(5)
     before = np.random.get_state()[1].copy()
     select(np.repeat(np.arange(3), 4), np.array([4, 2, 1]), 0)
@@ -89,20 +89,20 @@ def test_hold_out_takes_its_share_and_empties_no_class(fraction):
     assert ((np.bincount(labels[kept], minlength=7) > 0) == (counts > 0)).all()
 
 
-def test_hold_out_is_seeded_and_scattered():
+def test_hold_out_depends_on_the_seed_and_is_scattered():
     labels = np.repeat(np.arange(5), 100)
     first, again, other = (hold_out(labels, 5, 0.2, seed)[1] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert set(first) != set(other)
     for label in range(5):
         positions = first[labels[first] == label]
-        assert positions.max() - positions.min() > 50  # not a block
+        assert positions.max() - positions.min() > 50  # not contiguous
     kept, held = hold_out(labels, 5, 0, 0)
     assert kept.tolist() == list(range(500)) and held.size == 0
 
 
 def test_hold_out_never_changes():
-    """A change here silently changes every choice that was made on held-out images."""
+    """Other held-out images would silently change every choice made on them."""
     held = hold_out(np.repeat(np.arange(4), [40, 20, 10, 2]), 4, 0.2, 7)[1]
     assert held.tolist() == [8, 15, 16, 19, 24, 27, 32, 36, 42, 44, 50, 57, 60, 67, 71]
 

@@ -1,4 +1,4 @@
-"""ImageNet-LT, Places-LT and iNaturalist 2018: their public lists at full length, and small ones of the same layout."""
+"""ImageNet-LT, Places-LT and iNaturalist 2018: their public lists in full, and small ones of the same layout."""
 
 import time
 
@@ -14,11 +14,11 @@ from ltjax.data.sampling.class_cycle import class_cycle
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.storage import image_files
 from ltjax.errors import InputError
-from tests.data.conftest import write_picture
+from tests.data.conftest import write_image
 from tests.shared import shared_path
 
 
-def said(settings):
+def error_of(settings):
     with pytest.raises(InputError) as error:
         build(settings)
     assert "\n" not in str(error.value)
@@ -27,7 +27,7 @@ def said(settings):
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """Places-LT with three classes, in a folder with its pictures and lists."""
+    """The folder of a Places-LT with three classes: its images and lists."""
     lists = {"train": "Places_LT_train", "test": "Places_LT_test", "validation": "Places_LT_val"}
     monkeypatch.setitem(
         lt_benchmarks.SPECS, "places_lt", BenchmarkSpec("places_lt", 3, lists, "places_lt", lt_benchmarks.ALL_SPLITS)
@@ -37,13 +37,13 @@ def small(monkeypatch, tmp_path):
         folder = "val" if stem.endswith("test") else "train"
         names = [f"{folder}/place {i % 3}/{stem}_{i}.jpg" for i in range(count)]
         for i, name in enumerate(names):
-            write_picture(tmp_path / "root" / name, 10 * i)
+            write_image(tmp_path / "root" / name, 10 * i)
         (tmp_path / f"root/{stem}.txt").write_text("".join(f"{name} {i % 3}\n" for i, name in enumerate(names)))
     return tmp_path / "root"
 
 
-def test_lists_in_the_root_are_found_and_so_are_shards_of_them(pictures, small, tmp_path):
-    data = build(pictures(name="places_lt", dir=small))
+def test_lists_in_the_root_are_found_and_shards_made_of_them_are_equal(image_settings, small, tmp_path):
+    data = build(image_settings(name="places_lt", dir=small))
     assert (data.name, len(data.train), len(data.test), len(data.validation)) == ("places_lt", 12, 6, 3)
     assert data.class_names == ("place 0", "place 1", "place 2") and data.split == "test"
     lists = [
@@ -51,52 +51,55 @@ def test_lists_in_the_root_are_found_and_so_are_shards_of_them(pictures, small, 
         for key, split in (("list", "train"), ("test-list", "test"), ("val-list", "val"))
     ]
     assert prepare.main([*lists, f"--root={small}", f"--out={tmp_path}/out", "--workers=1"]) == 0
-    of_shards = build(pictures(name="places_lt", dir=tmp_path / "out"))
+    of_shards = build(image_settings(name="places_lt", dir=tmp_path / "out"))
     assert of_shards.fingerprint == data.fingerprint and of_shards.mean == data.mean
     np.testing.assert_array_equal(of_shards.validation.images(np.arange(3)), data.validation.images(np.arange(3)))
 
 
-def test_the_environment_names_the_root_and_settings_the_lists(pictures, small, monkeypatch):
+def test_the_environment_names_the_root_and_settings_the_lists(image_settings, small, monkeypatch):
     monkeypatch.setenv("LTJAX_DATA_DIR", str(small))
     (small / "Places_LT_train.txt").rename(small / "mine.txt")
-    says = said(pictures(name="places_lt"))
-    assert says.startswith(f"config.data.dir: places_lt is not in '{small}' (none of {small}/manifest.json, ")
+    message = error_of(image_settings(name="places_lt"))
+    assert message.startswith(f"config.data.dir: places_lt is not in '{small}' (none of {small}/manifest.json, ")
     assert (
-        "put Places_LT_train.txt, Places_LT_test.txt, Places_LT_val.txt into" in says
-        and "prepare_tfds places_lt" in says
+        "put Places_LT_train.txt, Places_LT_test.txt, Places_LT_val.txt into" in message
+        and "prepare_tfds places_lt" in message
     )
-    assert len(build(pictures(name="places_lt", train_list="mine.txt")).train) == 12
+    assert len(build(image_settings(name="places_lt", train_list="mine.txt")).train) == 12
     (small / "Places_LT_val.txt").unlink()
-    assert build(pictures(name="places_lt", train_list="mine.txt")).validation is None
+    assert build(image_settings(name="places_lt", train_list="mine.txt")).validation is None
     (small / "Places_LT_test.txt").unlink()
-    assert "the test list of places_lt does not exist" in said(pictures(name="places_lt", train_list="mine.txt"))
+    assert "the test list of places_lt does not exist" in error_of(
+        image_settings(name="places_lt", train_list="mine.txt")
+    )
 
 
-def test_another_number_of_classes_and_an_imbalance_are_one_line(pictures, small):
+def test_another_number_of_classes_is_an_error_of_one_line(image_settings, small):
     train = small / "Places_LT_train.txt"
     train.write_text(train.read_text() + "train/place 0/Places_LT_train_1.jpg 3\n")
-    assert f"{train}, line 13" in said(pictures(name="places_lt", dir=small)) and "labels must be 0 to 2" in said(
-        pictures(name="places_lt", dir=small)
-    )
+    settings = image_settings(name="places_lt", dir=small)
+    assert f"{train}, line 13" in error_of(settings) and "labels must be 0 to 2" in error_of(settings)
     train.write_text("train/place 0/Places_LT_train_0.jpg 0\n")
-    assert "class 1 has no image (2 of 3 classes)" in said(pictures(name="places_lt", dir=small))
-    assert "config.data.source: unknown value 'npz'" in said(pictures(name="places_lt", dir=small, source="npz"))
+    assert "class 1 has no image (2 of 3 classes)" in error_of(settings)
+    assert "config.data.source: unknown value 'npz'" in error_of(
+        image_settings(name="places_lt", dir=small, source="npz")
+    )
 
 
-def test_an_imbalance_is_refused_before_it_changes_anything(pictures, small):
-    says = said(pictures(name="places_lt", dir=small, imbalance=50.0))
-    assert says.startswith("config.data.imbalance: 50.0 is not possible for places_lt, which is already long-tailed")
+def test_an_imbalance_is_an_error(image_settings, small):
+    message = error_of(image_settings(name="places_lt", dir=small, imbalance=50.0))
+    assert message.startswith("config.data.imbalance: 50.0 is not possible for places_lt, which is already long-tailed")
 
 
 @pytest.fixture
-def without_pictures(monkeypatch):
+def no_files_checked(monkeypatch):
     monkeypatch.setattr(image_files, "missing_files", lambda found, positions: positions[:0])
 
 
-def test_places_lt_at_full_length(pictures, without_pictures):
-    """Reading, validation and sampling of its 62,500 lines; no picture is opened."""
+def test_places_lt_in_full(image_settings, no_files_checked):
+    """Reading, validation and sampling of its 62,500 lines; no image is opened."""
     root = shared_path("data/lists/Places_LT_train.txt.xz").parent
-    data = build(pictures(name="places_lt", dir=root, image_size=224, resize=256))
+    data = build(image_settings(name="places_lt", dir=root, image_size=224, resize=256))
     assert (len(data.train), len(data.test), len(data.validation)) == (62_500, 36_500, 7_300)
     assert (data.class_counts.max(), data.class_counts.min()) == (4980, 5) and not data.notes
     assert [int(group.sum()) for group in shot_groups(data.class_counts).values()] == [131, 163, 71]
@@ -106,19 +109,20 @@ def test_places_lt_at_full_length(pictures, without_pictures):
         records = sampler.draw(sampler.tables(data.train.labels, 365), 0, 0, 0, np.arange(4 * 365))
         if sampler.name != "instance_balanced":
             assert (np.bincount(data.train.labels[records], minlength=365) == 4).all()
-    kept = build(pictures(name="places_lt", dir=root, validation_fraction=0.1))
+    kept = build(image_settings(name="places_lt", dir=root, validation_fraction=0.1))
     assert kept.split == "validation" and (np.bincount(kept.test.labels, minlength=365) >= 1).all()
 
 
-def test_a_set_of_inaturalists_size_is_built_in_seconds(pictures, without_pictures, tmp_path):
+def test_a_set_of_inaturalists_size_is_built_in_seconds(image_settings, no_files_checked, tmp_path):
     rng, weights = np.random.default_rng(0), (2 / 1000) ** (np.arange(8142) / 8141)
     counts = 2 + rng.multinomial(437_513 - 2 * 8142, weights / weights.sum())
     labels = rng.permutation(np.repeat(np.arange(8142), counts))
-    for stem, own in (("train", labels), ("val", np.repeat(np.arange(8142), 3))):
-        lines = [f"train_val2018/Plantae/{label}/{stem}{i:032x}.jpg {label}\n" for i, label in enumerate(own.tolist())]
+    for stem, listed in (("train", labels), ("val", np.repeat(np.arange(8142), 3))):
+        line = "train_val2018/Plantae/{0}/{1}{2:032x}.jpg {0}\n"
+        lines = [line.format(label, stem, i) for i, label in enumerate(listed.tolist())]
         (tmp_path / f"iNaturalist18_{stem}.txt").write_text("".join(lines))
     began = time.process_time()
-    data = build(pictures(name="inat2018", dir=tmp_path))
+    data = build(image_settings(name="inat2018", dir=tmp_path))
     assert time.process_time() - began < 8
     assert (len(data.train), data.num_classes, len(data.test)) == (437_513, 8142, 3 * 8142) and data.mean[0] == 0.466
     assert data.class_counts.tolist() == counts.tolist()

@@ -1,4 +1,4 @@
-"""Folders of class folders and list files of one's own pictures, from small ones written here and from real ones."""
+"""The user's images in class folders and list files: small sets written here, and a real one."""
 
 import pickle
 import tarfile
@@ -12,11 +12,11 @@ from ltjax.data.storage.image_files import ImageFiles, find_files, missing_files
 from ltjax.data.storage.image_folder import read_class_folders
 from ltjax.data.storage.packed_names import PackedNames
 from ltjax.errors import InputError
-from tests.data.conftest import write_picture
+from tests.data.conftest import write_image
 from tests.shared import shared_path
 
 
-def said(settings):
+def error_of(settings):
     with pytest.raises(InputError) as error:
         build(settings)
     assert "\n" not in str(error.value)
@@ -24,10 +24,10 @@ def said(settings):
 
 
 def make_folder(root, counts, shade=0):
-    """Class folders with so many pictures; the n-th picture of all is of the shade n."""
+    """Class folders with these numbers of images; the n-th image of all has the shade n."""
     for name, count in counts.items():
         for number in range(count):
-            write_picture(root / name / f"{number:02}.jpg", shade)
+            write_image(root / name / f"{number:02}.jpg", shade)
             shade += 1
     return root
 
@@ -40,11 +40,11 @@ def make_list(path, rows):
 # Folders
 
 
-def test_train_val_and_test_folders(pictures, tmp_path):
+def test_train_val_and_test_folders(image_settings, tmp_path):
     make_folder(tmp_path / "train", {"tulip": 3, "Rose": 2})
     make_folder(tmp_path / "val", {"tulip": 1, "Rose": 1}, 100)
     make_folder(tmp_path / "test", {"tulip": 2}, 200)
-    data = build(pictures(name="folder", dir=tmp_path))
+    data = build(image_settings(name="folder", dir=tmp_path))
     assert (data.class_names, data.num_classes, data.class_counts.tolist()) == (("Rose", "tulip"), 2, [2, 3])
     assert (data.train.labels.tolist(), data.test.labels.tolist()) == ([0, 0, 1, 1, 1], [1, 1])
     assert data.validation.labels.tolist() == [0, 1] and data.split == "test" and data.image_shape == (16, 16, 3)
@@ -55,37 +55,37 @@ def test_train_val_and_test_folders(pictures, tmp_path):
     assert data.notes == (f"{tmp_path}: 1 of 2 classes have no test image; they count in no accuracy",)
 
 
-def test_a_val_folder_alone_is_tested_on(pictures, tmp_path):
+def test_a_val_folder_alone_is_the_test_set(image_settings, tmp_path):
     make_folder(tmp_path / "Training", {"a": 2, "b": 2})
     make_folder(tmp_path / "val", {"a": 1, "b": 1})
-    data = build(pictures(name="folder", dir=str(tmp_path)))
+    data = build(image_settings(name="folder", dir=str(tmp_path)))
     assert data.test.labels.tolist() == [0, 1] and data.validation is None
     assert data.notes == (f"{tmp_path}: no test folder there; {tmp_path}/val is tested on",)
 
 
-def test_without_a_test_folder_a_part_of_every_class_is_held_out_and_said(pictures, tmp_path):
+def test_without_a_test_folder_a_part_of_every_class_is_held_out_and_reported(image_settings, tmp_path):
     make_folder(tmp_path, {"a": 10, "b": 5, "c": 1})
-    data = build(pictures(name="folder", dir=tmp_path))
-    _, aside = holdout.hold_out(np.repeat([0, 1, 2], [10, 5, 1]), 3, 0.2, 0)
-    assert data.test.index.tolist() == aside.tolist() and data.test.labels.tolist() == [0, 0, 1]
+    data = build(image_settings(name="folder", dir=tmp_path))
+    _, held = holdout.hold_out(np.repeat([0, 1, 2], [10, 5, 1]), 3, 0.2, 0)
+    assert data.test.index.tolist() == held.tolist() and data.test.labels.tolist() == [0, 0, 1]
     assert data.class_counts.tolist() == [8, 4, 1]
     assert "no test images there; 3 of 16 images are held out for testing, 20% of every class" in data.notes[0]
-    assert build(pictures(name="folder", dir=tmp_path)).fingerprint == data.fingerprint
-    assert build(pictures(name="folder", dir=tmp_path, selection_seed=1)).fingerprint != data.fingerprint
-    assert said(pictures(name="folder", dir=tmp_path, test_fraction=0.0)).startswith(
+    assert build(image_settings(name="folder", dir=tmp_path)).fingerprint == data.fingerprint
+    assert build(image_settings(name="folder", dir=tmp_path, selection_seed=1)).fingerprint != data.fingerprint
+    assert error_of(image_settings(name="folder", dir=tmp_path, test_fraction=0.0)).startswith(
         "config.data.test_fraction: 0.0 of"
     )
-    both = build(pictures(name="folder", dir=tmp_path, validation_fraction=0.25, validation_use="choose"))
+    both = build(image_settings(name="folder", dir=tmp_path, validation_fraction=0.25, validation_use="choose"))
     assert (both.test.index == data.test.index).all() and both.validation.labels.tolist() == [0, 0, 1]
 
 
-def test_a_picture_of_another_name_is_another_training_set(pictures, tmp_path):
-    one = build(pictures(name="folder", dir=make_folder(tmp_path / "1", {"a": 5})))
+def test_renaming_an_image_changes_the_fingerprint(image_settings, tmp_path):
+    one = build(image_settings(name="folder", dir=make_folder(tmp_path / "1", {"a": 5})))
     (tmp_path / "1/a/00.jpg").rename(tmp_path / "1/a/0.jpg")
-    assert build(pictures(name="folder", dir=tmp_path / "1")).fingerprint != one.fingerprint
+    assert build(image_settings(name="folder", dir=tmp_path / "1")).fingerprint != one.fingerprint
 
 
-def test_strays_are_left_out_and_counted_in_one_line(pictures, tmp_path):
+def test_other_files_are_skipped_and_counted_in_one_line(image_settings, tmp_path):
     make_folder(tmp_path / "train", {"a": 2, "b": 1, "b/inner": 1})
     make_folder(tmp_path / "test", {"a": 1, "b": 1})
     for name in (
@@ -99,9 +99,9 @@ def test_strays_are_left_out_and_counted_in_one_line(pictures, tmp_path):
     ):
         (tmp_path / "train" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "train" / name).write_text("x")
-    (tmp_path / "train/a/2.PNG").write_bytes(write_picture(tmp_path / "x.png", 7, kind="PNG").read_bytes())
+    (tmp_path / "train/a/2.PNG").write_bytes(write_image(tmp_path / "x.png", 7, kind="PNG").read_bytes())
     (tmp_path / "train/b/back").symlink_to(tmp_path / "train/b")
-    data = build(pictures(name="folder", dir=tmp_path))
+    data = build(image_settings(name="folder", dir=tmp_path))
     assert data.class_counts.tolist() == [3, 2]
     assert data.notes == (
         f"{tmp_path}/train: 6 files are no images by their names and left out (1 x *.md, 1 x *.txt, 2 x .DS_Store, "
@@ -109,42 +109,47 @@ def test_strays_are_left_out_and_counted_in_one_line(pictures, tmp_path):
     )
 
 
-def test_a_class_called_train_and_unlabelled_test_images_are_no_splits(pictures, tmp_path):
-    data = build(pictures(name="folder", dir=make_folder(tmp_path / "1", {"car": 5, "train": 5})))
+def test_a_class_called_train_and_a_folder_of_unlabelled_images_are_not_splits(image_settings, tmp_path):
+    data = build(image_settings(name="folder", dir=make_folder(tmp_path / "1", {"car": 5, "train": 5})))
     assert data.class_names == ("car", "train")
     make_folder(tmp_path / "2/train", {"a": 5, "b": 5})
     make_folder(tmp_path / "2", {"test": 3})
-    data = build(pictures(name="folder", dir=tmp_path / "2"))
+    data = build(image_settings(name="folder", dir=tmp_path / "2"))
     assert data.notes[0] == f"{tmp_path}/2/test: has no class folders in it and is left out"
     assert "no test images there; 2 of 10" in data.notes[1]
 
 
-def test_folders_that_cannot_be_a_data_set_are_one_line(pictures, tmp_path):
-    assert said(pictures(name="folder")) == "config.data.dir is missing: set it to the folder that holds the images"
-    assert "cannot be read (No such file or directory)" in said(pictures(name="folder", dir=tmp_path / "no"))
-    write_picture(tmp_path / "flat/1.jpg", 0)
-    assert "has no class folders" in said(pictures(name="folder", dir=tmp_path / "flat"))
+def test_impossible_folders_are_errors_of_one_line(image_settings, tmp_path):
+    assert (
+        error_of(image_settings(name="folder"))
+        == "config.data.dir is missing: set it to the folder that holds the images"
+    )
+    assert "cannot be read (No such file or directory)" in error_of(image_settings(name="folder", dir=tmp_path / "no"))
+    write_image(tmp_path / "flat/1.jpg", 0)
+    assert "has no class folders" in error_of(image_settings(name="folder", dir=tmp_path / "flat"))
     make_folder(tmp_path / "some", {"a": 2})
     (tmp_path / "some/b").mkdir()
-    assert said(pictures(name="folder", dir=tmp_path / "some")).startswith(f"{tmp_path}/some/b: a class folder without")
+    assert error_of(image_settings(name="folder", dir=tmp_path / "some")).startswith(
+        f"{tmp_path}/some/b: a class folder without"
+    )
     make_folder(tmp_path / "more/train", {"a": 2})
     make_folder(tmp_path / "more/test", {"a": 1, "b": 1, "c": 1})
-    says = said(pictures(name="folder", dir=tmp_path / "more"))
+    message = error_of(image_settings(name="folder", dir=tmp_path / "more"))
     assert (
-        says.startswith(f"{tmp_path}/more/test/b: there is no class folder of this name in the training")
-        and "(2" in says
+        message.startswith(f"{tmp_path}/more/test/b: there is no class folder of this name in the training")
+        and "(2" in message
     )
     make_folder(tmp_path / "tests/test", {"a": 1})
-    assert "but no train/" in said(pictures(name="folder", dir=tmp_path / "tests"))
-    assert "prepare it as shards" in said(pictures(name="folder", dir="gs://bucket/set"))
+    assert "but no train/" in error_of(image_settings(name="folder", dir=tmp_path / "tests"))
+    assert "prepare it as shards" in error_of(image_settings(name="folder", dir="gs://bucket/set"))
 
 
-def test_imbalance_and_sizes_that_cannot_be_are_one_line(pictures, tmp_path):
+def test_an_imbalance_and_impossible_sizes_are_errors_of_one_line(image_settings, tmp_path):
     make_folder(tmp_path, {"a": 5, "b": 5})
-    says = said(pictures(name="folder", dir=tmp_path, imbalance=50.0))
-    assert says.startswith("config.data.imbalance: 50.0 is not possible for folder")
-    says = said(pictures(name="folder", dir=tmp_path, image_size=32, resize=31))
-    assert says.startswith("config.data.resize: 31 is not possible with image_size 32")
+    message = error_of(image_settings(name="folder", dir=tmp_path, imbalance=50.0))
+    assert message.startswith("config.data.imbalance: 50.0 is not possible for folder")
+    message = error_of(image_settings(name="folder", dir=tmp_path, image_size=32, resize=31))
+    assert message.startswith("config.data.resize: 31 is not possible with image_size 32")
 
 
 # Lists
@@ -156,19 +161,19 @@ def rows(*counts, folder="train"):
 
 @pytest.fixture
 def listed(tmp_path):
-    """A root with pictures and the lists train.txt, val.txt and test.txt."""
+    """A folder with the images (root/) and the lists train.txt, val.txt and test.txt."""
     for split, counts in (("train", (3, 2)), ("val", (1, 1)), ("test", (2, 1))):
         for shade, (name, _) in enumerate(rows(*counts, folder=split)):
-            write_picture(tmp_path / "root" / name, 10 * shade)
+            write_image(tmp_path / "root" / name, 10 * shade)
         make_list(tmp_path / f"{split}.txt", rows(*counts, folder=split))
     return tmp_path
 
 
 @pytest.fixture
-def of_lists(pictures, listed):
+def of_lists(image_settings, listed):
     def make(**changes):
         usual = {f"{split}_list": str(listed / f"{split}.txt") for split in ("train", "val", "test")}
-        return pictures(**({"name": "list", "dir": str(listed / "root")} | usual | changes))
+        return image_settings(**({"name": "list", "dir": str(listed / "root")} | usual | changes))
 
     return make
 
@@ -189,12 +194,14 @@ def test_lists_are_found_under_the_root_and_names_come_from_a_file(of_lists, lis
     data = build(of_lists(train_list="my list.txt", class_names="names.txt"))
     assert data.class_names == ("rose", "tulip")
     (listed / "root/names.txt").write_text("rose\ntulip\nlily\n")
-    assert "class 2 has no image (1 of 3 classes)" in said(of_lists(train_list="my list.txt", class_names="names.txt"))
+    assert "class 2 has no image (1 of 3 classes)" in error_of(
+        of_lists(train_list="my list.txt", class_names="names.txt")
+    )
     (listed / "root/names.txt").write_text("rose\nrose\n")
-    assert "'rose' occurs twice" in said(of_lists(train_list="my list.txt", class_names="names.txt"))
+    assert "'rose' occurs twice" in error_of(of_lists(train_list="my list.txt", class_names="names.txt"))
 
 
-def test_a_damaged_picture_is_named_by_path_and_line(of_lists, listed):
+def test_a_damaged_image_is_named_by_path_and_line(of_lists, listed):
     data = build(of_lists())
     path = listed / "root/train/c 1/0.jpg"
     for content, reason in (
@@ -209,24 +216,24 @@ def test_a_damaged_picture_is_named_by_path_and_line(of_lists, listed):
             data.train.images(np.array([3]))
 
 
-def test_lists_that_cannot_be_a_data_set_are_one_line(of_lists, listed):
-    assert said(of_lists(train_list="")).startswith("config.data.train_list is missing")
-    assert said(of_lists(dir="")).startswith("config.data.dir is missing")
-    assert said(of_lists(train_list="no.txt")).startswith("no.txt: the list cannot be read")
-    assert f"'{listed}/none' is not there" in said(of_lists(dir=str(listed / "none")))
+def test_impossible_lists_are_errors_of_one_line(of_lists, listed):
+    assert error_of(of_lists(train_list="")).startswith("config.data.train_list is missing")
+    assert error_of(of_lists(dir="")).startswith("config.data.dir is missing")
+    assert error_of(of_lists(train_list="no.txt")).startswith("no.txt: the list cannot be read")
+    assert f"'{listed}/none' is not there" in error_of(of_lists(dir=str(listed / "none")))
     unseen = make_list(listed / "unseen.txt", [("test/c 0/0.jpg", 0), ("test/c 1/0.jpg", 2)])
-    assert said(of_lists(test_list=str(unseen))).startswith(
+    assert error_of(of_lists(test_list=str(unseen))).startswith(
         f"{unseen}, line 2: 'test/c 1/0.jpg' has label 2, which no training image has (1 such images)"
     )
     negative = make_list(listed / "negative.txt", [("test/c 0/0.jpg", -1)])
-    assert "line 1: 'test/c 0/0.jpg' has label -1" in said(of_lists(test_list=str(negative)))
+    assert "line 1: 'test/c 0/0.jpg' has label -1" in error_of(of_lists(test_list=str(negative)))
     lost = make_list(listed / "lost.txt", [*rows(3, 2), ("train/c 0/lost.jpg", 0)])
-    assert said(of_lists(train_list=str(lost))).startswith(
+    assert error_of(of_lists(train_list=str(lost))).startswith(
         f"{listed}/root/train/c 0/lost.jpg (line 6 of {lost}): missing (1 of 6 checked files are); set config"
     )
 
 
-def test_images_that_are_in_two_lists_are_said(of_lists, listed):
+def test_images_in_two_lists_are_reported(of_lists, listed):
     both = make_list(listed / "both.txt", [("test/c 0/0.jpg", 0), ("train/c 1/1.jpg", 1)])
     assert build(of_lists(test_list=str(both))).notes == (
         f"{both}, line 2: 'train/c 1/1.jpg' is a training image, too (line 5; 1 such images)",
@@ -251,7 +258,7 @@ LETTERS = ["a/airfield/2.jpg", "c/church/outdoor/1.jpg"]
         (["data_256/a/airfield/2.jpg"], ["train/airfield/2.jpg"]),
     ],
 )
-def test_both_path_styles_of_places_are_found(tmp_path, names, there):
+def test_images_are_found_in_all_layouts_of_places(tmp_path, names, there):
     for name in there:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -268,12 +275,12 @@ def test_all_absent_files_are_found(tmp_path):
     assert missing_files(files, np.array([0, 1, 3])).tolist() == [1]
 
 
-# Real pictures
+# Real images
 
 
 @pytest.fixture(scope="module")
 def caltech(tmp_path_factory):
-    """The folder of the pictures and the one of the lists."""
+    """(the folder of the images, the folder of the lists)"""
     lists = shared_path("data/caltech101_subset/caltech101_subset.tar").parent
     root = tmp_path_factory.mktemp("caltech")
     with tarfile.open(lists / "caltech101_subset.tar") as archive:
@@ -281,11 +288,13 @@ def caltech(tmp_path_factory):
     return root, lists
 
 
-def test_caltech_through_its_lists_and_its_folder(pictures, caltech):
+def test_caltech_through_its_lists_and_its_folder(image_settings, caltech):
     root, lists = caltech
     names = {f"{split}_list": str(lists / f"caltech101_subset_{split}.txt") for split in ("train", "test")}
     data = build(
-        pictures(name="list", dir=root, **names, class_names=str(lists / "classes.txt"), image_size=224, resize=256)
+        image_settings(
+            name="list", dir=root, **names, class_names=str(lists / "classes.txt"), image_size=224, resize=256
+        )
     )
     assert (len(data.train), len(data.test), data.class_counts.max(), data.class_counts.min()) == (2631, 340, 790, 22)
     assert data.class_names == tuple((lists / "classes.txt").read_text().split()) and data.notes == ()

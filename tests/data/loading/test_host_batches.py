@@ -204,14 +204,14 @@ def raise_value_error():
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_is_named(source, workers):
     broken = Source(source.labels, source.index, Broken(source, 20, raise_value_error))
-    says = f"record 20 (index {source.index[20]}) cannot be read: ValueError: bad JPEG"
+    message = f"record 20 (index {source.index[20]}) cannot be read: ValueError: bad JPEG"
     with pytest.raises(InputError) as error:
         list(batches(broken, steps_per_epoch=13, stop=13, workers=workers))
     step = next(t for t, batch in enumerate(batches(source, steps_per_epoch=13)) if 20 in batch["image"]["index"])
-    assert str(error.value) == f"training batch of step {step}: {says}"
+    assert str(error.value) == f"training batch of step {step}: {message}"
     with pytest.raises(InputError) as error:
         list(evaluation_batches(broken, 8, workers=workers))
-    assert str(error.value) == f"evaluation batch 2: {says}"
+    assert str(error.value) == f"evaluation batch 2: {message}"
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.uint8), None])
@@ -246,7 +246,7 @@ def test_evaluation_sees_every_record_once_in_order(source, hosts, batch_size):
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"batch_size": 0}, "batch_size: 0 is not possible"),
         ({"batch_size": 8.0}, "batch_size: 8.0 is not possible"),
@@ -265,10 +265,10 @@ def test_evaluation_sees_every_record_once_in_order(source, hosts, batch_size):
         ({"workers": -1}, "workers: -1"),
     ],
 )
-def test_impossible_sizes_are_refused_at_once(source, changes, says):
+def test_impossible_sizes_are_refused_at_once(source, changes, message):
     with pytest.raises(InputError) as error:
         batches(source, **changes)
-    assert str(error.value).startswith(says) and "\n" not in str(error.value)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
 def test_a_stream_without_tables_is_refused(source):

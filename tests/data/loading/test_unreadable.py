@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from ltjax.data.augment.registry import Transform, find_transform
+from ltjax.data.augment.registry import find_transform
+from ltjax.data.augment.transform import Transform
 from ltjax.data.dataset import Source
 from ltjax.data.loading import prefetch
 from ltjax.data.loading.host_batches import evaluation_batches, train_batches
@@ -108,8 +109,8 @@ def test_a_bad_record_is_replaced_by_one_of_its_class_and_reported(transform, wo
         np.testing.assert_array_equal(values, found[stream]["index"] + (100 if transform.cut else 0))
     assert {fault.record for fault in reported} == set(BAD)
     assert all(fault.index == 10 * fault.record for fault in reported)
-    says = "record 11 (index 110, DIR/11.jpg) cannot be read: ValueError: truncated file 11"
-    assert says in {fault.reason for fault in reported}
+    message = "record 11 (index 110, DIR/11.jpg) cannot be read: ValueError: truncated file 11"
+    assert message in {fault.reason for fault in reported}
 
 
 def test_substitutes_are_the_same_on_several_hosts_and_after_a_resume():

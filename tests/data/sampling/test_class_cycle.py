@@ -1,4 +1,4 @@
-"""The samplers that choose classes: published distributions, cycles without repeats, batches of distinct classes."""
+"""Samplers that choose a class first: published distributions, cycles without repeats, batches of distinct classes."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from ltjax.data.sampling.independent import class_balanced, power, progressive, 
 from ltjax.errors import InputError
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
-QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the time; the arithmetic is of integers
+QUICK = {"xla_backend_optimization_level": 0}  # compiles much faster; safe, because the arithmetic is in integers
 IMAGE = name_id("image")
 COUNTS = np.array([50, 20, 5, 3, 1])
 
@@ -31,7 +31,7 @@ def drawn(sampler, labels, offset, epoch=0, num_classes=None, seed=0):
 
 
 def assert_frequencies(found, probabilities):
-    """Chi-square per degree of freedom stays within what chance may bring (five deviations)."""
+    """Chi-square per degree of freedom stays within five standard deviations."""
     found, probabilities = np.ravel(found), np.ravel(probabilities)
     counts = np.bincount(found, minlength=len(probabilities))
     assert len(counts) == len(probabilities) and not counts[probabilities == 0].any()
@@ -41,7 +41,7 @@ def assert_frequencies(found, probabilities):
 
 
 def orders(rows):
-    """Which permutation each row of [M, k] is, as a number, and how many there are of the values 0 .. k - 1."""
+    """The number of the permutation that each row of [M, k] is, and how many permutations of 0 .. k - 1 exist."""
     found = {order: i for i, order in enumerate(itertools.permutations(range(rows.shape[1])))}
     return np.array([found[tuple(row)] for row in rows.tolist()]), len(found)
 
@@ -51,7 +51,7 @@ STRATEGIES = {"square_root": square_root(), "reversed": reversed_frequency(), "c
 
 @pytest.mark.parametrize("case", ["cifar10lt", "random"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_classes_have_the_published_probabilities_and_their_images_equal_ones(strategy, case, reference):
+def test_classes_have_the_published_probabilities_and_their_images_equal_probabilities(strategy, case, reference):
     published = reference("sampling_probabilities")[case]
     counts = published["class_counts"]
     probabilities = sampling_probabilities(counts, strategy)
@@ -65,7 +65,7 @@ def test_classes_have_the_published_probabilities_and_their_images_equal_ones(st
 
 
 @pytest.mark.parametrize("q", [-1, 0, 0.5, 1, 2])
-def test_a_power_shares_the_words_out_to_2_32(q):
+def test_power_divides_the_words_by_probability_to_within_2_32(q):
     counts = np.array([500_000, 7, 0, 1, 30, 30])
     tables = power(q).tables(np.repeat(np.arange(6), counts), 6)
     words = np.diff(np.concatenate([[-1], tables["last_word"].astype(np.int64)]))
@@ -95,22 +95,22 @@ def test_progressive_has_the_published_probabilities_in_every_epoch(author, refe
         assert_frequencies(records, (probabilities / counts)[labels])
 
 
-def test_progressive_begins_with_instances_and_ends_with_classes():
+def test_progressive_goes_from_instance_balanced_to_class_balanced():
     labels, offset = shuffled_labels(COUNTS), np.arange(4000)
     for epochs in (2, 3, 200):
         balanced = drawn(class_balanced(), labels, offset, epochs - 1)
         np.testing.assert_array_equal(drawn(progressive(epochs), labels, offset, epochs - 1), balanced)
-    tables = progressive(3).tables(labels, 5)  # the last epoch's share holds for any later one
+    tables = progressive(3).tables(labels, 5)  # later epochs use the share of the last one
     late = progressive(3).draw(tables, 0, IMAGE, 7, offset)
     np.testing.assert_array_equal(late, drawn(class_balanced(), labels, offset, 7))
     assert tables["balanced_words"].tolist() == [0, 2**30, 2**31]
     assert progressive(4, author=False).tables(labels, 5)["balanced_words"].tolist() == [0, 2**29, 2**30, 3 * 2**29]
-    for author in (True, False):  # one epoch in all: instances, and nothing is divided by zero
+    for author in (True, False):  # a single epoch: all images equally likely, and no division by zero
         assert_frequencies(drawn(progressive(1, author), labels, np.arange(50_000)), np.full(79, 1 / 79))
 
 
 @pytest.mark.parametrize("images_per_visit", [1, 4])
-def test_a_class_cycle_visits_all_classes_and_repeats_no_image_too_early(images_per_visit):
+def test_a_class_cycle_visits_all_classes_and_uses_all_images_before_any_repeats(images_per_visit):
     counts, laps = np.array([50, 0, 20, 5, 3, 0, 1]), 60
     labels, classes = shuffled_labels(counts), np.flatnonzero(counts)
     visits = np.arange(laps * 5 * images_per_visit).reshape(laps, 5, images_per_visit)
@@ -118,14 +118,14 @@ def test_a_class_cycle_visits_all_classes_and_repeats_no_image_too_early(images_
     visited = labels[records]
     assert (visited == visited[..., :1]).all(), "a visit is to one class"
     np.testing.assert_array_equal(np.sort(visited[..., 0], 1), np.tile(classes, (laps, 1)))
-    assert len(np.unique(visited[..., 0], axis=0)) > 40, "every lap has its own order"
+    assert len(np.unique(visited[..., 0], axis=0)) > 40, "laps have different orders"
     for label in classes:
-        own = records[visited == label]
-        cycles = own[: own.size // counts[label] * counts[label]].reshape(-1, counts[label])
+        images = records[visited == label]
+        cycles = images[: images.size // counts[label] * counts[label]].reshape(-1, counts[label])
         np.testing.assert_array_equal(np.sort(cycles, 1), np.tile(np.flatnonzero(labels == label), (len(cycles), 1)))
 
 
-def test_a_class_cycle_has_all_orders_of_classes_and_images_alike():
+def test_a_class_cycle_has_all_orders_of_classes_and_images_equally_often():
     labels, laps = np.repeat([0, 1, 2], [3, 4, 1]), 12_000
     records = drawn(class_cycle(1), labels, np.arange(3 * laps).reshape(laps, 3))
     found, number = orders(labels[records])
@@ -136,7 +136,7 @@ def test_a_class_cycle_has_all_orders_of_classes_and_images_alike():
         assert_frequencies(number * found[:-1] + found[1:], np.full(number**2, number**-2.0))  # unrelated neighbours
 
 
-def test_a_class_cycle_begins_anew_in_every_epoch():
+def test_a_class_cycle_is_shuffled_again_every_epoch():
     labels = shuffled_labels(COUNTS)
     first, second = (drawn(class_cycle(4), labels, np.arange(400), epoch) for epoch in (0, 1))
     assert (first == second).mean() < 0.3
@@ -146,7 +146,7 @@ def test_a_class_cycle_begins_anew_in_every_epoch():
 
 
 @pytest.mark.parametrize("batch_size, images_per_class", [(20, 4), (8, 4), (6, 2), (5, 1), (16, 16)])
-def test_a_batch_holds_distinct_classes_and_as_many_distinct_images_of_each_as_there_are(batch_size, images_per_class):
+def test_a_batch_holds_distinct_classes_and_as_many_distinct_images_of_each_as_possible(batch_size, images_per_class):
     counts = np.array([50, 0, 20, 5, 3, 1])
     labels, chosen = shuffled_labels(counts), batch_size // images_per_class
     offset = np.arange(300 * batch_size).reshape(300, chosen, images_per_class)
@@ -157,10 +157,10 @@ def test_a_batch_holds_distinct_classes_and_as_many_distinct_images_of_each_as_t
     assert_frequencies(classes[..., 0], np.where(counts > 0, 0.2, 0))
     for images, label in zip(records.reshape(-1, images_per_class).tolist(), classes[..., 0].ravel(), strict=True):
         size = counts[label]
-        assert len(set(images[:size])) == min(size, images_per_class)  # all of them, then some again
+        assert len(set(images[:size])) == min(size, images_per_class)  # all of them, then repeats
 
 
-def test_distinct_classes_draw_all_sets_of_classes_and_images_alike():
+def test_distinct_classes_draw_all_sets_of_classes_and_images_equally_often():
     labels, batches = np.repeat(np.arange(5), [4, 4, 4, 4, 2]), 20_000
     records = drawn(distinct_classes(6, 3), labels, np.arange(6 * batches).reshape(batches, 2, 3))
     classes = labels[records[..., 0]]
@@ -169,19 +169,19 @@ def test_distinct_classes_draw_all_sets_of_classes_and_images_alike():
     images = records[:, 0][classes[:, 0] < 4] % 4
     triples = [len(set(three)) == 3 for three in itertools.product(range(4), repeat=3)]
     assert_frequencies(images @ [16, 4, 1], np.array(triples) / 24)
-    few = records[:, 0][classes[:, 0] == 4] - 16  # two images at three places: both, then either
+    few = records[:, 0][classes[:, 0] == 4] - 16  # two images for three slots: both, then either
     np.testing.assert_array_equal(np.sort(few[:, :2], 1), np.tile([0, 1], (len(few), 1)))
     assert_frequencies(few[:, 0] * 2 + few[:, 2], np.full(4, 1 / 4))
 
 
-def test_impossible_batches_of_distinct_classes_are_named():
-    with pytest.raises(InputError, match=r"^config\.batch_size: 30 .* 4 images each; the nearest that is: 28 or 32$"):
+def test_impossible_batches_of_distinct_classes_name_the_setting():
+    with pytest.raises(InputError, match=r"^config\.batch_size: 30 .* multiple of 4, .* set it to 28 or 32$"):
         distinct_classes(30)
-    with pytest.raises(InputError, match=r"^config\.batch_size: 3 .* the nearest that is: 4$"):
+    with pytest.raises(InputError, match=r"^config\.batch_size: 3 .* set it to 4$"):
         distinct_classes(3)
     labels = np.array([0, 0, 3, 3, 5])
     assert distinct_classes(12).tables(labels, 7)["first"].size == 3
-    with pytest.raises(InputError, match=r"^config\.batch_size: 16 .* 4 distinct classes and only 3 .* at most 12"):
+    with pytest.raises(InputError, match=r"^config\.batch_size: 16 .* 4 distinct classes, but only 3 .* at most 12"):
         distinct_classes(16).tables(labels, 7)
     for wrong in (0, -4, 1.5, True):
         with pytest.raises(InputError, match=r"^images_per_class: .* 1 or more$"):
@@ -206,7 +206,7 @@ def test_deferred_switches_at_its_epoch_inside_one_program():
 
 
 @pytest.mark.parametrize("inner", [instance_balanced(), class_cycle(2)], ids=lambda sampler: sampler.name)
-def test_within_draws_from_its_members_alone_and_as_if_there_were_no_others(inner):
+def test_a_subset_is_sampled_as_if_there_were_no_other_records(inner):
     labels, offset = shuffled_labels(COUNTS), np.arange(200)
     members = np.flatnonzero(np.isin(labels, [1, 3, 4]))[::-1]
     sampler = over_subset(inner)
@@ -215,7 +215,7 @@ def test_within_draws_from_its_members_alone_and_as_if_there_were_no_others(inne
     assert found.dtype == np.int32
     np.testing.assert_array_equal(np.unique(found), np.sort(members))
     np.testing.assert_array_equal(found, members[drawn(inner, labels[members], offset, 2)])
-    np.testing.assert_array_equal(drawn(sampler, labels, offset), drawn(inner, labels, offset))  # its own tables: all
+    np.testing.assert_array_equal(drawn(sampler, labels, offset), drawn(inner, labels, offset))
     jax.tree.map(np.testing.assert_array_equal, tables, subset_tables(inner, labels, 5, members))
     traced = jax.jit(lambda tables: sampler.draw(tables, 0, IMAGE, 2, offset, DEVICE), compiler_options=QUICK)
     np.testing.assert_array_equal(traced(tables), found)

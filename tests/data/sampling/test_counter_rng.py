@@ -1,4 +1,4 @@
-"""Random words: equal to jax's generator, the same under jit, and uniform."""
+"""Random words: equal to those of jax's generator, the same under jit, and uniform."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def test_threefry_equals_jax(key):
     assert first.dtype == np.uint32
 
 
-def test_threefry_equals_the_known_answers_of_its_authors():
+def test_threefry_equals_its_authors_known_answers():
     # kat_vectors of Random123: threefry2x32, 20 rounds; counter, key -> words
     for counter, key, expected in [
         ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
@@ -82,7 +82,7 @@ def test_words_differ_in_every_coordinate_and_are_the_same_under_jit():
         np.testing.assert_array_equal(host, device)
 
 
-def test_words_do_not_wrap_a_seed_silently():
+def test_a_seed_out_of_range_is_an_error():
     for seed in (-1, 2**32):
         with pytest.raises(OverflowError):
             words(seed, 0, 0, 0, np.arange(2))
@@ -96,7 +96,7 @@ def test_permute_is_a_permutation(size):
     np.testing.assert_array_equal(np.sort(image), np.arange(size))
 
 
-def test_permute_of_the_largest_size_stays_inside_and_repeats_nothing():
+def test_permute_of_the_largest_size_stays_in_range_without_repeats():
     tables = permutation_tables(2**31 - 1)
     positions = np.unique(np.random.RandomState(0).randint(0, 2**31 - 1, 10**5, dtype=np.uint32))
     image = permute(tables, RoundKeys(uint32(range(6)), uint32(range(6, 12)), uint32(5)), positions)
@@ -104,7 +104,7 @@ def test_permute_of_the_largest_size_stays_inside_and_repeats_nothing():
 
 
 @pytest.mark.parametrize("size", [0, -1, 2**31])
-def test_permutation_tables_refuse_impossible_sizes(size):
+def test_an_impossible_size_of_a_permutation_is_an_error(size):
     with pytest.raises(ValueError, match=str(size)):
         permutation_tables(size)
 

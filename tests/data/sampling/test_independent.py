@@ -1,4 +1,4 @@
-"""Samplers: the same records on host and device, exact permutations, the published distributions, a golden order."""
+"""Samplers: the same records on host and device, exact permutations, published distributions, golden orders."""
 
 import itertools
 import pickle
@@ -15,13 +15,13 @@ from ltjax.data.sampling.independent import class_balanced
 from ltjax.data.sampling.sampler import class_tables
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
-QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the time; the arithmetic is of integers
+QUICK = {"xla_backend_optimization_level": 0}  # compiles much faster; safe, because the arithmetic is in integers
 IMAGE, OTHER = name_id("image"), name_id("other")
 SIZES = [1, 2, 3, 10, 1000, 12406, 437_513]
 
 
 def long_tailed_labels(size, num_classes):
-    """A shuffled long-tailed list in which every class has at least one record."""
+    """Shuffled long-tailed labels in which every class has at least one record."""
     rng = np.random.RandomState(size)
     tail = rng.geometric(1 / max(num_classes / 4, 1), size - num_classes).clip(1, num_classes) - 1
     return rng.permutation(np.concatenate([np.arange(num_classes), tail])).astype(np.int32)
@@ -37,11 +37,11 @@ def records(sampler, tables, epoch, offset, seed=0, stream=IMAGE):
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 @pytest.mark.parametrize("size, wide", [(437_513, False), (10, True)])  # wide: jax with 64-bit types
-def test_jit_draws_the_records_of_the_host(name, size, wide):
+def test_the_device_draws_the_records_of_the_host(name, size, wide):
     labels = long_tailed_labels(size, min(size, 100))
     sampler = make(name)
     tables = sampler.tables(labels, min(size, 100))
-    starts = [0, max(size - 64, 0), 2 * size, 5 * size + 3]  # inside an epoch, over its end, in later laps
+    starts = [0, max(size - 64, 0), 2 * size, 5 * size + 3]  # within an epoch, across its end, in later laps
     with jax.enable_x64(wide):
         traced = jax.jit(
             lambda tables, seed, epoch, offset: sampler.draw(tables, seed, IMAGE, epoch, offset, DEVICE),
@@ -58,7 +58,7 @@ def test_jit_draws_the_records_of_the_host(name, size, wide):
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_tables_may_differ_under_vmap(name):
-    """Many seeds in one program: tables, seeds and records have a leading axis."""
+    """Several seeds in one program: tables, seeds and records have a leading axis."""
     sampler = make(name)
     sets = [sampler.tables(long_tailed_labels(size, 10), 10) for size in (300, 300, 300)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *sets)
@@ -81,21 +81,21 @@ def test_a_record_depends_on_its_position_alone(name):
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
-def test_one_image_in_all_is_drawn_everywhere(name):
+def test_a_single_image_is_drawn_at_every_position(name):
     sampler = make(name, epochs=1, batch_size=4)
     tables = sampler.tables(np.zeros(1, np.int32), 1)
     np.testing.assert_array_equal(records(sampler, tables, 0, np.arange(9)), np.zeros(9))
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
-def test_samplers_travel_to_worker_processes(name):
+def test_samplers_are_picklable(name):
     sampler, tables = make(name), make(name).tables(long_tailed_labels(300, 10), 10)
     again = pickle.loads(pickle.dumps(sampler))
     np.testing.assert_array_equal(records(again, tables, 1, np.arange(64)), records(sampler, tables, 1, np.arange(64)))
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
-def test_seeds_streams_and_epochs_differ(name):
+def test_seeds_streams_and_epochs_draw_different_records(name):
     sampler = make(name)
     tables = sampler.tables(long_tailed_labels(12406, 10), 10)
     offset = np.arange(1000)
@@ -126,12 +126,12 @@ def test_all_orders_of_a_small_set_are_about_equally_frequent(size):
     )
     orders, counts = np.unique(drawn, axis=0, return_counts=True)
     expected = laps * epochs / len(list(itertools.permutations(range(size))))
-    assert len(orders) * expected == laps * epochs, "an order never came"
+    assert len(orders) * expected == laps * epochs, "an order never occurred"
     spread = np.sqrt((counts / expected - 1).var() - 1 / expected) if counts.var() > expected else 0.0
     assert spread < 0.2, f"probabilities of the orders deviate by {spread:.0%}"
 
 
-def test_positions_see_every_record_and_neighbours_are_unrelated():
+def test_records_are_uniform_at_every_position_and_neighbours_are_independent():
     size, epochs = 1000, 2000
     sampler = instance_balanced()
     tables = sampler.tables(np.zeros(size, np.int32), 1)
@@ -149,7 +149,7 @@ def test_positions_see_every_record_and_neighbours_are_unrelated():
 
 
 def chi_square(counts, probabilities):
-    """Chi-square per degree of freedom and how far from 1 chance may bring it (five deviations)."""
+    """Chi-square per degree of freedom, and its upper bound at five standard deviations."""
     expected = counts.sum() * probabilities
     degrees = len(counts) - 1
     return ((counts - expected) ** 2 / expected).sum() / degrees, 1 + 5 * np.sqrt(2 / degrees)
@@ -164,13 +164,13 @@ def test_class_frequencies_are_the_published_ones(case, reference):
     drawn = labels[records(class_balanced(), class_balanced().tables(labels, len(counts)), 0, offset)]
     value, bound = chi_square(np.bincount(drawn, minlength=len(counts)), published["CB"])
     assert value < bound
-    # the permutation has no chance in it: one epoch holds each class in exactly its share
+    # instance-balanced frequencies are exact: an epoch is a permutation
     whole = labels[records(instance_balanced(), instance_balanced().tables(labels, 1), 0, np.arange(len(labels)))]
     share = np.bincount(whole, minlength=len(counts)) / len(labels)
     np.testing.assert_allclose(share, published["IB"], rtol=1e-12)
 
 
-def test_class_balanced_draws_the_images_of_a_class_alike_and_independently_of_the_class():
+def test_class_balanced_draws_images_of_a_class_equally_often_and_positions_independently():
     counts = np.array([50, 20, 5, 1])
     labels = np.repeat(np.arange(4), counts)
     drawn = records(class_balanced(), class_balanced().tables(labels, 4), 0, np.arange(400_000))
@@ -195,7 +195,7 @@ def test_class_tables_list_every_class_in_record_order():
     for label in range(37):
         first, size = int(tables["first"][label]), int(tables["size"][label])
         np.testing.assert_array_equal(tables["records"][first : first + size], np.flatnonzero(labels == label))
-    wide = class_tables(labels.astype(np.int64) * 3000, 120_000)  # more classes than 16 bits number
+    wide = class_tables(labels.astype(np.int64) * 3000, 120_000)  # more classes than 16 bits can number
     np.testing.assert_array_equal(wide["records"], tables["records"])
 
 
@@ -212,14 +212,14 @@ GOLDEN = {
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_golden_order(name):
-    """The first 16 records of a set like CIFAR-10-LT. A change here silently changes every run that resumes."""
+    """The first 16 records for the class counts of CIFAR-10-LT. Another order would silently change resumed runs."""
     labels = np.repeat(np.arange(10), [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50])
     sampler = make(name)
     drawn = records(sampler, sampler.tables(labels, 10), 3, np.arange(16), seed=42)
     assert " ".join(map(str, drawn)) == GOLDEN[name]
 
 
-def test_every_sampler_has_a_golden_order_and_its_own_name():
+def test_every_sampler_has_a_golden_order_and_the_name_of_its_entry():
     assert set(GOLDEN) == set(SAMPLERS)
     assert all(make(name).name == name for name in SAMPLERS)
 
@@ -227,7 +227,7 @@ def test_every_sampler_has_a_golden_order_and_its_own_name():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_a_hundred_million_records(name):
-    """The last record is drawn like the first, and classes of more than 2^24 records are drawn whole."""
+    """Records are drawn over the whole range, also in classes of more than 2^24 records."""
     size, classes = 10**8, 4
     labels = np.arange(size, dtype=np.uint8) % classes  # 25 million records of each
     sampler = make(name, batch_size=16)

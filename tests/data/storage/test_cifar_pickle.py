@@ -1,4 +1,4 @@
-"""The official python batches, written here in the same layout, and what is not admitted in them."""
+"""The official Python batches, written here in the same layout, and what the reader does not accept in them."""
 
 import os
 import pickle
@@ -53,7 +53,7 @@ def assert_same(one, two):
     ("name", "writer", "folder"),
     [("cifar10", write_cifar10, "cifar-10-batches-py"), ("cifar100", write_cifar100, "cifar-100-python")],
 )
-def test_equals_the_npz_from_the_folder_and_from_the_one_above(settings, small_cifar, tmp_path, name, writer, folder):
+def test_equals_the_npz_from_the_folder_and_its_parent(settings, small_cifar, tmp_path, name, writer, folder):
     fields = arrays(int(name.removeprefix("cifar")))
     writer(tmp_path / folder, fields)
     np.savez(tmp_path / "npz.npz", **fields)
@@ -64,7 +64,7 @@ def test_equals_the_npz_from_the_folder_and_from_the_one_above(settings, small_c
 
 
 def python2_pickle(data, labels):
-    """What python 2's cPickle wrote: byte strings without a mark, and numpy's modules under their names of then."""
+    """A pickle as Python 2 wrote it: plain byte strings, and numpy's modules under their old names."""
 
     def text(value):
         return b"U" + bytes([len(value)]) + value
@@ -83,7 +83,7 @@ def python2_pickle(data, labels):
     return b"\x80\x02}(" + text(b"data") + array + state + text(b"labels") + numbers + b"u."
 
 
-def test_reads_what_python_2_wrote(tmp_path, fields):
+def test_a_python_2_pickle_is_read(tmp_path, fields):
     data, labels = flat(fields["test_images"]), fields["test_labels"]
     (tmp_path / "batch").write_bytes(python2_pickle(data, labels))
     images, read = cifar_pickle._batch(tmp_path / "batch", b"labels")
@@ -99,7 +99,7 @@ class Runs:
         return os.system, (self.program,)
 
 
-def test_images_lie_pixel_after_pixel(settings, small_cifar, tmp_path, fields):
+def test_images_are_contiguous_in_memory(settings, small_cifar, tmp_path, fields):
     """The files have the channels first; strided images would slow every batch down."""
     write_cifar10(tmp_path, fields)
     data = build(settings(dir=tmp_path))
@@ -115,14 +115,14 @@ def test_a_batch_cannot_run_a_program(settings, small_cifar, tmp_path, fields):
 
 
 @pytest.mark.parametrize("name", ["eval", "getattr", "exec", "__import__"])
-def test_dangerous_builtins_are_refused(tmp_path, name):
+def test_dangerous_builtins_are_rejected(tmp_path, name):
     (tmp_path / "batch").write_bytes(b"\x80\x02cbuiltins\n" + name.encode() + b"\n.")
     with pytest.raises(InputError, match=f"asks for builtins.{name}"):
         cifar_pickle._batch(tmp_path / "batch", b"labels")
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "not a python batch of CIFAR (EOFError"),
         (b"<html>404</html>", "not a python batch of CIFAR"),
@@ -133,7 +133,7 @@ def test_dangerous_builtins_are_refused(tmp_path, name):
         (None, "cannot be read (No such file or directory)"),
     ],
 )
-def test_a_damaged_batch_is_named(settings, small_cifar, tmp_path, fields, content, says):
+def test_a_damaged_batch_is_named(settings, small_cifar, tmp_path, fields, content, message):
     write_cifar10(tmp_path, fields)
     path = tmp_path / "data_batch_2"
     path.unlink()
@@ -141,7 +141,7 @@ def test_a_damaged_batch_is_named(settings, small_cifar, tmp_path, fields, conte
         path.write_bytes(content)
     with pytest.raises(InputError) as error:
         build(settings(dir=tmp_path))
-    assert str(error.value).startswith(f"{path}: ") and says in str(error.value) and "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path}: ") and message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_truncated_batch_is_named(settings, small_cifar, tmp_path, fields):

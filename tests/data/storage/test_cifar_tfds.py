@@ -1,4 +1,4 @@
-"""CIFAR prepared by TFDS: a small set is prepared here with a builder of the same features, without TensorFlow."""
+"""CIFAR prepared by TFDS: a small set is prepared here by a builder with the same features, without TensorFlow."""
 
 import io
 import json
@@ -17,7 +17,7 @@ tfds = pytest.importorskip("tensorflow_datasets")
 
 
 def make_builder(num_classes, folder, id_pattern="{split}_{position:05d}", **options):
-    """A builder with the features of TFDS's own cifar10 and cifar100, which yields encoded images as TFDS asks."""
+    """A builder with the features of TFDS's cifar10 and cifar100; it yields encoded images, as TFDS requires."""
     fields = arrays(num_classes)
 
     def records(split):
@@ -74,7 +74,7 @@ def test_equals_the_npz(settings, small_cifar, prepared, tmp_path, name):
     assert "tensorflow" not in sys.modules
 
 
-def test_the_folder_of_tfds_is_found_by_its_own_variable(settings, small_cifar, prepared, monkeypatch):
+def test_the_tfds_folder_is_found_by_tfds_data_dir(settings, small_cifar, prepared, monkeypatch):
     monkeypatch.delenv("LTJAX_DATA_DIR", raising=False)
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
     assert build(settings()).train
@@ -97,53 +97,55 @@ def copy_of(prepared, tmp_path):
     return tmp_path / "cifar10" / "3.0.2"
 
 
-def line(settings, folder, **changes):
+def error_of(settings, folder, **changes):
     with pytest.raises(InputError) as error:
         build(settings(dir=folder, **changes))
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
-def test_not_prepared_gives_the_command(settings, tmp_path, small_cifar):
-    says = line(settings, tmp_path, source="tfds")
-    assert f"none of {tmp_path}/cifar10/*/dataset_info.json exists" in says
-    assert says.endswith(f"python -m ltjax.data.prepare_tfds cifar10 --dir={tmp_path}")
+def test_an_unprepared_set_gives_the_command_to_prepare_it(settings, tmp_path, small_cifar):
+    message = error_of(settings, tmp_path, source="tfds")
+    assert f"none of {tmp_path}/cifar10/*/dataset_info.json exists" in message
+    assert message.endswith(f"python -m ltjax.data.prepare_tfds cifar10 --dir={tmp_path}")
 
 
-def test_another_file_format_gives_the_command(settings, small_cifar, prepared, tmp_path):
+def test_another_file_format_gives_the_command_to_prepare_it(settings, small_cifar, prepared, tmp_path):
     folder = copy_of(prepared, tmp_path)
     info = json.loads((folder / "dataset_info.json").read_text())
     (folder / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord"}))
-    says = line(settings, tmp_path)
-    assert says.startswith(f"{folder}: prepared as tfrecord") and f"cifar10 --dir={tmp_path}" in says
+    message = error_of(settings, tmp_path)
+    assert message.startswith(f"{folder}: prepared as tfrecord") and f"cifar10 --dir={tmp_path}" in message
 
 
 @pytest.mark.parametrize("file", ["dataset_info.json", "features.json", "cifar10-train.array_record-00000-of-00001"])
-def test_a_damaged_file_is_one_line(settings, small_cifar, prepared, tmp_path, file):
+def test_a_damaged_file_is_an_error_of_one_line(settings, small_cifar, prepared, tmp_path, file):
     folder = copy_of(prepared, tmp_path)
     (folder / file).write_bytes((folder / file).read_bytes()[:50])
-    assert line(settings, tmp_path).startswith(f"{folder}: ")
+    assert error_of(settings, tmp_path).startswith(f"{folder}: ")
 
 
 @pytest.mark.parametrize("file", ["features.json", "cifar10-train.array_record-00000-of-00001"])
-def test_a_missing_file_is_one_line(settings, small_cifar, prepared, tmp_path, file):
+def test_a_missing_file_is_an_error_of_one_line(settings, small_cifar, prepared, tmp_path, file):
     folder = copy_of(prepared, tmp_path)
     (folder / file).unlink()
-    assert line(settings, tmp_path).startswith(f"{folder}: ")
+    assert error_of(settings, tmp_path).startswith(f"{folder}: ")
 
 
-def test_another_number_of_records_is_one_line(settings, prepared):
-    assert "1000 training records; cifar10 has 50000" in line(settings, prepared)
+def test_another_number_of_records_is_an_error_of_one_line(settings, prepared):
+    assert "1000 training records; cifar10 has 50000" in error_of(settings, prepared)
 
 
-@pytest.mark.parametrize(("pattern", "says"), [("{position}", "' of train;"), ("{split}_{position}x", "x' of train;")])
-def test_an_id_without_the_original_position_is_named(settings, small_cifar, tmp_path, pattern, says):
+@pytest.mark.parametrize(
+    ("pattern", "message"), [("{position}", "' of train;"), ("{split}_{position}x", "x' of train;")]
+)
+def test_an_id_without_the_original_position_is_named(settings, small_cifar, tmp_path, pattern, message):
     with tfds.core.registered.skip_registration():
         make_builder(10, tmp_path, id_pattern=pattern).download_and_prepare()
-    message = line(settings, tmp_path)
-    assert says in message and "it must be like 'train_00042'" in message
+    found = error_of(settings, tmp_path)
+    assert message in found and "it must be like 'train_00042'" in found
 
 
-def test_without_tfds_says_what_to_install(settings, small_cifar, prepared, monkeypatch):
+def test_without_tfds_the_error_names_what_to_install(settings, small_cifar, prepared, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    assert line(settings, prepared).endswith('pip install "ltjax[train]"')
+    assert error_of(settings, prepared).endswith('pip install "ltjax[train]"')

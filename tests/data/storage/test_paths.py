@@ -1,4 +1,4 @@
-"""Data roots in buckets, and what is said where their client is missing."""
+"""Data in buckets, and the error when a bucket's client is missing."""
 
 import importlib.util
 import io
@@ -16,7 +16,7 @@ from ltjax.errors import InputError
 
 @pytest.fixture
 def bucket(monkeypatch):
-    """``s3://bucket``, kept in memory by fsspec, which etils asks for every path in a bucket."""
+    """``s3://bucket``, in memory: etils opens paths in buckets through fsspec."""
     memory = pytest.importorskip("fsspec.implementations.memory")
     etils_backend = pytest.importorskip("etils.epath.backend")
 
@@ -48,7 +48,7 @@ def test_the_npz_is_written_to_and_read_from_a_bucket(settings, small_cifar, mon
         build(settings(dir=f"{bucket}/elsewhere"))
 
 
-def test_lists_and_their_pictures_are_read_from_a_bucket(pictures, bucket):
+def test_lists_and_their_images_are_read_from_a_bucket(image_settings, bucket):
     root = open_path(f"{bucket}/places")
     pixel = io.BytesIO()
     Image.new("RGB", (20, 20), (7, 7, 7)).save(pixel, "PNG")
@@ -57,22 +57,22 @@ def test_lists_and_their_pictures_are_read_from_a_bucket(pictures, bucket):
         (root / f"a b/{i}.png").write_bytes(pixel.getvalue())
     (root / "train.txt").write_text("".join(f"a b/{i}.png {i % 2}\n" for i in range(4)))
     settings = {"name": "list", "dir": f"{bucket}/places", "train_list": "train.txt", "test_fraction": 0.5}
-    data = build(pictures(**settings))
+    data = build(image_settings(**settings))
     assert data.train.images(np.array([0, 1])).max() == 7 and data.train.where(0).startswith(f"{bucket}/places/a b/")
     (root / "a b/3.png").unlink()
-    with pytest.raises(InputError, match=r"^s3://bucket/places/a b/3.png \(line 4 of .*not there, as 1 of 4 files"):
-        build(pictures(**settings))
+    with pytest.raises(InputError, match=r"^s3://bucket/places/a b/3.png \(line 4 of .*missing \(1 of 4 checked files"):
+        build(image_settings(**settings))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="gcsfs is installed")
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="tensorflow is installed")
-def test_a_bucket_without_its_client_is_one_line(settings):
+def test_a_bucket_without_its_client_is_an_error_of_one_line(settings):
     with pytest.raises(InputError, match=r"^gs://nobody/data: .*gcsfs") as error:
         build(settings(dir="gs://nobody/data"))
     assert "\n" not in str(error.value)
 
 
-def test_without_etils_local_paths_work_and_buckets_say_what_to_install(
+def test_without_etils_local_paths_work_and_buckets_name_what_to_install(
     settings, monkeypatch, tmp_path, small_cifar, fields
 ):
     np.savez(tmp_path / "cifar10.npz", **fields)
@@ -82,7 +82,7 @@ def test_without_etils_local_paths_work_and_buckets_say_what_to_install(
         open_path("gs://nobody")
 
 
-def test_a_folder_that_may_not_be_read_is_one_line(settings, small_cifar, monkeypatch, tmp_path):
+def test_a_folder_without_permission_is_an_error_of_one_line(settings, small_cifar, monkeypatch, tmp_path):
     def forbidden(self):
         raise PermissionError(13, "Permission denied", str(self))
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.data.conftest import write_picture
+from tests.data.conftest import write_image
 from tests.shared import ROOT
 
 FILE = "--config=configs/mnist5k_reslt.py"
@@ -112,7 +112,7 @@ def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     for name, count in {"a": 30, "b": 20, "c": 10}.items():
         for i in range(count):
-            write_picture(folder / name / f"{i}.jpg", 7 * i + 10 * ord(name) % 50)
+            write_image(folder / name / f"{i}.jpg", 7 * i + 10 * ord(name) % 50)
     return [*FILES, f"--config.data.dir={folder}"]
 
 
