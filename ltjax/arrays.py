@@ -107,7 +107,8 @@ def norm(vectors: Array, axis: int = -1, *, at_zero: int = 0) -> Array:
     """
     squares = jnp.sum(vectors**2, axis=axis, keepdims=True)
     zero = squares == 0
-    return jnp.where(zero, at_zero, jnp.sqrt(jnp.where(zero, 1, squares)))
+    root = jnp.sqrt(jnp.where(zero, 1, squares))
+    return root if at_zero == 1 else jnp.where(zero, at_zero, root)
 
 
 def unit(vectors: Array, axis: int = -1) -> Array:
