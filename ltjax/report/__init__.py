@@ -1,4 +1,4 @@
-"""Report: the numbers of a run and the pictures a person would look at first."""
+"""The report of a finished run: report.md with its numbers and figures."""
 
 from etils import epath
 
@@ -10,13 +10,14 @@ __all__ = ["Entry", "format_comparison", "format_table", "percent", "write_repor
 
 
 def write_report(workdir: epath.PathLike) -> epath.Path:
-    """Writes ``workdir/report/report.md`` and its PNG pictures from the files of a run; returns the path of report.md.
+    """Writes ``workdir/report/report.md`` and its PNG figures from the files of a run; returns the path of report.md.
 
-    Reads results.json (needed), metrics.jsonl, config.json and evaluation.npz (each may be missing or short: what it
-    would show is then left out, and report.md says so). Paths may be ``gs://``. Each file is replaced as a whole.
+    Reads results.json (required), metrics.jsonl, config.json and evaluation.npz. The last three may be missing or
+    incomplete: figures without data are omitted, and report.md lists them. Paths may be ``gs://``. Files are replaced
+    atomically.
 
     Raises:
-      InputError: if there is no readable results.json, or the arrays are of another number of classes.
+      InputError: if results.json is missing or unreadable, or an array has a different number of classes.
 
     Example:
       >>> import json, tempfile
@@ -31,25 +32,25 @@ def write_report(workdir: epath.PathLike) -> epath.Path:
       ...     path.name, sorted(p.name for p in path.parent.iterdir())
       ('report.md', ['accuracy_per_class.png', 'report.md'])
     """
-    # matplotlib takes half a second to load, which a command that only prints a table need not wait for
-    from ltjax.report.pictures import draw
+    # matplotlib takes half a second to import; commands that only print a table do without it
+    from ltjax.report.figures import draw
 
     run = read_run(workdir)
     folder = epath.Path(workdir) / "report"
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = draw(run)
+    figures = draw(run)
     for name in CAPTIONS:
-        if name in pictures:
-            _replace(folder / f"{name}.png", pictures[name])
+        if name in figures:
+            _replace(folder / f"{name}.png", figures[name])
         else:  # left by an earlier report on the same run
             (folder / f"{name}.png").unlink(missing_ok=True)
     report = folder / "report.md"
-    _replace(report, format_report(run, list(pictures)).encode())
+    _replace(report, format_report(run, list(figures)).encode())
     return report
 
 
 def _replace(path: epath.Path, content: bytes) -> None:
-    """Writes beside ``path`` and renames, so that a reader never sees half a file."""
+    """Writes a temporary file and renames it to ``path``, so that a reader never sees a partial file."""
     temporary = path.parent / f".{path.name}.tmp"
     temporary.write_bytes(content)
     temporary.replace(path)

@@ -1,4 +1,4 @@
-"""The long tail itself: images of every class, the most frequent first."""
+"""The figure of the class distribution: training images of each class, the most frequent first."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,16 +11,16 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from ltjax.class_counts import frequency_order
 from ltjax.report.style import COLORS, INK, LINE_COLORS, STYLE, group_legend, group_spans, new_figure, png, shade_groups
 
-NAMED = 40  # up to so many classes are named
-LONGEST = 18  # letters of a name
-MANY_BARS = 200  # with more, bars touch
+MAX_NAMED_CLASSES = 40  # with more classes the axis shows ranks instead of names
+MAX_NAME_LENGTH = 18  # characters
+MAX_SINGLE_BARS = 200  # with more classes one outline is drawn instead of bars
 
 
 def class_curve(counts: Mapping[str, Any], groups: Mapping[str, Any], class_names: Sequence[str] | None) -> bytes:
-    """Training images of every class as bars in the colours of the groups, other splits as points; log scale.
+    """Draws the training images of each class as a bar in the colour of its group, other splits as points; log scale.
 
     Args:
-      counts: split -> int [C]; "train" decides the order.
+      counts: split -> int [C]; "train" determines the order.
       groups: ``shot_groups`` of the training counts.
       class_names: C names, or None.
 
@@ -34,7 +34,7 @@ def class_curve(counts: Mapping[str, Any], groups: Mapping[str, Any], class_name
       b'\\x89PNG'
     """
     with matplotlib.rc_context(STYLE):
-        return _draw({split: np.asarray(own) for split, own in counts.items()}, groups, class_names)
+        return _draw({split: np.asarray(values) for split, values in counts.items()}, groups, class_names)
 
 
 def _draw(counts: dict[str, np.ndarray], groups: Mapping[str, Any], class_names: Sequence[str] | None) -> bytes:
@@ -43,25 +43,24 @@ def _draw(counts: dict[str, np.ndarray], groups: Mapping[str, Any], class_names:
     spans = group_spans([int(np.sum(mask)) for mask in groups.values()])
     figure = new_figure(8, 4.6)
     axes = figure.subplots()
-    axes.set(yscale="log", ylabel="images of the class (log scale)", xlim=(0.5, classes + 0.5))
+    axes.set(yscale="log", ylabel="images per class (log scale)", xlim=(0.5, classes + 0.5))
     shade_groups(axes, spans, [0.5, *(end + 0.5 for _, _, end in spans)])
     legend = {}
     ranks = np.arange(1, classes + 1)
     for group, start, end in spans:
-        own = train[order[start:end]]
-        _bars(axes, ranks[start:end], own, COLORS[group], classes)
-        legend[group] = f"{group}: {end - start:,} class{'' if end - start == 1 else 'es'}, {own.sum():,} images"
-    others = {split: own for split, own in counts.items() if split != "train"}
+        of_group = train[order[start:end]]
+        _bars(axes, ranks[start:end], of_group, COLORS[group], classes)
+        legend[group] = f"{group}: {end - start:,} class{'' if end - start == 1 else 'es'}, {of_group.sum():,} images"
+    others = {split: values for split, values in counts.items() if split != "train"}
     colors = [INK, *(color for color in LINE_COLORS if color not in COLORS.values())]
-    for (split, own), color, marker in zip(others.items(), colors, "_x+", strict=False):
-        size = 60 if classes <= MANY_BARS else 8
+    for (split, values), color, marker in zip(others.items(), colors, "_x+", strict=False):
+        size = 60 if classes <= MAX_SINGLE_BARS else 8
         axes.scatter(
-            ranks, np.maximum(own[order], 0.5), size, color, marker=marker, zorder=4, linewidths=1.4, label=split
+            ranks, np.maximum(values[order], 0.5), size, color, marker=marker, zorder=4, linewidths=1.4, label=split
         )
-    _ticks(axes, max(int(own.max()) for own in counts.values()), any((own == 0).any() for own in counts.values()))
+    _ticks(axes, max(int(n.max()) for n in counts.values()), any((n == 0).any() for n in counts.values()))
     _name_classes(axes, [_label(class_names[c] if class_names else c) for c in order])
-    several = " to ".join(f"{count:,}" for count in (train[order[0]], train[order[-1]]))
-    axes.set_title(f"Training images of each class: {several}")
+    axes.set_title(f"Training images per class: {train[order[0]]:,} to {train[order[-1]]:,}")
     if others:
         axes.add_artist(axes.legend(loc="upper right"))
     group_legend(axes, legend, markers=False)
@@ -69,8 +68,8 @@ def _draw(counts: dict[str, np.ndarray], groups: Mapping[str, Any], class_names:
 
 
 def _bars(axes: Axes, ranks: np.ndarray, counts: np.ndarray, color: str, classes: int) -> None:
-    """From below the axis to the count; an outline of all where single bars would be too thin."""
-    if classes <= MANY_BARS:
+    """Draws bars from below the axis to the counts, or one filled outline if single bars would be too thin."""
+    if classes <= MAX_SINGLE_BARS:
         axes.bar(ranks, counts, 0.8, color=color, alpha=0.85, zorder=3, linewidth=0)
     else:
         edges = np.concatenate([ranks - 0.5, ranks[-1:] + 0.5])
@@ -78,7 +77,7 @@ def _bars(axes: Axes, ranks: np.ndarray, counts: np.ndarray, color: str, classes
 
 
 def _ticks(axes: Axes, largest: int, zeros: bool) -> None:
-    """Plain numbers; "0" lies half an image high, where a class has none."""
+    """Plain numbers as ticks; a class without images is drawn at 0.5 and labelled 0."""
     axes.set_ylim(0.4 if zeros else 0.8, 1.5 * largest)
     firsts = (1, 2, 5) if largest < 2000 else (1,)
     counts = [first * 10**power for power in range(9) for first in firsts]
@@ -88,13 +87,13 @@ def _ticks(axes: Axes, largest: int, zeros: bool) -> None:
 
 
 def _label(name: object) -> str:
-    """Short enough to stand beside others, and no formula."""
+    """A class name, truncated, and with $ escaped so that it is not read as a formula."""
     text = str(name)
-    return (text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…").replace("$", r"\$")
+    return (text if len(text) <= MAX_NAME_LENGTH else f"{text[: MAX_NAME_LENGTH - 1]}…").replace("$", r"\$")
 
 
 def _name_classes(axes: Axes, names: list[str]) -> None:
-    if len(names) > NAMED:
+    if len(names) > MAX_NAMED_CLASSES:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set_xlabel("rank of the class, most frequent first")
         return

@@ -1,4 +1,4 @@
-"""Several runs side by side: one Markdown table, a row each, with what every number depends on."""
+"""Comparing runs: one Markdown table with a row per run, and what its numbers depend on."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,14 @@ HEADER = ["method", *COLUMNS, "seeds", "paper", "parameters", "wall time (s)", "
 
 
 class Entry(NamedTuple):
-    """A row: results.json of a finished run, or None and in ``state`` why there is none; the paper's accuracy (%)."""
+    """One row of the table.
+
+    Attributes:
+      label: the name of the run.
+      results: the content of results.json; None if the run is not finished.
+      state: why there are no results.
+      published: the accuracy (%) in the paper, or None.
+    """
 
     label: str
     results: dict[str, Any] | None
@@ -20,7 +27,7 @@ class Entry(NamedTuple):
 
 
 def format_comparison(entries: Sequence[Entry]) -> str:
-    """Accuracy (%) by group and over all classes, mean ± sample deviation; below it the groups of the first result.
+    """A table of accuracy (%) by group and over all classes, mean ± sample standard deviation; below it the groups.
 
     Example:
       >>> print(format_comparison([Entry("ce", None, "not run yet", 38.32)]).splitlines()[-1])

@@ -1,7 +1,7 @@
-"""Curves out of metrics.jsonl over epochs: losses, accuracy, learning rate, gradients, losses of single classes.
+"""Curves from metrics.jsonl over epochs: losses, accuracy, learning rate, gradients, losses of watched classes.
 
-Over several seeds a line is their mean and a band reaches from the lowest to the highest seed: unlike mean ± deviation
-it stays above zero on the log scale of a loss.
+For several seeds a line is their mean, and a band spans the lowest to the highest seed: unlike mean ± deviation, it
+stays above zero on the log scale of a loss.
 """
 
 import math
@@ -15,15 +15,28 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ltjax.report.style import COLORS, INK, LINE_COLORS, new_figure, png
 
-SMOOTH_FROM = 300  # with more points than this the curve is a running mean (of one seed: over the faint raw values)
-LOG_FROM = 30  # where a panel may be logarithmic, it is so from this ratio of its largest to its smallest value
-TOTALS = {"loss": "total", "accuracy": "training batches", "learning_rate": "learning rate"}  # drawn in ink, on top
+SMOOTH_FROM = 300  # with more points the curve is a running mean (for one seed drawn over the faint raw values)
+LOG_FROM = 30  # a panel that may be logarithmic is, from this ratio of its largest to its smallest value
+TOTALS = {
+    "loss": "total",
+    "accuracy": "training batches",
+    "learning_rate": "learning rate",
+}  # drawn in dark grey, on top
 DASHES = ("-", "--", ":", "-.")
 GRADIENTS = {"frequent": COLORS["many"], "rare": COLORS["few"]}
 
 
 class Line(NamedTuple):
-    """x, y: float [n], of the rows that hold a finite number. each: float [n, S], every seed's, NaN where unknown."""
+    """A curve.
+
+    Attributes:
+      label: the entry in the legend.
+      color: of the line.
+      x: float [n], epochs of the rows with a finite value.
+      y: float [n], the values.
+      each: float [n, S], the values of every seed, NaN where unknown.
+      dashes: line style of matplotlib.
+    """
 
     label: str
     color: str
@@ -36,8 +49,13 @@ class Line(NamedTuple):
 class Panel(NamedTuple):
     """Lines that share a y axis.
 
-    height: of the panel, against 1 of the lowest. limits: of the y axis, None where the lines decide. log: whether the
-    axis may be logarithmic. legend: whether a single line is named too.
+    Attributes:
+      title: the label of the y axis.
+      lines: the curves.
+      height: relative height of the panel.
+      limits: of the y axis; None: from the lines.
+      log: whether the axis may be logarithmic.
+      legend: whether a single line gets a legend, too.
     """
 
     title: str
@@ -48,18 +66,18 @@ class Panel(NamedTuple):
     legend: bool = False
 
 
-class Rows:
-    """The logged rows, where each stands in epochs, and the stages' (start, name)."""
+class MetricsLog:
+    """The logged rows, their positions in epochs, and (start, name) of the stages."""
 
     def __init__(self, metrics: Sequence[dict[str, Any]], seeds: int) -> None:
         self.metrics, self.seeds = metrics, seeds
         self.x, self.stages = epochs_of(metrics)
         self.names = list(dict.fromkeys(name for row in metrics for name in row))
 
-    def lines(self, looks: Mapping[str, tuple[str, str]], scale: float = 1) -> list[Line]:
-        """The line of every name, at the rows that hold a finite number for it; ``looks``: name -> (label, colour)."""
+    def lines(self, styles: Mapping[str, tuple[str, str]], scale: float = 1) -> list[Line]:
+        """The line of each metric, from its finite values; ``styles``: metric -> (label, colour)."""
         lines = []
-        for name, (label, color) in looks.items():
+        for name, (label, color) in styles.items():
             values = [value if isinstance(value := row.get(name), int | float) else math.nan for row in self.metrics]
             y = np.array(values, float)
             finite = np.isfinite(y)
@@ -68,53 +86,55 @@ class Rows:
                 lines.append(Line(label, color, self.x[finite], scale * y[finite], scale * each[finite]))
         return lines
 
-    def starting(self, prefix: str) -> list[str]:
+    def names_starting_with(self, prefix: str) -> list[str]:
         return [name for name in self.names if name.startswith(prefix)]
 
 
 def training_curves(metrics: Sequence[dict[str, Any]], seeds: int = 1) -> bytes | None:
-    """Loss, its terms, training and test accuracy, learning rate, one under the other; None if nothing is logged."""
-    rows = Rows(metrics, seeds)
-    tested = [n for n in rows.names if re.fullmatch("(test|validation)/(all|many|medium|few)", n)]
-    accuracies = ["accuracy", *rows.starting("accuracy/"), *tested]
-    rates = [n for n in rows.names if n.split("/")[0] == "learning_rate"]
-    groups = [color for color in LINE_COLORS if color not in COLORS.values()]  # the groups keep their own colours
-    terms = rows.starting("loss/")
+    """Panels of the loss, its terms, training and test accuracy, and the learning rate; None if nothing is logged."""
+    log = MetricsLog(metrics, seeds)
+    tested = [n for n in log.names if re.fullmatch("(test|validation)/(all|many|medium|few)", n)]
+    accuracies = ["accuracy", *log.names_starting_with("accuracy/"), *tested]
+    rates = [n for n in log.names if n.split("/")[0] == "learning_rate"]
+    groups = [color for color in LINE_COLORS if color not in COLORS.values()]  # without the colours of the groups
+    terms = log.names_starting_with("loss/")
     panels = [
-        Panel("loss", rows.lines(_looks(["loss"], LINE_COLORS)), 1.2 if terms else 2, log=True),
-        Panel("terms of the loss", rows.lines(_looks(terms, LINE_COLORS)), 1.6, log=True, legend=True),
-        Panel("accuracy (%)", rows.lines(_looks(accuracies, groups), 100), 1.6, (-2, 102), legend=True),
-        Panel("learning rate", rows.lines(_looks(rates, groups)), limits=(0, None)),
+        Panel("loss", log.lines(_styles(["loss"], LINE_COLORS)), 1.2 if terms else 2, log=True),
+        Panel("terms of the loss", log.lines(_styles(terms, LINE_COLORS)), 1.6, log=True, legend=True),
+        Panel("accuracy (%)", log.lines(_styles(accuracies, groups), 100), 1.6, (-2, 102), legend=True),
+        Panel("learning rate", log.lines(_styles(rates, groups)), limits=(0, None)),
     ]
-    return draw_column("Training", panels, rows)
+    return draw_column("Training", panels, log)
 
 
 def gradient_curves(metrics: Sequence[dict[str, Any]], seeds: int = 1) -> bytes | None:
-    """The gradients of frequent and of rare classes against the whole one: cosine above, norm below; None without any.
+    """Panels of cosine and norm of the gradients of frequent and rare classes; None if none is logged.
 
-    What figure 1 of "Asynchronous modeling: a dual-phase perspective for long-tailed recognition" shows.
+    As in figure 1 of "Asynchronous modeling: a dual-phase perspective for long-tailed recognition".
     """
-    rows = Rows(metrics, seeds)
+    log = MetricsLog(metrics, seeds)
     groups = {name: (f"{name} classes", color) for name, color in GRADIENTS.items()}
-    cosines = rows.lines({f"gradient/cosine_{name}": look for name, look in groups.items()})
-    norms = {f"gradient/norm_{name}": look for name, look in groups.items()} | {"gradient/norm": ("whole", INK)}
+    cosines = log.lines({f"gradient/cosine_{name}": style for name, style in groups.items()})
+    norms = {f"gradient/norm_{name}": style for name, style in groups.items()} | {
+        "gradient/norm": ("full gradient", INK)
+    }
     lowest = min((np.fmin(line.y, np.fmin.reduce(line.each, 1)).min() for line in cosines), default=0.0)
     panels = [
-        Panel("cosine with the whole", cosines, 1.6, (min(0.0, lowest) - 0.05, 1.05), legend=True),
-        Panel("norm", rows.lines(norms), 1.6, log=True, legend=True),
+        Panel("cosine with the full gradient", cosines, 1.6, (min(0.0, lowest) - 0.05, 1.05), legend=True),
+        Panel("norm", log.lines(norms), 1.6, log=True, legend=True),
     ]
-    return draw_column("Gradients of frequent and of rare classes", panels, rows)
+    return draw_column("Gradients of frequent and of rare classes", panels, log)
 
 
 def class_loss_curves(metrics: Sequence[dict[str, Any]], labels: Mapping[int, str], seeds: int = 1) -> bytes | None:
-    """The mean training loss of every watched class; None if none was watched.
+    """A panel of the mean training loss of each watched class; None if no class was watched.
 
-    What figure 2 of "To balance or not to balance" (Zhang et al.) shows of one head and one tail class. A class has a
-    colour; where several streams or classifiers have it (``class_loss/<c>/<part>``), each has dashes of its own.
-    ``labels``: class -> its name in the legend, in the legend's order.
+    As figure 2 of "To balance or not to balance" (Zhang et al.), with one head and one tail class. Each class has a
+    colour; several streams or classifiers of a class (``class_loss/<c>/<part>``) have different line styles.
+    ``labels``: class -> its name in the legend, in the order of the legend.
     """
-    rows = Rows(metrics, seeds)
-    names = {c: [n for n in rows.names if re.fullmatch(rf"class_loss/{c}(/.+)?", n)] for c in labels}
+    log = MetricsLog(metrics, seeds)
+    names = {c: [n for n in log.names if re.fullmatch(rf"class_loss/{c}(/.+)?", n)] for c in labels}
     parts = sorted({_part(name) for of_class in names.values() for name in of_class})  # "" first
     colors, lines = iter(LINE_COLORS * len(labels)), []
     for c, of_class in names.items():
@@ -122,12 +142,12 @@ def class_loss_curves(metrics: Sequence[dict[str, Any]], labels: Mapping[int, st
         for name in of_class:
             label = ", ".join(filter(None, (labels[c], _part(name))))
             dashes = DASHES[parts.index(_part(name)) % len(DASHES)]
-            lines += [line._replace(dashes=dashes) for line in rows.lines({name: (label, color)})]
-    return draw_column("Training loss of single classes", [Panel("loss", lines, 2.4, log=True, legend=True)], rows)
+            lines += [line._replace(dashes=dashes) for line in log.lines({name: (label, color)})]
+    return draw_column("Training loss of single classes", [Panel("loss", lines, 2.4, log=True, legend=True)], log)
 
 
 def _part(name: str) -> str:
-    """What stands behind the class.
+    """The part of a metric's name after the class.
 
     Example:
       >>> _part("class_loss/7/random"), _part("class_loss/7")
@@ -136,44 +156,44 @@ def _part(name: str) -> str:
     return "/".join(name.split("/")[2:])
 
 
-def _looks(names: Sequence[str], colors: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Label and colour of each name: totals in ink, groups in their own colours, the others in turn."""
-    looks, free = {}, iter(list(colors) * (len(names) + 1))
+def _styles(names: Sequence[str], colors: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Label and colour of each metric: totals in dark grey, groups in the groups' colours, the others in turn."""
+    styles, unused = {}, iter(list(colors) * (len(names) + 1))
     for name in names:
-        color = INK if name in TOTALS else COLORS.get(name.rpartition("/")[2]) or next(free)
+        color = INK if name in TOTALS else COLORS.get(name.rpartition("/")[2]) or next(unused)
         label = re.sub("^accuracy/", f"{TOTALS['accuracy']}, ", name.removeprefix("loss/"))
-        looks[name] = (TOTALS.get(name, label.replace("/", " ")), color)
-    return looks
+        styles[name] = (TOTALS.get(name, label.replace("/", " ")), color)
+    return styles
 
 
-def draw_column(title: str, panels: Sequence[Panel], rows: Rows) -> bytes | None:
-    """The panels that have lines, one under the other over the epochs, as a PNG; None if there is none."""
+def draw_column(title: str, panels: Sequence[Panel], log: MetricsLog) -> bytes | None:
+    """Draws the panels that have lines in one column over the epochs, as a PNG; None if there is none."""
     panels = [panel for panel in panels if panel.lines]
     if not panels:
         return None
     heights = [panel.height for panel in panels]
     figure = new_figure(8.4, 1.0 + 1.6 * sum(heights))
-    edges = [edge for edge, _ in rows.stages]
+    edges = [edge for edge, _ in log.stages]
     column = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, panel in zip(column, panels, strict=True):
         _draw_panel(axes, panel, edges)
         for edge in edges[1:]:
             axes.axvline(edge, color="#777777", linewidth=1, linestyle=(0, (4, 3)))
     column[-1].set_xlabel("epoch")
-    end = rows.x.max() or 1.0
+    end = log.x.max() or 1.0
     column[-1].set_xlim(-0.01 * end, 1.01 * end)
-    levels = _name_stages(column[0], rows.stages) if len(rows.stages) > 1 else 0
-    if rows.seeds > 1:
-        title += f": mean of {rows.seeds} seeds, band from the lowest to the highest"
+    levels = _name_stages(column[0], log.stages) if len(log.stages) > 1 else 0
+    if log.seeds > 1:
+        title += f": mean of {log.seeds} seeds, band from the lowest to the highest"
     column[0].set_title(title, pad=10 + 14 * levels)
     figure.align_ylabels(column.tolist())
     return png(figure)
 
 
 def epochs_of(metrics: Sequence[dict[str, Any]]) -> tuple[np.ndarray, list[tuple[float, str]]]:
-    """Where each row stands, in epochs since the start of the run, and (start, name) of every stage.
+    """The position of each row in epochs since the start of the run, and (start, name) of each stage.
 
-    A row's ``epoch`` is how many epochs of its stage were done, so each stage begins at 0 again.
+    ``epoch`` of a row counts the finished epochs of its stage, so it starts at 0 in each stage.
 
     Example:
       >>> rows = [{"epoch": 0.5, "stage": "a"}, {"epoch": 1.0, "stage": "a"}, {"epoch": 0.5, "stage": "b"}]
@@ -193,7 +213,7 @@ def epochs_of(metrics: Sequence[dict[str, Any]]) -> tuple[np.ndarray, list[tuple
 
 
 def _per_seed(row: dict[str, Any], name: str, seeds: int) -> list[float]:
-    """A number a seed, not-a-number where the row has none (one seed has no ``per_seed``)."""
+    """The value of each seed, NaN if the row has none (with one seed there is no ``per_seed``)."""
     values = row.get("per_seed", {}).get(name)
     if not isinstance(values, list) or len(values) != seeds:
         return [math.nan] * seeds
@@ -201,10 +221,10 @@ def _per_seed(row: dict[str, Any], name: str, seeds: int) -> list[float]:
 
 
 def _name_stages(axes: Axes, boundaries: Sequence[tuple[float, str]]) -> int:
-    """Writes each stage's name over its start, a line higher where it would touch the one before; returns the lines."""
+    """Writes each stage's name above its start, on a higher line if it would overlap; returns the number of lines."""
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()  # fixes the layout, so that the extents below are those of the picture
+    figure.draw_without_rendering()  # fixes the layout, so that the extents below are final
     ends: list[float] = []  # right end of the last name on each line
     for edge, stage in boundaries:
         place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
@@ -235,12 +255,12 @@ def _draw_panel(axes: Axes, panel: Panel, edges: Sequence[float]) -> None:
 
 
 def _draw_line(axes: Axes, line: Line, edges: Sequence[float]) -> None:
-    """One curve and its seeds' band, stage by stage; many points are drawn as a running mean."""
+    """Draws a curve and the band of its seeds, stage by stage; long curves as a running mean."""
     label, color = line.label, line.color
     order = 3 if color == INK else 2
     marker = "o" if len(line.x) <= 40 else ""
     banded = np.isfinite(line.each).any(1)
-    # no line across two stages
+    # do not connect two stages
     for part in np.split(np.arange(len(line.x)), np.searchsorted(line.x, edges[1:], side="right")):
         x, y, each = line.x[part], line.y[part], line.each[part]
         if len(part) > SMOOTH_FROM:
@@ -249,13 +269,13 @@ def _draw_line(axes: Axes, line: Line, edges: Sequence[float]) -> None:
             x, y, each = _running_mean(x), _running_mean(y), np.apply_along_axis(_running_mean, 0, each)
         axes.plot(x, y, color=color, label=label, zorder=order, marker=marker, markersize=4, linestyle=line.dashes)
         if banded[part].any():
-            low, high = np.fmin.reduce(each, 1), np.fmax.reduce(each, 1)  # of the seeds that have a number here
+            low, high = np.fmin.reduce(each, 1), np.fmax.reduce(each, 1)  # over the seeds with a value
             axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0, zorder=order - 1)
-        label = "_again"  # matplotlib leaves a name with an underscore out of the legend
+        label = "_continued"  # matplotlib omits names with a leading underscore from the legend
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the known among a hundredth of the points; the first and last windows are whole, so as steady.
+    """Running mean of the known values, over windows of a hundredth of the points, without partial windows.
 
     Example:
       >>> _running_mean(np.array([0.0, 3.0, 6.0, 3.0])).tolist(), _running_mean(np.array([1.0, math.nan, 3.0])).tolist()

@@ -1,4 +1,4 @@
-"""The pictures of a finished run that are about its classes: accuracy, confusion, weight norms."""
+"""The figures of a finished run: accuracy by class, confusion matrix, weight norms; the curves are in curves.py."""
 
 import math
 from typing import Any
@@ -24,36 +24,38 @@ from ltjax.report.style import (
     shade_groups,
 )
 
-# where the groups end, half an image off so that no class stands on the line; between the classes where not given
+# boundaries of the groups in training images, off by half so that no class lies on a boundary
 THRESHOLDS = {"strict": {"many": 100.5, "medium": 19.5}, "inclusive": {"many": 99.5, "medium": 20.5}}
-FEW_CLASSES = 20  # up to here every class is named
-FEW_COUNTS = 3  # up to here (the step profile has 2) the counts are the ticks, and classes of equal count spread out
-MOST_CELLS = 200  # a confusion matrix with more rows than this is drawn in bins of classes
+MAX_NAMED_CLASSES = 20  # with more classes the figures show ranks instead of names
+FEW_COUNTS = (
+    3  # with at most so many different counts (the step profile has 2) these are the ticks, and ties spread out
+)
+MAX_CELLS = 200  # a confusion matrix with more rows is drawn in bins of classes
 
 
 def draw(run: Run) -> dict[str, bytes]:
-    """The pictures for which the run left numbers: name -> PNG."""
-    pictures: dict[str, bytes | None] = {}
+    """Draws the figures that the run has data for: name -> PNG."""
+    figures: dict[str, bytes | None] = {}
     seeds = len(run.results["seeds"])
     with matplotlib.rc_context(STYLE):
-        pictures["training"] = training_curves(run.metrics, seeds)
-        pictures["gradients"] = gradient_curves(run.metrics, seeds)
-        pictures["class_losses"] = class_loss_curves(run.metrics, _labels_with_counts(run.results), seeds)
-        pictures["accuracy_per_class"] = accuracy_per_class(run.results)
+        figures["training"] = training_curves(run.metrics, seeds)
+        figures["gradients"] = gradient_curves(run.metrics, seeds)
+        figures["class_losses"] = class_loss_curves(run.metrics, _labels_with_counts(run.results), seeds)
+        figures["accuracy_per_class"] = accuracy_per_class(run.results)
         if run.confusion is not None:
-            pictures["confusion"] = confusion_matrix(run.results, run.confusion)
+            figures["confusion"] = confusion_matrix(run.results, run.confusion)
         if run.weight_norms is not None:
-            pictures["weight_norms"] = weight_norms(run.results, run.weight_norms)
-    return {name: picture for name, picture in pictures.items() if picture is not None}
+            figures["weight_norms"] = weight_norms(run.results, run.weight_norms)
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
-    """Accuracy of each class against its number of training images, groups shaded; None if no class was tested.
+    """Draws the accuracy of each class over its training images, with shaded groups; None if no class was tested.
 
-    Over several seeds the points are means, and bars reach one sample deviation up and down.
+    For several seeds the points are means, with error bars of one sample standard deviation.
     """
     order = frequency_order(results["class_counts"])
-    counts = np.maximum(np.asarray(results["class_counts"], float)[order], 0.5)  # 0 has no place on a log axis
+    counts = np.maximum(np.asarray(results["class_counts"], float)[order], 0.5)  # 0 does not exist on a log axis
     values = np.array([math.nan if a is None else 100 * a for a in results["per_class"]], float)[order]
     if not np.isfinite(values).any():
         return None
@@ -61,13 +63,13 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
     spans = group_spans(group_sizes(results))
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
-    ties = "; equal counts drawn side by side" if len(counts) > len(np.unique(counts)) <= FEW_COUNTS else ""
-    axes.set(xscale="log", xlabel=f"training images of the class (log scale{ties})")
-    axes.set_ylabel(f"accuracy of the class (%{_of_seeds(results, 'mean ± deviation of')})")
+    ties = "; equal counts side by side" if len(counts) > len(np.unique(counts)) <= FEW_COUNTS else ""
+    axes.set(xscale="log", xlabel=f"training images per class (log scale{ties})")
+    axes.set_ylabel(f"accuracy per class (%{_of_seeds(results, 'mean ± deviation of')})")
     x = _spread_ties(counts)
     margin = math.exp(0.05 + 0.06 * math.log(x.max() / x.min()))
     left, right = x.min() / margin, x.max() * margin
-    # spans go from the most frequent class, at the right, to the rarest
+    # spans go from the most frequent classes, on the right, to the rarest
     thresholds = THRESHOLDS.get(results["convention"], {})
     cuts = [thresholds.get(group, math.sqrt(counts[b - 1] * counts[b])) for group, _, b in spans[:-1]]
     edges = [right, *cuts, left]
@@ -91,9 +93,9 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
             legend[group] += f": {mean:.1f}{_group_deviation(results, group)} %"
     axes.set(xlim=(left, right), ylim=(-4, 104))
     _count_ticks(axes, counts)
-    axes.set_title(f"Accuracy of each class and mean of each group ({results['split']} images)")
+    axes.set_title(f"Accuracy per class and mean of each group ({results['split']} images)")
     group_legend(axes, legend, markers=True)
-    if len(counts) <= FEW_CLASSES:
+    if len(counts) <= MAX_NAMED_CLASSES:
         shown = np.flatnonzero(np.isfinite(values))
         labels = class_labels(results)
         place_labels(axes, x[shown], values[shown], [labels[order[i]] for i in shown], deviations[shown])
@@ -107,7 +109,7 @@ def _labels_with_counts(results: dict[str, Any]) -> dict[int, str]:
 
 
 def _class_deviations(results: dict[str, Any]) -> np.ndarray:
-    """float [C]: sample deviation over the seeds in percent; 0 for one seed and where there is none."""
+    """float [C]: sample standard deviation over the seeds in percent; 0 if unknown or for one seed."""
     none: list[float | None] = [None] * len(results["class_counts"])
     return np.array([100 * (d or 0.0) for d in results.get("std", {}).get("per_class", none)])
 
@@ -120,16 +122,16 @@ def _group_deviation(results: dict[str, Any], group: str) -> str:
 
 
 def _of_seeds(results: dict[str, Any], how: str) -> str:
-    """What several seeds became, for a title or an axis."""
+    """How several seeds were combined, for a title or an axis."""
     return f"; {how} {len(results['seeds'])} seeds" if several_seeds(results) else ""
 
 
 def confusion_matrix(results: dict[str, Any], confusion: np.ndarray) -> bytes:
-    """Percent of each true class's images (row) that got each predicted class (column), both sorted by frequency."""
+    """Draws the confusion matrix in percent of the true class (row), with classes sorted by frequency."""
     order = frequency_order(results["class_counts"])
     classes = len(order)
     shares, per_bin = confusion_shares(confusion, order)
-    end = per_bin * len(shares)  # the last bin may hold fewer classes; it is drawn whole and then cut
+    end = per_bin * len(shares)  # the last bin may hold fewer classes; it is drawn in full width and clipped
 
     figure = new_figure(7.6, 7.2)
     axes = figure.subplots()
@@ -142,12 +144,12 @@ def confusion_matrix(results: dict[str, Any], confusion: np.ndarray) -> bytes:
     bar = figure.colorbar(image, ax=axes, shrink=0.75, pad=0.02, ticks=[0, 1, 5, 10, 25, 50, 75, 100])
     bar.set_label("images of the true class (%)")
     bar.outline.set_visible(False)
-    if classes <= FEW_CLASSES:
+    if classes <= MAX_NAMED_CLASSES:
         _name_cells(axes, results, order, shares)
     else:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(6, integer=True))
-        each = f" ({per_bin} a cell)" if per_bin > 1 else ""
+        each = f" ({per_bin} per cell)" if per_bin > 1 else ""
         axes.set_xlabel(f"predicted classes, most frequent first{each}")
         axes.set_ylabel(f"true classes, most frequent first{each}")
     legend = {}
@@ -167,24 +169,26 @@ def confusion_matrix(results: dict[str, Any], confusion: np.ndarray) -> bytes:
 
 
 def confusion_shares(confusion: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, int]:
-    """Percent of each row, classes in ``order``, and how many classes share a cell (1 up to MOST_CELLS classes).
+    """Percentages of each row with classes in ``order``, and the classes per cell (1 up to MAX_CELLS classes).
 
-    A row without images is not-a-number.
+    A row without images is NaN.
 
     Example:
       >>> confusion_shares(np.array([[1, 3], [0, 2]]), np.array([1, 0]))[0].tolist()
       [[100.0, 0.0], [75.0, 25.0]]
     """
-    per_bin = -(-len(order) // MOST_CELLS)
+    per_bin = -(-len(order) // MAX_CELLS)
     starts = np.arange(0, len(order), per_bin)
-    cells = np.add.reduceat(confusion[order], starts, axis=0)[:, order]  # rows first: 8,142 classes are half a GB
+    cells = np.add.reduceat(confusion[order], starts, axis=0)[
+        :, order
+    ]  # rows first: with 8,142 classes the matrix takes half a GB
     cells = np.add.reduceat(cells, starts, axis=1).astype(float)
     rows = cells.sum(1, keepdims=True)
     return np.divide(100 * cells, rows, out=np.full_like(cells, np.nan), where=rows > 0), per_bin
 
 
 def weight_norms(results: dict[str, Any], norms: np.ndarray) -> bytes | None:
-    """Norm of each class's classifier weights by its rank in frequency, groups shaded; None if none is finite."""
+    """Draws the norm of each class's classifier weights by frequency rank, groups shaded; None if none is finite."""
     order = frequency_order(results["class_counts"])
     values = np.asarray(norms, float)[order]
     if not np.isfinite(values).any():
@@ -204,14 +208,14 @@ def weight_norms(results: dict[str, Any], norms: np.ndarray) -> bytes | None:
             axes.plot([a + 0.5, b + 0.5], [mean, mean], color=COLORS[group], linewidth=1.6, alpha=0.7, zorder=2)
             legend[group] += f": {mean:.3g}"
     axes.set(xlim=(0.5, len(values) + 0.5), xlabel="class, most frequent first")
-    axes.set_ylabel(f"norm of the weights{_of_seeds(results, 'mean of')}")
+    axes.set_ylabel(f"L2 norm of the weights{_of_seeds(results, 'mean of')}")
     axes.margins(y=0.12)
-    if len(values) <= FEW_CLASSES:
+    if len(values) <= MAX_NAMED_CLASSES:
         labels = class_labels(results)
         _name_ticks(axes, ranks, [labels[c] for c in order])
     else:
         axes.set_xlabel("rank of the class, most frequent first")
-    axes.set_title("Classifier weights: L2 norm of each class and mean of each group")
+    axes.set_title("Classifier weights: norm per class and mean of each group")
     group_legend(axes, legend, markers=True)
     return png(figure)
 
@@ -221,7 +225,7 @@ def _classes(number: int) -> str:
 
 
 def _spread_ties(counts: np.ndarray) -> np.ndarray:
-    """Sorted counts for a log axis, equal ones drawn apart to be seen: further where few counts occur."""
+    """Positions of sorted counts on a log axis, with ties spread out: further if there are few different counts."""
     x = counts.copy()
     values, sizes = np.unique(counts, return_counts=True)
     room = 0.1 if len(values) > FEW_COUNTS else max(0.1, 0.08 * math.log(counts.max() / counts.min()))
@@ -232,7 +236,7 @@ def _spread_ties(counts: np.ndarray) -> np.ndarray:
 
 
 def _count_ticks(axes: Axes, counts: np.ndarray) -> None:
-    """Plain numbers: the counts if there are few, or 1, 2 and 5 (1 if too close) times powers of ten."""
+    """Ticks as plain numbers: the counts if there are few, otherwise 1, 2 and 5 (or only 1) times powers of ten."""
     if len(np.unique(counts)) <= FEW_COUNTS:
         axes.set_xticks(np.unique(counts))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -245,7 +249,7 @@ def _count_ticks(axes: Axes, counts: np.ndarray) -> None:
 
 
 def _name_ticks(axes: Axes, positions: np.ndarray, labels: list[str]) -> None:
-    """Class names under the axis, slanted when they would touch."""
+    """Class names as tick labels, slanted if they would overlap."""
     slanted = len(labels) * max(map(len, labels)) > 70
     axes.set_xticks(positions, labels, rotation=45 if slanted else 0, ha="right" if slanted else "center")
     if slanted:
@@ -254,7 +258,7 @@ def _name_ticks(axes: Axes, positions: np.ndarray, labels: list[str]) -> None:
 
 
 def _name_cells(axes: Axes, results: dict[str, Any], order: np.ndarray, shares: np.ndarray) -> None:
-    """Class names at both sides (with their training images at the rows), whole percents in the cells."""
+    """Class names on both axes (with training images on the rows), and whole percentages in the cells."""
     labels = [class_labels(results)[c] for c in order]
     centres = np.arange(len(order)) + 0.5
     _name_ticks(axes, centres, labels)

@@ -1,4 +1,4 @@
-"""Reads what a run left in its workdir; whatever is not there is None or empty, except the results."""
+"""Reads the files of a run's workdir. Only results.json is required; missing files become None or empty."""
 
 import dataclasses
 import io
@@ -15,12 +15,15 @@ GROUPS = ("many", "medium", "few")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """The texts and arrays of one workdir.
+    """The content of one workdir.
 
-    results: results.json. metrics: one dict a logged step. config: config.json or None.
-    confusion: int [C, C] (rows are the true class), summed over the seeds, or None.
-    weight_norms: float [C], mean over the seeds, or None.
-    unreadable: how many lines of metrics.jsonl are no JSON object (a killed process can leave half a line).
+    Attributes:
+      results: results.json.
+      metrics: one dict per logged step.
+      config: config.json, or None.
+      confusion: int [C, C] (rows are the true classes), summed over the seeds, or None.
+      weight_norms: float [C], mean over the seeds, or None.
+      unreadable: number of lines in metrics.jsonl that are not JSON objects; a killed process can leave a partial line.
     """
 
     results: dict[str, Any]
@@ -35,16 +38,18 @@ def read_run(workdir: epath.PathLike) -> Run:
     """Reads results.json, metrics.jsonl, config.json and evaluation.npz of a workdir (a ``gs://`` path too).
 
     With several seeds (S) the arrays of evaluation.npz have a leading seed axis: confusion [S, C, C], weight_norms
-    [S, C]. They are summed and averaged here, so that half a GB a seed (8,142 classes) is not carried further.
+    [S, C]. The confusion matrices are summed and the norms averaged here: with 8,142 classes a matrix takes half a GB.
 
     Raises:
-      InputError: if there is no readable results.json, if its seeds and their numbers do not fit together, or if an
-        array has another number of classes or seeds.
+      InputError: if results.json is missing or unreadable, if its numbers do not match its seeds, or if an array has
+        another number of classes or seeds.
     """
     root = epath.Path(workdir)
     results_file = root / "results.json"
     if not results_file.exists():
-        raise InputError(f"{results_file}: not there; a report needs a finished run (python -m ltjax.main writes it)")
+        raise InputError(
+            f"{results_file}: no such file; a report needs a finished run: train it with python -m ltjax.main"
+        )
     try:
         results = json.loads(results_file.read_text())
     except json.JSONDecodeError as error:
@@ -78,7 +83,7 @@ def several_seeds(results: dict[str, Any]) -> bool:
 
 
 def _check_seeds(results: dict[str, Any], path: epath.Path) -> None:
-    """``std`` and ``per_seed`` stand in results.json exactly when it has several seeds, with a number for each."""
+    """Checks that ``std`` and ``per_seed`` exist exactly if there are several seeds, with one entry for each."""
     seeds, classes = results["seeds"], len(results["class_counts"])
     listed = [one["seed"] for one in results.get("per_seed", [])]
     lengths = {len(one["per_class"]) for one in [results, results.get("std", results), *results.get("per_seed", [])]}
@@ -94,7 +99,7 @@ def _check_seeds(results: dict[str, Any], path: epath.Path) -> None:
 
 
 def _check_shape(name: str, array: np.ndarray, axes: int, results: dict[str, Any], path: epath.Path) -> None:
-    """[C] * axes for one seed, [S] + [C] * axes for several."""
+    """Checks the shape: [C] * axes for one seed, [S] + [C] * axes for several."""
     classes, seeds = len(results["class_counts"]), len(results["seeds"])
     several = several_seeds(results)
     if array.shape != ((seeds,) if several else ()) + (classes,) * axes:
@@ -103,7 +108,7 @@ def _check_shape(name: str, array: np.ndarray, axes: int, results: dict[str, Any
 
 
 def _read_lines(path: epath.Path) -> tuple[list[dict[str, Any]], int]:
-    """The JSON objects of a .jsonl file, and how many other lines it has."""
+    """The JSON objects of a .jsonl file, and the number of unreadable lines."""
     if not path.exists():
         return [], 0
     rows, unreadable = [], 0
@@ -122,7 +127,7 @@ def _read_lines(path: epath.Path) -> tuple[list[dict[str, Any]], int]:
 def group_sizes(results: dict[str, Any]) -> tuple[int, int, int]:
     """Number of classes in many, medium and few under the run's convention.
 
-    Every convention cuts the classes sorted by frequency in three runs, so the sizes also tell who is in which.
+    Every convention splits the classes, sorted by frequency, at two positions, so the sizes determine the members.
 
     Example:
       >>> group_sizes({"convention": "strict", "shots": {"strict": {"classes": [3, 3, 4]}}})
@@ -133,7 +138,7 @@ def group_sizes(results: dict[str, Any]) -> tuple[int, int, int]:
 
 
 def class_labels(results: dict[str, Any]) -> list[str]:
-    """The names of the classes, or their indices where results.json holds no ``class_names``.
+    """The names of the classes, or their indices if results.json has no ``class_names``.
 
     Example:
       >>> class_labels({"class_counts": [4, 2]})

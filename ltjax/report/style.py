@@ -1,4 +1,4 @@
-"""How the pictures look: colours that the colour-blind tell apart, fonts, and what several pictures share."""
+"""The style of the figures: colours that colour-blind readers can tell apart, fonts, and shared drawing functions."""
 
 import io
 from collections.abc import Sequence
@@ -45,18 +45,18 @@ STYLE: dict[Any, Any] = {
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of its own (no pyplot, so nothing stays open), in inches."""
+    """A new figure; sizes in inches. Without pyplot, so that no figure stays open."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def png(figure: Figure) -> bytes:
-    """The picture as the bytes of a PNG; equal pictures give equal bytes."""
+    """The bytes of a PNG; equal figures give equal bytes."""
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
-    figure.set_layout_engine("none")  # the layout is done; what reaches beyond it widens the picture instead
+    figure.set_layout_engine("none")  # the layout is done; anything outside it now enlarges the image
     for axes in figure.axes:
         legend = axes.get_legend()
         if legend is not None:
@@ -86,7 +86,7 @@ def shade_groups(axes: Axes, spans: Sequence[tuple[str, int, int]], edges: Seque
 
 
 def group_legend(axes: Axes, labels: dict[str, str], markers: bool) -> None:
-    """One row above the axes, under the title, where it covers nothing."""
+    """Puts the legend in one row between the title and the axes."""
     handles: list[Line2D | Patch] = []
     for group, label in labels.items():
         color = COLORS[group]
@@ -98,12 +98,12 @@ def group_legend(axes: Axes, labels: dict[str, str], markers: bool) -> None:
         handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles), borderaxespad=0.2,
         borderpad=0.2, handletextpad=0.4, columnspacing=1.6,
     )  # fmt: skip
-    legend.set_in_layout(False)  # or a legend wider than the axes would squeeze them
+    legend.set_in_layout(False)  # otherwise a legend wider than the axes would shrink them
     axes.set_title(axes.get_title(loc="left"), pad=30)
 
 
 def _places() -> list[tuple[float, float, str, str]]:
-    """Offsets in points and alignments round a point, the best first: close above and below, then ever further off."""
+    """Label positions around a point, the best first: offsets in points and alignments, with increasing distance."""
     across = ((0, "center"), (1, "left"), (-1, "right"))
     places: list[tuple[float, float, str, str]] = []
     for radius in (7, 16, 27, 38, 50, 62, 74, 86):
@@ -117,26 +117,26 @@ PLACES = _places()
 
 
 def place_labels(axes: Axes, x: np.ndarray, y: np.ndarray, labels: Sequence[str], reach: np.ndarray) -> None:
-    """Writes each label beside its point, on the first side where it covers no point, line, bar or other label.
+    """Writes each label at the first position beside its point where it covers no point, line, bar or other label.
 
-    ``reach`` float [n]: how far each point's bar goes up and down, 0 for none. The axes must have their final limits
-    and lines. A label without a free side goes above its point.
+    ``reach`` float [n]: half the length of each point's error bar, 0 for none. The axes must have their final limits
+    and lines. A label without a free position goes above its point.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()  # fixes the layout, so that the pixels below are those of the picture
+    figure.draw_without_rendering()  # fixes the layout, so that the pixel positions below are final
     points = axes.transData.transform(np.column_stack([x, y]))
     radius = 5 * figure.dpi / 72
     taken = [(px - radius, py - radius, px + radius, py + radius) for px, py in points]
     low, high = (axes.transData.transform(np.column_stack([x, y + sign * reach]))[:, 1] for sign in (-1, 1))
     bars = [(px - 1, a, px + 1, b) for (px, _), a, b in zip(points, low, high, strict=True) if b > a]
-    for line in axes.lines:  # horizontal and vertical ones here, so their extents are what they cover
+    for line in axes.lines:  # all are horizontal or vertical, so the extent is the area they cover
         box = line.get_window_extent()
         taken.append((box.x0 - 1, box.y0 - 1, box.x1 + 1, box.y1 + 1))
     frame = axes.get_window_extent()
     for i, label in enumerate(labels):
         text = axes.annotate(label, (x[i], y[i]), xytext=(0, 0), textcoords="offset points", fontsize=9.5, zorder=5)
-        others = taken[:i] + taken[i + 1 :] + bars  # its own point is in no way: the places begin outside it
+        others = taken[:i] + taken[i + 1 :] + bars  # without its own point: all positions are outside it
         for place in [*PLACES, PLACES[0]]:
             text.set(position=place[:2], horizontalalignment=place[2], verticalalignment=place[3])
             box = text.get_window_extent()
@@ -144,7 +144,7 @@ def place_labels(axes: Axes, x: np.ndarray, y: np.ndarray, labels: Sequence[str]
             if inside and not any(box.x0 < c and a < box.x1 and box.y0 < d and b < box.y1 for a, b, c, d in others):
                 break
         taken.append((box.x0, box.y0, box.x1, box.y1))
-        if max(map(abs, place[:2])) > 7:  # so far off that a line must show which point is meant
+        if max(map(abs, place[:2])) > 7:  # too far away without a line to its point
             leader: dict[str, Any] = {
                 "arrowstyle": "-",
                 "color": "#888888",

@@ -1,4 +1,4 @@
-"""The numbers of a run as text: a plain table for the terminal, report.md for reading."""
+"""The numbers of a run as text: a plain table for the terminal, and report.md."""
 
 import json
 import math
@@ -15,13 +15,13 @@ CONVENTIONS = {
 }
 CAPTIONS = {
     "training": "Training curves",
-    "gradients": "Gradients of frequent and of rare classes against the whole gradient",
-    "class_losses": "Training loss of single classes",
+    "gradients": "Gradients of frequent and rare classes compared with the full gradient",
+    "class_losses": "Training loss of the watched classes",
     "accuracy_per_class": "Accuracy of each class against its number of training images",
     "confusion": "Confusion matrix, classes sorted by frequency",
     "weight_norms": "Norm of each class's classifier weights, classes sorted by frequency",
 }
-ON_REQUEST = ("gradients", "class_losses")  # a run that was not asked for these numbers misses nothing
+OPTIONAL = ("gradients", "class_losses")  # logged only on request, so their absence is not reported
 DASH = "-"
 
 
@@ -39,10 +39,10 @@ def percent(fraction: float | None, deviation: float | None = None) -> str:
 
 
 def format_table(results: dict[str, Any]) -> str:
-    """Plain text for the terminal: accuracy of all, mean class, many, medium, few, and the sizes of the groups.
+    """Plain text for the terminal: accuracy (all, mean class, many, medium, few) and the sizes of the groups.
 
-    ``results`` is what results.json holds; the groups are those of its ``convention``. Over several seeds every number
-    is mean ± sample standard deviation, and each seed's accuracies follow in a table of their own.
+    ``results`` is the content of results.json; the groups are those of its ``convention``. For several seeds every
+    number is mean ± sample standard deviation, and a second table has the accuracies of each seed.
 
     Example:
       >>> shots = {"strict": {"classes": [1, 1, 0]}}
@@ -74,7 +74,7 @@ _SEED_HEADER = [key.replace("_", " ") for key in _SEED_KEYS]
 
 
 def _seed_rows(results: dict[str, Any]) -> list[list[str]]:
-    """One row a seed: its number, and its accuracies in the order of the header."""
+    """One row per seed: the seed and its accuracies in the order of the header."""
     return [
         [str(one["seed"]), *(percent(one["accuracy"].get(key)) for key in _SEED_KEYS)] for one in results["per_seed"]
     ]
@@ -85,24 +85,24 @@ def _explain_seeds(results: dict[str, Any]) -> str:
 
 
 def _deviations(results: dict[str, Any]) -> dict[str, Any]:
-    """``std`` of results.json; empty of the same form for one seed."""
+    """``std`` of results.json; for one seed the same structure without values."""
     without = {"accuracy": {}, "shots": {}, "per_class": [None] * len(results["class_counts"])}
     return without | results.get("std", {})
 
 
-def format_report(run: Run, pictures: Sequence[str]) -> str:
-    """report.md: the numbers, what they depend on, the pictures (names out of CAPTIONS), every class, the settings."""
+def format_report(run: Run, figures: Sequence[str]) -> str:
+    """The text of report.md: results, their conditions, figures (names from CAPTIONS), each class, the settings."""
     results = run.results
     parts = [f"# {_headline(results)}", _accuracy_section(results)]
     if results.get("views"):
         parts.append(_views_section(results))
     parts.append(_conditions_section(run))
     for name, caption in CAPTIONS.items():
-        if name in pictures:
+        if name in figures:
             parts.append(f"## {caption}\n\n![{caption}]({name}.png)")
-    missing = [caption for name, caption in CAPTIONS.items() if name not in (*pictures, *ON_REQUEST)]
+    missing = [caption for name, caption in CAPTIONS.items() if name not in (*figures, *OPTIONAL)]
     if missing:
-        parts.append(f"Not drawn, for the run left no numbers for it: {'; '.join(missing)}.")
+        parts.append(f"Not drawn, because the run recorded no data for it: {'; '.join(missing)}.")
     parts.append(_classes_section(results))
     if run.config is not None:
         settings = json.dumps(run.config, indent=2, sort_keys=True)
@@ -118,11 +118,11 @@ def _headline(results: dict[str, Any]) -> str:
 
 
 def _explain(convention: str) -> str:
-    return CONVENTIONS.get(convention, "thresholds of the config")
+    return CONVENTIONS.get(convention, "thresholds from the config")
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    """First column to the left, the others to the right, two spaces between."""
+    """Aligns the first column left and the others right, with two spaces between."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(
@@ -133,7 +133,7 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 
 def markdown_table(header: list[str], rows: list[list[str]], numbers: bool = True) -> str:
-    """The first column to the left, the others to the right if they are ``numbers``."""
+    """A Markdown table; the first column is aligned left, the others right if they are ``numbers``."""
     lines = [header, ["---", *["---:" if numbers else "---"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
@@ -158,33 +158,33 @@ def _accuracy_section(results: dict[str, Any]) -> str:
         mark = " *" if convention == results["convention"] else ""
         rows.append([f"{convention}{mark} ({_explain(convention)})", *cells])
     table = markdown_table(["accuracy (%) and number of classes", *GROUPS], rows)
-    text = f"{overall}\n\n{table}\n\n\\* the groups of this run's config. A dash is a group without classes."
+    text = f"{overall}\n\n{table}\n\n\\* the convention in this run's config. A dash marks a group without classes."
     return f"{text}\n\n{_seeds_section(results)}" if several_seeds(results) else text
 
 
 def _seeds_section(results: dict[str, Any]) -> str:
-    """What the ± means, and each seed alone."""
+    """The meaning of ±, and the accuracy of each seed."""
     header = ["seed: accuracy (%)", *_SEED_HEADER, "mean training loss of the last epoch"]
     losses = [one.get("train_loss_last_epoch") for one in results["per_seed"]]
     rows = [
         [*cells, DASH if loss is None else f"{loss:.4g}"]
         for cells, loss in zip(_seed_rows(results), losses, strict=True)
     ]
-    explained = _explain_seeds(results)
-    return f"## Each seed\n\nAbove: {explained}. The groups are those of the config.\n\n{markdown_table(header, rows)}"
+    explained = f"Above: {_explain_seeds(results)}. The groups follow the convention in the config."
+    return f"## Each seed\n\n{explained}\n\n{markdown_table(header, rows)}"
 
 
 def _views_section(results: dict[str, Any]) -> str:
-    """Accuracy by group of every view (one branch alone, another fusion), below that of the result itself."""
+    """Accuracy by group of the result and of each view (a single branch, another fusion)."""
     keys = ("all", *GROUPS)
     rows = [("the result", results["accuracy"], _deviations(results)["accuracy"])]
     rows += [(name, view["accuracy"], view.get("std", {})) for name, view in results["views"].items()]
-    table = [[name, *(percent(own.get(key), spread.get(key)) for key in keys)] for name, own, spread in rows]
-    return f"## Other readings of the network\n\n{markdown_table(['accuracy (%)', *keys], table)}"
+    table = [[name, *(percent(accuracy.get(key), spread.get(key)) for key in keys)] for name, accuracy, spread in rows]
+    return f"## Other views of the network\n\n{markdown_table(['accuracy (%)', *keys], table)}"
 
 
 def _conditions_section(run: Run) -> str:
-    """What a number depends on, one row each; a row is left out when the run did not record it."""
+    """What the numbers depend on; rows that the run did not record are omitted."""
     results, counts = run.results, run.results["class_counts"]
     smallest = min(counts)
     ratio = f", imbalance {max(counts) / smallest:.4g}" if smallest else ", some classes without images"
@@ -207,26 +207,26 @@ def _conditions_section(run: Run) -> str:
         loss = f"{results['train_loss_last_epoch']:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
         rows.insert(4, ["mean training loss of the last epoch", loss])
     if results.get("chosen"):
-        rows.insert(4, ["chosen by the run", _chosen(results)])
+        rows.insert(4, ["selected by the run", _selected(results)])
     if results.get("step_ms") is not None:
         rows.append(["time per step", _step_time(results)])
     if results.get("versions"):
         rows.append(["versions", _flat(results["versions"])])
     if run.unreadable:
-        rows.append(["metrics.jsonl", f"{run.unreadable} unreadable line(s) left out of the curves"])
+        rows.append(["metrics.jsonl", f"{run.unreadable} unreadable line(s), not included in the curves"])
     return f"## What the numbers depend on\n\n{markdown_table(['', ''], rows, numbers=False)}"
 
 
-def _chosen(results: dict[str, Any]) -> str:
-    """Each setting that the run chose by itself; where the seeds chose for themselves, the choice of every seed."""
+def _selected(results: dict[str, Any]) -> str:
+    """The hyper-parameters that the run selected; for several seeds the selection of each."""
     each = [one["chosen"] for one in results.get("per_seed", []) if one.get("chosen")]
-    own = {name: [one[name] for one in each] or [value] for name, value in results["chosen"].items()}
-    by_seed = ", a value for each seed" if each else ""
-    return "; ".join(f"{name} {', '.join(map(_value, values))}" for name, values in own.items()) + by_seed
+    values_of = {name: [one[name] for one in each] or [value] for name, value in results["chosen"].items()}
+    by_seed = ", one value per seed" if each else ""
+    return "; ".join(f"{name} {', '.join(map(_value, values))}" for name, values in values_of.items()) + by_seed
 
 
 def _value(value: Any) -> str:
-    """A number with four digits, a list of them between slashes, anything else as it is.
+    """A number with four digits, a list joined by slashes, anything else unchanged.
 
     Example:
       >>> _value(0.7), _value([0.123456, 2]), _value("cosine")
@@ -239,9 +239,9 @@ def _value(value: Any) -> str:
 
 def _step_time(results: dict[str, Any]) -> str:
     host = results.get("host_ms_per_step")
-    waits = f", of it {host:.3g} ms on the host" if host is not None else ""
+    on_host = f", {host:.3g} ms of it on the host" if host is not None else ""
     place = "; training images on the device" if results.get("data_on_device") else ""
-    return f"{results['step_ms']:.3g} ms{waits}{place}"
+    return f"{results['step_ms']:.3g} ms{on_host}{place}"
 
 
 def _resumes(resumes: list[dict[str, Any]]) -> str:
@@ -253,7 +253,7 @@ def _flat(value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them.
+    """Seconds in seconds, minutes or hours.
 
     Example:
       >>> duration(42.31), duration(312), duration(7384)

@@ -1,4 +1,4 @@
-"""What only some runs leave: gradients by class group, losses of watched classes, views, settings chosen by the run."""
+"""Optional contents: gradients by class group, losses of watched classes, views, selected hyper-parameters."""
 
 import math
 
@@ -33,11 +33,11 @@ def drawn(monkeypatch):
     """The panels that would be drawn: title -> {label: (x, y)}."""
     seen = {}
 
-    def column(title, panels, rows):
+    def column(title, panels, log):
         for panel in panels:
             if panel.lines:
                 seen[panel.title] = {line.label: (line.x.tolist(), line.y.tolist()) for line in panel.lines}
-        return b"picture" if seen else None
+        return b"png" if seen else None
 
     monkeypatch.setattr(curves, "draw_column", column)
     return seen
@@ -47,8 +47,12 @@ def test_gradients_are_two_panels_of_the_steps_that_measured_them(drawn):
     assert gradient_curves(rows())
     x = [1.0, 3.0]
     assert drawn == {
-        "cosine with the whole": {"frequent classes": (x, [0.9, 0.9]), "rare classes": (x, [0.2, 0.2])},
-        "norm": {"frequent classes": (x, [1.0, 1.0]), "rare classes": (x, [2.0, 2.0]), "whole": (x, [2.5, 2.5])},
+        "cosine with the full gradient": {"frequent classes": (x, [0.9, 0.9]), "rare classes": (x, [0.2, 0.2])},
+        "norm": {
+            "frequent classes": (x, [1.0, 1.0]),
+            "rare classes": (x, [2.0, 2.0]),
+            "full gradient": (x, [2.5, 2.5]),
+        },
     }
 
 
@@ -61,12 +65,12 @@ def test_watched_classes_are_named_with_their_images_most_frequent_first(drawn):
 
 def test_a_class_in_two_streams_keeps_its_colour(monkeypatch):
     seen = []
-    monkeypatch.setattr(curves, "draw_column", lambda title, panels, rows: seen.extend(panels[0].lines))
+    monkeypatch.setattr(curves, "draw_column", lambda title, panels, log: seen.extend(panels[0].lines))
     names = ("class_loss/10", "class_loss/1/random", "class_loss/1", "class_loss/0/random", "class_loss/0")
     class_loss_curves([{"epoch": 1.0} | dict.fromkeys(names, 2.0)], {1: "one", 0: "zero", 3: "three"})
-    looks = {line.label: (line.color, line.dashes) for line in seen}
+    styles = {line.label: (line.color, line.dashes) for line in seen}
     first, second = LINE_COLORS[:2]
-    assert looks == {
+    assert styles == {
         "one": (first, "-"),
         "one, random": (first, "--"),
         "zero": (second, "-"),
@@ -74,13 +78,13 @@ def test_a_class_in_two_streams_keeps_its_colour(monkeypatch):
     }
 
 
-def test_accuracies_of_other_streams_stand_beside_the_first(drawn):
+def test_accuracies_of_all_streams_share_a_panel(drawn):
     training_curves([{"epoch": 1.0, "accuracy": 0.5, "accuracy/rotation": 0.25, "test/all": 0.75}])
     labels = {"training batches": 50.0, "training batches, rotation": 25.0, "test all": 75.0}
     assert {label: y for label, (_, (y,)) in drawn["accuracy (%)"].items()} == labels
 
 
-def test_terms_have_a_panel_of_their_own_for_they_are_logged_without_their_weights(drawn):
+def test_loss_terms_have_a_separate_panel_because_they_are_logged_without_their_weights(drawn):
     terms = [{"epoch": 1.0, "loss": 1.5, "loss/classification": 1.0, "loss/proxy": -0.5, "learning_rate": 0.1}]
     assert training_curves(terms)
     assert drawn["loss"] == {"total": ([1.0], [1.5])}
@@ -96,18 +100,18 @@ def test_nothing_measured_draws_nothing():
 
 
 @pytest.mark.filterwarnings("error")
-def test_the_pictures_are_written_when_there_is_something_and_else_not_missed(tmp_path):
+def test_optional_figures_are_written_only_with_data_and_never_reported_as_missing(tmp_path):
     results = results_of(COUNTS)
     write_run(tmp_path, results, metrics=rows() + rows(stage="second"))
     text = write_report(tmp_path).read_text()
-    pictures = {"gradients.png", "class_losses.png"}
-    assert pictures < {path.name for path in (tmp_path / "report").iterdir()}
-    assert all(f"]({name})" in text for name in pictures)
+    figures = {"gradients.png", "class_losses.png"}
+    assert figures < {path.name for path in (tmp_path / "report").iterdir()}
+    assert all(f"]({name})" in text for name in figures)
     write_run(tmp_path, results, metrics=rows(gradients=False, watched=()))
     text = write_report(tmp_path).read_text()
-    assert not pictures & {path.name for path in (tmp_path / "report").iterdir()}
+    assert not figures & {path.name for path in (tmp_path / "report").iterdir()}
     missed = next(line for line in text.splitlines() if line.startswith("Not drawn"))
-    assert "Gradients" not in missed and "single classes" not in missed and "Confusion" in missed
+    assert "Gradients" not in missed and "watched classes" not in missed and "Confusion" in missed
 
 
 @pytest.mark.filterwarnings("error")
@@ -139,7 +143,7 @@ def table_under(text, header):
 def test_views_are_a_table_below_the_result(tmp_path):
     results = results_of(COUNTS)
     results["views"] = views_of(results, ["first branch", "sum of two"])
-    table = table_under(text_of(tmp_path, results), "## Other readings of the network")
+    table = table_under(text_of(tmp_path, results), "## Other views of the network")
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     shots = [percent(results["accuracy"][group]) for group in ("many", "medium", "few")]
     assert cells == [
@@ -155,29 +159,29 @@ def test_views_of_several_seeds_have_deviations(tmp_path):
     results["views"] = views_of(results, ["first branch"])
     results["views"]["first branch"]["std"] = {"all": 0.012, "many": math.nan, "few": None}
     text = text_of(tmp_path, results)
-    branch = table_under(text, "## Other readings of the network")[2]
+    branch = table_under(text, "## Other views of the network")[2]
     assert "10.0 ± 1.2" in branch and branch.count("±") == 1
 
 
 @pytest.mark.parametrize(
     ("chosen", "each", "line"),
     [
-        ({"tau": 0.7}, [], "| chosen by the run | tau 0.7 |"),
-        ({"tau": 0.7000001, "metric": "cosine"}, [], "| chosen by the run | tau 0.7; metric cosine |"),
-        ({"tau": 0.65}, [{"tau": 0.6}, {"tau": 0.7}], "| chosen by the run | tau 0.6, 0.7, a value for each seed |"),
+        ({"tau": 0.7}, [], "| selected by the run | tau 0.7 |"),
+        ({"tau": 0.7000001, "metric": "cosine"}, [], "| selected by the run | tau 0.7; metric cosine |"),
+        ({"tau": 0.65}, [{"tau": 0.6}, {"tau": 0.7}], "| selected by the run | tau 0.6, 0.7, one value per seed |"),
     ],
 )
-def test_what_a_run_chose_is_one_line(tmp_path, chosen, each, line):
+def test_selected_hyper_parameters_are_one_line(tmp_path, chosen, each, line):
     results = results_of_seeds(COUNTS, 2) if each else results_of(COUNTS)
     results["chosen"] = chosen
-    for one, own in zip(results.get("per_seed", []), each, strict=True):
-        one["chosen"] = own
+    for one, values in zip(results.get("per_seed", []), each, strict=True):
+        one["chosen"] = values
     assert text_of(tmp_path, results).splitlines().count(line) == 1
 
 
-def test_a_run_without_views_and_choices_says_nothing_of_them(tmp_path):
+def test_a_run_without_views_and_selections_does_not_mention_them(tmp_path):
     text = text_of(tmp_path, results_of(COUNTS))
-    assert "Other readings" not in text and "chosen" not in text
+    assert "Other views" not in text and "selected" not in text
 
 
 def test_long_curves_are_smoothed_over_what_is_known():

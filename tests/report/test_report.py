@@ -1,4 +1,4 @@
-"""The report of a finished run: its numbers, its pictures, and what it does when files are missing or short."""
+"""The report of a finished run: its numbers, its figures, and missing or incomplete files."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from ltjax.class_counts import frequency_order
 from ltjax.errors import InputError
 from ltjax.report import format_table, write_report
 from ltjax.report.curves import epochs_of
-from ltjax.report.pictures import confusion_shares
+from ltjax.report.figures import confusion_shares
 from ltjax.report.run import read_run
 from ltjax.report.style import STYLE, new_figure, place_labels
 from ltjax.report.text import percent
@@ -29,7 +29,7 @@ from tests.report.synthetic import (
     write_run,
 )
 
-PICTURES = {"training.png", "accuracy_per_class.png", "confusion.png", "weight_norms.png"}
+FIGURES = {"training.png", "accuracy_per_class.png", "confusion.png", "weight_norms.png"}
 
 
 def written(folder):
@@ -49,11 +49,11 @@ def full_run_of_seeds(folder, results, **changes):
 
 
 @pytest.mark.parametrize("classes", [10, 100])
-def test_a_finished_run_gets_its_numbers_and_four_pictures(tmp_path, classes):
+def test_a_finished_run_gets_its_numbers_and_four_figures(tmp_path, classes):
     results = results_of(counts_of(classes, 500, 100), names=CIFAR10 if classes == 10 else None)
     path = write_report(full_run(tmp_path, results, config={"method": {"name": "reslt", "alpha": 0.995}}))
-    assert written(tmp_path) == PICTURES | {"report.md"}  # and no temporary file
-    for name in PICTURES:
+    assert written(tmp_path) == FIGURES | {"report.md"}  # and no temporary file
+    for name in FIGURES:
         assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
     text = path.read_text()
     sizes = results["shots"]["strict"]["classes"]
@@ -62,7 +62,7 @@ def test_a_finished_run_gets_its_numbers_and_four_pictures(tmp_path, classes):
         assert number in text, number
     assert f"{100 * results['accuracy']['all']:.1f}" in text
     assert '"alpha": 0.995' in text and text.index("accuracy (%)") < text.index("![") < text.index('"alpha"')
-    assert all(f"]({name})" in text for name in PICTURES)
+    assert all(f"]({name})" in text for name in FIGURES)
 
 
 def test_an_empty_group_is_a_dash_in_table_and_report(tmp_path):
@@ -79,7 +79,7 @@ def test_an_empty_group_is_a_dash_in_table_and_report(tmp_path):
 def test_several_seeds_are_means_deviations_and_a_row_for_each(tmp_path, seeds):
     results = results_of_seeds(counts_of(10, 500, 100), seeds, names=CIFAR10)
     text = write_report(full_run_of_seeds(tmp_path, results)).read_text()
-    assert written(tmp_path) == PICTURES | {"report.md"}
+    assert written(tmp_path) == FIGURES | {"report.md"}
     table = format_table(results)
     for where in (text, table):
         assert f"over n = {seeds} seeds" in where and "sample standard deviation (divisor n - 1)" in where
@@ -93,7 +93,7 @@ def test_several_seeds_are_means_deviations_and_a_row_for_each(tmp_path, seeds):
     assert "±" in next(line for line in text.splitlines() if line.startswith("| mean training loss"))
 
 
-def test_the_table_of_several_seeds_reads_so():
+def test_the_table_of_several_seeds_has_this_form():
     shots = {"strict": {"classes": [1, 1, 0]}}
     accuracy = {"all": 0.8, "mean_class": 0.75, "many": 0.9, "medium": 0.6, "few": None}
     results = {"method": "ce", "dataset": "mnist5k", "split": "test", "epochs": 30, "convention": "strict"}
@@ -130,7 +130,7 @@ def test_the_arrays_of_several_seeds_are_summed_and_averaged(tmp_path):
         ({"std": {"per_class": []}}, "'per_class' has 0 numbers"),
     ],
 )
-def test_seeds_that_do_not_fit_together_are_named_in_one_line(tmp_path, changes, words):
+def test_inconsistent_seeds_are_reported_in_one_line(tmp_path, changes, words):
     results = results_of_seeds(counts_of(10, 400, 40), 3) | changes
     with pytest.raises(InputError, match=words) as caught:
         read_run(write_run(tmp_path, results))
@@ -161,12 +161,12 @@ def test_labels_stay_off_the_bars_of_other_points():
 def test_the_time_of_a_step_is_reported(tmp_path):
     changes = {"step_ms": 4.213, "host_ms_per_step": 0.0912, "data_on_device": True}
     text = write_report(write_run(tmp_path, results_of([30, 5]) | changes)).read_text()
-    assert "| time per step | 4.21 ms, of it 0.0912 ms on the host; training images on the device |" in text
+    assert "| time per step | 4.21 ms, 0.0912 ms of it on the host; training images on the device |" in text
     changes |= {"host_ms_per_step": None, "data_on_device": False}
     assert "| 4.21 ms |" in write_report(write_run(tmp_path, results_of([30, 5]) | changes)).read_text()
 
 
-def test_missing_files_leave_pictures_out_and_old_ones_are_removed(tmp_path):
+def test_figures_without_data_are_omitted_and_old_ones_removed(tmp_path):
     results = results_of(counts_of(10, 400, 40))
     write_report(full_run(tmp_path, results))
     for name in ("metrics.jsonl", "evaluation.npz"):
@@ -179,7 +179,7 @@ def test_missing_files_leave_pictures_out_and_old_ones_are_removed(tmp_path):
 def test_a_run_without_weight_norms_keeps_its_confusion_matrix(tmp_path):
     results = results_of(counts_of(10, 400, 40))
     write_report(full_run(tmp_path, results, weight_norms=None))
-    assert written(tmp_path) == PICTURES - {"weight_norms.png"} | {"report.md"}
+    assert written(tmp_path) == FIGURES - {"weight_norms.png"} | {"report.md"}
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_nothing_finite_logged_draws_no_curve(tmp_path, metrics):
     assert "training.png" not in written(tmp_path)
 
 
-def test_half_a_line_of_a_killed_run_is_left_out_and_said(tmp_path):
+def test_a_partial_line_of_a_killed_run_is_skipped_and_reported(tmp_path):
     full_run(tmp_path, results_of(counts_of(10, 400, 40)))
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 900, "lo')
@@ -224,7 +224,7 @@ def test_half_a_line_of_a_killed_run_is_left_out_and_said(tmp_path):
 def test_odd_class_counts_are_drawn_without_a_warning(tmp_path, counts, per_class):
     results = results_of(counts, per_class=per_class)
     write_report(full_run(tmp_path, results))
-    expected = PICTURES | {"report.md"}
+    expected = FIGURES | {"report.md"}
     if all(a is None for a in results["per_class"]):
         expected -= {"accuracy_per_class.png"}
     assert written(tmp_path) == expected
