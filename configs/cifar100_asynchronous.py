@@ -1,14 +1,14 @@
-"""Asynchronous modelling (anonymous, under review) on CIFAR-100-LT (imbalance 100), ResNet-32, 200 epochs a phase.
+"""Asynchronous modelling (anonymous, under review) on CIFAR-100-LT (imbalance 100), ResNet-32, 200 epochs per phase.
 
 python -m ltjax.main --config=configs/cifar100_asynchronous.py --workdir=runs/cifar100_async --config.data.dir=DIR
 
-Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars of a class), ":split=60" (classes of the
+Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars per class), ":split=60" (classes in the
 first phase), ":lambda=2" or ":lambda_base=2", ":literal" (the losses as printed: sums over nodes and over all classes,
-raw features), ":imbalance=50", ":short" (ten epochs a phase).
+raw features), ":imbalance=50", ":short" (ten epochs per phase).
 
-One GPU. The paper has 44.79 % (plain 42.48 %), at imbalance 200 40.53 % (39.35 %), at 50 49.32 % (47.61 %) (table 3);
-ours is not measured yet. The first phase takes the classes with 20 images or more, 70 at imbalance 100; at imbalance
-10 all have, and ":split=60" must say how many.
+For one GPU. The paper reports 44.79 % (plain 42.48 %), at imbalance 200 40.53 % (39.35 %), at 50 49.32 % (47.61 %)
+(table 3); not measured here yet. The first phase takes the classes with 20 images or more, 70 at imbalance 100; at
+imbalance 10 all classes do, so ":split=60" has to set the number.
 """
 
 from ltjax.methods.configure import new_config, with_words
@@ -25,5 +25,5 @@ def get_config(arg=None):
     config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=5e-4)
     config.optimizer.schedule.update(name="step", unit="epoch", milestones=(160, 180), decay=0.01)
     config.evaluation.update(index_boundaries=(35, 70))
-    add_second_stage(config)  # algorithm 1 has one T for both phases; the same schedule, as nothing is said
+    add_second_stage(config)  # algorithm 1 has one T for both phases and no second schedule
     return with_words(config, arg)

@@ -5,7 +5,7 @@ python -m ltjax.main --config=configs/cifar100_auxiliary.py --workdir=runs/cifar
 Arguments: ":no_ss" (CBS+RRS), ":rrs_only", ":cbs_only", ":ft" (ftRRS+CBS), ":weights=1:1", ":rotation=all_four" (or
 augmentation, augmentation_all_four, none), ":images_per_class=4", ":short" (ten epochs), ":imbalance=50".
 
-The paper has no CIFAR; ours is not measured yet. Meant for one GPU.
+The paper has no CIFAR results; not measured here yet. Meant for one GPU.
 """
 
 from ltjax.methods.configure import new_config, with_words
@@ -23,5 +23,5 @@ def get_config(arg=None):
     config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=5)
     config.optimizer.schedule.update(decay=0.01)
     config.evaluation.update(index_boundaries=(35, 70))
-    add_second_stage(config, epochs=133)  # of ":ft": two thirds of the first stage's, as OLTR's 60 are to 90
+    add_second_stage(config, epochs=133)  # for ":ft": two thirds of the first stage, as OLTR's 60 of 90
     return with_words(config, arg)

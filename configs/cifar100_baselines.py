@@ -2,13 +2,12 @@
 
 python -m ltjax.main --config=configs/cifar100_baselines.py:ldam_drw --workdir=runs/ldam_drw --config.data.dir=DIR
 
-The word behind the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
-cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; without one
-it is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
+The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
+cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; the default
+is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
-Cui et al. (2022, ResLT), table 5, at 200 epochs, imbalance 100 / 50 / 10 (%): focal 38.4 / 44.3 / 55.8,
-mixup 39.5 / 45.0 / 58.0, cb_focal 39.6 / 45.2 / 58.0, ldam 39.6 / - / 56.9, ce_drw 41.5 / 45.3 / 58.1,
-ce_drs 41.6 / 45.5 / 58.1,
+Cui et al. (2022, ResLT), table 5, at 200 epochs, imbalance 100 / 50 / 10 (%): focal 38.4 / 44.3 / 55.8, mixup 39.5 /
+45.0 / 58.0, cb_focal 39.6 / 45.2 / 58.0, ldam 39.6 / - / 56.9, ce_drw 41.5 / 45.3 / 58.1, ce_drs 41.6 / 45.5 / 58.1,
 ldam_drw 42.0 / 46.6 / 58.7, bbn 42.6 / 47.0 / 59.1, causal_norm 44.1 / 50.3 / 59.6, ride 48.6 / - / -.
 """
 
@@ -17,9 +16,9 @@ from ltjax.methods.configure import new_config, with_words
 from ltjax.methods.oltr_recipe import oltr_word, on_word
 from ltjax.settings.config_file import cifar_runs
 
-# method -> what its authors' script has on this data set, where it is not the recipe below
+# method -> settings in its authors' script for this data set that differ from the recipe below
 RECIPES = {
-    # the authors' script says 120 and 160 and counts epochs from 1: it decays after 119 and 159 finished ones
+    # the authors' script has 120 and 160 and counts epochs from 1: it decays after 119 and 159 finished epochs
     "bbn": {
         "model.backbone": "bbn_resnet32",
         "optimizer.nesterov": True,
@@ -38,7 +37,7 @@ RECIPES = {
         "optimizer.schedule.milestones": (160, 180),
         "optimizer.schedule.decay": 0.01,
     },
-    # on BBN's network, both branches together
+    # on BBN's network, with both branches
     "causal_norm": {
         "model.backbone": "bbn_resnet32",
         "baseline.alpha": 1.5,

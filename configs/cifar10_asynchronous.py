@@ -1,13 +1,13 @@
-"""Asynchronous modelling (anonymous, under review) on CIFAR-10-LT (imbalance 100), ResNet-32, 200 epochs a phase.
+"""Asynchronous modelling (anonymous, under review) on CIFAR-10-LT (imbalance 100), ResNet-32, 200 epochs per phase.
 
 python -m ltjax.main --config=configs/cifar10_asynchronous.py --workdir=runs/cifar10_async --config.data.dir=DIR
 
-Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars of a class), ":split=5" (classes of the
+Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars per class), ":split=5" (classes in the
 first phase), ":lambda=2" or ":lambda_base=2", ":literal" (the losses as printed: sums over nodes and over all classes,
-raw features), ":imbalance=50", ":short" (ten epochs a phase).
+raw features), ":imbalance=50", ":short" (ten epochs per phase).
 
-One GPU; not measured yet. The paper has no CIFAR-10, and at imbalance 100 all classes have 50 images or more: the
-first phase takes the 7 most frequent, the share that it has of CIFAR-100.
+For one GPU; not measured yet. The paper has no CIFAR-10 results, and at imbalance 100 all classes have 50 images or
+more: the first phase takes the 7 most frequent, the same share as on CIFAR-100.
 """
 
 from ltjax.methods.configure import new_config, with_words
@@ -24,7 +24,7 @@ def get_config(arg=None):
     config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=5e-4)
     config.optimizer.schedule.update(name="step", unit="epoch", milestones=(160, 180), decay=0.01)
     config.evaluation.update(index_boundaries=(3, 6))
-    # every class has 50 images or more; the 70 % that the rule of 20 images takes of CIFAR-100
+    # every class has 50 images or more; 70 % as with the rule of 20 images on CIFAR-100
     config.asynchronous.update(split=7)
-    add_second_stage(config)  # algorithm 1 has one T for both phases; the same schedule, as nothing is said
+    add_second_stage(config)  # algorithm 1 has one T for both phases and no second schedule
     return with_words(config, arg)

@@ -2,14 +2,13 @@
 
 python -m ltjax.main --config=configs/cifar10_baselines.py:ldam_drw --workdir=runs/ldam_drw --config.data.dir=DIR
 
-The word behind the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
-cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; without one
-it is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
+The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
+cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; the default
+is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
-Cui et al. (2022, ResLT), table 5, at 200 epochs, imbalance 100 / 50 / 10 (%): focal 70.4 / 76.7 / 86.7,
-mixup 73.1 / 77.8 / 87.1, cb_focal 74.6 / 79.3 / 87.1, ldam 73.4 / - / 87.0, ce_drw 76.3 / 80.0 / 87.6,
-ce_drs 75.6 / 79.8 / 87.4,
-ldam_drw 77.0 / 81.0 / 88.2, bbn 79.8 / 82.2 / 88.3, causal_norm 80.6 / 83.6 / 88.5. Ours are not measured yet.
+Cui et al. (2022, ResLT), table 5, at 200 epochs, imbalance 100 / 50 / 10 (%): focal 70.4 / 76.7 / 86.7, mixup 73.1 /
+77.8 / 87.1, cb_focal 74.6 / 79.3 / 87.1, ldam 73.4 / - / 87.0, ce_drw 76.3 / 80.0 / 87.6, ce_drs 75.6 / 79.8 / 87.4,
+ldam_drw 77.0 / 81.0 / 88.2, bbn 79.8 / 82.2 / 88.3, causal_norm 80.6 / 83.6 / 88.5. Not measured here yet.
 """
 
 from ltjax.methods.baselines import baseline_words
@@ -17,9 +16,9 @@ from ltjax.methods.configure import new_config, with_words
 from ltjax.methods.oltr_recipe import oltr_word, on_word
 from ltjax.settings.config_file import cifar_runs
 
-# method -> what its authors' script has on this data set, where it is not the recipe below
+# method -> settings in its authors' script for this data set that differ from the recipe below
 RECIPES = {
-    # the authors' script says 120 and 160 and counts epochs from 1: it decays after 119 and 159 finished ones
+    # the authors' script has 120 and 160 and counts epochs from 1: it decays after 119 and 159 finished epochs
     "bbn": {
         "model.backbone": "bbn_resnet32",
         "optimizer.nesterov": True,
@@ -38,7 +37,7 @@ RECIPES = {
         "optimizer.schedule.milestones": (160, 180),
         "optimizer.schedule.decay": 0.01,
     },
-    # on BBN's network, both branches together
+    # on BBN's network, with both branches
     "causal_norm": {
         "model.backbone": "bbn_resnet32",
         "baseline.alpha": 1.0,

@@ -1,15 +1,15 @@
-"""Decoupling (Kang et al., 2020) on CIFAR-10-LT (imbalance 100), ResNet-32, 200 epochs, then 10 of the classifier.
+"""Decoupling (Kang et al., 2020) on CIFAR-10-LT (imbalance 100), ResNet-32, 200 epochs, then 10 for the classifier.
 
 python -m ltjax.main --config=configs/cifar10_decoupling.py --workdir=runs/cifar10_decoupling --config.data.dir=DIR
 
 Arguments: ":crt" (the default), ":lws", ":tau", ":ncm", ":mlp", ":cosine", ":cosine_norelu", ":joint" (one stage);
 ":imbalance=50", ":short", ":tau=0.5", ":tau,tau_from=learned", ":ncm,ncm_metric=cosine", ":joint,sampler=progressive".
-",cached" behind ":crt", ":lws", ":mlp", ":cosine" or ":tau,tau_from=learned" trains on features made once.
-":crt,solver=lbfgs" and ":lws,solver=lbfgs" find where that training goes, on the same features.
+",cached" after ":crt", ":lws", ":mlp", ":cosine" or ":tau,tau_from=learned" trains on features computed once.
+":crt,solver=lbfgs" and ":lws,solver=lbfgs" compute the optimum of that training directly, on the same features.
 "--config.init_from=WORKDIR" takes the first stage from a finished cifar10_ce.py or cifar10_decoupling.py:joint.
 
-The paper has no CIFAR; ours is not measured yet. tau is chosen on the training images; on a part of them set aside with
-"--config.data.validation_use=choose --config.data.validation_fraction=0.2".
+The paper has no CIFAR results; not measured here yet. tau is selected on the training images, or on a held-out part of
+them with "--config.data.validation_use=choose --config.data.validation_fraction=0.2".
 """
 
 from ltjax.methods.configure import new_config, with_words
@@ -26,7 +26,7 @@ def get_config(arg=None):
     config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=2e-4)
     config.optimizer.schedule.update(name="step", unit="epoch", warmup_epochs=5, milestones=(160, 180), decay=0.01)
     config.evaluation.update(index_boundaries=(3, 6))
-    # the second stage: the rate starts anew; 10 epochs, LWS 5
+    # the second stage restarts the schedule of the learning rate; 10 epochs, LWS 5
     add_second_stage(config)
     config.second_stage_optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
     return with_words(config, arg)

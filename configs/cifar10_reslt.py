@@ -6,7 +6,7 @@ Arguments: ":short" (ten epochs), ":imbalance=50", ":alpha=0.9" (figure 5), ":gr
 (figure 4), ":experts=3" (RIDE's backbone), ":strong" (mixup and AutoAugment), ":long" (400 epochs), ":variant=a" to e
 (figure 2), ":imbalance=50,variant=baseline" (table 1), ":variant=grouped_conv" and "separate_conv" (figure 7).
 
-The paper has 80.44 % (imbalance 50: 83.46, 10: 89.06), 82.40 % with ":strong" (table 5); ours is not measured yet.
+The paper reports 80.44 % (imbalance 50: 83.46, 10: 89.06), 82.40 % with ":strong" (table 5); not measured here yet.
 """
 
 from ltjax.methods.configure import new_config, with_words

@@ -6,7 +6,7 @@ DIR holds class folders (DIR/rose/1.jpg), or train/ and test/ (or val/) of class
 every class is held out (--config.data.test_fraction). Classes, counts and groups come from the folder.
 
 Arguments: ":epochs=30", ":backbone=resnet50", ":batch_size=128", ":sampler=square_root", ":short" (ten epochs).
-Not tuned on any set; for one GPU, or hours of CPU for a few thousand pictures.
+Not tuned on any data set; for one GPU, or hours of CPU for a few thousand images.
 """
 
 from ltjax.methods.configure import new_config, with_words

@@ -6,13 +6,13 @@ DIR holds class folders (DIR/rose/1.jpg), or train/ and test/ (or val/) of class
 every class is held out (--config.data.test_fraction). The three groups of classes are made by their counts.
 
 Arguments: ":alpha=0.95" (default 0.9; retune it), ":groups=2", ":epochs=30", ":backbone=resnet50", ":batch_size=128",
-":short" (ten epochs). Not tuned on any set; for one GPU, or hours of CPU for a few thousand pictures.
+":short" (ten epochs). Not tuned on any data set; for one GPU, or hours of CPU for a few thousand images.
 """
 
 from ltjax.methods.configure import new_config, with_words
 from ltjax.settings.config_file import backbones, user_runs
 
-# the form of ImageNet-LT's ResNet-10, and the paper's classifier
+# as for ResNet-10 on ImageNet-LT, with the paper's classifier
 BACKBONES = {
     "resnet10": {
         "batch_size": 64,

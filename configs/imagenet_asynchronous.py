@@ -1,14 +1,14 @@
-"""Asynchronous modelling (anonymous, under review) on ImageNet-LT, ResNet-10, 90 epochs a phase.
+"""Asynchronous modelling (anonymous, under review) on ImageNet-LT, ResNet-10, 90 epochs per phase.
 
 python -m ltjax.main --config=configs/imagenet_asynchronous.py --workdir=runs/imagenet_async --config.data.dir=DIR
 
-Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars of a class), ":split=700" (classes of the
+Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars per class), ":split=700" (classes in the
 first phase), ":lambda=2" or ":lambda_base=2", ":literal" (the losses as printed: sums over nodes and over all classes,
 raw features), ":backbone=resnet50".
 
-GPUs or TPUs, as many as there are. The paper has 42.0 % (plain 41.3 %), with ResNet-50 51.0 % (49.7 %), with
-ResNet-152 53.0 % (51.7 %) (table 2); ours is not measured yet. It gives neither epochs nor batch; those here are the
-data set's.
+For any number of GPUs or TPUs. The paper reports 42.0 % (plain 41.3 %), with ResNet-50 51.0 % (49.7 %), with
+ResNet-152 53.0 % (51.7 %) (table 2); not measured here yet. It gives neither epochs nor batch size; these
+are the usual ones for the data set.
 """
 
 from ltjax.methods.configure import new_config, with_words
@@ -24,5 +24,5 @@ def get_config(arg=None):
     config.batch_size = 512
     config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4)
     config.optimizer.schedule.update(name="cosine", unit="epoch")
-    add_second_stage(config)  # algorithm 1 has one T for both phases; the same schedule, as nothing is said
+    add_second_stage(config)  # algorithm 1 has one T for both phases and no second schedule
     return with_words(config, arg)

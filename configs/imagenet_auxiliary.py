@@ -6,7 +6,7 @@ Arguments: ":no_ss" (CBS+RRS), ":rrs_only", ":cbs_only", ":ft" (ftRRS+CBS), ":we
 augmentation, augmentation_all_four, none), ":images_per_class=4", ":short" (ten epochs), ":backbone=resnet50".
 
 The paper's table 1, many / medium / few (>= 100, <= 20 images) / all (%): 52.4 / 39.5 / 21.0 / 41.9; table 2 with
-ResNet-50: 60.2 / 44.0 / 23.1 / 47.3. Ours is not measured yet. A step has four batches of 128: meant for one
+ResNet-50: 60.2 / 44.0 / 23.1 / 47.3. Not measured here yet. A step has four batches of 128: meant for one
 GPU of 80 GB.
 """
 
@@ -24,5 +24,5 @@ def get_config(arg=None):
     config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=5e-4)
     config.optimizer.schedule.update(name="cosine", unit="epoch")
     config.evaluation.update(shots="inclusive")
-    add_second_stage(config, epochs=60)  # of ":ft": two thirds of the first stage's, as OLTR's 60 are to 90
+    add_second_stage(config, epochs=60)  # for ":ft": two thirds of the first stage, as OLTR's 60 of 90
     return with_words(config, arg)

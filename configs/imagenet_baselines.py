@@ -2,13 +2,13 @@
 
 python -m ltjax.main --config=configs/imagenet_baselines.py:ldam_drw --workdir=runs/ldam_drw --config.data.dir=DIR
 
-The word behind the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
-cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; without one
-it is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
+The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
+cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; the default
+is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
 The papers report with ResNet-10 (:oltr,backbone=resnet10 and so on; %): lifted 30.8, focal 30.5, range 30.7,
 cost_sensitive 31.2, oltr 35.6; with ResNet-50: triplet 40.0, focal 40.1, proxy 39.8, cost_sensitive 39.6; with
-ResNeXt-50: mixup 46.3, causal_norm 51.9, oltr (our representation) 46.3. Ours are not measured yet.
+ResNeXt-50: mixup 46.3, causal_norm 51.9, oltr (our representation) 46.3. Not measured here yet.
 """
 
 from ltjax.methods.baselines import baseline_words
@@ -16,7 +16,7 @@ from ltjax.methods.configure import new_config, with_words
 from ltjax.methods.oltr_recipe import oltr_word, on_word
 from ltjax.settings.config_file import large_runs
 
-# method -> what its authors' script has on this data set, where it is not the recipe below
+# method -> settings in its authors' script for this data set that differ from the recipe below
 RECIPES = {
     # not published
     "bbn": {
@@ -46,7 +46,7 @@ RECIPES = {
         "optimizer.backbone_rate": 1.0,
     },
 }
-# OLTR's authors: 30 epochs of the first stage, 60 of the memory, a tenth of the rate after each third
+# OLTR's authors: 30 epochs for the first stage, 60 for the memory; the rate decays by 10 after each third
 OLTR = oltr_word(
     second_stage_epochs=60,
     first={

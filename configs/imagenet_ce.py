@@ -3,7 +3,7 @@
 python -m ltjax.main --config=configs/imagenet_ce.py --workdir=runs/imagenet_ce --config.data.dir=DIR
 
 Meant for 8 GPUs of 16 GB or a v5e-8 slice in bfloat16 (batch 512); not run here yet.
-Kang et al. (2020, Decoupling), table 2, "joint": 44.4 % (ResNet-10 34.8, ResNeXt-152 47.8). Ours is not measured yet.
+Kang et al. (2020, Decoupling), table 2, "joint": 44.4 % (ResNet-10 34.8, ResNeXt-152 47.8). Not measured here yet.
 Arguments: ":backbone=resnet10", ":epochs=180", ":sampler=progressive".
 """
 

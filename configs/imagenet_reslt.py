@@ -6,15 +6,15 @@ Arguments: ":backbone=resnet10", ":backbone=resnext101_32x4d" (batch 128, learni
 ":experts=3" (RIDE's ResNeXt-50, table 7), ":alpha=0.9" (figure 5), ":gamma=-1" (no normalised classifier at test),
 ":strong" (mixup; the paper's row has AutoAugment too), ":long" (360 epochs).
 
-For GPUs or TPUs; the authors took four NVIDIA 2080 Ti. The paper has 52.9 % (table 3; ResNet-10 43.8, ResNeXt-101 55.1,
-table 6), 57.6 % with ":experts=3" (table 7), 56.1 % with mixup and AutoAugment (table 3); ours is not measured yet.
+For GPUs or TPUs; the authors used four NVIDIA 2080 Ti. The paper reports 52.9 % (table 3; ResNet-10 43.8, ResNeXt-101
+55.1, table 6), 57.6 % with ":experts=3" (table 7), 56.1 % with mixup and AutoAugment (table 3); not measured here yet.
 """
 
 from ltjax.methods.configure import new_config, with_words
 from ltjax.methods.reslt.settings import experts_on
 from ltjax.settings.config_file import backbones, large_runs
 
-# what the authors set with the backbone: batch, rate, test-time normalisation, where training pools
+# the authors' settings for each backbone: batch, rate, test-time normalisation, where training pools
 BACKBONES = {
     "resnet10": {
         "batch_size": 256,

@@ -1,12 +1,12 @@
-"""Asynchronous modelling (anonymous, under review) on iNaturalist 2018, ResNet-50, 200 epochs a phase.
+"""Asynchronous modelling (anonymous, under review) on iNaturalist 2018, ResNet-50, 200 epochs per phase.
 
 python -m ltjax.main --config=configs/inat_asynchronous.py --workdir=runs/inat_async --config.data.dir=DIR
 
-Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars of a class), ":split=4000" (classes of the
+Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars per class), ":split=4000" (classes in the
 first phase), ":lambda=2" or ":lambda_base=2", ":literal" (the losses as printed: sums over nodes and over all classes,
 raw features), ":backbone=resnet152".
 
-GPUs or TPUs, as many as there are. The paper has 69.8 %, with ResNet-152 72.5 % (table 4); ours is not measured yet.
+For any number of GPUs or TPUs. The paper reports 69.8 %, with ResNet-152 72.5 % (table 4); not measured here yet.
 """
 
 from ltjax.methods.configure import new_config, with_words
@@ -22,5 +22,5 @@ def get_config(arg=None):
     config.batch_size = 512
     config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4)
     config.optimizer.schedule.update(name="cosine", unit="epoch")
-    add_second_stage(config)  # algorithm 1 has one T for both phases; the same schedule, as nothing is said
+    add_second_stage(config)  # algorithm 1 has one T for both phases and no second schedule
     return with_words(config, arg)

@@ -5,7 +5,7 @@ python -m ltjax.main --config=configs/inat_auxiliary.py --workdir=runs/inat_auxi
 Arguments: ":no_ss" (CBS+RRS), ":rrs_only", ":cbs_only", ":ft" (ftRRS+CBS), ":weights=1:1", ":rotation=all_four" (or
 augmentation, augmentation_all_four, none), ":images_per_class=4", ":short" (ten epochs).
 
-The paper has no iNaturalist; ours is not measured yet. A step has four batches of 256: meant
+The paper has no iNaturalist results; not measured here yet. A step has four batches of 256: meant
 for four GPUs of 80 GB.
 """
 
@@ -22,5 +22,5 @@ def get_config(arg=None):
     config.batch_size = 256
     config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=1e-4)
     config.optimizer.schedule.update(name="cosine", unit="epoch")
-    add_second_stage(config, epochs=133)  # of ":ft": two thirds of the first stage's, as OLTR's 60 are to 90
+    add_second_stage(config, epochs=133)  # for ":ft": two thirds of the first stage, as OLTR's 60 of 90
     return with_words(config, arg)

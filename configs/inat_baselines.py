@@ -2,12 +2,12 @@
 
 python -m ltjax.main --config=configs/inat_baselines.py:ldam_drw --workdir=runs/inat_ldam_drw --config.data.dir=DIR
 
-The word behind the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
-cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; without one
-it is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
+The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
+cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; the default
+is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
 The papers report with ResNet-50 (%): cb_focal 61.1, ldam 64.6, ldam_drw 68.0, bbn 69.6, causal_norm 64.0.
-Ours are not measured yet.
+Not measured here yet.
 """
 
 from ltjax.methods.baselines import baseline_words
@@ -15,7 +15,7 @@ from ltjax.methods.configure import new_config, with_words
 from ltjax.methods.oltr_recipe import oltr_word, on_word
 from ltjax.settings.config_file import large_runs
 
-# method -> what its authors' script has on this data set, where it is not the recipe below
+# method -> settings in its authors' script for this data set that differ from the recipe below
 RECIPES = {
     "bbn": {
         "model.backbone": "bbn_resnet50",

@@ -1,16 +1,16 @@
-"""Decoupling (Kang et al., 2020) on iNaturalist 2018, ResNet-50, 200 epochs, then 30 of the classifier, batch 512.
+"""Decoupling (Kang et al., 2020) on iNaturalist 2018, ResNet-50, 200 epochs, then 30 for the classifier, batch 512.
 
 python -m ltjax.main --config=configs/inat_decoupling.py --workdir=runs/inat_decoupling --config.data.dir=DIR
 
 Arguments: ":crt" (the default), ":lws", ":tau", ":ncm", ":mlp", ":cosine", ":cosine_norelu", ":joint" (one stage);
 ":epochs=90", ":backbone=resnet152", ":mlp,mlp_layers=3" (table 11).
-",cached" behind ":crt", ":lws", ":mlp", ":cosine" or ":tau,tau_from=learned" trains on features made once.
-":crt,solver=lbfgs" and ":lws,solver=lbfgs" find where that training goes, on the same features.
+",cached" after ":crt", ":lws", ":mlp", ":cosine" or ":tau,tau_from=learned" trains on features computed once.
+":crt,solver=lbfgs" and ":lws,solver=lbfgs" compute the optimum of that training directly, on the same features.
 "--config.init_from=WORKDIR" takes the first stage from a finished inat_ce.py or inat_decoupling.py:joint.
 
 Any number of GPUs or TPU cores that divides 512. The paper (table 8, %): joint 65.8, NCM 63.1, cRT 68.2, tau 69.3,
-LWS 69.5; ours is not measured yet. Its tau was chosen on the images that are
-the test here; ours is chosen on the training images.
+LWS 69.5; not measured here yet. The paper selected tau on the images that are
+the test set here; this config selects it on the training images.
 """
 
 from ltjax.methods.configure import new_config, with_words
@@ -28,7 +28,7 @@ def get_config(arg=None):
     config.optimizer.schedule.update(name="cosine", unit="epoch")
     # tau of the paper's validation images (table 9), for tau_from=value
     config.decoupling.update(tau=0.3)
-    # the second stage: the rate starts anew; 30 epochs, LWS 5
+    # the second stage restarts the schedule of the learning rate; 30 epochs, LWS 5
     add_second_stage(config)
     config.second_stage_optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
     return with_words(config, arg)

@@ -8,16 +8,16 @@ Arguments: ":backbone=resnet152" (batch 128, learning rate 0.05), ":experts=2" a
 7), ":alpha=0.9" (the paper's text; its code has 0.85), ":gamma=-1" (no normalised classifier at test), ":long" (360
 epochs), ":strong,pretrained=FILE" (mixup, from ImageNet's weights: an .npz of a PyTorch state_dict).
 
-For GPUs or TPUs; the authors took four NVIDIA 2080 Ti. The paper has 70.2 % (table 8), 73.2 % with ResNet-152 (section
-4.3), 72.9 % with ":experts=3" (table 7), 70.5 % with ":long" and 72.3 % with ":strong,pretrained=FILE" (table 2); ours
-is not measured yet.
+For GPUs or TPUs; the authors used four NVIDIA 2080 Ti. The paper reports 70.2 % (table 8), 73.2 % with ResNet-152
+(section 4.3), 72.9 % with ":experts=3" (table 7), 70.5 % with ":long" and 72.3 % with ":strong,pretrained=FILE" (table
+2); not measured here yet.
 """
 
 from ltjax.methods.configure import new_config, with_words
 from ltjax.methods.reslt.settings import experts_on
 from ltjax.settings.config_file import backbones, large_runs
 
-# what the authors set with the backbone: batch and rate; gamma is published for ResNet-50 alone
+# the authors' settings for each backbone: batch and rate; gamma is published for ResNet-50 alone
 BACKBONES = {
     "resnet50": {"batch_size": 256, "optimizer.learning_rate": 0.1, "reslt.gamma": 0.3, "reslt.conv_before_pool": True},
     "resnet152": {

@@ -1,14 +1,14 @@
-"""Cross-entropy on the pictures of list files, ResNet-10 at 224 pixels, 100 epochs, batch 64.
+"""Cross-entropy on images from list files, ResNet-10 at 224 pixels, 100 epochs, batch 64.
 
 python -m ltjax.main --config=configs/list_ce.py --workdir=runs/list_ce --config.data.dir=DIR
     --config.data.train_list=train.txt --config.data.test_list=test.txt                     (one command)
 
 Lines are 'relative/path label', paths relative to DIR. Without a test list a fifth of every class is held out
-(--config.data.test_fraction); --config.data.val_list names images to make choices on, --config.data.class_names a file
-with the classes' names.
+(--config.data.test_fraction); --config.data.val_list gives images for selecting hyper-parameters,
+--config.data.class_names a file with the classes' names.
 
 Arguments: ":epochs=30", ":backbone=resnet50", ":batch_size=128", ":sampler=square_root", ":short" (ten epochs).
-Not tuned on any set; for one GPU, or hours of CPU for a few thousand pictures.
+Not tuned on any data set; for one GPU, or hours of CPU for a few thousand images.
 """
 
 from ltjax.methods.configure import new_config, with_words

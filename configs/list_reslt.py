@@ -1,20 +1,20 @@
-"""ResLT (Cui et al., 2022) on the pictures of list files, ResNet-10 at 224 pixels, 100 epochs, batch 64.
+"""ResLT (Cui et al., 2022) on images from list files, ResNet-10 at 224 pixels, 100 epochs, batch 64.
 
 python -m ltjax.main --config=configs/list_reslt.py --workdir=runs/list_reslt --config.data.dir=DIR
     --config.data.train_list=train.txt --config.data.test_list=test.txt                     (one command)
 
 Lines are 'relative/path label', paths relative to DIR. Without a test list a fifth of every class is held out
-(--config.data.test_fraction); --config.data.val_list names images to make choices on, --config.data.class_names a file
-with the classes' names. The three groups of classes are made by their counts.
+(--config.data.test_fraction); --config.data.val_list gives images for selecting hyper-parameters,
+--config.data.class_names a file with the classes' names. The three groups of classes are made by their counts.
 
 Arguments: ":alpha=0.95" (default 0.9; retune it), ":groups=2", ":epochs=30", ":backbone=resnet50", ":batch_size=128",
-":short" (ten epochs). Not tuned on any set; for one GPU, or hours of CPU for a few thousand pictures.
+":short" (ten epochs). Not tuned on any data set; for one GPU, or hours of CPU for a few thousand images.
 """
 
 from ltjax.methods.configure import new_config, with_words
 from ltjax.settings.config_file import backbones, user_runs
 
-# the form of ImageNet-LT's ResNet-10, and the paper's classifier
+# as for ResNet-10 on ImageNet-LT, with the paper's classifier
 BACKBONES = {
     "resnet10": {
         "batch_size": 64,

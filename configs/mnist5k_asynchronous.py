@@ -2,14 +2,13 @@
 
 python -m ltjax.main --config=configs/mnist5k_asynchronous.py --workdir=runs/mnist5k_async
 
-Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars of a class), ":split=6" (classes of the
+Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars per class), ":split=6" (classes in the
 first phase), ":lambda=2" or ":lambda_base=2", ":literal" (the losses as printed: sums over nodes and over all classes,
 raw features), ":epochs=5" (of each phase).
 
-The paper has no such data. Its second phase has 105 images; an epoch of it is 320 draws, five steps. Test accuracy of
-the last epoch, seeds 0, 1, 2, many / medium / few / all (%): 93.8 +- 1.1 / 91.8 +- 0.6 / 89.7 +- 8.1 / 92.2 +- 1.3;
-plain 97.5 +- 0.3 / 94.6 +- 1.2 / 77.5 +- 4.0 / 92.3 +- 0.6. docs/results.md
-says why it is no better here.
+The paper does not use this data set. Its second phase has 105 images; an epoch of it is 320 draws, five steps. Test
+accuracy of the last epoch, seeds 0, 1, 2, many / medium / few / all (%): 93.8 +- 1.1 / 91.8 +- 0.6 / 89.7 +- 8.1 / 92.2
++- 1.3; plain 97.5 +- 0.3 / 94.6 +- 1.2 / 77.5 +- 4.0 / 92.3 +- 0.6. docs/results.md explains why it is no better here.
 """
 
 from ltjax.methods.configure import new_config, with_words
@@ -26,7 +25,7 @@ def get_config(arg=None):
     config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=2)
     config.evaluation.update(every_epochs=5)
     config.log_every_steps = 6
-    # five steps of 64; the 105 images of the second phase would make one
+    # five steps of 64; the 105 images of the second phase would give one
     config.asynchronous.update(epoch_size=320)
-    add_second_stage(config)  # algorithm 1 has one T for both phases; the same schedule, as nothing is said
+    add_second_stage(config)  # algorithm 1 has one T for both phases and no second schedule
     return with_words(config, arg)

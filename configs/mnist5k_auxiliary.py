@@ -5,8 +5,8 @@ python -m ltjax.main --config=configs/mnist5k_auxiliary.py --workdir=runs/mnist5
 Arguments: ":no_ss" (CBS+RRS), ":rrs_only", ":cbs_only", ":ft" (ftRRS+CBS), ":weights=1:1", ":rotation=all_four" (or
 augmentation, augmentation_all_four, none), ":images_per_class=4", ":short" (ten epochs).
 
-The paper has no MNIST. A step has four batches of 64 where cross-entropy has one. Test accuracy of the last epoch,
-seeds 0, 1, 2, many / medium / few / all (%): 89.9 +- 0.8 / 80.9 +- 2.8 / 67.2 +- 5.4 / 81.8 +- 2.2.
+The paper has no MNIST results. A step has four batches of 64 where cross-entropy has one. Test accuracy of the last
+epoch, seeds 0, 1, 2, many / medium / few / all (%): 89.9 +- 0.8 / 80.9 +- 2.8 / 67.2 +- 5.4 / 81.8 +- 2.2.
 """
 
 from ltjax.methods.configure import new_config, with_words
@@ -23,5 +23,5 @@ def get_config(arg=None):
     config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=2)
     config.evaluation.update(every_epochs=5)
     config.log_every_steps = 6
-    add_second_stage(config, epochs=2)  # of ":ft": two thirds of the first stage's, as OLTR's 60 are to 90
+    add_second_stage(config, epochs=2)  # for ":ft": two thirds of the first stage, as OLTR's 60 of 90
     return with_words(config, arg)

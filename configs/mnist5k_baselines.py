@@ -2,9 +2,9 @@
 
 python -m ltjax.main --config=configs/mnist5k_baselines.py:ldam_drw --workdir=runs/mnist5k_ldam_drw
 
-The word behind the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
-cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; without one
-it is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50". docs/results.md has
+The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
+cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; the default
+is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50". docs/results.md has
 the accuracy of each over three seeds.
 """
 
@@ -12,7 +12,7 @@ from ltjax.methods.baselines import baseline_words
 from ltjax.methods.configure import new_config, with_words
 from ltjax.methods.oltr_recipe import oltr_word, on_word
 
-# method -> what its authors' script has on this data set, where it is not the recipe below
+# method -> settings in its authors' script for this data set that differ from the recipe below
 RECIPES = {
     # a step has two batches, so this is 20 epochs' worth of images
     "bbn": {

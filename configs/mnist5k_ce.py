@@ -1,4 +1,4 @@
-"""Cross-entropy on MNIST-5k-LT (imbalance 40): the plain sibling of mnist5k_reslt.py.
+"""Cross-entropy on MNIST-5k-LT (imbalance 40): the baseline of mnist5k_reslt.py.
 
 python -m ltjax.main --config=configs/mnist5k_ce.py --workdir=runs/mnist5k_ce
 

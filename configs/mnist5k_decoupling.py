@@ -1,16 +1,16 @@
-"""Decoupling (Kang et al., 2020) on MNIST-5k-LT (imbalance 40): cross-entropy, then the classifier re-trained.
+"""Decoupling (Kang et al., 2020) on MNIST-5k-LT (imbalance 40): cross-entropy, then the classifier is retrained.
 
 python -m ltjax.main --config=configs/mnist5k_decoupling.py --workdir=runs/mnist5k_decoupling
 
 Arguments: ":crt" (the default), ":lws", ":tau", ":ncm", ":mlp", ":cosine", ":cosine_norelu", ":joint" (one stage);
 ":tau=0.5", ":tau,tau_from=learned", ":ncm,ncm_metric=cosine", ":joint,sampler=square_root",
 ":retrain=all,backbone_rate=0.1".
-",cached" behind ":crt", ":lws", ":mlp", ":cosine" or ":tau,tau_from=learned" trains on features made once.
-":crt,solver=lbfgs" and ":lws,solver=lbfgs" find where that training goes, on the same features.
+",cached" after ":crt", ":lws", ":mlp", ":cosine" or ":tau,tau_from=learned" trains on features computed once.
+":crt,solver=lbfgs" and ":lws,solver=lbfgs" compute the optimum of that training directly, on the same features.
 "--config.init_from=WORKDIR" takes the first stage from a finished mnist5k_ce.py or mnist5k_decoupling.py:joint.
 
-The paper has no such data set. Test accuracy of the last epoch on the representations of mnist5k_ce.py, seeds 0, 1, 2,
-many / medium / few / all (%): cRT 96.8 +- 1.0 / 94.2 +- 1.2 / 86.3 +- 4.6 / 93.7 +- 1.6; docs/results.md has the
+The paper does not use this data set. Test accuracy of the last epoch on the representations of mnist5k_ce.py, seeds 0,
+1, 2, many / medium / few / all (%): cRT 96.8 +- 1.0 / 94.2 +- 1.2 / 86.3 +- 4.6 / 93.7 +- 1.6; docs/results.md has the
 others.
 """
 
@@ -28,10 +28,10 @@ def get_config(arg=None):
     config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=2)
     config.evaluation.update(every_epochs=5)
     config.log_every_steps = 6
-    # tau: best of the grid on 30 % of the training images that were set aside, mean of the seeds 0 and 1; the images
-    # trained on choose nothing here, for every tau up to 0.7 classifies 99 to 100 % of them
+    # tau: the best of the grid on 30 % of the training images, held out, mean of seeds 0 and 1; the images
+    # trained on cannot select it, because every tau up to 0.7 classifies 99 to 100 % of them correctly
     config.decoupling.update(tau=0.4, tau_from="value")
-    # the second stage: the rate starts anew; 10 epochs, LWS 5
+    # the second stage restarts the schedule of the learning rate; 10 epochs, LWS 5
     add_second_stage(config)
     config.second_stage_optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
     return with_words(config, arg)

@@ -1,4 +1,4 @@
-"""ResLT (Cui et al., 2022) on MNIST-5k-LT (imbalance 40), the data that needs no download.
+"""ResLT (Cui et al., 2022) on MNIST-5k-LT (imbalance 40), which needs no download.
 
 python -m ltjax.main --config=configs/mnist5k_reslt.py --workdir=runs/mnist5k_reslt
 

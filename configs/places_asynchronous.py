@@ -1,13 +1,13 @@
-"""Asynchronous modelling (anonymous, under review) on Places-LT, pretrained ResNet-152, 60 epochs a phase.
+"""Asynchronous modelling (anonymous, under review) on Places-LT, ResNet-152 from ImageNet weights, 60 epochs per phase.
 
 python -m ltjax.main --config=configs/places_asynchronous.py --workdir=runs/places_async --config.data.dir=DIR
 
-Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars of a class), ":split=250" (classes of the
+Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars per class), ":split=250" (classes in the
 first phase), ":lambda=2" or ":lambda_base=2", ":literal" (the losses as printed: sums over nodes and over all classes,
 raw features), ":backbone=resnet50".
 
-GPUs or TPUs, as many as there are; --config.model.pretrained=FILE has the backbone that ImageNet has trained. The paper
-has 39.8 %, many / medium / few 44.2 / 40.2 / 30.9 (plain 37.6: 46.2 / 36.3 / 24.5) (table 1); ours is not measured
+For any number of GPUs or TPUs; --config.model.pretrained=FILE gives ImageNet weights to the backbone. The paper
+reports 39.8 %, many / medium / few 44.2 / 40.2 / 30.9 (plain 37.6: 46.2 / 36.3 / 24.5) (table 1); not measured here
 yet.
 """
 
@@ -25,5 +25,5 @@ def get_config(arg=None):
     # the head's rate is 0.05, the backbone's 5e-4
     config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4, backbone_rate=0.01)
     config.optimizer.schedule.update(name="step", unit="epoch", milestones=(20, 40), decay=0.01)
-    add_second_stage(config)  # algorithm 1 has one T for both phases; the same schedule, as nothing is said
+    add_second_stage(config)  # algorithm 1 has one T for both phases and no second schedule
     return with_words(config, arg)

@@ -7,8 +7,8 @@ Arguments: ":no_ss" (CBS+RRS), ":rrs_only", ":cbs_only", ":ft" (ftRRS+CBS), ":we
 augmentation, augmentation_all_four, none), ":images_per_class=4", ":short" (ten epochs), ":backbone=resnet50".
 
 The paper's table 1, many / medium / few (>= 100, <= 20 images) / all (%): 42.5 / 40.6 / 32.6 / 39.6; table 2 with
-ResNet-50 from random weights (":backbone=resnet50", config.optimizer.backbone_rate=1): 35.8 / 31.0 / 12.7 / 28.9. Ours
-is not measured yet. The backbone's rate is 0.0005, the head's 0.05. A step has four batches of 128: meant for four GPUs
+ResNet-50 from random weights (":backbone=resnet50", config.optimizer.backbone_rate=1): 35.8 / 31.0 / 12.7 / 28.9. Not
+measured here yet. The backbone's rate is 0.0005, the head's 0.05. A step has four batches of 128: meant for four GPUs
 of 80 GB.
 """
 
@@ -27,5 +27,5 @@ def get_config(arg=None):
     config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4, backbone_rate=0.01)
     config.optimizer.schedule.update(name="cosine", unit="epoch")
     config.evaluation.update(shots="inclusive")
-    add_second_stage(config, epochs=20)  # of ":ft": two thirds of the first stage's, as OLTR's 60 are to 90
+    add_second_stage(config, epochs=20)  # for ":ft": two thirds of the first stage, as OLTR's 60 of 90
     return with_words(config, arg)

@@ -2,11 +2,11 @@
 
 python -m ltjax.main --config=configs/places_baselines.py:ldam_drw --workdir=runs/places_ldam_drw --config.data.dir=DIR
 
-The word behind the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
-cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; without one
-it is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
+The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
+cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; the default
+is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
-The papers report (%): lifted 35.2, focal 34.6, range 35.1, cost_sensitive 34.2, oltr 35.9. Ours are not measured yet.
+The papers report (%): lifted 35.2, focal 34.6, range 35.1, cost_sensitive 34.2, oltr 35.9. Not measured here yet.
 """
 
 from ltjax.methods.baselines import baseline_words
@@ -14,7 +14,7 @@ from ltjax.methods.configure import new_config, with_words
 from ltjax.methods.oltr_recipe import oltr_word, on_word
 from ltjax.settings.config_file import large_runs
 
-# method -> what its authors' script has on this data set, where it is not the recipe below
+# method -> settings in its authors' script for this data set that differ from the recipe below
 RECIPES = {
     # not published
     "bbn": {
@@ -46,7 +46,7 @@ RECIPES = {
         "optimizer.backbone_rate": 1.0,
     },
 }
-# OLTR's authors: 30 epochs of the first stage (backbone: rate 0.001), 30 of the memory, each by thirds
+# OLTR's authors: 30 epochs for the first stage (backbone rate 0.001), 30 for the memory, decay after each third
 OLTR = oltr_word(
     second_stage_epochs=30,
     first={

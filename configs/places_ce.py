@@ -1,10 +1,10 @@
-r"""Cross-entropy on Places-LT, ResNet-152 from ImageNet weights, 30 epochs.
+"""Cross-entropy on Places-LT, ResNet-152 from ImageNet weights, 30 epochs.
 
 python -m ltjax.main --config=configs/places_ce.py --workdir=runs/places_ce --config.data.dir=DIR \
     --config.model.pretrained=FILE.npz
 
 Meant for 8 GPUs of 16 GB or a v5e-8 slice in bfloat16 (batch 256); not run here yet.
-Kang et al. (2020, Decoupling), table 4, "joint": 30.2 %. Ours is not measured yet.
+Kang et al. (2020, Decoupling), table 4, "joint": 30.2 %. Not measured here yet.
 Arguments: ":backbone=resnet10", ":epochs=180", ":sampler=progressive".
 """
 

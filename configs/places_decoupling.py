@@ -1,16 +1,16 @@
-"""Decoupling (Kang et al., 2020) on Places-LT, ResNet-152 that ImageNet has trained, then 10 epochs of the classifier.
+"""Decoupling (Kang et al., 2020) on Places-LT, ResNet-152 from ImageNet weights, then 10 epochs for the classifier.
 
 python -m ltjax.main --config=configs/places_decoupling.py --workdir=runs/places_decoupling --config.data.dir=DIR \\
     --config.model.pretrained=FILE.npz
 
 Arguments: ":crt" (the default), ":lws", ":tau", ":ncm", ":mlp", ":cosine", ":cosine_norelu", ":joint" (one stage);
 ":tau,tau_from=value". The first stage trains the last block and the classifier, as the authors did.
-",cached" behind ":crt", ":lws", ":mlp", ":cosine" or ":tau,tau_from=learned" trains on features made once.
-":crt,solver=lbfgs" and ":lws,solver=lbfgs" find where that training goes, on the same features.
+",cached" after ":crt", ":lws", ":mlp", ":cosine" or ":tau,tau_from=learned" trains on features computed once.
+":crt,solver=lbfgs" and ":lws,solver=lbfgs" compute the optimum of that training directly, on the same features.
 "--config.init_from=WORKDIR" takes the first stage from a finished places_ce.py or places_decoupling.py:joint.
 
 Any number of GPUs or TPU cores that divides 256. The paper (table 4, %): joint 30.2, NCM 36.4, cRT 36.7, tau 37.9,
-LWS 37.6; ours is not measured yet.
+LWS 37.6; not measured here yet.
 """
 
 from ltjax.methods.configure import new_config, with_words
@@ -27,9 +27,9 @@ def get_config(arg=None):
     # the head's rate is 0.05, the backbone's 5e-4
     config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4, backbone_rate=0.01)
     config.optimizer.schedule.update(name="cosine", unit="epoch")
-    # the authors trained no more than the last block (said in their public issues); tau: table 9, for tau_from=value
+    # the authors trained only the last block (according to their public issues); tau: table 9, for tau_from=value
     config.decoupling.update(representation="last_block", tau=0.8)
-    # the second stage: the rate starts anew; 10 epochs, LWS 5
+    # the second stage restarts the schedule of the learning rate; 10 epochs, LWS 5
     add_second_stage(config, learning_rate=0.1, backbone_rate=1.0)
     config.second_stage_optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
     return with_words(config, arg)

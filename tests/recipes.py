@@ -10,7 +10,7 @@ FAMILIES = ("ce", "reslt", "decoupling", "asynchronous", "auxiliary", "baselines
 
 
 def build(dataset, family, words=None):
-    """The ConfigDict of configs/<dataset>_<family>.py with these words behind the colon."""
+    """The ConfigDict of configs/<dataset>_<family>.py with these words after the colon."""
     return command_line.load(f"configs/{dataset}_{family}.py" + (f":{words}" if words else ""))
 
 

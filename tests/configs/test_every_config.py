@@ -36,7 +36,7 @@ SETS = {
     "folder": (34, 790, 22, 224, 3),
     "list": (34, 790, 22, 224, 3),
 }
-# Words behind the colon that change the network or the step, beside the default.
+# Words after the colon that change the network or the step, beside the default.
 WORDS = {
     "reslt": ["experts=3", "strong", "groups=4"],
     "decoupling": ["sampler=progressive"],

@@ -1,4 +1,4 @@
-"""The published settings of ResLT, BBN, RIDE and causal norm, by data set and word behind the colon."""
+"""The published settings of ResLT, BBN, RIDE and causal norm, by data set and word after the colon."""
 
 import jax
 import jax.numpy as jnp
