@@ -1,1 +1,1 @@
-"""Whether a run fits a TPU slice or GPUs and how long it takes there: from the compiler, before it is paid for."""
+"""Dry runs: the compiler's memory and time bounds of a run on TPUs or GPUs, before they are paid for."""

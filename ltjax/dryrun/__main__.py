@@ -2,9 +2,9 @@
 
 python -m ltjax.dryrun --config=configs/inat_reslt.py --topology=v5e:16x16 [--config.KEY=VALUE ...]
 
-The train and evaluation steps of ltjax.main, compiled by the real compiler (for TPUs that of libtpu: pip install
-'ltjax[tpu]'; no TPU is needed), and per chip: memory, FLOPs, bytes, collectives, the least time that the chip's peaks
-allow. The data set need not be on this machine. Exit status: 0 it fits, 1 it does not, 2 bad input.
+It compiles the train and evaluation steps of ltjax.main with the real compiler (for TPUs that of libtpu: pip install
+'ltjax[tpu]'; no TPU is needed) and prints per chip: memory, FLOPs, bytes, collectives, and the shortest time that the
+chip's peak rates allow. The data set need not be on this machine. Exit status: 0 fits, 1 does not fit, 2 bad input.
 """
 
 import pathlib
@@ -18,12 +18,12 @@ from ltjax.settings import Settings
 
 
 def parse(argv: Sequence[str]) -> tuple[Any, list[str]]:
-    """The command's own options, and what is left for the config."""
+    """The options of this command, and the arguments for the config."""
     parser = Parser("dryrun", "ltjax.dryrun", __doc__)
     parser.add_argument("--topology", default="local", help="such as v5e:16x16; default: this machine's accelerators")
     parser.add_argument("--stage", metavar="NAME", help="only this stage; default: all trained stages")
-    parser.add_argument("--no-largest", action="store_true", help="do not search the largest batch that fits")
-    parser.add_argument("--json", metavar="FILE", type=writable, help="also write the numbers there")
+    parser.add_argument("--no-largest", action="store_true", help="do not search for the largest batch that fits")
+    parser.add_argument("--json", metavar="FILE", type=writable, help="also write the numbers to this file")
     return parser.parse_known_args(argv)
 
 
@@ -46,7 +46,7 @@ def run(argv: Sequence[str]) -> int:
 def report(
     config: Settings, source: str, target: Any, stage: str | None, no_largest: bool, json: pathlib.Path | None
 ) -> int:
-    """Compiles, prints, writes the JSON; the exit status."""
+    """Compiles, prints, and writes the JSON; returns the exit status."""
     from ltjax.dryrun import plan as plans
     from ltjax.dryrun import text
 
@@ -57,7 +57,7 @@ def report(
     fits, lines = text.verdict(plan, programs, target)
     tries = []
     if not no_largest and stages:
-        index = max(range(len(stages)), key=lambda i: programs[i].needed)  # of the stage that needs most memory
+        index = max(range(len(stages)), key=lambda i: programs[i].needed)  # the stage that needs most memory
         tries = plans.find_largest(plan, stages[index], programs[index], target, log)
         lines.append(text.largest_line(tries, target.chips, programs[index].name))
     if fits:
@@ -70,7 +70,7 @@ def report(
 
 
 def log(line: str) -> None:
-    """Prints progress on stderr, so that stdout is the report alone."""
+    """Prints progress on stderr; stdout has only the report."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The collectives of a compiled program, read from the compiler's text."""
+"""The collectives of a compiled program, parsed from its HLO text."""
 
 import math
 import re
@@ -9,7 +9,7 @@ KINDS = (
     "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragged-all-to-all", "collective-permute",
     "collective-broadcast", "send", "recv",
 )  # fmt: skip
-# "%name = SHAPES kind(": an asynchronous one is counted where it starts, its "-done" is not counted
+# "%name = SHAPES kind(": asynchronous collectives are counted at "-start", not at "-done"
 INSTRUCTION = re.compile(rf"%?[\w.-]+ = (.+?) ({'|'.join(KINDS)})(-start)?\(")
 ARRAY = re.compile(r"\b(pred|[a-z]+?)(\d*)(?:e\d\w*)?\[([\d,]*)\]")
 NAME = re.compile(r'op_name="([^"]*)"')
@@ -21,14 +21,14 @@ GROUP_AXES = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
 
 
 class Collective(NamedTuple):
-    """One instruction.
+    """One collective instruction.
 
     Attributes:
       kind: as in ``KINDS``.
-      bytes: of the whole arrays that the devices have afterwards (all-reduce, all-gather) or before (reduce-scatter).
-      group: how many devices take part.
+      bytes: size of the full arrays after the operation (all-reduce, all-gather) or before it (reduce-scatter).
+      group: number of devices that take part.
       shapes: of the arrays, such as ("f32[64]",).
-      origin: where in the traced function it comes from, such as "jit(one)/.../norm1/reduce_sum".
+      origin: its place in the traced function, such as "jit(one)/.../norm1/reduce_sum".
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Collective(NamedTuple):
 
 
 def collectives(text: str) -> list[Collective]:
-    """The collectives in ``compiled.as_text()``, in its order; what stands in a loop's body is counted once.
+    """The collectives in ``compiled.as_text()``, in order; those in the body of a loop are counted once.
 
     Example:
       >>> text = '''HloModule jit_step, num_partitions=8
@@ -50,13 +50,13 @@ def collectives(text: str) -> list[Collective]:
       [('all-reduce', 268, 8, ('f32[64]', 'bf16[2,3]')), ('all-gather', 128, 8, ('f32[32]',))]
     """
     partitions = PARTITIONS.search(text)
-    everyone, found = int(partitions[1]) if partitions else 1, []
+    devices, found = int(partitions[1]) if partitions else 1, []
     for line in text.splitlines():
         match = INSTRUCTION.search(line)
         if match:
             kind, name = match[2], NAME.search(line)
             arrays = _results(kind, bool(match[3]), ARRAY.findall(match[1]))
-            group = group_size(line, everyone)
+            group = group_size(line, devices)
             size = sum(_bytes(*one) for one in arrays) * (group if kind == "reduce-scatter" else 1)
             shapes = tuple(f"{letters}{bits}[{sides}]" for letters, bits, sides in arrays)
             found.append(Collective(kind, size, group, shapes, name[1] if name else ""))
@@ -64,7 +64,7 @@ def collectives(text: str) -> list[Collective]:
 
 
 def _results(kind: str, starts: bool, arrays: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """The arrays that come out. A start of any but an all-reduce also names what goes in, and counters of its own."""
+    """The output arrays. A "-start" other than an all-reduce's also lists its inputs, and counters."""
     if not starts or kind == "all-reduce":
         return arrays
     data = [one for one in arrays if one[:2] != ("u", "32") or one[2]]
@@ -75,8 +75,8 @@ def _bytes(letters: str, bits: str, sides: str) -> int:
     return math.prod(int(side) for side in sides.split(",") if side) * (8 if letters == "pred" else int(bits or 0)) // 8
 
 
-def group_size(line: str, everyone: int) -> int:
-    """How many devices share one of these instruction's groups; all of them where no groups are named.
+def group_size(line: str, devices: int) -> int:
+    """The number of devices in one group of the instruction; all ``devices`` if it names no groups.
 
     Example:
       >>> group_size("all-reduce(%x), replica_groups=mesh['a'=2,'b'=4] {'b'}, to_apply=%sum", 8)
@@ -90,11 +90,11 @@ def group_size(line: str, everyone: int) -> int:
         sizes = dict(re.findall(r"'([^']+)'=(\d+)", named[1]))
         parts = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", named[2])  # 'a', or 'a':(1)2 for a part of an axis
         return math.prod(int(part or sizes[axis]) for axis, part in parts)
-    return everyone
+    return devices
 
 
 def totals(found: Iterable[Collective]) -> dict[str, tuple[int, int]]:
-    """kind -> (how many, bytes of all), the largest first.
+    """kind -> (number, bytes in total), the largest first.
 
     Example:
       >>> totals([Collective("all-gather", 8, 2, (), ""), *[Collective("all-reduce", 6, 2, (), "")] * 2])

@@ -1,4 +1,4 @@
-"""A lowered program compiled, and the compiler's numbers of it; or by how much it does not fit."""
+"""Compiles a lowered program and reads the compiler's numbers, or how much memory is missing."""
 
 import re
 from typing import Any, NamedTuple
@@ -15,30 +15,31 @@ NEEDED = re.compile(r"(?:Used|required for [^(]*\(|allocating|allocate)\s*([\d.]
 
 
 class Memory(NamedTuple):
-    """Bytes of one chip's memory."""
+    """Memory on one chip, in bytes."""
 
     arguments: int
     temporaries: int
-    outputs: int  # that do not take an argument's place
+    outputs: int  # without those that reuse an argument's memory
     code: int
-    standing: int  # beside the program
+    resident: int  # arrays on the chip that are not part of the program
 
     @property
-    def together(self) -> int:
+    def total(self) -> int:
         return sum(self)
 
 
 class Compiled(NamedTuple):
-    """One program as the compiler made it; all numbers are of one chip, and of one step.
+    """A compiled program; all numbers are per chip and step.
 
     Attributes:
-      memory: of the whole program.
-      flops: the compiler's count. It has convolutions without their padding, and no operation of a custom kernel.
-      traced_flops: of matrix products and convolutions as they are traced, loops in full (``flops.py``), padding too.
-      bytes: read and written by all of the program's operations, as the compiler counts them.
-      collectives: what a step says to the other chips.
-      batch: images of a step and stream over all chips.
-      loop: how often the loop's body runs that the compiler counts once; 1: no loop.
+      memory: memory of the whole program.
+      flops: the compiler's count. It excludes the padding of convolutions and all operations of custom kernels.
+      traced_flops: matrix products and convolutions in the traced program, with all iterations of loops and with
+        padding (``flops.py``).
+      bytes: bytes that all operations read and write, by the compiler's count.
+      collectives: communication of a step with the other chips.
+      batch: images per step and stream over all chips.
+      loop: iterations of a loop whose body the compiler counts once; 1: no loop.
     """
 
     memory: Memory
@@ -51,57 +52,68 @@ class Compiled(NamedTuple):
 
 
 class TooLarge(NamedTuple):
-    """The compiler found no way to fit the program; bytes that it says it needs, 0 if it says none."""
+    """A program that the compiler could not fit; ``needed`` bytes, 0 if it reports none."""
 
     needed: int
     message: str
 
 
 def compile_program(program: Lowered, chips: int) -> Compiled | TooLarge:
-    """Compiles it. That the memory does not suffice is a result, any other error of the compiler an error."""
+    """Compiles the program. Too little memory is a result; any other error of the compiler is raised."""
     try:
         made = program.lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return too_large(str(error), program.standing)
+        return too_large(str(error), program.resident)
     stats, costs = made.memory_analysis(), made.cost_analysis()
     memory = Memory(
         stats.argument_size_in_bytes,
         stats.temp_size_in_bytes,
         max(stats.output_size_in_bytes - stats.alias_size_in_bytes, 0),
         stats.generated_code_size_in_bytes,
-        program.standing,
+        program.resident,
     )
     traced = matrix_flops(program.jaxpr) / chips / program.steps
-    # The compiler counts a loop's body once: that of the call's steps, and that of loops within a step.
+    # The compiler counts the body of a loop once: the loop over steps and any loop within a step.
     counted = float(costs["flops"])
     loop = traced / counted if traced > 1.5 * counted > 0 else 1.0
     found = collectives(made.as_text())
     return Compiled(memory, counted * loop, traced, float(costs["bytes accessed"]) * loop, found, program.batch, loop)
 
 
-def too_large(message: str, standing: int) -> TooLarge:
-    """What the compiler says of a program that does not fit.
+def too_large(message: str, resident: int) -> TooLarge:
+    """Parses the compiler's error about a program that does not fit.
 
     Example:
       >>> too_large("RESOURCE_EXHAUSTED: ... Used 22.00G of 15.75G hbm. ...", 0).needed / 2**30
       22.0
     """
     found = NEEDED.search(message)
-    needed = int(float(found[1]) * UNITS[found[2]]) + standing if found else 0
+    needed = int(float(found[1]) * UNITS[found[2]]) + resident if found else 0
     return TooLarge(needed, " ".join(message.split())[:300])
 
 
+def _memory_record(memory: Memory) -> dict[str, int]:
+    return {
+        "arguments": memory.arguments,
+        "temporaries": memory.temporaries,
+        "outputs": memory.outputs,
+        "code": memory.code,
+        "standing": memory.resident,
+        "together": memory.total,
+    }
+
+
 def as_record(program: Compiled) -> dict[str, Any]:
-    """As JSON has it; collectives are put together by kind, size and group."""
+    """The record for the JSON file; collectives are grouped by kind, size and number of devices."""
     kinds: dict[tuple[str, int, int], int] = {}
     for one in program.collectives:
         key = (one.kind, one.bytes, one.group)
         kinds[key] = kinds.get(key, 0) + 1
     listed = [{"kind": k, "bytes": b, "devices": g, "count": n} for (k, b, g), n in sorted(kinds.items())]
     return {
-        "memory_bytes": program.memory._asdict() | {"together": program.memory.together},
+        "memory_bytes": _memory_record(program.memory),
         "flops": program.flops,
         "traced_matrix_flops": program.traced_flops,
         "bytes_accessed": program.bytes,

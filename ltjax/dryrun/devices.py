@@ -1,6 +1,6 @@
-"""The devices that a dry run compiles for: a slice that is nowhere near, those of this machine, or forced CPU devices.
+"""The devices that a dry run compiles for: a TPU slice, the devices of this machine, or simulated CPU devices.
 
-``prepare`` sets what has to stand in the environment before JAX starts; ``open_slice`` then starts it.
+``prepare`` sets the environment before JAX starts; ``open_slice`` then starts JAX.
 """
 
 import importlib.metadata
@@ -13,8 +13,8 @@ from ltjax.hardware import chips
 from ltjax.hardware.chips import Chip
 
 LOCAL = "local"
-# No metadata server is asked, no other worker waited for, no other dry run shut out; the last one only keeps libtpu
-# from complaining.
+# Without a metadata server, without waiting for other workers, and with other dry runs at the same time; the last one
+# only suppresses a warning of libtpu.
 COMPILE_ONLY = {
     "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
@@ -25,16 +25,16 @@ COMPILE_ONLY = {
 
 
 class Slice(NamedTuple):
-    """What is compiled for.
+    """The target of a dry run.
 
     Attributes:
-      topology: as it was asked for.
-      chip: what is known of the chip; None for CPUs and unknown GPUs.
-      name: of the devices.
-      mesh: of all of them.
-      hosts: machines that they belong to.
-      memory: bytes that a program may take on one of them.
-      compiler: which one, with its version.
+      topology: the value of --topology.
+      chip: the chip's data; None for CPUs and unknown GPUs.
+      name: name of the devices.
+      mesh: mesh of all devices.
+      hosts: number of machines.
+      memory: bytes that a program may use on one device.
+      compiler: name and version.
     """
 
     topology: str
@@ -80,10 +80,10 @@ def _cpus(topology: str) -> int:
 
 
 def open_slice(topology: str) -> Slice:
-    """The devices of a topology that ``prepare`` has been given.
+    """The devices of a topology, after ``prepare`` with the same one.
 
     Raises:
-      InputError: without a topology on a machine that has no accelerator.
+      InputError: if no topology is given on a machine without an accelerator.
     """
     import jax
 

@@ -1,4 +1,4 @@
-"""The largest batch that fits, by few compilations."""
+"""Searches for the largest batch that fits, with few compilations."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,10 +8,10 @@ class Try(NamedTuple):
     """One compilation.
 
     Attributes:
-      images: of a chip.
-      needed: bytes, 0 where the compiler says none.
-      fits: whether it does.
-      speed: images/s of all chips at most; 0 where that is not known.
+      images: images per chip.
+      needed: bytes of memory; 0 if the compiler reports none.
+      fits: whether it fits.
+      speed: upper bound of images/s over all chips; 0 if unknown.
     """
 
     images: int
@@ -23,19 +23,19 @@ class Try(NamedTuple):
 def largest_batch(
     measure: Callable[[int], Try], first: Try, fixed: int, limit: int, most: int, unit: int = 8, tries: int = 4
 ) -> list[Try]:
-    """Tries of which the largest that fits is the answer, within about a tenth.
+    """Compiles several batch sizes; the largest one that fits is within about a tenth of the optimum.
 
-    Memory grows nearly linearly with the batch, until the compiler begins to compute things anew to save some. So each
-    try is where the line through what was measured meets the limit; one that overshoots is bounded by the last.
+    Memory grows almost linearly with the batch, until the compiler starts to recompute values to save memory. So each
+    try is at the intersection of the measured line with the limit, bounded by the smallest batch that does not fit.
 
     Args:
-      measure: compiles with so many images a chip.
-      first: a try that was made already.
-      fixed: bytes that do not depend on the batch, for the first line.
-      limit: bytes of a chip.
-      most: images a chip that make sense.
-      unit: tries are multiples of it, if they are not smaller.
-      tries: compilations at most.
+      measure: compiles for a number of images per chip.
+      first: the first try, already compiled.
+      fixed: bytes independent of the batch, for the first line.
+      limit: memory of a chip in bytes.
+      most: maximum number of images per chip.
+      unit: tries are multiples of this number unless they are smaller.
+      tries: maximum number of compilations.
 
     Example:
       >>> def measure(images):
@@ -47,8 +47,8 @@ def largest_batch(
     for _ in range(tries):
         fitting = max((t.images for t in made if t.fits), default=0)
         failing = min((t.images for t in made if not t.fits), default=most + 1)
-        wanted = _rounded(_meets(made, fixed, limit), unit)
-        if wanted <= fitting:  # the line says no more: look a little beyond it
+        wanted = _rounded(_intersection(made, fixed, limit), unit)
+        if wanted <= fitting:  # the line predicts no more: try slightly beyond it
             wanted = _rounded(fitting + max(unit, fitting // 10), unit)
         if wanted >= failing:
             wanted = _rounded(failing - 1, unit) if failing - fitting <= 2 * unit else _between(fitting, failing, unit)
@@ -58,8 +58,8 @@ def largest_batch(
     return made
 
 
-def _meets(made: list[Try], fixed: int, limit: int) -> int:
-    """Where the line through the two measurements next to the limit, or through ``fixed`` and the one, meets it."""
+def _intersection(made: list[Try], fixed: int, limit: int) -> int:
+    """Images at which the line through the two measurements nearest to the limit (or ``fixed`` and one) reaches it."""
     known = sorted({t.images: t for t in made if t.needed}.values(), key=lambda t: abs(t.needed - limit))
     if not known:
         return min(t.images for t in made) // 2

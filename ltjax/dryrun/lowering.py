@@ -1,6 +1,6 @@
-"""A run's programs from shapes alone: the same train and evaluation steps that the loop compiles, lowered for any mesh.
+"""A run's programs from shapes: the train and evaluation steps of the training loop, lowered for any mesh.
 
-Nothing is trained, read or placed: the mesh may be of devices that this machine does not have, the data a stand-in.
+Nothing is trained, read or placed: the devices of the mesh need not exist here, and the data may be a placeholder.
 """
 
 from collections.abc import Sequence
@@ -28,26 +28,26 @@ from ltjax.training.workdir.results import make_evaluator
 
 
 class Plan(NamedTuple):
-    """What a run of a config on a mesh compiles, all of it as shapes."""
+    """What a run compiles, as shapes."""
 
     config: Settings
     data: Data
     stages: list[AnyStage]
     mesh: Any
     shapes: list["StageShapes"]  # one a stage
-    memory: int  # bytes of a device
-    on_device: bool  # whether the images lie on the devices
-    placement: str  # the line of the log about it
+    memory: int  # bytes per device
+    on_device: bool  # whether the images are kept on the devices
+    placement: str  # the logged line about it
 
     def trained(self, index: int) -> Stage:
-        """Stage number ``index``, which must not be a closed form."""
+        """Stage number ``index``, which must be a trained one."""
         stage = self.stages[index]
         assert isinstance(stage, Stage), f"stage '{stage.name}' is computed in closed form"
         return stage
 
 
 class StageShapes(NamedTuple):
-    """A stage's arguments; with several seeds with a leading seed axis."""
+    """The arguments of a stage's step; several seeds have a leading axis."""
 
     state: TrainState
     constants: Tree
@@ -61,14 +61,14 @@ class Lowered(NamedTuple):
     jaxpr: Any  # what was traced
     steps: int  # training or evaluation steps of one call
     batch: int  # images of one step and stream, over all devices
-    standing: int  # bytes that lie on every device beside the program's own
+    resident: int  # bytes on every device that are not part of the program
 
 
 def make_plan(config: Settings, data: Data, mesh: Any, memory: int) -> Plan:
     """What a run of ``config`` on ``mesh`` would compile; ``memory`` is a device's, in bytes.
 
     Raises:
-      InputError: for settings that a run would refuse, too (but not for a batch larger than an epoch).
+      InputError: for settings that a run would reject, except a batch larger than an epoch.
     """
     stages = make_stages(config, data)
     if trained(stages):
@@ -76,7 +76,7 @@ def make_plan(config: Settings, data: Data, mesh: Any, memory: int) -> Plan:
         check_norm_group(config)
     any_size = find_transform(config.data.augment).cut is not None
     on_device, placement = decide(config.data.on_device, data, memory, any_size)
-    # Tables have shapes that depend on the images, so that they are made of all of these where the device draws.
+    # The shapes of sampler tables depend on the number of images, so all are needed if the device draws.
     drawn_there = on_device or any(stage.representation is not None for stage in trained(stages))
     small = data if drawn_there else shrunk(data)
     shapes = stage_shapes(config, data, stages, small, make_stages(config, small) if small is not data else stages)
@@ -86,12 +86,12 @@ def make_plan(config: Settings, data: Data, mesh: Any, memory: int) -> Plan:
 def stage_shapes(
     config: Settings, data: Data, stages: Sequence[AnyStage], small: Data, same: Sequence[AnyStage]
 ) -> list[StageShapes]:
-    """Each stage's arguments. ``same`` are the stages of ``small``, data of the same classes: their init is asked for
-    what is frozen beside the network."""
+    """Each stage's arguments. ``same`` are the stages for ``small``, data with the same classes; their init gives the
+    shapes of frozen arrays."""
     found: list[StageShapes] = []
     previous: Previous | None = None
     for index, (stage, twin) in enumerate(zip(stages, same, strict=True)):
-        if index == 0 and config.init_from:  # the end of another run with this network
+        if index == 0 and config.init_from:  # the last stage of another run with this network
             previous = Previous("", _variables(shape_of_state(data, stage, {})), {})
         network = twin.representation or same[max(index - 1, 0)].network
         frozen, extras, tables = _start(twin, previous, small, network)
@@ -108,8 +108,8 @@ def _variables(state: TrainState) -> Tree:
 
 
 def _start(stage: AnyStage, previous: Previous | None, data: Data, network: Any) -> tuple[Tree, Tree, dict[str, Any]]:
-    """(frozen, extras, tables) of the stage's init as shapes, from blank features and, if it must, blank weights."""
-    if not isinstance(stage, Stage):  # nothing is compiled that takes them
+    """(frozen, extras, tables) of the stage's init as shapes, from zero features and, if needed, zero weights."""
+    if not isinstance(stage, Stage):  # no compiled program takes them
         return {}, {}, {}
 
     def features(variables: Tree, records: np.ndarray, source: Source = data.train) -> np.ndarray:
@@ -124,12 +124,12 @@ def _start(stage: AnyStage, previous: Previous | None, data: Data, network: Any)
         made = stage.init(key, before, features)
         return dict(made.frozen), dict(made.extras), {name: dict(table) for name, table in made.tables.items()}
 
-    own = (None, None) if previous is None else (previous.variables, previous.extras)
+    before_init = (None, None) if previous is None else (previous.variables, previous.extras)
     try:
-        return jax.eval_shape(init, jax.random.key(0), *own)
-    except Exception:  # an init that looks at values; if something is wrong with it, the next line says so
-        blank = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), own)
-        return jax.tree.map(_shape, init(jax.random.key(0), *blank))
+        return jax.eval_shape(init, jax.random.key(0), *before_init)
+    except Exception:  # the init may need concrete values; any other error is raised again by the next call
+        zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), before_init)
+        return jax.tree.map(_shape, init(jax.random.key(0), *zeros))
 
 
 def _shape(x: Any) -> jax.ShapeDtypeStruct:
@@ -143,17 +143,17 @@ def _for_seeds(tree: Tree, seeds: int) -> Tree:
 
 
 class Drawn(NamedTuple):
-    """What the streams of a stage give, as ``inputs.py`` has it."""
+    """The records that the streams of a stage draw, as in ``inputs.py``."""
 
     record: jax.ShapeDtypeStruct  # one image, or one record's features
-    copies: int  # of all records: features are each seed's own
+    copies: int  # of all records: each seed has its features
     on_device: bool
     transform: Transform
     first_seed: int | None
 
 
 def drawn_by(plan: Plan, index: int) -> Drawn:
-    """Images, or features where these fit on a device."""
+    """Images, or features for stages on a frozen representation."""
     config, stage = plan.config, plan.trained(index)
     if stage.representation is None:
         image = jax.ShapeDtypeStruct(plan.data.image_shape, jnp.uint8)
@@ -168,58 +168,61 @@ def drawn_by(plan: Plan, index: int) -> Drawn:
 
 
 def lower_train(plan: Plan, index: int) -> Lowered:
-    """The train step of a stage, or with its inputs on the device the many steps of one call."""
+    """The train step of a stage; with inputs on the device, the program of several steps."""
     config, stage, mesh, shapes = plan.config, plan.trained(index), plan.mesh, plan.shapes[index]
-    per_epoch = max(steps_per_epoch(stage, config, plan.data), 1)  # a batch above an epoch is for its memory alone
+    per_epoch = max(
+        steps_per_epoch(stage, config, plan.data), 1
+    )  # a batch larger than an epoch is compiled for its memory only
     drawn = drawn_by(plan, index)
     execution = execution_of(config, index, per_epoch, mesh, drawn.transform, drawn.first_seed)
-    standing = sum(_bytes(plan.data, source) for source in (plan.data.train, plan.data.test)) if plan.on_device else 0
+    resident = sum(_bytes(plan.data, source) for source in (plan.data.train, plan.data.test)) if plan.on_device else 0
     if drawn.on_device:
         length = call_length(config.steps_per_call, per_epoch, meshes.platform(mesh))
         step: Any = resident_program(stage, execution)
         records = _resident(plan.data.train, drawn.record, drawn.copies)
         traced = step.trace(shapes.state, shapes.constants, shapes.tables, records, length)
-        own = tree_bytes(records) if stage.representation is None else 0  # images are an argument
-        return Lowered(traced.lower(), traced.jaxpr, length, config.batch_size, standing - own)
+        counted = tree_bytes(records) if stage.representation is None else 0  # images are an argument of the program
+        return Lowered(traced.lower(), traced.jaxpr, length, config.batch_size, resident - counted)
     batch = {name: _batch_shapes(drawn.record, config.batch_size, "index") for name in stage.streams}
     batch = _for_seeds(batch, config.num_seeds)
     one: Any = streamed_step(stage, execution)
     traced = one.trace(shapes.state, shapes.constants, batch)
-    # The host puts the next batch on the devices while they are busy with this one.
-    return Lowered(traced.lower(), traced.jaxpr, 1, config.batch_size, standing + tree_bytes(batch) // mesh.size)
+    # The host transfers the next batch while the devices process this one.
+    return Lowered(traced.lower(), traced.jaxpr, 1, config.batch_size, resident + tree_bytes(batch) // mesh.size)
 
 
 def lower_evaluation(plan: Plan, index: int, views: bool = False) -> Lowered:
-    """The evaluation step of a stage; with its views, it is the one after the last epoch.
+    """The evaluation step of a stage; with views it is the one after the last epoch.
 
-    What is traced is always without: views share the network's pass, which the compiler finds out and a trace does not.
+    The traced program is always the one without views: views share the network's forward pass, which the compiler
+    detects but a trace does not.
     """
     stage, shapes = plan.stages[index], plan.shapes[index]
     evaluator = make_evaluator(plan.config, plan.data, stage, plan.mesh, views=views)
     alone = make_evaluator(plan.config, plan.data, stage, plan.mesh)
     variables, image = _variables(shapes.state), jax.ShapeDtypeStruct(plan.data.image_shape, jnp.uint8)
-    # What training holds beside the network: the optimizer's state, a teacher, and the images.
-    standing = tree_bytes(shapes.state) + tree_bytes(shapes.constants) - tree_bytes(variables)
+    # What training keeps besides the network: the optimizer's state, a teacher, and the images.
+    resident = tree_bytes(shapes.state) + tree_bytes(shapes.constants) - tree_bytes(variables)
     if plan.on_device:
         _, at_once = evaluator.calls(len(plan.data.test))
         test = _resident(plan.data.test, image)
-        standing += _bytes(plan.data, plan.data.train)
+        resident += _bytes(plan.data, plan.data.train)
 
         def trace(one: Evaluator) -> Any:
             carry = (jax.tree.map(_shape, one.empty), jax.ShapeDtypeStruct((), jnp.int32))
             return one.count_resident.trace(carry, variables, test, at_once)
     else:
         at_once, batch = 1, _batch_shapes(image, evaluator.batch_size, "mask")
-        standing += tree_bytes(batch) // plan.mesh.size
+        resident += tree_bytes(batch) // plan.mesh.size
 
         def trace(one: Evaluator) -> Any:
             return one.count.trace(jax.tree.map(_shape, one.empty), variables, batch)
 
-    return Lowered(trace(evaluator).lower(), trace(alone).jaxpr, at_once, evaluator.batch_size, standing)
+    return Lowered(trace(evaluator).lower(), trace(alone).jaxpr, at_once, evaluator.batch_size, resident)
 
 
 def _batch_shapes(record: jax.ShapeDtypeStruct, size: int, last: str) -> dict[str, jax.ShapeDtypeStruct]:
-    """As ``host_batches.py`` makes them: image and label, and the record ("index") or whether it counts ("mask")."""
+    """A batch as in ``host_batches.py``: image, label, and the record ("index") or whether it counts ("mask")."""
     row = jax.ShapeDtypeStruct((size,), jnp.int32)
     rest = jax.ShapeDtypeStruct((size,), jnp.bool_) if last == "mask" else row
     return {"image": jax.ShapeDtypeStruct((size, *record.shape), record.dtype), "label": row, last: rest}
@@ -235,5 +238,5 @@ def _bytes(data: Data, source: Source) -> int:
 
 
 def tree_bytes(tree: Tree) -> int:
-    """Of all arrays of a tree of shapes together."""
+    """The bytes of all arrays in a tree of shapes."""
     return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))

@@ -1,4 +1,4 @@
-"""The dry run itself: compiles every program of a run, and searches the largest batch that fits."""
+"""Compiles every program of a run, and searches for the largest batch that fits."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ from ltjax.settings.user_code import lookup
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.prepare import stage_steps
 
-Log = Callable[[str], None]  # takes a line about the progress
+Log = Callable[[str], None]  # reports a line of progress
 
 
 class Program(NamedTuple):
@@ -39,19 +39,19 @@ class Program(NamedTuple):
 
     @property
     def needed(self) -> int:
-        """Bytes of a chip; 0 where the compiler did not say."""
-        return self.made.needed if isinstance(self.made, TooLarge) else self.made.memory.together
+        """Bytes per chip; 0 if the compiler reports none."""
+        return self.made.needed if isinstance(self.made, TooLarge) else self.made.memory.total
 
     def fits(self, memory: int) -> bool:
-        return isinstance(self.made, Compiled) and self.made.memory.together <= memory
+        return isinstance(self.made, Compiled) and self.made.memory.total <= memory
 
 
 def find_data(settings: DataSettings) -> Data:
-    """The data set if it is on this machine, else a stand-in of the same sizes.
+    """The data set if it is on this machine, otherwise a placeholder with the same sizes.
 
     Raises:
-      InputError: when the config names a folder (``config.data.dir``) that does not exist, or of a data
-        set whose sizes only its files tell.
+      InputError: if ``config.data.dir`` is set but cannot be read, or if the sizes of the data set are only known from
+        its files.
     """
     lookup(DATASETS, settings.name, "config.data.name")
     if settings.dir or settings.name not in (*BALANCED, *SIZES):
@@ -59,18 +59,18 @@ def find_data(settings: DataSettings) -> Data:
     try:
         return build(settings)
     except InputError:
-        return stand_in(settings)  # which refuses impossible settings as well
+        return stand_in(settings)  # which also rejects impossible settings
 
 
 def plan_for(config: Settings, target: Slice) -> Plan:
     """What the run compiles on the slice.
 
     Raises:
-      InputError: for settings that the run would refuse, or a dtype that the chip lacks.
+      InputError: for settings that the run would reject, or a dtype without a known peak rate.
     """
     if target.chip is not None and config.dtype not in target.chip.flops:
         allowed = ", ".join(target.chip.flops)
-        raise InputError(f"config.dtype: no peak of {config.dtype} is known for {target.name}; use {allowed}")
+        raise InputError(f"config.dtype: the peak rate of {config.dtype} is unknown for {target.name}; use {allowed}")
     return make_plan(config, find_data(config.data), target.mesh, target.memory)
 
 
@@ -81,7 +81,7 @@ def chosen_stages(plan: Plan, wanted: str | None) -> list[int]:
 
 
 def compile_all(plan: Plan, stages: list[int], chips: int, log: Log) -> list[Program]:
-    """Every stage's train step and, if these fit, every evaluation step that is run."""
+    """Compiles the train step of each stage and, if these fit, each evaluation step of the run."""
     programs, config, last = [], plan.config, len(plan.stages) - 1
     single = len(trained(plan.stages)) == 1
     for index in stages:
@@ -94,7 +94,7 @@ def compile_all(plan: Plan, stages: list[int], chips: int, log: Log) -> list[Pro
         return programs
     for index, stage in enumerate(plan.stages):
         within = evaluations(plan.trained(index).epochs, config.evaluation.every_epochs) if index in stages else 0
-        # the views are read after the last epoch only: without any, that evaluation is the one of the epochs before
+        # views are evaluated only after the last epoch; without views that evaluation is like the earlier ones
         last_too = index == last and not stage.views
         for views, count in ((False, within + last_too), (True, int(index == last and not last_too))):
             if not count:
@@ -129,18 +129,20 @@ def phases(plan: Plan, programs: list[Program], target: Slice) -> list[Phase]:
 
 
 def find_largest(plan: Plan, index: int, first: Program, target: Slice, log: Log) -> list[Try]:
-    """Tries of larger (or, where it does not fit, smaller) batches for the train step of a stage."""
+    """Compiles larger (or, if it does not fit, smaller) batches for the train step of a stage."""
     chips, config = target.chips, plan.config
     group = config.model.norm_group
-    step = config.micro_batches * (group // math.gcd(group, chips) if group else 1)  # images a chip that go together
+    step = config.micro_batches * (
+        group // math.gcd(group, chips) if group else 1
+    )  # images per chip that must stay together
 
     def as_try(images: int, made: Compiled | TooLarge) -> Try:
-        needed = made.needed if isinstance(made, TooLarge) else made.memory.together
+        needed = made.needed if isinstance(made, TooLarge) else made.memory.total
         fits, speed = isinstance(made, Compiled) and needed <= target.memory, 0.0
         if isinstance(made, Compiled) and target.chip is not None:
             speed = made.batch * first.streams / times(made, target.chip, config.dtype).step
         least = f", {speed:,.0f} images/s at most" if speed else ""
-        log(f"  {images} images a chip, batch {images * chips}: {_need(needed, target.memory)}{least}")
+        log(f"  {images} images per chip, batch {images * chips}: {_need(needed, target.memory)}{least}")
         return Try(images // step, needed, fits, speed)
 
     def measure(times: int) -> Try:
@@ -149,7 +151,7 @@ def find_largest(plan: Plan, index: int, first: Program, target: Slice, log: Log
         lowered = lower_train(other, index)
         return as_try(images, _compiled(f"train step with batch {images * chips}", log, lowered, chips))
 
-    log("searching the largest batch that fits")
+    log("searching for the largest batch that fits")
     stage = plan.trained(index)
     most = (stage.epoch_size or len(plan.data.train)) // chips
     begun = as_try(plan.config.batch_size // chips, first.made)

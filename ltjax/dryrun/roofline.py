@@ -1,4 +1,4 @@
-"""The least time that a chip's peaks allow: of a step, an epoch, a run."""
+"""Lower bounds of the time of a step, an epoch and a run, from the peak rates of a chip (roofline model)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ HOUR = 3600.0
 
 
 class Times(NamedTuple):
-    """Seconds of a step if each were the only work."""
+    """Seconds per step for each resource by itself."""
 
     compute: float
     memory: float
@@ -19,17 +19,17 @@ class Times(NamedTuple):
 
     @property
     def step(self) -> float:
-        """The longest: the three can overlap, and one of them at best hides the others."""
+        """The maximum: the three can overlap at best completely."""
         return max(self)
 
     @property
     def binds(self) -> str:
-        """Which one it is."""
+        """The resource that takes longest."""
         return max(self._fields, key=lambda name: getattr(self, name))
 
 
 class Phase(NamedTuple):
-    """A phase of a run: the number of its steps, the seconds and the images of each."""
+    """A phase of a run: its number of steps, and the seconds and images per step."""
 
     kind: str  # train or evaluation
     stage: str
@@ -39,7 +39,7 @@ class Phase(NamedTuple):
 
 
 def times(program: Compiled, chip: Chip, dtype: str) -> Times:
-    """The three times of one step.
+    """Computes the three times of one step.
 
     Example:
       >>> from ltjax.hardware.chips import TPUS
@@ -55,7 +55,7 @@ def times(program: Compiled, chip: Chip, dtype: str) -> Times:
 
 
 def traffic(one: Collective) -> float:
-    """Bytes that each chip has to send at least: an all-reduce is a scatter of sums and a gather of them.
+    """The minimum of bytes that each chip sends; an all-reduce is a reduce-scatter and an all-gather.
 
     Example:
       >>> traffic(Collective("all-reduce", 100, 4, (), "")), traffic(Collective("all-gather", 100, 4, (), ""))
@@ -68,7 +68,7 @@ def traffic(one: Collective) -> float:
 
 
 def evaluations(epochs: int, every: int) -> int:
-    """Evaluations within a stage; that after its last epoch belongs to the run's end.
+    """Number of evaluations within a stage, without the one after the last epoch.
 
     Example:
       >>> evaluations(200, 10), evaluations(20, 0)
@@ -78,7 +78,7 @@ def evaluations(epochs: int, every: int) -> int:
 
 
 def hours(phases: Sequence[Phase]) -> float:
-    """Of all phases, one after the other.
+    """Hours of all phases in sequence.
 
     Example:
       >>> hours([Phase("train", "first", 7200, 0.5, 256)])

@@ -1,10 +1,10 @@
-"""What a dry run prints, and its JSON."""
+"""The printed report of a dry run, and its JSON."""
 
 from typing import Any
 
 from ltjax.commands.text_output import table
 from ltjax.dryrun.collectives import totals
-from ltjax.dryrun.compiled import Compiled, TooLarge, as_record
+from ltjax.dryrun.compiled import Compiled, Memory, TooLarge, as_record
 from ltjax.dryrun.devices import Slice
 from ltjax.dryrun.largest import Try
 from ltjax.dryrun.lowering import Plan
@@ -15,13 +15,13 @@ from ltjax.training.prepare import steps_per_epoch
 
 MIB = 2**20
 FOOTNOTES = """\
-Counted: FLOPs as the compiler counts them (products, convolutions without their padding, element by element), or those
-of the traced products and convolutions where they are more; the bytes of every operation, also within on-chip
-memory; of collectives (in a loop once) what a chip must send, over all its links. No chip reaches its peaks: times are
-lower bounds.
-Not counted: reading and making batches; the latency of a collective, which for the many small ones of batch statistics
-is more than their bytes; checkpoints; compilation; what a later stage's init reads (exemplars, means).
-The views of a last stage are part of its last evaluation."""
+Counted: FLOPs by the compiler's count (matrix products, convolutions without padding, element-wise operations), or
+those of the traced products and convolutions if these are more; the bytes of every operation, including on-chip memory;
+for collectives (once per loop) the bytes that a chip must send over all its links. No chip reaches its peak rates:
+times are lower bounds.
+Not counted: reading and preparing batches; the latency of collectives, which exceeds the transfer time of the many
+small ones for batch statistics; checkpoints; compilation; what the init of a later stage reads (exemplars, means).
+The views of the last stage are part of its last evaluation."""
 
 
 def heading(plan: Plan, target: Slice, source: str) -> list[str]:
@@ -33,24 +33,23 @@ def heading(plan: Plan, target: Slice, source: str) -> list[str]:
         *[f"data: {note}" for note in data.notes],
         f"data: {len(data.train):,} training and {len(data.test):,} {data.split} images, {data.num_classes:,} classes",
         plan.placement,
-        f"batch {config.batch_size}: {share} images a chip; {config.dtype}",
+        f"batch {config.batch_size}: {share} images per chip; {config.dtype}",
     ]
 
 
 def program_table(plan: Plan, programs: list[Program], target: Slice) -> str:
-    """One column for each program that compiled; all numbers are of one chip and one step."""
+    """One column per compiled program; all numbers are per chip and step."""
     made = [(program, program.made) for program in programs if isinstance(program.made, Compiled)]
     lines = [["per chip", *(program.name for program, _ in made)]]
 
     def add(name: str, value: Any) -> None:
         lines.append([name, *(value(program, compiled) for program, compiled in made)])
 
-    memory = ("arguments", "temporaries", "outputs", "code", "standing")
-    names = ("arguments, MiB", "temporaries", "outputs beside them", "code", "beside the program")
-    for field, name in zip(memory, names, strict=True):
+    names = ("arguments, MiB", "temporaries", "other outputs", "code", "outside the program")
+    for field, name in zip(Memory._fields, names, strict=True):
         add(name, lambda _, p, field=field: f"{getattr(p.memory, field) / MIB:,.1f}")
-    add(f"together, of {target.memory / MIB:,.0f} MiB", lambda _, p: f"{p.memory.together / MIB:,.1f}")
-    add("GFLOPs of a step", lambda _, p: f"{p.flops / 1e9:,.1f}")
+    add(f"total, of {target.memory / MIB:,.0f} MiB", lambda _, p: f"{p.memory.total / MIB:,.1f}")
+    add("GFLOPs per step", lambda _, p: f"{p.flops / 1e9:,.1f}")
     add("  of the traced products", lambda _, p: f"{p.traced_flops / 1e9:,.1f}")
     add("GB accessed", lambda _, p: f"{p.bytes / 1e9:,.2f}")
     for kind in sorted({one.kind for _, p in made for one in p.collectives}):
@@ -59,7 +58,7 @@ def program_table(plan: Plan, programs: list[Program], target: Slice) -> str:
         roofs = {program.name: times(p, target.chip, plan.config.dtype) for program, p in made}
         for field in ("compute", "memory", "interconnect"):
             add(f"{field}, ms at least", lambda r, _, field=field: f"{1e3 * getattr(roofs[r.name], field):.2f}")
-        add("binds", lambda r, _: roofs[r.name].binds)
+        add("limited by", lambda r, _: roofs[r.name].binds)
         add("images/s at most", lambda r, p: f"{p.batch * r.streams / roofs[r.name].step / target.chips:,.0f}")
         add("  of all chips", lambda r, p: f"{p.batch * r.streams / roofs[r.name].step:,.0f}")
     return table(lines) if made else ""
@@ -70,9 +69,9 @@ def _count_and_size(total: tuple[int, int]) -> str:
 
 
 def run_lines(plan: Plan, programs: list[Program], target: Slice) -> list[str]:
-    """The least time of an epoch and of the run, chip-hours, and the images/s that each host has to read."""
+    """Lower bounds for an epoch and the run, chip-hours, and the images/s that each host has to read."""
     if target.chip is None:
-        return [f"the peaks of {target.name} are unknown, so there are no times"]
+        return [f"the peak rates of {target.name} are unknown, so no times are estimated"]
     done, lines = phases(plan, programs, target), []
     for stage in trained(plan.stages):
         for phase in done:
@@ -85,7 +84,7 @@ def run_lines(plan: Plan, programs: list[Program], target: Slice) -> list[str]:
                 if not plan.on_device and stage.representation is None:
                     rate = phase.images / phase.seconds / target.hosts
                     lines.append(
-                        f"  for that each host has to read and prepare {rate:,.0f} images/s (ltjax bench input "
+                        f"  each host then has to read and prepare {rate:,.0f} images/s (ltjax bench input "
                         "measures a host)"
                     )
     total = hours(done)
@@ -98,7 +97,7 @@ def run_lines(plan: Plan, programs: list[Program], target: Slice) -> list[str]:
 
 
 def short(value: float) -> str:
-    """Three digits, or all before the point and one behind it.
+    """Three significant digits; from 100 on one decimal.
 
     Example:
       >>> short(0.0123456), short(29.32), short(1957.04)
@@ -114,7 +113,7 @@ def verdict(plan: Plan, programs: list[Program], target: Slice) -> tuple[bool, l
         if program.fits(target.memory):
             continue
         fits = False
-        size = f"needs {program.needed / MIB:,.0f} MiB of a chip's {target.memory / MIB:,.0f}"
+        size = f"needs {program.needed / MIB:,.0f} MiB, a chip has {target.memory / MIB:,.0f} MiB"
         if isinstance(program.made, TooLarge) and not program.needed:
             size = program.made.message
         lines.append(f"does NOT fit: {program.name}, {size}")
@@ -125,23 +124,21 @@ def verdict(plan: Plan, programs: list[Program], target: Slice) -> tuple[bool, l
 
 
 def largest_line(tries: list[Try], chips: int, name: str) -> str:
-    """The largest that fits, how fast it may be, and whether a larger one is known that does not."""
+    """The largest batch that fits, its speed at most, and the smallest larger one that does not fit."""
     fitting = [one for one in tries if one.fits]
     if not fitting:
-        return f"no batch that was tried fits ({', '.join(str(one.images * chips) for one in tries)})"
+        return f"no compiled batch fits ({', '.join(str(one.images * chips) for one in tries)})"
     best = max(fitting, key=lambda one: one.images)
-    found = (
-        f"largest batch that fits, of those compiled for {name}: {best.images * chips:,} ({best.images} images a chip"
-    )
+    found = f"largest compiled batch that fits for {name}: {best.images * chips:,} ({best.images} images per chip"
     found += f", {best.speed:,.0f} images/s at most)" if best.speed else ")"
     larger = [one.images * chips for one in tries if one.images > best.images]
-    return found + (f"; {min(larger):,} does not" if larger else "; none that was tried is too large")
+    return found + (f"; {min(larger):,} does not fit" if larger else "; no larger batch was compiled")
 
 
 def record(
     plan: Plan, programs: list[Program], target: Slice, source: str, fits: bool, tries: list[Try]
 ) -> dict[str, Any]:
-    """The JSON; numbers of programs are of one chip and one step."""
+    """The record for the JSON file; numbers of programs are per chip and step."""
     done = {(phase.kind, phase.stage): phase for phase in phases(plan, programs, target)}
     listed = []
     for program in programs:

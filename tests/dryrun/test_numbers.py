@@ -96,7 +96,7 @@ def test_the_largest_batch_is_found_from_either_side(start, told):
 
 
 def test_memory_that_bends_is_followed():
-    """A compiler that computes things anew needs less than the line says: the search goes on where it fits."""
+    """A compiler that recomputes values needs less than the line predicts: the search continues from there."""
 
     def measure(images):
         needed = min(100 + 10 * images, 900 + images)

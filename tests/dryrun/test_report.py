@@ -1,4 +1,4 @@
-"""The command on a toy, on this machine's one CPU device with a TPU's numbers; and its programs are the run's own."""
+"""The command on a toy, on one CPU device with a TPU's numbers; its programs are those of the run."""
 
 import dataclasses
 import json
@@ -62,8 +62,8 @@ def test_what_fits_is_reported_with_times_of_the_whole_run(tmp_path, capsys):
         assert one["traced_matrix_flops"] > 0 and one["memory_bytes"]["together"] > 0
 
 
-def test_the_views_of_a_last_stage_are_read_with_it_after_the_last_epoch(tmp_path, monkeypatch):
-    def method(config, own, data):
+def test_the_views_of_the_last_stage_are_evaluated_with_it_after_the_last_epoch(tmp_path, monkeypatch):
+    def method(config, settings, data):
         network = toy.network()
         views = {"twice": lambda variables, images: 2 * network.apply(variables, images, train=False).logits}
         return [toy.stage(config, views=views)]
@@ -91,14 +91,14 @@ def test_what_does_not_fit_has_status_1_and_its_size(tmp_path, capsys):
     assert "does NOT fit: train, needs" in capsys.readouterr().out
 
 
-def test_a_compiler_that_finds_no_way_is_a_result(tmp_path, capsys, monkeypatch):
+def test_a_program_that_the_compiler_cannot_fit_is_a_result(tmp_path, capsys, monkeypatch):
     def refuse(self):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: ... in memory space hbm. Used 22.00G of 15.75G hbm. ...")
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", refuse)
     status, numbers = dry_run(toy.config(), tmp_path)
     assert status == 1 and [one["needed_bytes"] // 2**30 for one in numbers["programs"]] == [22]  # and no evaluation
-    assert "does NOT fit: train, needs 22,528 MiB of a chip's 1,024" in capsys.readouterr().out
+    assert "does NOT fit: train, needs 22,528 MiB, a chip has 1,024 MiB" in capsys.readouterr().out
 
 
 def test_other_errors_of_the_compiler_are_errors(tmp_path, monkeypatch):
@@ -110,20 +110,20 @@ def test_other_errors_of_the_compiler_are_errors(tmp_path, monkeypatch):
         dry_run(toy.config(), tmp_path)
 
 
-def test_the_largest_batch_is_looked_for_with_every_try_said(tmp_path, capsys):
+def test_the_search_for_the_largest_batch_reports_every_try(tmp_path, capsys):
     status, numbers = dry_run(toy.config(batch_size=16), tmp_path, memory=100_000, no_largest=False)
     out = capsys.readouterr()
     assert status == 0 and numbers["largest_batch"] == max(one["images"] for one in numbers["tries"] if one["fits"])
-    assert all(f"{one['images']} images a chip" in out.err for one in numbers["tries"])
-    assert f"largest batch that fits, of those compiled for train: {numbers['largest_batch']}" in out.out
+    assert all(f"{one['images']} images per chip" in out.err for one in numbers["tries"])
+    assert f"largest compiled batch that fits for train: {numbers['largest_batch']}" in out.out
 
 
-def test_the_line_of_the_largest_batch_says_what_was_seen():
+def test_the_line_of_the_largest_batch_reports_what_was_compiled():
     tries = [Try(16, 100, True, 1500.0), Try(32, 190, True, 2000.0)]
     line = text.largest_line(tries, 8, "train")
-    assert line.endswith("train: 256 (32 images a chip, 2,000 images/s at most); none that was tried is too large")
-    assert text.largest_line([*tries, Try(64, 900, False)], 8, "train").endswith("images/s at most); 512 does not")
-    assert "no batch that was tried fits (512)" in text.largest_line([Try(64, 900, False)], 8, "train")
+    assert line.endswith("train: 256 (32 images per chip, 2,000 images/s at most); no larger batch was compiled")
+    assert text.largest_line([*tries, Try(64, 900, False)], 8, "train").endswith("images/s at most); 512 does not fit")
+    assert "no compiled batch fits (512)" in text.largest_line([Try(64, 900, False)], 8, "train")
 
 
 def test_batches_that_are_tried_have_whole_micro_batches(tmp_path):
@@ -147,13 +147,13 @@ def test_a_batch_above_an_epoch_is_bad_input_where_it_fits_and_else_does_not_fit
     assert dry_run(toy.config(batch_size=64), tmp_path, memory=2000)[0] == 1
 
 
-def test_a_dtype_that_the_chip_has_not_is_bad_input(tmp_path):
+def test_a_dtype_without_a_known_peak_rate_is_bad_input(tmp_path):
     with pytest.raises(InputError, match=r"config\.dtype: .*float64.* use bfloat16, float32"):
         dry_run(toy.config(dtype="float64"), tmp_path)
 
 
-def test_the_train_step_is_the_runs_own():
-    """The same text from shapes alone as from the arrays of a run."""
+def test_the_train_step_is_that_of_the_run():
+    """Shapes and the arrays of a run give the same text."""
     config = toy.config()
     plan = lowering.make_plan(config, toy.build(None), meshes.data_mesh(), 2**30)
     stage, data = toy.stage(config), toy.build(None)
@@ -177,11 +177,11 @@ def test_what_stands_still_has_the_shapes_that_init_gives(seeds):
     stages = toy.three_stages(config, None, data)
     made = stages[1].init
 
-    def looks_at_values(key, previous, features):
+    def uses_values(key, previous, features):
         np.asarray(previous.variables["params"]["backbone"]["conv"]["kernel"])
         return made(key, previous, features)
 
-    for init in (made, looks_at_values):
+    for init in (made, uses_values):
         stages[1] = dataclasses.replace(stages[1], init=init)
         found = lowering.stage_shapes(config, data, stages, data, stages)
         leading = () if seeds == 1 else (seeds,)
@@ -200,7 +200,7 @@ def test_images_on_the_device_are_in_the_program():
     assert plan.on_device and plan.placement.startswith("data: on the device")
     lowered = lowering.lower_train(plan, 0)
     assert f"tensor<{len(data.train)}x28x28x1xui8>" in lowered.lowered.as_text()
-    assert lowered.standing == len(data.test) * (28 * 28 + 4)
+    assert lowered.resident == len(data.test) * (28 * 28 + 4)
     assert not lowering.make_plan(config, data, meshes.data_mesh(), 2**20).on_device
 
 
@@ -225,7 +225,7 @@ def test_a_stand_in_of_cifar_has_the_very_counts_and_settings_count():
     held = stand_in(dataclasses.replace(settings, validation_fraction=0.2))
     assert held.split == "validation" and len(held.train) + len(held.test) == 12_608
     large = dataclasses.replace(recipes.resolved("inat", "ce").data, imbalance=10.0)
-    with pytest.raises(InputError, match="long-tailed as it"):
+    with pytest.raises(InputError, match="already long-tailed"):
         stand_in(large)
 
 

@@ -1,4 +1,4 @@
-"""The real TPU compiler on slices that are nowhere near: the command on a toy, and what its step says to other chips.
+"""The real TPU compiler on TPU slices that need not exist: the command on a toy, and the communication of its step.
 
 libtpu is not among the tests' packages, for JAX on a machine that has it and no TPU complains on stderr. The tests take
 it where it is installed, or from the folder that LTJAX_LIBTPU names (`pip install --no-deps --target DIR libtpu`); its
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     not (FOLDER and (pathlib.Path(FOLDER) / "libtpu").is_dir()) and importlib.util.find_spec("libtpu") is None,
     reason="libtpu is not installed, nor in a folder named by LTJAX_LIBTPU: pip install --target DIR libtpu",
 )
-# A config file for the command, and the toy's parts where the command looks for them.
+# A config file for the command, and the toy's parts where the command finds them.
 CONFIG = """
 from tests.training import toy
 
@@ -37,7 +37,7 @@ from ltjax.dryrun import plan
 from ltjax.methods import METHODS
 from tests.training import toy
 plan.find_data = toy.build
-METHODS["two"] = lambda config, own, data: toy.three_stages(config, own, data)[:2]
+METHODS["two"] = lambda config, settings, data: toy.three_stages(config, settings, data)[:2]
 models.BACKBONES["toy"] = toy.Backbone
 config, numbers, *topologies = sys.argv[1:]
 for topology in topologies:
@@ -68,12 +68,12 @@ def test_a_small_model_compiles_for_a_4x4_slice(tmp_path):
     ]  # fmt: skip
     for one in numbers["programs"]:
         assert 0 < one["memory_bytes"]["together"] < 2**27 and one["flops"] > 0 and one["seconds_at_least"]["step"] > 0
-        # Gradients, batch statistics and weighted means are summed over all chips, and nothing else is said.
+        # Gradients, batch statistics and weighted means are summed over all chips; there is no other communication.
         assert {(c["kind"], c["devices"]) for c in one["collectives"]} == {("all-reduce", 16)}
     first = numbers["programs"][0]
     parameters = 3 * 3 * 4 + 2 * 4 + 4 * 3 + 3
-    said = sum(c["bytes"] * c["count"] for c in first["collectives"])
-    assert 4 * parameters + 2 * 4 * 4 <= said <= 4 * parameters + 6 * 4 * 4 + 10 * 4
+    sent = sum(c["bytes"] * c["count"] for c in first["collectives"])
+    assert 4 * parameters + 2 * 4 * 4 <= sent <= 4 * parameters + 6 * 4 * 4 + 10 * 4
     assert "config.batch_size: 17 does not divide over 16 devices; nearest sizes: 16 or 32" in done.stderr
 
 
