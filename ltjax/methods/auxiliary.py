@@ -18,7 +18,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections.config_dict import ConfigDict
 
 from ltjax.class_counts import frequency_order
 from ltjax.data import Data
@@ -55,6 +54,7 @@ from ltjax.methods.stage import (
 )
 from ltjax.models import AuxiliaryHead, LinearHead, Network
 from ltjax.settings import Block, Check, Settings, config_file, setting
+from ltjax.settings.config_dict import Config
 from ltjax.settings.config_file import Word, sets
 from ltjax.settings.schema import integer, one_of
 
@@ -103,13 +103,13 @@ class AuxiliarySettings(Block):
     )
 
 
-def short(config: ConfigDict, value: str) -> None:
+def short(config: Config, value: str) -> None:
     """The common ``short``, in both stages."""
     config_file.short(config, value)
     config_file.add_second_stage(config, 10)
 
 
-def weights(config: ConfigDict, value: str) -> None:
+def weights(config: Config, value: str) -> None:
     """``weights=1:1`` (table 4) or ``weights=1:1:0.5``; what is left out stays."""
     given = tuple(float(number) for number in value.split(":"))
     config.auxiliary.weights = given + tuple(config.auxiliary.weights)[len(given) :]

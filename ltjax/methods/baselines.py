@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ml_collections.config_dict import ConfigDict
-
 from ltjax.methods import METHODS
+from ltjax.settings.config_dict import Config
 from ltjax.settings.config_file import Word, config_of, no_value
 
 # Four images of a class in a row, all classes alike, as OLTR's authors trained what they compare with; they say so at
@@ -30,8 +29,8 @@ def baseline_words(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Word]:
     return {name: _named(name, {**BASELINES[name], **recipes.get(name, {})}) for name in BASELINES}
 
 
-def _named(name: str, changes: Mapping[str, Any]) -> Callable[[ConfigDict, str], None]:
-    def apply(config: ConfigDict, value: str) -> None:
+def _named(name: str, changes: Mapping[str, Any]) -> Callable[[Config, str], None]:
+    def apply(config: Config, value: str) -> None:
         no_value(value)
         config.method = name
         config.baseline = config_of(METHODS[name].settings)

@@ -4,12 +4,11 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ml_collections.config_dict import ConfigDict
-
 from ltjax.methods import METHODS
 from ltjax.methods.method import AnyMethod, Method
 from ltjax.settings import Block, Settings, command_line, config_file, user_code
 from ltjax.settings.blocks import read_settings
+from ltjax.settings.config_dict import Config
 from ltjax.settings.config_file import Word, config_of
 from ltjax.settings.reference import help_text
 
@@ -33,7 +32,7 @@ def name_of(method: "str | AnyMethod | Callable[..., Any]") -> str:
 
 def new_config(
     method: "str | AnyMethod | Callable[..., Any]" = "ce", recipe: str = "", family: str | None = None
-) -> ConfigDict:
+) -> Config:
     """A config with neutral values of every setting, to be changed by a config file.
 
     Args:
@@ -56,7 +55,7 @@ def new_config(
     return config
 
 
-def with_words(config: ConfigDict, arg: str | None, words: Mapping[str, Word] | None = None) -> ConfigDict:
+def with_words(config: Config, arg: str | None, words: Mapping[str, Word] | None = None) -> Config:
     """The config with the words behind its colon applied: the file's own, the method's, those that all have.
 
     Raises:
@@ -65,7 +64,7 @@ def with_words(config: ConfigDict, arg: str | None, words: Mapping[str, Word] | 
     return config_file.with_words(config, arg, words or {}, lambda method: find_method(method).words)
 
 
-def resolve(config: ConfigDict, notes: Sequence[str] = ()) -> Settings:
+def resolve(config: Config, notes: Sequence[str] = ()) -> Settings:
     """The typed settings of a config, all of them checked, with what depends on other settings filled in.
 
     Args:

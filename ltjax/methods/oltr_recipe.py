@@ -3,17 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ml_collections.config_dict import ConfigDict
-
 from ltjax.errors import InputError, choose
 from ltjax.methods.oltr import OLTRSettings
 from ltjax.settings import config_file
+from ltjax.settings.config_dict import Config
 from ltjax.settings.config_file import add_second_stage, config_of, no_value
 
 GROUNDS = ("own", "representation", "crt")
 
 
-def oltr_word(second_stage_epochs: int, first: Mapping[str, Any]) -> Callable[[ConfigDict, str], None]:
+def oltr_word(second_stage_epochs: int, first: Mapping[str, Any]) -> Callable[[Config, str], None]:
     """The word ``oltr``: two stages, the second with the optimizer of the first and a tenth of the rate at each third.
 
     Args:
@@ -21,7 +20,7 @@ def oltr_word(second_stage_epochs: int, first: Mapping[str, Any]) -> Callable[[C
       first: settings of the first stage by flat key, where they are not the recipe's.
     """
 
-    def apply(config: ConfigDict, value: str) -> None:
+    def apply(config: Config, value: str) -> None:
         no_value(value)
         config.method = "oltr"
         config.oltr = config_of(OLTRSettings)
@@ -33,8 +32,8 @@ def oltr_word(second_stage_epochs: int, first: Mapping[str, Any]) -> Callable[[C
 
 
 def on_word(
-    usual: ConfigDict, oltr: Callable[[ConfigDict, str], None], epochs: int, **crt: Any
-) -> Callable[[ConfigDict, str], None]:
+    usual: Config, oltr: Callable[[Config, str], None], epochs: int, **crt: Any
+) -> Callable[[Config, str], None]:
     """The word ``on``: the memory on another representation, alone trained.
 
     ``on=representation``: on one learned as ours are; ``on=crt``: the same under cRT's schedule, by cross-entropy alone
@@ -47,7 +46,7 @@ def on_word(
       crt: of its optimizer, where it differs from the recipe's.
     """
 
-    def apply(config: ConfigDict, value: str) -> None:
+    def apply(config: Config, value: str) -> None:
         if config.method != "oltr":
             raise InputError(f"on={value}: an argument of oltr; write ...:oltr,on={value}")
         choose(dict.fromkeys(GROUNDS), value, "on")
@@ -69,7 +68,7 @@ def on_word(
     return apply
 
 
-def short(config: ConfigDict, value: str) -> None:
+def short(config: Config, value: str) -> None:
     """The common ``short``, in both stages."""
     config_file.short(config, value)
     second = config.second_stage_optimizer
@@ -79,7 +78,7 @@ def short(config: ConfigDict, value: str) -> None:
         thirds(second, config.second_stage_epochs)
 
 
-def thirds(optimizer: ConfigDict, epochs: int) -> None:
+def thirds(optimizer: Config, epochs: int) -> None:
     """A tenth of the rate after each third: the authors' schedule."""
     milestones = (max(1, round(epochs / 3)), max(2, round(epochs * 2 / 3)))
     optimizer.schedule.update(name="step", unit="epoch", warmup_epochs=0, milestones=milestones, decay=0.1)

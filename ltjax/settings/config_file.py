@@ -17,16 +17,17 @@ from ml_collections.config_dict import ConfigDict, placeholder
 
 from ltjax.errors import InputError, did_you_mean
 from ltjax.settings.blocks import Settings
+from ltjax.settings.config_dict import Config
 from ltjax.settings.epochs import scale_epochs
 from ltjax.settings.schema import Block, block_type, setting_of, settings_of, types_of
 
 # The effect of a word: a function (config, value) -> None (value is "" for a bare word), or settings by flat key.
-Word = Callable[[ConfigDict, str], None] | Mapping[str, Any]
+Word = Callable[[Config, str], None] | Mapping[str, Any]
 
 
-def config_of(block: type[Block]) -> ConfigDict:
+def config_of(block: type[Block]) -> Config:
     """The defaults of a block as a ConfigDict, which accepts only values of the settings' types."""
-    made = ConfigDict()
+    made: Config = ConfigDict()
     for field in settings_of(block):
         kind, default = types_of(block)[field.name], field.default
         inner = block_type(kind)
@@ -46,7 +47,7 @@ def optional_type(kind: Any) -> type:
     return found
 
 
-def add_second_stage(config: ConfigDict, epochs: int | None = None, **changes: Any) -> None:
+def add_second_stage(config: Config, epochs: int | None = None, **changes: Any) -> None:
     """Adds a second stage with the first one's optimizer and these changes to it; epochs=None: the method's default."""
     config.second_stage_epochs = placeholder(int) if epochs is None else epochs
     config.second_stage_optimizer = config.optimizer.copy_and_resolve_references()
@@ -54,13 +55,13 @@ def add_second_stage(config: ConfigDict, epochs: int | None = None, **changes: A
     config.second_stage_optimizer.update(changes)
 
 
-def cifar_runs(config: ConfigDict) -> None:
+def cifar_runs(config: Config) -> None:
     """Evaluation and checkpoint intervals for CIFAR-LT; not part of any recipe."""
     config.evaluation.update(every_epochs=20, shots="index")
     config.checkpoint.every_steps = 1000
 
 
-def large_runs(config: ConfigDict) -> None:
+def large_runs(config: Config) -> None:
     """Precision, data loading, logging, evaluation and checkpoints for the large benchmarks; not part of any recipe."""
     config.update(dtype="bfloat16", log_every_steps=50)
     config.data.workers = 8
@@ -68,37 +69,37 @@ def large_runs(config: ConfigDict) -> None:
     config.checkpoint.every_steps = 1000
 
 
-def user_runs(config: ConfigDict) -> None:
+def user_runs(config: Config) -> None:
     """Data loading, logging and evaluation for a few thousand images of the user's."""
     config.log_every_steps = 10
     config.data.workers = 4
     config.evaluation.update(batch_size=64, every_epochs=10)
 
 
-def sets(path: str, kind: Callable[[str], object] = float) -> Callable[[ConfigDict, str], None]:
+def sets(path: str, kind: Callable[[str], object] = float) -> Callable[[Config, str], None]:
     """A word ``key=value`` that sets one setting, such as ``sets("reslt.groups", int)``."""
 
-    def apply(config: ConfigDict, value: str) -> None:
+    def apply(config: Config, value: str) -> None:
         config.update_from_flattened_dict({path: kind(value)})
 
     return apply
 
 
-def backbones(table: Mapping[str, Mapping[str, Any]]) -> Callable[[ConfigDict, str], None]:
+def backbones(table: Mapping[str, Mapping[str, Any]]) -> Callable[[Config, str], None]:
     """The word ``backbone=NAME``, for recipes that change other settings together with the backbone.
 
     Args:
       table: backbone -> settings by flat key, such as {"resnet152": {"batch_size": 128}}.
     """
 
-    def apply(config: ConfigDict, value: str) -> None:
+    def apply(config: Config, value: str) -> None:
         config.model.backbone = value
         config.update_from_flattened_dict(table.get(value, {}))
 
     return apply
 
 
-def short(config: ConfigDict, value: str) -> None:
+def short(config: Config, value: str) -> None:
     """Ten epochs, nesterov, weight decay 5e-4, cosine from 0.1 to 0 per step, no warm-up."""
     no_value(value)
     config.epochs = 10
@@ -114,7 +115,7 @@ def no_value(value: str) -> None:
         raise ValueError("this word takes no value")
 
 
-def _epochs(config: ConfigDict, value: str) -> None:
+def _epochs(config: Config, value: str) -> None:
     recipe = config.copy_and_resolve_references()
     config.epochs = int(value)
     scale_epochs(config, recipe, given=("epochs",))
@@ -133,8 +134,8 @@ LAST = {"epochs": 1, "short": 2}  # applied after the other words, whose results
 
 
 def with_words(
-    config: ConfigDict, arg: str | None, words: Mapping[str, Word], words_of: Callable[[str], Mapping[str, Word]]
-) -> ConfigDict:
+    config: Config, arg: str | None, words: Mapping[str, Word], words_of: Callable[[str], Mapping[str, Word]]
+) -> Config:
     """Applies the words after the colon to the config.
 
     Args:
@@ -159,7 +160,7 @@ def with_words(
     return config
 
 
-def _note_batch_size(config: ConfigDict) -> None:
+def _note_batch_size(config: Config) -> None:
     """Records the batch size that the learning rates are for; later overrides of the batch size leave it unchanged."""
     config.optimizer.recipe_batch_size = config.batch_size
     if "second_stage_optimizer" in config:
@@ -168,7 +169,7 @@ def _note_batch_size(config: ConfigDict) -> None:
             del config.second_stage_optimizer["rate_rule"]
 
 
-def _apply(config: ConfigDict, table: Mapping[str, Word], word: str, arg: str | None) -> None:
+def _apply(config: Config, table: Mapping[str, Word], word: str, arg: str | None) -> None:
     key, _, value = word.partition("=")
     if key not in table:
         allowed = ", ".join(table)
@@ -186,6 +187,6 @@ def _apply(config: ConfigDict, table: Mapping[str, Word], word: str, arg: str | 
         raise InputError(f"--config=...:{arg}: impossible value '{value}' for '{key}'") from None
 
 
-def common_settings() -> ConfigDict:
+def common_settings() -> Config:
     """The settings that all methods share, with their defaults."""
     return config_of(Settings)

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Collection
 
-from ml_collections.config_dict import ConfigDict
+from ltjax.settings.config_dict import Config
 
 SECOND = "second_stage_"
 
 
-def scale_epochs(config: ConfigDict, recipe: ConfigDict, given: Collection[str]) -> list[str]:
+def scale_epochs(config: Config, recipe: Config, given: Collection[str]) -> list[str]:
     """Scales the schedules of ``config`` in place from the epochs of ``recipe`` to its epochs.
 
     The warm-up and the milestones of a stage scale with its epochs, and the epochs of a second stage with those of the
@@ -23,7 +23,7 @@ def scale_epochs(config: ConfigDict, recipe: ConfigDict, given: Collection[str])
     """
     notes: list[str] = []
 
-    def change(block: ConfigDict, name: str, key: str, value: object) -> None:
+    def change(block: Config, name: str, key: str, value: object) -> None:
         if key not in given and block[name] != value:
             notes.append(f"{key} {block[name]} -> {value}")
             block[name] = value
@@ -41,11 +41,11 @@ def scale_epochs(config: ConfigDict, recipe: ConfigDict, given: Collection[str])
 
 
 def _scale_schedule(
-    config: ConfigDict,
+    config: Config,
     optimizer: str,
     ratio: float,
     epochs: int,
-    change: Callable[[ConfigDict, str, str, object], None],
+    change: Callable[[Config, str, str, object], None],
 ) -> None:
     """Scales a stage's warm-up and milestones; at least one epoch remains after the warm-up."""
     schedule = config[optimizer.rstrip(".")].schedule

@@ -248,7 +248,7 @@ def _read_one(field: dataclasses.Field[Any], kind: Any, value: Any, prefix: str,
     if inner is not None:
         if value is None and types.NoneType in typing.get_args(kind):
             return None
-        if not hasattr(value, "items"):
+        if not isinstance(value, Mapping):
             raise InputError(f"{key}: {value!r} has the wrong type; allowed: a group of settings")
         return read(inner, value, f"{key}.", tolerant)
     try:

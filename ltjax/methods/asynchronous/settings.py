@@ -6,9 +6,8 @@
 import dataclasses
 from typing import Literal
 
-from ml_collections.config_dict import ConfigDict
-
 from ltjax.settings import Block, Settings, config_file, setting
+from ltjax.settings.config_dict import Config
 from ltjax.settings.config_file import Word, sets
 from ltjax.settings.schema import Check, integer, not_negative, one_of, positive
 
@@ -70,7 +69,7 @@ def resolve(config: Settings, settings: AsynchronousSettings) -> Settings:
     return dataclasses.replace(config, second_stage_epochs=config.epochs)
 
 
-def short(config: ConfigDict, value: str) -> None:
+def short(config: Config, value: str) -> None:
     """The common ``short``, in both phases."""
     config_file.short(config, value)
     config.second_stage_optimizer = config.optimizer.copy_and_resolve_references()

@@ -3,9 +3,8 @@
 import dataclasses
 from typing import Literal
 
-from ml_collections.config_dict import ConfigDict
-
 from ltjax.settings import Block, Settings, config_file, setting
+from ltjax.settings.config_dict import Config
 from ltjax.settings.config_file import Word, sets
 from ltjax.settings.schema import Check, integer, not_negative, one_of, positive, refuse
 
@@ -113,18 +112,18 @@ def resolve(config: Settings, settings: DecouplingSettings) -> Settings:
     return dataclasses.replace(config, second_stage_epochs=min(epochs, 3 * config.epochs))
 
 
-def short(config: ConfigDict, value: str) -> None:
+def short(config: Config, value: str) -> None:
     """The common ``short``; the second stage has its momentum and weight decay."""
     config_file.short(config, value)
     same = {name: config.optimizer[name] for name in ("nesterov", "weight_decay")}
     config.second_stage_optimizer.update(same)
 
 
-def _solver(config: ConfigDict, value: str) -> None:
+def _solver(config: Config, value: str) -> None:
     config.decoupling.update(solver=value, cached=True)
 
 
-def _tau(config: ConfigDict, value: str) -> None:
+def _tau(config: Config, value: str) -> None:
     """The bare word is the second stage; with a value it is the value of tau, too."""
     config.decoupling.second_stage = "tau"
     if value:

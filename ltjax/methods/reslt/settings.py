@@ -3,11 +3,10 @@
 import dataclasses
 from collections.abc import Mapping
 
-from ml_collections.config_dict import ConfigDict
-
 from ltjax.errors import InputError
 from ltjax.methods.reslt.variants import CONVOLUTIONS, VARIANTS
 from ltjax.settings import Block, Settings, setting
+from ltjax.settings.config_dict import Config
 from ltjax.settings.config_file import Word, sets
 from ltjax.settings.schema import Check, integer, not_negative, one_of, refuse
 
@@ -99,20 +98,20 @@ def resolve(config: Settings, settings: ResLTSettings) -> Settings:
     return dataclasses.replace(config, method_settings=dataclasses.replace(settings, alpha=alpha))
 
 
-def groups(config: ConfigDict, value: str) -> None:
+def groups(config: Config, value: str) -> None:
     """``groups=2`` to ``groups=5`` (table 9); another number than the published boundaries' has them by count."""
     config.reslt.groups = int(value)
     if len(config.reslt.boundaries) != config.reslt.groups - 1:
         config.reslt.boundaries = ()
 
 
-def strong(config: ConfigDict, value: str) -> None:
+def strong(config: Config, value: str) -> None:
     """``strong``: mixup (the tables' section sign)."""
     del value
     config.reslt.mixup = 1.0
 
 
-def long(config: ConfigDict, value: str) -> None:
+def long(config: Config, value: str) -> None:
     """``long``: twice the epochs."""
     del value
     schedule = config.optimizer.schedule
@@ -120,7 +119,7 @@ def long(config: ConfigDict, value: str) -> None:
     schedule.milestones = tuple(2 * milestone for milestone in schedule.milestones)
 
 
-def experts(config: ConfigDict, value: str) -> None:
+def experts(config: Config, value: str) -> None:
     """``experts=2`` or ``experts=3`` (table 7), where the config file has no backbone for them."""
     raise InputError(
         f"experts={value}: this config file has no expert variant; mnist5k_reslt, cifar10_reslt, cifar100_reslt, "
@@ -137,7 +136,7 @@ def experts_on(backbone: str, reduce: bool = True, changes: Mapping[str, object]
       changes: what the authors set with it, by flat key.
     """
 
-    def apply(config: ConfigDict, value: str) -> None:
+    def apply(config: Config, value: str) -> None:
         config.update_from_flattened_dict(changes or {})
         config.model.backbone = backbone
         config.reslt.update(experts=int(value), reduce=reduce)
