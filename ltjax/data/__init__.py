@@ -1,15 +1,16 @@
-"""Data sets, samplers and batches. Importing this loads numpy alone; only ``loading/device_batches`` loads jax.
+"""Data sets, samplers and batches. Importing it loads numpy only; ``loading/device_batches`` alone loads jax.
 
-From the bottom to the top; each may import those before it:
+From bottom to top; each may import those above it in this list:
 
-    sampling   pure functions from a position to a record, and the random words they are made of
+    sampling   pure functions from a position to a record, and the random words they use
     augment    decoding, crops and other augmentation
-    dataset    what a data set is to the rest: ``Source`` and ``Data``; ``balanced``, before it is made long-tailed
-    storage    the files that data sets are stored in
+    dataset    what a data set is: ``Source`` and ``Data``; ``balanced`` describes one before it is made long-tailed
+    storage    the file formats in which data sets are stored
     datasets   one function for each data set, from ``config.data`` to ``Data``
     loading    batches, on the host and on the device
 
-A new data set needs one file in ``datasets`` and one line in ``DATASETS``; ``dataset`` says what its function returns.
+A new data set needs one file in ``datasets`` and one line in ``DATASETS``; ``dataset`` defines what its function
+returns.
 """
 
 from collections.abc import Callable
@@ -43,10 +44,10 @@ DATASETS: dict[str, Callable[[DataSettings], Data]] = {
 
 
 def build(settings: DataSettings) -> Data:
-    """Builds and validates the data set that the settings (``config.data``) describe.
+    """Builds and validates the data set that ``config.data`` describes.
 
     Args:
-      settings: config.data.
+      settings: ``config.data``.
 
     Raises:
       InputError: one line that names the setting or the file and says what to do.

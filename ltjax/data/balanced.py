@@ -1,10 +1,10 @@
-"""A balanced data set before it is made long-tailed: what is known of it, and where its images still lie."""
+"""A balanced data set before it is made long-tailed: its constants, and its images, not read yet."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ltjax.data.dataset import Source, check_images, check_labels
 from ltjax.errors import InputError
@@ -17,9 +17,9 @@ class BalancedSpec:
     Attributes:
       name: as in ``DATASETS``.
       class_names: C names, by label.
-      train_size: images of the whole training set, as many of each class.
+      train_size: number of images of the whole training set, equally many of each class.
       image_shape: (H, W, C).
-      mean, std: the usual ones of its channels, for images scaled to 0 .. 1.
+      mean, std: those that papers use, per channel, for images scaled to 0 .. 1.
     """
 
     name: str
@@ -36,15 +36,15 @@ class BalancedSpec:
 
 @dataclasses.dataclass(frozen=True)
 class BalancedSet:
-    """The files of a data set, with the labels read and the images not.
+    """A data set of which the labels have been read, but not the images.
 
     Attributes:
       where: the file or folder, for messages.
-      labels: int64 [train_size], in the order that the selection counts in.
-      index: int64 [train_size], the position of each in the data set's original order.
+      labels: int64 [train_size], in the order that the long-tailed selection uses.
+      index: int64 [train_size], the position of each image in the data set's original order.
       images: positions in ``labels`` -> uint8 [., H, W, C].
-      available: bool [train_size], the positions whose image ``images`` has.
-      test: () -> the test images; not called when a validation split is evaluated.
+      available: bool [train_size], whether ``images`` has the image of each position.
+      test: () -> the test images; not called if a validation split takes their place.
     """
 
     where: str
@@ -55,24 +55,28 @@ class BalancedSet:
     test: Callable[[], Source]
 
 
-def check_balanced(labels: Any, spec: BalancedSpec, field: str) -> np.ndarray:
-    """The labels of the whole training set as int64, after checking that every class has its ``train_size / C``."""
+def check_balanced(labels: npt.ArrayLike, spec: BalancedSpec, field: str) -> np.ndarray:
+    """Checks that every class has ``train_size / C`` labels, and returns them as int64 [train_size]."""
     labels = check_labels(labels, spec.num_classes, field)
     counts = np.bincount(labels, minlength=spec.num_classes)
     per_class = spec.train_size // spec.num_classes
     if (counts != per_class).any():
         raise InputError(
-            f"{field}: {len(labels)} labels, {counts.min()} to {counts.max()} a class; these must be the labels of the "
-            f"whole training set of {spec.name} in its official order, {spec.train_size} of them, {per_class} a class"
+            f"{field}: {len(labels)} labels, {counts.min()} to {counts.max()} per class; these must be the labels of "
+            f"the whole training set of {spec.name} in official order: {spec.train_size}, {per_class} per class"
         )
     return labels
 
 
-def check_image_array(images: Any, labels: Any, spec: BalancedSpec, field: str, labels_field: str) -> np.ndarray:
-    """The images, after checking that they are uint8, of the data set's shape, and as many as ``labels``."""
+def check_image_array(
+    images: npt.ArrayLike, labels: np.ndarray, spec: BalancedSpec, field: str, labels_field: str
+) -> np.ndarray:
+    """Checks that images are uint8, have the data set's shape, and are as many as ``labels``; returns them."""
     images = check_images(images, field)
     if images.shape[1:] != spec.image_shape:
-        raise InputError(f"{field}: images of shape {list(images.shape[1:])}; {spec.name} has {list(spec.image_shape)}")
+        raise InputError(
+            f"{field}: images of shape {list(images.shape[1:])}; those of {spec.name} have {list(spec.image_shape)}"
+        )
     if len(images) != len(labels):
         raise InputError(f"{field}: {len(images)} images, but {len(labels)} entries in {labels_field}")
     return images

@@ -1,9 +1,10 @@
-"""What a data set is to the rest of ltjax: labels and ``read(i)``, checked once when it is built.
+"""What a data set is: labels, and images by ``read(i)``; checked once, when it is built.
 
 A data set is a function that takes ``config.data`` and returns a ``Data``: training and test images as two ``Source``
-(labels int32 [N], ``read(i)`` uint8 [H, W, C]), class counts, image shape, and the mean and deviation of the channels.
-``DATASETS`` in ``ltjax.data`` lists these functions by name; ``build`` calls one and checks the result by
-``check_data``. Where the images fit into memory, ``data_from_arrays`` fills in everything else:
+(labels int32 [N], ``read(i)`` uint8 [H, W, C]), class counts, image shape, and each channel's mean and standard
+deviation.
+``DATASETS`` in ``ltjax.data`` lists these functions by name; ``build`` calls one and checks the result with
+``check_data``. If the images fit into memory, ``data_from_arrays`` fills in everything else:
 
     import numpy as np
     from ltjax.data import data_from_arrays
@@ -14,57 +15,61 @@ A data set is a function that takes ``config.data`` and returns a ``Data``: trai
             test = file["test_images"], file["test_labels"]
         return data_from_arrays("my_dataset", train, test)
 
-Images that do not fit, or have different sizes, stay in their files: ``datasets/user_images.py`` is an example.
+Images that do not fit into memory, or differ in size, stay in files: ``datasets/user_images.py`` is an example.
 """
 
 import dataclasses
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
+from ltjax.data.augment.transform import Image
 from ltjax.errors import InputError
 
+T = TypeVar("T")
 
-def is_number(value: Any) -> bool:
+
+def is_number(value: object) -> bool:
     """Whether ``value`` is a real number (True and False are not)."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 @dataclasses.dataclass(frozen=True)
 class ArrayReader:
-    """Reads images that lie in memory: ``reader(i)`` one, ``reader(records)`` several."""
+    """Reads images from memory: ``reader(i)`` one, ``reader(records)`` several."""
 
     images: np.ndarray
 
-    def __call__(self, record: Any) -> np.ndarray:
+    def __call__(self, record: int | np.ndarray) -> np.ndarray:
         return self.images[record]
 
 
 @dataclasses.dataclass(frozen=True)
-class Reindexed:
-    """``reindexed(i)`` is ``function(records[i])``; picklable where the function is."""
+class Reindexed(Generic[T]):
+    """``reindexed(i)`` is ``function(records[i])``; picklable if the function is."""
 
-    function: Callable[[int], Any]
+    function: Callable[[int], T]
     records: np.ndarray
 
-    def __call__(self, record: int) -> Any:
+    def __call__(self, record: int) -> T:
         return self.function(int(self.records[record]))
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Labelled images, by record position 0 .. N - 1.
+    """Labelled images; records 0 .. N - 1.
 
     Attributes:
       labels: int32 [N].
       index: int64 [N], the position of each image in the data set's original order.
-      read: record -> uint8 [H, W, C], all images of one size: as they are evaluated.
-      read_many: records [B] -> uint8 [B, H, W, C], where there is something faster than reading one by one.
-      encoded: record -> the bytes of its image file, where images are stored encoded and have different sizes; crops
-        of whole images (``Transform.cut``) start from these.
-      where: record -> its place, for messages ("DIR/rose/17.jpg"); without it messages give record and index alone.
+      read: record -> uint8 [H, W, C], the image as it is evaluated; all have the same size.
+      read_many: records [B] -> uint8 [B, H, W, C], if that is faster than reading them one by one.
+      encoded: record -> the bytes of its image file, if images are stored encoded and differ in size; crops of whole
+        images (``Transform.cut``) start from these.
+      where: record -> its location, for messages ("DIR/rose/17.jpg"); without it messages give record and index only.
 
     Example:
       >>> source = array_source(np.zeros((2, 8, 8, 3), np.uint8), labels=[0, 1], index=[40, 7])
@@ -83,7 +88,7 @@ class Source:
         return len(self.labels)
 
     def images(self, records: np.ndarray) -> np.ndarray:
-        """The images of ``records`` [B] as one uint8 [B, H, W, C]; an unreadable one is named by record and index."""
+        """The images of ``records`` [B] as one uint8 [B, H, W, C]; an error names the record that cannot be read."""
         if self.read_many is not None:
             return self.read_many(records)
         images = [self._read_named(int(record)) for record in records]
@@ -91,12 +96,12 @@ class Source:
             if image.shape != images[0].shape or image.dtype != np.uint8 or image.ndim != 3:
                 raise InputError(
                     f"record {record} (index {self.index[record]}) is {image.dtype} {list(image.shape)}; every image "
-                    f"must be uint8 [H, W, C] and like record {records[0]}, {list(images[0].shape)}"
+                    f"must be uint8 [H, W, C], and of one shape: record {records[0]} has {list(images[0].shape)}"
                 )
         return np.stack(images)
 
     def subset(self, records: np.ndarray) -> "Source":
-        """The source that has only these records [n], in this order; a record may come more than once.
+        """A source of these records [n] only, in this order; records may repeat.
 
         Example:
           >>> images = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
@@ -105,7 +110,7 @@ class Source:
           ([2, 0], [9, 7], [2, 0])
         """
 
-        def reindexed(function: Callable[[int], Any] | None) -> Callable[[int], Any] | None:
+        def reindexed(function: Callable[[int], T] | None) -> Callable[[int], T] | None:
             return function and Reindexed(function, records)
 
         return Source(
@@ -118,13 +123,14 @@ class Source:
         )
 
     def named(self, record: int) -> str:
-        """What messages call a record: its number, its index, and where it lies."""
+        """How messages name a record: its number, index and location."""
         where = "" if self.where is None else f", {self.where(record)}"
         return f"record {record} (index {self.index[record]}{where})"
 
-    def cut(self, record: int, cut: Callable[[Any], np.ndarray]) -> np.ndarray:
-        """``cut`` of the whole image, its bytes where there are any; a failure names the record."""
-        return self._named(record, lambda: cut((self.encoded or self.read)(record)))
+    def cut(self, record: int, cut: Callable[[Image], np.ndarray]) -> np.ndarray:
+        """``cut`` applied to the whole image, encoded if it is stored so; an error names the record."""
+        read: Callable[[int], Image] = self.encoded or self.read
+        return self._named(record, lambda: cut(read(record)))
 
     def _read_named(self, record: int) -> np.ndarray:
         return self._named(record, lambda: np.asarray(self.read(record)))
@@ -144,17 +150,17 @@ class Data:
     Attributes:
       name: as in ``DATASETS``.
       train: the long-tailed training images.
-      test: what is evaluated.
-      split: what ``test`` is: ``test``, or ``validation`` (training images set aside to make choices on).
+      test: the images to evaluate on.
+      split: what ``test`` is: ``test``, or ``validation`` (held-out training images, for making choices).
       num_classes: C.
       class_counts: int64 [C], training images of each class.
       image_shape: (H, W, C).
       mean, std: per channel, for images scaled to 0 .. 1.
       class_names: C names, or None.
-      fingerprint: ``fingerprint(train)``, and of the images' names where they have any.
-      validation: images to make choices on beside ``test``: the data set's official validation images, or training
-        images set aside (``validation_use="choose"``); None where there are none.
-      notes: what the user should know about how it was read, a line each; logged when a run begins.
+      fingerprint: ``fingerprint(train)``; it includes the images' names if they have any.
+      validation: images for making choices, beside ``test``: the data set's official validation images, or held-out
+        training images (``validation_use="choose"``); None if there are none.
+      notes: what the user should know about how the data was read, one line each; logged when a run begins.
     """
 
     name: str
@@ -172,8 +178,8 @@ class Data:
     notes: tuple[str, ...] = ()
 
 
-def array_source(images: np.ndarray, labels: Any, index: Any) -> Source:
-    """A source whose images, uint8 [N, H, W, C], lie in memory."""
+def array_source(images: np.ndarray, labels: npt.ArrayLike, index: npt.ArrayLike) -> Source:
+    """A source of images in memory, uint8 [N, H, W, C]."""
     reader = ArrayReader(np.ascontiguousarray(images))
     return Source(np.asarray(labels, dtype=np.int32), np.asarray(index, dtype=np.int64), reader, reader)
 
@@ -186,16 +192,16 @@ def data_from_arrays(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
 ) -> Data:
-    """A data set whose images lie in memory.
+    """A data set of images in memory.
 
     Args:
-      name: what messages and results call it.
+      name: of the data set, for messages and results.
       train, test: images uint8 [N, H, W, C] with 1 or 3 channels, and labels integer [N], 0 .. C - 1.
-      class_names: C names, by label; without them C is the largest training label + 1.
+      class_names: C names, by label; without them C is the largest training label plus 1.
       mean, std: per channel, for images scaled to 0 .. 1; by default those of the training images.
 
     Raises:
-      InputError: for images or labels of another shape or type, or a class without a training image.
+      InputError: for a wrong shape or dtype of images or labels, or a class without a training image.
 
     Example:
       >>> images = np.arange(4 * 8 * 8 * 3).reshape(4, 8, 8, 3).astype(np.uint8)
@@ -212,7 +218,9 @@ def data_from_arrays(
         images = check_images(images, f"{name}: {split} images")
         labels = check_labels(labels, num_classes, f"{name}: {split} labels")
         if len(images) != len(labels):
-            raise InputError(f"{name}: {len(images)} {split} images, but {len(labels)} labels; each image needs one")
+            raise InputError(
+                f"{name}: {len(images)} {split} images, but {len(labels)} labels; every image needs one label"
+            )
         sources[split] = array_source(images, labels, np.arange(len(labels)))
     images = train[0]
     if mean is None:
@@ -238,10 +246,10 @@ def data_from_arrays(
 
 
 def check_data(data: Data) -> Data:
-    """The data set, after checking what the rest of ltjax relies on.
+    """Checks what the rest of ltjax relies on, and returns the data set.
 
     Raises:
-      InputError: one line that names the data set, the field, and what it must be.
+      InputError: one line that names the data set and the field, and says what it must be.
     """
 
     def require(holds: bool, field: str, rule: str) -> None:
@@ -250,7 +258,7 @@ def check_data(data: Data) -> Data:
 
     classes, channels = data.num_classes, data.image_shape[-1]
     require(len(data.image_shape) == 3 and channels in (1, 3), "image_shape", "(H, W, C) with 1 or 3 channels")
-    require(len(data.mean) == len(data.std) == channels, "mean and std", f"{channels} numbers each, one a channel")
+    require(len(data.mean) == len(data.std) == channels, "mean and std", f"{channels} numbers each, one per channel")
     require(min(data.std) > 0, "std", "above 0")
     require(data.class_names is None or len(data.class_names) == classes, "class_names", f"None or {classes} names")
     for split, source in {"train": data.train, "test": data.test, "validation": data.validation}.items():
@@ -269,7 +277,7 @@ def check_data(data: Data) -> Data:
 
 
 def feature_source(features: np.ndarray, source: Source) -> Source:
-    """The same records with features, float [N, d], in place of the images; they may be mapped from a file.
+    """The same records with features, float [N, d], in place of images; the array may be memory-mapped.
 
     Example:
       >>> images = array_source(np.zeros((2, 8, 8, 3), np.uint8), labels=[0, 1], index=[40, 7])
@@ -281,9 +289,9 @@ def feature_source(features: np.ndarray, source: Source) -> Source:
 
 
 def fingerprint(source: Source) -> str:
-    """SHA-256, as hex, of the index list and the labels of a source: both as little-endian int64, one after the other.
+    """SHA-256, in hex, of the index and the labels of a source, concatenated as little-endian int64.
 
-    Two runs with the same value trained on the same images in the same record order with the same labels.
+    Runs with equal values have the same training images in the same record order with the same labels.
 
     Example:
       >>> fingerprint(array_source(np.zeros((2, 8, 8, 3), np.uint8), labels=[0, 1], index=[40, 7]))[:16]
@@ -292,24 +300,24 @@ def fingerprint(source: Source) -> str:
     return hashlib.sha256(source.index.astype("<i8").tobytes() + source.labels.astype("<i8").tobytes()).hexdigest()
 
 
-def check_labels(labels: Any, num_classes: int, field: str) -> np.ndarray:
-    """The labels as int64 [N], after checking that they are integers 0 .. C - 1; ``field`` says where they are from."""
+def check_labels(labels: npt.ArrayLike, num_classes: int, field: str) -> np.ndarray:
+    """Checks that labels are integers 0 .. C - 1, and returns them as int64 [N]; ``field`` names them in errors."""
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.size == 0:
-        raise InputError(f"{field}: shape {list(labels.shape)}; labels must be one list, not empty")
+        raise InputError(f"{field}: shape {list(labels.shape)}; labels must be a list of one dimension, not empty")
     if labels.dtype.kind not in "iu":
         raise InputError(f"{field}: {labels.dtype}; labels must be integers 0 to {num_classes - 1}")
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if wrong.size:
         raise InputError(
-            f"{field}: label {labels[wrong[0]]} at position {wrong[0]} ({wrong.size} such); labels must be 0 to "
+            f"{field}: label {labels[wrong[0]]} at position {wrong[0]} ({wrong.size} such labels); labels must be 0 to "
             f"{num_classes - 1}"
         )
     return labels.astype(np.int64)
 
 
-def check_images(images: Any, field: str) -> np.ndarray:
-    """The images, after checking that they are uint8 [N, H, W, C] with 1 or 3 channels."""
+def check_images(images: npt.ArrayLike, field: str) -> np.ndarray:
+    """Checks that images are uint8 [N, H, W, C] with 1 or 3 channels, and returns them."""
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
         raise InputError(
@@ -318,11 +326,11 @@ def check_images(images: Any, field: str) -> np.ndarray:
     return images
 
 
-def check_index(index: Any, size: int, field: str) -> np.ndarray:
-    """The original positions as int64 [N], after checking that they are integers in 0 .. size - 1, each once."""
+def check_index(index: npt.ArrayLike, size: int, field: str) -> np.ndarray:
+    """Checks that original positions are distinct integers in 0 .. size - 1, and returns them as int64 [N]."""
     index = np.asarray(index)
     if index.ndim != 1 or index.dtype.kind not in "iu":
-        raise InputError(f"{field}: {index.dtype} {list(index.shape)}; the index must be one list of integers")
+        raise InputError(f"{field}: {index.dtype} {list(index.shape)}; the index must be integers in one dimension")
     wrong = np.flatnonzero((index < 0) | (index >= size))
     if wrong.size:
         raise InputError(f"{field}: {index[wrong[0]]} at position {wrong[0]}; the index must be 0 to {size - 1}")

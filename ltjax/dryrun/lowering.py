@@ -13,7 +13,7 @@ import numpy as np
 from ltjax.data import Data, Source
 from ltjax.data.augment.registry import TRANSFORMS, find_transform
 from ltjax.data.augment.transform import Transform
-from ltjax.data.datasets.stand_in import shrunk
+from ltjax.data.datasets.stand_in import with_few_images
 from ltjax.data.loading.device_batches import Resident, image_bytes
 from ltjax.methods.stage import AnyStage, Previous, Stage, Tree, trained
 from ltjax.settings import Settings
@@ -78,7 +78,7 @@ def make_plan(config: Settings, data: Data, mesh: Any, memory: int) -> Plan:
     on_device, placement = decide(config.data.on_device, data, memory, any_size)
     # The shapes of sampler tables depend on the number of images, so all are needed if the device draws.
     drawn_there = on_device or any(stage.representation is not None for stage in trained(stages))
-    small = data if drawn_there else shrunk(data)
+    small = data if drawn_there else with_few_images(data)
     shapes = stage_shapes(config, data, stages, small, make_stages(config, small) if small is not data else stages)
     return Plan(config, data, stages, mesh, shapes, memory, on_device, placement)
 

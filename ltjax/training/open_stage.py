@@ -169,7 +169,7 @@ def reading(run: Run, source: Source) -> Reading:
     """How the images of a source are read; only those of the training set may be skipped."""
     watch = run.access.watch
     if source is not run.setup.data.train:
-        watch = dataclasses.replace(watch, faults=None)
+        watch = dataclasses.replace(watch, on_faults=None)
     return Reading(run.config.data.workers, watch)
 
 

@@ -215,7 +215,7 @@ def test_prepared_shards_are_checked_and_left_as_they_are(roses, tmp_path, capsy
         status == 1 and report["counts"] == {"train": [5, 3], "test": [1, 1]} and state(tmp_path / "shards") == before
     )
     (item,) = found(report)["unreadable"][1]
-    assert "train-00000-of-00001.array_record, its record 0: truncated or corrupt JPEG" in item
+    assert "train-00000-of-00001.array_record, record 0 of the shard: truncated or corrupt JPEG" in item
 
 
 def test_public_lists_are_counted_without_their_images(tmp_path, capsys):

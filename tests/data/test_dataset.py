@@ -1,7 +1,6 @@
-"""The contract between a data set and the rest: what a user's arrays become, and what is refused."""
+"""The contract of a data set: what data_from_arrays makes of arrays, and the errors of check_data."""
 
 import dataclasses
-import types
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from ltjax import data as package
 from ltjax.data import build, data_from_arrays
 from ltjax.data.dataset import check_data
 from ltjax.errors import InputError
+from ltjax.settings import DataSettings
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (12, 8, 6, 3)).astype(np.uint8)
 LABELS = np.repeat([0, 1, 2], [7, 3, 2])
@@ -29,9 +29,9 @@ def test_arrays_become_a_data_set_with_counts_shape_and_statistics():
     assert data.train.labels.dtype == np.int32 and len(data.test) == 3 and data.validation is None
 
 
-def test_a_data_set_of_one_entry_is_built_by_its_name(monkeypatch):
+def test_a_data_set_is_built_by_the_name_of_its_entry(monkeypatch):
     monkeypatch.setitem(package.DATASETS, "mine", lambda settings: arrays(class_names=("a", "b", "c")))
-    data = build(types.SimpleNamespace(name="mine", augment="none"))
+    data = build(DataSettings(name="mine"))
     assert data.class_names == ("a", "b", "c") and data.fingerprint == arrays().fingerprint
 
 
@@ -48,7 +48,7 @@ def test_a_data_set_of_one_entry_is_built_by_its_name(monkeypatch):
         ({"std": (0.5, 0.0, 0.5)}, "std must be above 0"),
     ],
 )
-def test_arrays_that_cannot_be_a_data_set_are_one_line(changes, message):
+def test_impossible_arrays_are_errors_of_one_line(changes, message):
     with pytest.raises(InputError, match=message) as error:
         arrays(**changes)
     assert "\n" not in str(error.value)
@@ -67,6 +67,6 @@ def test_arrays_that_cannot_be_a_data_set_are_one_line(changes, message):
         ({"test": dataclasses.replace(arrays().test, index=np.arange(2))}, r"test.index must be int64 \[3\]"),
     ],
 )
-def test_a_record_that_breaks_the_contract_is_one_line(changes, message):
+def test_data_that_break_the_contract_are_errors_of_one_line(changes, message):
     with pytest.raises(InputError, match=message):
         check_data(dataclasses.replace(arrays(), **changes))

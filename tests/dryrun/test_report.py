@@ -10,7 +10,7 @@ import pytest
 from ltjax import models
 from ltjax.data import Data
 from ltjax.data.augment.registry import find_transform
-from ltjax.data.datasets.stand_in import SIZES, shrunk, stand_in
+from ltjax.data.datasets.stand_in import SIZES, stand_in, with_few_images
 from ltjax.data.loading.host_batches import train_batches
 from ltjax.dryrun import __main__ as command
 from ltjax.dryrun import lowering, text
@@ -212,8 +212,8 @@ def test_a_stand_in_has_the_published_sizes(name):
     assert (len(data.train), len(data.test)) == (sizes.train, sizes.test)
     assert (data.class_counts.max(), data.class_counts.min()) == (sizes.largest, sizes.smallest)
     assert (np.diff(data.class_counts) <= 0).all() and len(data.validation or []) == sizes.validation
-    assert "not here" in data.notes[0] and data.image_shape == (224, 224, 3)
-    few = shrunk(data)
+    assert "placeholder" in data.notes[0] and data.image_shape == (224, 224, 3)
+    few = with_few_images(data)
     assert few.num_classes == data.num_classes and len(few.train) == data.num_classes + 19
     with pytest.raises(InputError, match="no images"):
         data.train.images(np.array([0]))
@@ -233,7 +233,7 @@ def test_a_folder_that_is_named_must_be_there(monkeypatch, tmp_path):
     monkeypatch.undo()
     monkeypatch.setenv("LTJAX_DATA_DIR", str(tmp_path))
     settings = recipes.resolved("cifar10", "ce").data
-    assert "not here" in plans.find_data(settings).notes[0]
+    assert "placeholder" in plans.find_data(settings).notes[0]
     settings = dataclasses.replace(settings, dir=str(tmp_path))
     with pytest.raises(InputError, match="cifar10 is not in"):
         plans.find_data(settings)

@@ -58,11 +58,11 @@ def _splits(settings: DataSettings) -> Splits | None:
         names = {"train": settings.train_list, "test": settings.test_list, "validation": settings.val_list}
         root = required_dir(settings)
         paths = {split: find_list(root, name) for split, name in names.items() if name}
-        return read_lists(root, paths, settings, refuse=False)
+        return read_lists(root, paths, settings, strict=False)
     spec, folder = SPECS.get(settings.name), data_root(settings)
     if spec is None or settings.source not in ("auto", "list") or (folder / MANIFEST).exists():
         return None
-    return read_lists(str(folder), list_paths(folder, spec, settings), settings, spec.num_classes, refuse=False)
+    return read_lists(str(folder), list_paths(folder, spec, settings), settings, spec.num_classes, strict=False)
 
 
 def drop_impossible_labels(splits: Splits, settings: DataSettings) -> tuple[Data, list[Finding]]:

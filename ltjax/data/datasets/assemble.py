@@ -1,20 +1,20 @@
-"""From the splits of a naturally long-tailed set of images to the ``Data`` that a run is given."""
+"""Makes the ``Data`` of a run from the splits of a naturally long-tailed data set."""
 
 import dataclasses
 import hashlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ltjax.data.dataset import Data, Source, fingerprint
 from ltjax.data.datasets.holdout import hold_out
-from ltjax.data.datasets.longtail import USES
+from ltjax.data.datasets.longtail import VALIDATION_USES
 from ltjax.data.storage.packed_names import PackedNames
 from ltjax.errors import InputError, choose
 from ltjax.settings import DataSettings
 
-# of ImageNet's channels: what every paper on ImageNet-LT and Places-LT normalises with
+# ImageNet's, with which every paper on ImageNet-LT and Places-LT normalises
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -24,26 +24,26 @@ class Split:
 
     Attributes:
       source: the images.
-      names: what they are called, for the fingerprint; None where only their order tells.
+      names: of the images, for the fingerprint; None if they have none.
     """
 
     source: Source
     names: PackedNames | None = None
 
     def subset(self, records: np.ndarray) -> "Split":
-        """Only these records [n]."""
+        """A split of these records [n] only."""
         return Split(self.source.subset(records), None if self.names is None else self.names.take(records))
 
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """The splits of a data set, as its files have them.
+    """The splits of a data set, as they are in its files.
 
     Attributes:
       where: the folder or list, for messages.
-      train, test, validation: its splits; test is None where there is none.
+      train, test, validation: its splits; None for one that it does not have.
       class_names: C names, by label.
-      notes: what a person should know, a line each.
+      notes: what the user should know, one line each.
     """
 
     where: str
@@ -56,7 +56,7 @@ class Splits:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationView:
-    """``view(i)``: image i as it is evaluated, uint8 [size, size, 3]."""
+    """``view(i)`` is image i as it is evaluated, uint8 [size, size, 3]."""
 
     encoded: Callable[[int], bytes]
     size: int
@@ -70,35 +70,37 @@ class EvaluationView:
 
 def encoded_source(
     encoded: Callable[[int], bytes],
-    labels: Any,
+    labels: npt.ArrayLike,
     settings: DataSettings,
     where: Callable[[int], str] | None = None,
-    index: Any = None,
+    index: npt.ArrayLike | None = None,
 ) -> Source:
-    """A source of encoded images of any size; ``settings`` has ``image_size`` and ``resize``.
+    """A source of encoded images of any size, evaluated at ``image_size`` after ``resize`` (of ``settings``).
 
     Raises:
-      InputError: for sizes that are not possible.
+      InputError: for impossible sizes.
     """
     size, resize = int(settings.image_size), int(settings.resize)
     if not 1 <= size <= resize:
         raise InputError(
-            f"config.data.resize: {resize} is not possible with image_size {size}; the shorter side is resized to it "
-            "before the centre is cut out: it must not be smaller"
+            f"config.data.resize: {resize} is not possible with image_size {size}; evaluation resizes the shorter side "
+            "to resize, then crops image_size: set resize to at least image_size"
         )
     labels = np.asarray(labels, dtype=np.int32)
     index = np.arange(len(labels), dtype=np.int64) if index is None else np.asarray(index, np.int64)
     return Source(labels, index, EvaluationView(encoded, size, resize), None, encoded, where)
 
 
-def assemble(name: str, splits: Splits, settings: DataSettings, mean: tuple = MEAN, std: tuple = STD) -> Data:
-    """The data set that ``settings`` asks for.
+def assemble(
+    name: str, splits: Splits, settings: DataSettings, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD
+) -> Data:
+    """The data set that ``settings`` describe.
 
-    Of ``settings``: imbalance (1: the set is already long-tailed), test_fraction (of a set without test images),
-    validation_fraction, validation_use, selection_seed, image_size.
+    It uses imbalance (must be 1: the set is already long-tailed), test_fraction (for a set without test images),
+    validation_fraction, validation_use, selection_seed and image_size.
 
     Raises:
-      InputError: for a setting that this set cannot have, or test labels that no training image has.
+      InputError: for a setting that is impossible for this data set.
     """
     refuse_imbalance(name, settings)
     classes, notes = len(splits.class_names), list(splits.notes)
@@ -107,16 +109,16 @@ def assemble(name: str, splits: Splits, settings: DataSettings, mean: tuple = ME
         train, test, note = _hold_out_test(splits, classes, settings)
         notes.append(note)
     seed, fraction = settings.selection_seed, settings.validation_fraction
-    kept, aside = hold_out(train.source.labels, classes, fraction, seed)
-    if aside.size:
-        train, held = train.subset(kept), train.subset(aside)
-        evaluate = choose(USES, settings.validation_use, "config.data.validation_use")
+    kept, held_out = hold_out(train.source.labels, classes, fraction, seed)
+    if held_out.size:
+        train, held = train.subset(kept), train.subset(held_out)
+        evaluate = choose(VALIDATION_USES, settings.validation_use, "config.data.validation_use")
         test, validation, split = (held, None, "validation") if evaluate else (test, held, split)
     counts = np.bincount(train.source.labels, minlength=classes)
     untested = classes - len(np.unique(test.source.labels))
     if untested:
         notes.append(
-            f"{splits.where}: {untested} of {classes} classes have no {split} image; they count in no accuracy"
+            f"{splits.where}: {untested} of {classes} classes have no {split} image; accuracies do not include them"
         )
     side = int(settings.image_size)
     return Data(
@@ -126,43 +128,42 @@ def assemble(name: str, splits: Splits, settings: DataSettings, mean: tuple = ME
 
 
 def refuse_imbalance(name: str, settings: DataSettings) -> None:
-    """Raises InputError unless ``imbalance`` is 1: images are not taken away from a set that is long-tailed."""
+    """Raises InputError unless ``imbalance`` is 1: no images are removed from a set that is already long-tailed."""
     if settings.imbalance != 1:
         raise InputError(
             f"config.data.imbalance: {settings.imbalance!r} is not possible for {name}, which is already "
-            "long-tailed; leave it at 1 (no ':imbalance=')"
+            "long-tailed; set it to 1"
         )
 
 
 def _hold_out_test(splits: Splits, classes: int, settings: DataSettings) -> tuple[Split, Split, str]:
-    """Of a set without test images: what stays for training, what is tested on, and the line that says so."""
+    """For a set without test images: the training split, the test split, and a note about them."""
     key, fraction, seed = "config.data.test_fraction", settings.test_fraction, settings.selection_seed
-    kept, aside = hold_out(splits.train.source.labels, classes, fraction, seed, key)
-    if not aside.size:
+    kept, held = hold_out(splits.train.source.labels, classes, fraction, seed, key)
+    if not held.size:
         raise InputError(
-            f"{key}: {fraction!r} of {splits.where} leaves no test image; give it test images, or set a fraction "
+            f"{key}: {fraction!r} of {splits.where} leaves no test images; add test images, or set a larger fraction, "
             "such as 0.2"
         )
     note = (
-        f"{splits.where}: no test images there; {aside.size} of {len(splits.train.source)} images are held out for "
+        f"{splits.where}: there are no test images; {held.size} of {len(splits.train.source)} images are held out for "
         f"testing, {fraction:.0%} of every class (config.data.test_fraction, selection_seed {seed})"
     )
-    return splits.train.subset(kept), splits.train.subset(aside), note
+    return splits.train.subset(kept), splits.train.subset(held), note
 
 
 def named_fingerprint(split: Split) -> str:
-    """``fingerprint`` of the source, and of the images' names where they have any: the same 17th line of two lists is
-    not the same image.
-    """
+    """``fingerprint`` of the source, and of the images' names if they have any: the same position in two lists need not
+    be the same image."""
     plain = fingerprint(split.source)
     return plain if split.names is None else hashlib.sha256(f"{plain} {split.names.sha256()}".encode()).hexdigest()
 
 
 def check_tested(labels: np.ndarray, trained: np.ndarray, named: Callable[[int], str]) -> None:
-    """Raises InputError, naming the first, unless every label occurs among the ``trained`` ones."""
+    """Raises InputError, which names the first such image, if a label does not occur in ``trained``."""
     unseen = np.flatnonzero(~np.isin(labels, trained))
     if unseen.size:
         raise InputError(
             f"{named(int(unseen[0]))} has label {labels[unseen[0]]}, which no training image has ({unseen.size} such "
-            "images); remove it or add training images"
+            "images); remove it, or add training images of this class"
         )

@@ -1,4 +1,4 @@
-"""CIFAR-10-LT and CIFAR-100-LT from an ``.npz`` of ours, the official python batches, or TFDS."""
+"""CIFAR-10-LT and CIFAR-100-LT, from an ``.npz`` of ltjax, the official Python batches, or TFDS."""
 
 from ltjax.data.balanced import BalancedSpec
 from ltjax.data.dataset import Data
@@ -27,12 +27,12 @@ SPECS = {
 
 
 def cifar10(settings: DataSettings) -> Data:
-    """CIFAR-10-LT: 32 x 32 x 3, 10 classes, at most 5,000 images a class."""
+    """CIFAR-10-LT: 32 x 32 x 3, 10 classes, at most 5,000 images per class."""
     return _cifar(SPECS["cifar10"], settings)
 
 
 def cifar100(settings: DataSettings) -> Data:
-    """CIFAR-100-LT: 32 x 32 x 3, 100 classes, at most 500 images a class."""
+    """CIFAR-100-LT: 32 x 32 x 3, 100 classes, at most 500 images per class."""
     return _cifar(SPECS["cifar100"], settings)
 
 

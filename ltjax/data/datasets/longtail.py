@@ -1,4 +1,4 @@
-"""How a balanced training set is made long-tailed, exactly as the public LDAM-DRW code makes CIFAR-LT."""
+"""Makes a balanced training set long-tailed, exactly as the public LDAM-DRW code makes CIFAR-LT."""
 
 import math
 
@@ -17,12 +17,12 @@ def _exponential(largest: float, ratio: float, num_classes: int) -> list[int]:
 
 
 def _step(largest: float, ratio: float, num_classes: int) -> list[int]:
-    """n_max for the first half of the classes, int(n_max * mu) for the others."""
+    """n_max for the first half of the classes, int(n_max * mu) for the second half."""
     head = num_classes // 2
     return [int(largest)] * head + [int(largest * ratio)] * (num_classes - head)
 
 
-USES = {"evaluate": True, "choose": False}  # whether the images set aside take the place of the test images
+VALIDATION_USES = {"evaluate": True, "choose": False}  # whether held-out images replace the test images
 PROFILES = {"exp": _exponential, "step": _step}
 
 
@@ -30,7 +30,7 @@ def long_tailed_counts(largest: float, num_classes: int, imbalance: float, profi
     """How many training images each class keeps; class 0 keeps the most.
 
     Args:
-      largest: images per class of the balanced set, n_max.
+      largest: n_max, images per class of the balanced set.
       num_classes: C.
       imbalance: n_max / n_min, at least 1.
       profile: ``exp`` or ``step``.
@@ -39,7 +39,7 @@ def long_tailed_counts(largest: float, num_classes: int, imbalance: float, profi
       int64 [C].
 
     Raises:
-      InputError: for another profile, an imbalance below 1, or one that leaves a class without an image.
+      InputError: for an unknown profile, an imbalance below 1, or one that leaves a class without an image.
 
     Example:
       >>> long_tailed_counts(5000, 10, 100)
@@ -51,20 +51,20 @@ def long_tailed_counts(largest: float, num_classes: int, imbalance: float, profi
     count = choose(PROFILES, profile, "config.data.profile")
     if not is_number(imbalance) or not math.isfinite(imbalance) or imbalance < 1:
         raise InputError(
-            f"config.data.imbalance: {imbalance!r} is not possible; it is largest / smallest class, 1 (balanced) or "
-            "more"
+            f"config.data.imbalance: {imbalance!r} is not possible; it is the size of the largest class divided by "
+            "that of the smallest and must be 1 (balanced) or more"
         )
     counts = np.array(count(largest, 1.0 / imbalance, num_classes), dtype=np.int64)
     if counts.min() < 1:
         raise InputError(
             f"config.data.imbalance: {imbalance:g} leaves {int((counts < 1).sum())} of {num_classes} classes without a "
-            f"training image; at most {int(largest)} for {int(largest)} images in the largest class"
+            f"training image; set it to at most {int(largest)}, the size of the largest class"
         )
     return counts
 
 
 def select(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
-    """Which images are kept, in the data order of the long-tailed set (class after class).
+    """The images that are kept, in the order of the long-tailed set (class after class).
 
     The procedure of the public LDAM-DRW code: one generator seeded once; for each label in ascending order the
     positions of its images, ascending, are shuffled in place and the first n_i are taken.
@@ -87,17 +87,17 @@ def select(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
     for label, count in enumerate(counts):
         positions = np.flatnonzero(labels == label)
         if len(positions) < count:
-            raise InputError(f"class {label} has {len(positions)} images; the long-tailed set takes {count} of them")
+            raise InputError(f"class {label} has {len(positions)} images; the long-tailed set needs {count}")
         generator.shuffle(positions)
         kept.append(positions[:count])
     return np.concatenate(kept)
 
 
 def make_long_tailed(spec: BalancedSpec, balanced: BalancedSet, settings: DataSettings) -> Data:
-    """The long-tailed data set that ``settings`` asks for.
+    """The long-tailed data set that ``settings`` describe.
 
-    Of ``settings``: imbalance, profile, selection_seed, validation_fraction, and validation_use, which may be missing:
-    "evaluate" has the images set aside take the place of the test images, "choose" keeps both.
+    It uses imbalance, profile, selection_seed, validation_fraction and validation_use: with "evaluate" the held-out
+    images replace the test images, with "choose" both are kept.
     """
     largest = spec.train_size / spec.num_classes
     counts = long_tailed_counts(largest, spec.num_classes, settings.imbalance, settings.profile)
@@ -106,15 +106,15 @@ def make_long_tailed(spec: BalancedSpec, balanced: BalancedSet, settings: DataSe
     if missing:
         raise InputError(
             f"{balanced.where}: profile {settings.profile}, imbalance {settings.imbalance:g}, selection_seed "
-            f"{settings.selection_seed} need {len(kept)} training images and {missing} of them are not in this file "
+            f"{settings.selection_seed} need {len(kept)} training images, and {missing} of them are not in this file "
             f"(it holds {int(balanced.available.sum())} of {len(balanced.labels)}); change one of these settings "
-            "(config.data) or use a file with all images"
+            "(config.data), or use a file with all images"
         )
     images, labels, index = balanced.images(kept), balanced.labels[kept], balanced.index[kept]
-    kept, aside = hold_out(labels, spec.num_classes, settings.validation_fraction, settings.selection_seed)
+    kept, held_out = hold_out(labels, spec.num_classes, settings.validation_fraction, settings.selection_seed)
     train = array_source(images[kept], labels[kept], index[kept])
-    held = array_source(images[aside], labels[aside], index[aside]) if aside.size else None
-    if choose(USES, settings.validation_use, "config.data.validation_use") and held is not None:
+    held = array_source(images[held_out], labels[held_out], index[held_out]) if held_out.size else None
+    if choose(VALIDATION_USES, settings.validation_use, "config.data.validation_use") and held is not None:
         test, split, validation = held, "validation", None
     else:
         test, split, validation = balanced.test(), "test", held

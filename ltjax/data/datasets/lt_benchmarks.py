@@ -1,9 +1,8 @@
-"""ImageNet-LT, Places-LT and iNaturalist 2018: from prepared shards, their public lists, or TFDS."""
+"""ImageNet-LT, Places-LT and iNaturalist 2018, from prepared shards, their public lists, or TFDS."""
 
 import dataclasses
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 from ltjax.data.dataset import Data
 from ltjax.data.datasets import tfds_images
@@ -27,7 +26,7 @@ class BenchmarkSpec:
       lists: split -> name of its public list, without ``.txt``.
       tfds: its name in TFDS.
       tfds_splits: split -> its name in TFDS.
-      mean, std: of its channels, for images scaled to 0 .. 1.
+      mean, std: per channel, for images scaled to 0 .. 1.
     """
 
     name: str
@@ -47,7 +46,7 @@ ALL_SPLITS = {"train": "train", "test": "test", "validation": "validation"}
 SPECS = {
     "imagenet_lt": BenchmarkSpec("imagenet_lt", 1000, _three_lists("ImageNet_LT"), "imagenet_lt", ALL_SPLITS),
     "places_lt": BenchmarkSpec("places_lt", 365, _three_lists("Places_LT"), "places_lt", ALL_SPLITS),
-    # The labels of its test images are not public: the papers evaluate on its validation images.
+    # The labels of the test images are not public: papers evaluate on the validation images.
     "inat2018": BenchmarkSpec(
         "inat2018", 8142, {"train": "iNaturalist18_train", "test": "iNaturalist18_val"}, "i_naturalist2018",
         {"train": "train", "test": "validation"}, (0.466, 0.471, 0.380), (0.195, 0.194, 0.192),
@@ -79,7 +78,9 @@ def _benchmark(spec: BenchmarkSpec, settings: DataSettings) -> Data:
         form, marker = find_dataset(FORMS, spec, settings)
         splits = form.read(marker, spec, settings)
     if len(splits.class_names) != spec.num_classes:
-        raise InputError(f"{splits.where}: {len(splits.class_names)} classes; {spec.name} has {spec.num_classes}")
+        raise InputError(
+            f"{splits.where}: {len(splits.class_names)} classes; {spec.name} has {spec.num_classes}: correct the lists"
+        )
     return assemble(spec.name, splits, settings, spec.mean, spec.std)
 
 
@@ -92,10 +93,10 @@ def _read_lists(root: pathlib.Path, spec: BenchmarkSpec, settings: DataSettings)
 
 
 def list_paths(root: pathlib.Path, spec: BenchmarkSpec, settings: DataSettings) -> dict[str, pathlib.Path]:
-    """split -> its list file: the one that the settings name, or else the data set's public one under ``root``.
+    """split -> list file: the one that the settings name, or else the public one under ``root``.
 
     Raises:
-      InputError: when the training or the test list is missing.
+      InputError: if the training or the test list is missing.
     """
     named = {"train": settings.train_list, "test": settings.test_list, "validation": settings.val_list}
     paths = {}
@@ -119,7 +120,7 @@ def _how_to_get_lists(root: pathlib.Path, spec: BenchmarkSpec) -> str:
     )
 
 
-FORMS: dict[str, StorageForm[BenchmarkSpec, Callable[[pathlib.Path, BenchmarkSpec, Any], Splits]]] = {
+FORMS: dict[str, StorageForm[BenchmarkSpec, Callable[[pathlib.Path, BenchmarkSpec, DataSettings], Splits]]] = {
     "shards": StorageForm(
         lambda root, spec: [root / MANIFEST],
         lambda root, spec: f"prepare shards of its lists (python -m ltjax.data.prepare --list=... --out={root})",

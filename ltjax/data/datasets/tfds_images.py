@@ -1,13 +1,13 @@
-"""Any image classification set that TensorFlow Datasets has prepared as array_record, read without TensorFlow.
+"""Any image classification set prepared by TensorFlow Datasets as array_record, read without TensorFlow.
 
-Images stay encoded until they are needed. Labels are read once and kept beside the data.
+Images stay encoded until they are needed. Labels are read once, and cached beside the data.
 """
 
 import contextlib
 import io
 import os
 import re
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -26,19 +26,20 @@ from ltjax.data.storage.tfds_records import (
 from ltjax.errors import InputError
 from ltjax.settings import DataSettings
 
-# split -> what TFDS's sets call it; the first one that a set has is taken
+# split -> its names in TFDS's sets; the first that exists is used
 SPLITS = {"train": ("train",), "test": ("test",), "validation": ("validation", "val")}
 
 
 def tfds(settings: DataSettings) -> Data:
-    """``config.data.tfds`` is NAME or NAME:VERSION (NAME/CONFIG too) of a set that TFDS has prepared.
+    """The set ``config.data.tfds``, NAME or NAME:VERSION (also NAME/CONFIG), which TFDS has prepared.
 
-    Evaluates on the test split; on the validation split where there is no test split or its labels are not public.
+    It is evaluated on the test split, or on the validation split if there is no test split or its labels are not
+    public.
     """
     match = re.fullmatch(r"([\w./-]+?)(?::(\d+\.\d+\.\d+))?", settings.tfds)
     if match is None:
         raise InputError(
-            f"config.data.tfds: '{settings.tfds}' is not possible; NAME or NAME:VERSION, such as cifar10:3.0.2"
+            f"config.data.tfds: '{settings.tfds}' is not possible; write NAME or NAME:VERSION, such as cifar10:3.0.2"
         )
     name, version = match.groups()
     root = data_root(settings)
@@ -53,8 +54,8 @@ def read(folder: str, names: dict[str, str] | None, settings: DataSettings) -> S
 
     Args:
       folder: NAME/VERSION.
-      names: split -> what TFDS calls it; None: the usual names (``SPLITS``), as far as the set has them.
-      settings: of ``encoded_source``; with ``keep_labels`` False nothing is written beside the data.
+      names: split -> its name in TFDS; None: the usual names (``SPLITS``), as far as the set has them.
+      settings: for ``encoded_source``; with ``keep_labels=False`` labels are not cached beside the data.
     """
     builder = open_builder(folder)
     image, label = _features(builder.info.features, folder)
@@ -64,7 +65,7 @@ def read(folder: str, names: dict[str, str] | None, settings: DataSettings) -> S
         names = {split: some[0] for split, some in found.items() if some}
     for name in ("train", *names.values()):
         if name not in available:
-            raise InputError(f"{folder}: has no split '{name}' (it has {', '.join(available)}); prepare it again")
+            raise InputError(f"{folder}: no split '{name}' (it has {', '.join(available)}); prepare it again")
     keep = settings.keep_labels
     labels = {
         split: _labels(folder, name, label, builder.info.splits[name].num_examples, keep)
@@ -73,7 +74,7 @@ def read(folder: str, names: dict[str, str] | None, settings: DataSettings) -> S
     notes = []
     if "test" in labels and (labels["test"] < 0).any():
         del labels["test"]
-        notes.append(f"{folder}: the labels of its test split are not public; the test split is left out")
+        notes.append(f"{folder}: the labels of its test split are not public; the test split is not used")
     if "test" not in labels and "validation" in labels:
         labels["test"], names = labels.pop("validation"), {**names, "test": names["validation"]}
         notes.append(f"{folder}: evaluated on {names['test']}, as it has no test labels")
@@ -87,8 +88,8 @@ def read(folder: str, names: dict[str, str] | None, settings: DataSettings) -> S
     return Splits(folder, splits["train"], splits.get("test"), splits.get("validation"), class_names, tuple(notes))
 
 
-def _features(features: Any, folder: str) -> tuple[str, str]:
-    """The names of the one image and of the label among the features of a record."""
+def _features(features: Mapping[str, object], folder: str) -> tuple[str, str]:
+    """The names of the image and of the label among the features of a record."""
     import tensorflow_datasets
 
     kinds = tensorflow_datasets.features
@@ -103,24 +104,26 @@ def _features(features: Any, folder: str) -> tuple[str, str]:
 
 
 def _labels(folder: str, split: str, label: str, count: int, keep: bool) -> np.ndarray:
-    """The labels of all ``count`` records of a split, int32: kept beside the data, or else read from the records."""
-    kept = os.path.join(folder, f"ltjax_{split}_{label}.npy")
-    if os.path.exists(kept) and os.path.getmtime(kept) >= os.path.getmtime(os.path.join(folder, DESCRIPTION)):
+    """The labels of all ``count`` records of a split, int32: cached beside the data, or read from the records."""
+    cache = os.path.join(folder, f"ltjax_{split}_{label}.npy")
+    if os.path.exists(cache) and os.path.getmtime(cache) >= os.path.getmtime(os.path.join(folder, DESCRIPTION)):
         try:
-            labels = np.load(kept, allow_pickle=False)
+            labels = np.load(cache, allow_pickle=False)
             if labels.shape == (count,) and labels.dtype == np.int32:
                 return labels
         except (OSError, ValueError, EOFError):
-            pass  # torn: read them again
+            pass  # truncated: read the labels again
     labels = np.array(read_features(folder, split, (label,))[label], np.int32)
     if labels.shape != (count,):
-        raise InputError(f"{folder}: {split} has {len(labels)} records, its description {count}; prepare it again")
+        raise InputError(
+            f"{folder}: {split} has {len(labels)} records, but its description says {count}; prepare it again"
+        )
     if not keep:
         return labels
     content = io.BytesIO()
     np.save(content, labels)
-    with contextlib.suppress(OSError):  # a read-only folder: the labels are read from the records each time
-        write_atomically(kept, content.getvalue())
+    with contextlib.suppress(OSError):  # a read-only folder: labels are not cached
+        write_atomically(cache, content.getvalue())
     return labels
 
 
@@ -129,7 +132,7 @@ def _check(labels: np.ndarray, classes: int, files: TfdsImages, trained: np.ndar
     if wrong.size:
         raise InputError(
             f"{files.where(wrong[0])} has label {labels[wrong[0]]}; labels must be 0 to {classes - 1} "
-            f"({wrong.size} such)"
+            f"({wrong.size} such labels)"
         )
     if trained is not None:
         check_tested(labels, trained, files.where)

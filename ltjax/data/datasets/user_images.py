@@ -1,6 +1,7 @@
 """The user's images: ``data.name`` is ``folder`` (class folders) or ``list`` (list files)."""
 
-from typing import Any
+import pathlib
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -19,21 +20,24 @@ from ltjax.settings import DataSettings
 def folder(settings: DataSettings) -> Data:
     """A folder of class folders (``config.data.dir``), or one with train/ and test/ or val/ of class folders.
 
-    With all three, val/ is for choices; with val/ alone, it is what is tested on; with neither, a part of every class
-    is held out (``config.data.test_fraction``).
+    With all three, val/ is for making choices; with val/ but no test/, it is the test set; with neither, a part of
+    every class is held out (``config.data.test_fraction``).
     """
     return assemble("folder", read_folder(required_dir(settings), settings), settings)
 
 
-def read_folder(root: str, settings: DataSettings, read_class_folders: Any = folders.read_class_folders) -> Splits:
-    """The splits of a folder; labels count the training folders, sorted by name.
+def read_folder(
+    root: str,
+    settings: DataSettings,
+    read_class_folders: Callable[..., folders.ClassFolders] = folders.read_class_folders,
+) -> Splits:
+    """The splits of a folder; labels number the training folders, sorted by name.
 
-    With ``read_class_folders=folders.scan_class_folders`` nothing is refused: classes may have no image, and test
-    labels may be C or more.
+    With ``read_class_folders=folders.scan_class_folders`` classes may have no image, and test labels may be C or more.
     """
-    found, left_out = folders.split_folders(root)
+    found, skipped = folders.split_folders(root)
     train = read_class_folders(found.pop("train"))
-    notes = [*left_out, *train.notes()]
+    notes = [*skipped, *train.notes()]
     others: dict[str, Split] = {}
     for split, path in found.items():
         tree = read_class_folders(path, train.classes)
@@ -41,7 +45,7 @@ def read_folder(root: str, settings: DataSettings, read_class_folders: Any = fol
         others[split] = _of_tree(tree, settings)
     if "test" not in others and "validation" in others:
         others["test"] = others.pop("validation")
-        notes.append(f"{root}: no test folder there; {found['validation']} is tested on")
+        notes.append(f"{root}: there is no test folder; {found['validation']} is the test set")
     return Splits(
         root, _of_tree(train, settings), others.get("test"), others.get("validation"), train.classes, tuple(notes)
     )
@@ -56,63 +60,67 @@ def lists(settings: DataSettings) -> Data:
     """List files (``config.data.train_list``, ``test_list``, ``val_list``) of images under ``config.data.dir``."""
     root = required_dir(settings)
     if not settings.train_list:
-        raise InputError("config.data.train_list is missing: a file of 'relative/path label' lines")
+        raise InputError("config.data.train_list is missing: set it to a file with lines 'relative/path label'")
     names = {"train": settings.train_list, "test": settings.test_list, "validation": settings.val_list}
     paths = {split: find_list(root, name) for split, name in names.items() if name}
     return assemble("list", read_lists(root, paths, settings), settings)
 
 
-def find_list(root: str, name: str) -> Any:
-    """The list: as given, or else under ``root``."""
+def find_list(root: str, name: str) -> pathlib.Path:
+    """The path of a list: as given, or else under ``root``."""
     given = open_path(name)
     inside = open_path(root) / name
     return inside if not given.exists() and inside.exists() else given
 
 
 def read_lists(
-    root: str, paths: dict[str, Any], settings: DataSettings, num_classes: int | None = None, refuse: bool = True
+    root: str,
+    paths: Mapping[str, pathlib.Path],
+    settings: DataSettings,
+    num_classes: int | None = None,
+    strict: bool = True,
 ) -> Splits:
     """The splits of list files.
 
     Args:
       root: the folder that the paths in the lists are relative to.
-      paths: "train" and perhaps "test" and "validation" -> list file.
-      settings: of ``encoded_source``, and ``class_names``: "" or a file with a name a line, by label.
-      num_classes: C, where it is known; else as many as the training list has.
-      refuse: False lets pass labels that are not 0 .. C - 1, classes without an image and files that are not there.
+      paths: "train", and optionally "test" and "validation" -> list file.
+      settings: for ``encoded_source``, and ``class_names``: "", or a file with one name per line, by label.
+      num_classes: C, if it is known; else it follows from the training list.
+      strict: False accepts labels outside 0 .. C - 1, classes without an image, and missing files.
     """
     listings = {split: read_list(path) for split, path in paths.items()}
     train = listings["train"]
     class_names = _class_names(settings.class_names, root) if settings.class_names else None
     known = num_classes or (class_names and len(class_names)) or None
-    classes = check_all_classes(train, known) if refuse else known or max(int(train.labels.max()) + 1, 1)
+    classes = check_all_classes(train, known) if strict else known or max(int(train.labels.max()) + 1, 1)
     notes = [note for listing in listings.values() for note in listing.notes]
     for split, listing in listings.items():
         if split != "train":
-            if num_classes is not None and refuse:
+            if num_classes is not None and strict:
                 check_classes(listing, classes)
-            if refuse:
+            if strict:
                 check_tested(listing.labels, np.arange(classes), listing.at)
             notes += _shared_images(train, listing)
-    splits = {split: _of_listing(root, listing, settings, refuse) for split, listing in listings.items()}
+    splits = {split: _of_listing(root, listing, settings, strict) for split, listing in listings.items()}
     return Splits(
         str(train.path), splits["train"], splits.get("test"), splits.get("validation"),
         class_names or names_by_folder(train.names, train.labels, classes), tuple(notes),
     )  # fmt: skip
 
 
-def _of_listing(root: str, listing: ImageList, settings: DataSettings, refuse: bool) -> Split:
-    files = find_files(root, listing.names, listing.path, listing.lines, refuse)
+def _of_listing(root: str, listing: ImageList, settings: DataSettings, strict: bool) -> Split:
+    files = find_files(root, listing.names, listing.path, listing.lines, strict)
     return Split(encoded_source(files, listing.labels, settings, files.where, listing.lines - 1), listing.names)
 
 
 def _shared_images(train: ImageList, other: ImageList) -> list[str]:
-    """A line when images of ``other`` are training images, too."""
+    """One line if images of ``other`` are also training images."""
     shared, trained = other.names.shared(train.names)
     if not shared.size:
         return []
     line = train.lines[trained[0]]
-    return [f"{other.at(int(shared[0]))} is a training image, too (line {line}; {shared.size} such images)"]
+    return [f"{other.at(int(shared[0]))} is also a training image (line {line}; {shared.size} such images)"]
 
 
 def _class_names(name: str, root: str) -> tuple[str, ...]:
@@ -124,13 +132,13 @@ def _class_names(name: str, root: str) -> tuple[str, ...]:
     names = [line.strip() for line in text.splitlines() if line.strip()]
     repeated = sorted({one for one in names if names.count(one) > 1}) if len(set(names)) < len(names) else []
     if not names or repeated:
-        what = f"'{repeated[0]}' occurs twice" if repeated else "no name in it"
-        raise InputError(f"config.data.class_names: {path}: {what}; it needs one name a line, by label")
+        what = f"'{repeated[0]}' occurs twice" if repeated else "the file is empty"
+        raise InputError(f"config.data.class_names: {path}: {what}; it needs one distinct name per line, by label")
     return tuple(names)
 
 
 def names_by_folder(names: PackedNames, labels: np.ndarray, classes: int) -> tuple[str, ...]:
-    """The folder of each class's first image, where no two classes share it; else the labels.
+    """The name of the folder of each class's first image, if all classes have different ones; else the labels.
 
     Example:
       >>> names_by_folder(PackedNames.of(["train/rose/1.jpg", "train/tulip/2.jpg"]), np.array([0, 1]), 2)
@@ -139,5 +147,5 @@ def names_by_folder(names: PackedNames, labels: np.ndarray, classes: int) -> tup
     present, firsts = np.unique(labels, return_index=True)
     if len(present) != classes or present[0] != 0:
         return tuple(map(str, range(classes)))
-    folders_ = [names[int(i)].rpartition("/")[0].rpartition("/")[2] for i in firsts]
-    return tuple(folders_) if len(set(folders_)) == classes and all(folders_) else tuple(map(str, range(classes)))
+    parents = [names[int(i)].rpartition("/")[0].rpartition("/")[2] for i in firsts]
+    return tuple(parents) if len(set(parents)) == classes and all(parents) else tuple(map(str, range(classes)))

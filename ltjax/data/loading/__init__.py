@@ -1,1 +1,1 @@
-"""Batches: made from positions, read ahead in threads or processes, or drawn on the device."""
+"""Batches: made from positions and prefetched in threads or processes, or drawn on the device."""

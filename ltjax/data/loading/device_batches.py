@@ -1,12 +1,12 @@
-"""A small data set that lies on the device: batches are drawn, gathered and augmented inside the jitted program.
+"""A small data set on the device: batches are drawn, gathered and augmented inside the jitted program.
 
-The one file of ``ltjax.data`` that loads jax. Records, pixels and labels are those of the host's batches
-(``host_batches.py``) at the same steps, because samplers and transforms are written once over the array namespace
+This is the only file of ``ltjax.data`` that loads jax. Records, pixels and labels equal those of the host's batches
+(``host_batches.py``) at the same steps, because samplers and transforms are written once, over the array namespace that
 they are given.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,27 +14,27 @@ import numpy as np
 
 from ltjax.data.augment.transform import Transform
 from ltjax.data.dataset import ArrayReader, Source
-from ltjax.data.sampling.counter_rng import Ops, name_id
+from ltjax.data.sampling.counter_rng import Array, Ops, name_id
 from ltjax.data.sampling.sampler import Sampler, Tables
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
-READ_AT_ONCE = 1024  # records of a source that are read together
+CHUNK = 1024  # records of a source that are read at once
 
 
 class Resident(NamedTuple):
-    """All of a source as two arrays, numpy's before they are placed: arguments of the step, never closed over."""
+    """A whole source as two arrays, in numpy until they are put on the device; arguments of the step, no constants."""
 
-    images: Any  # uint8 [N, H, W, C]; or features, float [N, d], of several seeds one after the other [S * N, d]
-    labels: Any  # int32 [N]
+    images: Array  # uint8 [N, H, W, C]; or features, float [N, d]; those of several seeds concatenated, [S * N, d]
+    labels: Array  # int32 [N]
 
 
 def lies_in_memory(source: Source) -> bool:
-    """Whether the images are an array of the host already, so that placing them costs one copy and no reading."""
+    """Whether the images are already an array on the host, so that they need not be read."""
     return isinstance(source.read, ArrayReader)
 
 
 def image_bytes(source: Source, image_shape: tuple[int, int, int]) -> int:
-    """What the images of ``source`` take as uint8."""
+    """The size of the images of ``source`` in bytes, as uint8."""
     return len(source) * int(np.prod(image_shape))
 
 
@@ -42,7 +42,7 @@ def read_all(source: Source) -> Resident:
     """All images of a source, in record order, on the host.
 
     Raises:
-      InputError: for an image that cannot be read or has another shape, with record and index.
+      InputError: for an image that cannot be read, or has another shape; it names record and index.
 
     Example:
       >>> from ltjax.data.dataset import array_source
@@ -53,7 +53,7 @@ def read_all(source: Source) -> Resident:
     if isinstance(source.read, ArrayReader):
         return Resident(source.read.images, source.labels)
     records = np.arange(len(source))
-    parts = [source.images(records[i : i + READ_AT_ONCE]) for i in range(0, len(records), READ_AT_ONCE)]
+    parts = [source.images(records[i : i + CHUNK]) for i in range(0, len(records), CHUNK)]
     return Resident(np.concatenate(parts), source.labels)
 
 
@@ -67,16 +67,16 @@ def train_batch(
     offset: jax.Array,
     row: jax.Array | None = None,
 ) -> dict[str, dict[str, jax.Array]]:
-    """The images at the positions ``offset`` of an epoch, for every stream.
+    """The batch of every stream at the positions ``offset`` of an epoch.
 
     Args:
       resident: the training set.
       samplers: stream name -> sampler.
-      tables: stream name -> the sampler's tables.
+      tables: stream name -> tables of its sampler.
       transform: the augmentation.
       seed, epoch: uint32 scalars; these and all arrays may be traced.
       offset: uint32 [B], positions in the epoch.
-      row: the row of ``resident.images`` that holds the first record; None: row 0.
+      row: the row of ``resident.images`` with record 0; None: row 0.
 
     Returns:
       {stream: {"image": uint8 [B, H, W, C], "label": int32 [B], "index": int32 [B] (record)}}
@@ -104,7 +104,7 @@ def train_batch(
 
 
 def evaluation_batch(resident: Resident, slots: jax.Array) -> dict[str, jax.Array]:
-    """The records ``slots`` int32 [B] in order, without augmentation; those beyond the last one are blanked and masked.
+    """The records ``slots`` int32 [B], without augmentation; slots beyond the last record are blank and masked out.
 
     Returns:
       {"image": uint8 [B, H, W, C], "label": int32 [B], "mask": bool [B]}

@@ -1,36 +1,35 @@
-"""Batches through grain: an element of the data set is a whole batch, made from nothing but its step.
+"""Batches through grain: an element of the data set is a whole batch, a function of its step only.
 
-So there is no iterator state to save: a run that resumes at step s asks for the batches from s on, on any number of
+So there is no iterator state to save: a run that resumes at step s asks for the batches from s on, with any number of
 hosts.
 """
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import SupportsInt
 
 import numpy as np
 
 from ltjax.data.augment.registry import TRANSFORMS
-from ltjax.data.augment.transform import Transform
+from ltjax.data.augment.transform import Draws, Transform
 from ltjax.data.dataset import Source
-from ltjax.data.loading.prefetch import FAULTS, Batches, Watch
+from ltjax.data.loading.prefetch import FAULTS, Batch, Batches, Watch
 from ltjax.data.loading.unreadable import Fault, Position, as_arrays, read_or_replace
 from ltjax.data.sampling.counter_rng import name_id
 from ltjax.data.sampling.sampler import Sampler, Tables
 from ltjax.errors import InputError
 
-HostBatch = dict[str, Any]
-MOST_WORKERS = 1024
+MAX_WORKERS = 1024
 NONE = TRANSFORMS["none"]
 EVALUATION = name_id("evaluation")
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainElements:
-    """Element k is the batch of step ``start + k``, made when it is asked for: {stream: {image, label, index}}.
+    """Element k is the batch of step ``start + k``, made on demand: {stream: {image, label, index}}.
 
-    The other attributes are as in ``train_batches``; ``replace``: records that cannot be read are replaced by others of
-    their class, and the batch says so under ``FAULTS``.
+    The attributes are as in ``train_batches``; with ``replace``, records that cannot be read are replaced by others of
+    their class and listed in the batch under ``FAULTS``.
     """
 
     source: Source
@@ -48,7 +47,7 @@ class TrainElements:
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def __getitem__(self, element: Any) -> dict[str, HostBatch]:
+    def __getitem__(self, element: SupportsInt) -> Batch:
         step, faults = self.start + int(element), list[Fault]()
         try:
             batch = {name: self._batch(name, step, faults) for name in self.samplers}
@@ -56,7 +55,7 @@ class TrainElements:
             raise InputError(f"training batch of step {step}: {error}") from error
         return batch | ({FAULTS: as_arrays(faults)} if faults else {})
 
-    def _batch(self, name: str, step: int, faults: list[Fault]) -> HostBatch:
+    def _batch(self, name: str, step: int, faults: list[Fault]) -> Batch:
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
         offset = step_of_epoch * self.batch_size + _slots(self.batch_size, self.shard)
         position = (self.seed, name_id(name), epoch, offset)
@@ -70,7 +69,7 @@ class TrainElements:
 
 @dataclasses.dataclass(frozen=True)
 class _EvaluationBatches:
-    """Element k holds records (start + k) * batch_size and on; those beyond the last one are padding."""
+    """Element k holds the records from (start + k) * batch_size on; slots beyond the last record are padding."""
 
     source: Source
     batch_size: int
@@ -81,16 +80,16 @@ class _EvaluationBatches:
     def __len__(self) -> int:
         return -(-len(self.source) // self.batch_size) - self.start
 
-    def __getitem__(self, element: Any) -> HostBatch:
-        element = self.start + int(element)
-        records = element * self.batch_size + _slots(self.batch_size, self.shard)
+    def __getitem__(self, element: SupportsInt) -> Batch:
+        number = self.start + int(element)
+        records = number * self.batch_size + _slots(self.batch_size, self.shard)
         mask = records < len(self.source)
-        readable = np.where(mask, records, 0)  # a padded slot needs an image of the right shape: the first one, blanked
+        readable = np.where(mask, records, 0)  # padding takes the shape of the first image
         position = (0, EVALUATION, 0, readable)
         try:
             images, _, faults = _cut(self.source, readable, NONE, {}, position if self.replace else None)
         except InputError as error:
-            raise InputError(f"evaluation batch {element}: {error}") from error
+            raise InputError(f"evaluation batch {number}: {error}") from error
         images = np.where(mask[:, None, None, None], images, np.uint8(0))
         batch = {"image": images, "label": np.where(mask, self.source.labels[readable], np.int32(0)), "mask": mask}
         return batch | ({FAULTS: as_arrays(faults)} if faults else {})
@@ -111,32 +110,34 @@ def train_batches(
     workers: int = 0,
     watch: Watch | None = None,
 ) -> Batches:
-    """The training batches of steps ``start`` .. ``stop - 1``, read ahead in threads or worker processes.
+    """The training batches of steps ``start`` .. ``stop - 1``, prefetched in threads or worker processes.
 
     Slot i of the global batch of step t holds the record that the stream's sampler draws at epoch t // steps_per_epoch,
-    offset (t % steps_per_epoch) * batch_size + i, however many hosts share the batch.
+    offset (t % steps_per_epoch) * batch_size + i, for any number of hosts.
 
     Args:
       source: the training images.
       samplers: stream name -> sampler.
-      tables: stream name -> the sampler's tables for this source.
+      tables: stream name -> the tables of its sampler for this source.
       seed: 0 .. 2^32 - 1.
-      batch_size: of all hosts together; divisible by their number.
-      steps_per_epoch: steps after which the next epoch begins.
-      start, stop: the first step and the one after the last.
+      batch_size: over all hosts; divisible by their number.
+      steps_per_epoch: number of steps in an epoch.
+      start, stop: the first step, and the one after the last.
       transform: the augmentation.
-      shard: (this host, number of hosts); a host makes its contiguous slice of every batch.
-      workers: processes that make batches; 0 makes them in threads of this one, best while the images are in memory.
-      watch: what is done about records that cannot be read, slow disks and stuck ones; without it the first is an
-        error, and the others are waited for.
+      shard: (this host, number of hosts); each host makes its contiguous slice of every batch.
+      workers: number of processes that make batches; 0 makes them in threads of this process, which is best for images
+        in memory.
+      watch: what to do about unreadable records and slow disks; by default an unreadable record is an error, and there
+        is no time limit.
 
     Returns:
       Batches, an iterator of {stream: {"image": uint8 [b, H, W, C], "label": int32 [b], "index": int32 [b] (record)}},
       b being batch_size / hosts. ``close()`` stops the threads or processes before the end.
 
     Raises:
-      InputError: for impossible sizes, at once; for an image that cannot be read, with step, record and index.
-      ChildProcessError, TimeoutError: from the iterator, when a worker dies, and when there is no batch for too long.
+      InputError: immediately, for impossible sizes; from the iterator, for an unreadable image, naming step, record and
+        index.
+      ChildProcessError, TimeoutError: from the iterator, if a worker dies, or no batch arrives within the time limit.
 
     Example:
       >>> from ltjax.data.sampling.epoch_shuffle import instance_balanced
@@ -154,13 +155,13 @@ def train_batches(
     _check_range("seed", seed, 0, 2**32 - 1)
     _check_range("steps_per_epoch", steps_per_epoch, 1, (2**32 - 1) // batch_size)
     _check_range("start", start, 0, stop)
-    _check_range("workers", workers, 0, MOST_WORKERS)
+    _check_range("workers", workers, 0, MAX_WORKERS)
     if set(samplers) != set(tables):
-        raise InputError(f"samplers of streams {sorted(samplers)}, but tables of {sorted(tables)}")
+        raise InputError(f"there are samplers for the streams {sorted(samplers)}, but tables for {sorted(tables)}")
     return Batches(
         TrainElements(
             source, dict(samplers), dict(tables), seed, batch_size, steps_per_epoch, start, stop, transform, shard,
-            replace=watch is not None and watch.faults is not None,
+            replace=watch is not None and watch.on_faults is not None,
         ),
         workers,
         watch,
@@ -176,12 +177,12 @@ def evaluation_batches(
     watch: Watch | None = None,
     start: int = 0,
 ) -> Batches:
-    """Every record once, in order; the last batch is padded with blank images of label 0 that the mask excludes.
+    """Every record once, in order; the last batch is padded with blank images of label 0, which the mask excludes.
 
     Args:
       source: the images to evaluate.
-      batch_size: of all hosts together; divisible by their number.
-      shard: (this host, number of hosts). Every host gets the same number of batches.
+      batch_size: over all hosts; divisible by their number.
+      shard: (this host, number of hosts); every host gets the same number of batches.
       workers, watch: as in ``train_batches``.
       start: the first batch.
 
@@ -195,18 +196,18 @@ def evaluation_batches(
       [([0, 1], [True, True]), ([2, 0], [True, False])]
     """
     _check_batch(batch_size, shard)
-    _check_range("workers", workers, 0, MOST_WORKERS)
-    replace = watch is not None and watch.faults is not None
+    _check_range("workers", workers, 0, MAX_WORKERS)
+    replace = watch is not None and watch.on_faults is not None
     _check_range("start", start, 0, -(-len(source) // batch_size))
     return Batches(_EvaluationBatches(source, batch_size, shard, replace, start), workers, watch, first=start)
 
 
 def _cut(
-    source: Source, records: np.ndarray, transform: Transform, draws: dict[str, Any], position: Position | None
+    source: Source, records: np.ndarray, transform: Transform, draws: Draws, position: Position | None
 ) -> tuple[np.ndarray, np.ndarray, list[Fault]]:
-    """The images of these records [B] as they are before ``transform.apply``, the records, and those it replaced.
+    """The images of these records [B] before ``transform.apply``, the records that were read, and the unreadable ones.
 
-    With a position, records that cannot be read are replaced; without, they are errors.
+    With a position, unreadable records are replaced; without one, they are errors.
     """
     cut = transform.cut
 
@@ -228,7 +229,7 @@ def _cut(
 
 
 def _slots(batch_size: int, shard: tuple[int, int]) -> np.ndarray:
-    """This host's slots of the global batch."""
+    """The slots of the global batch that this host makes."""
     host, hosts = shard
     share = batch_size // hosts
     return np.arange(host * share, (host + 1) * share, dtype=np.int64)
@@ -241,9 +242,11 @@ def _check_batch(batch_size: int, shard: tuple[int, int]) -> None:
     if batch_size % hosts:
         low = batch_size // hosts * hosts
         nearest = f"{low} or {low + hosts}" if low else str(hosts)
-        raise InputError(f"batch_size: {batch_size} cannot be shared by {hosts} hosts; the nearest that can: {nearest}")
+        raise InputError(
+            f"batch_size: {batch_size} is not divisible by the number of hosts, {hosts}; set it to {nearest}"
+        )
 
 
-def _check_range(name: str, value: Any, low: int, high: int) -> None:
+def _check_range(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-        raise InputError(f"{name}: {value!r} is not possible; an integer from {low} to {high}")
+        raise InputError(f"{name}: {value!r} is not possible; it must be an integer from {low} to {high}")

@@ -1,8 +1,7 @@
-"""Batches prefetched by grain, and supervised: a slow disk is reported; a stuck one, or the death of a worker process,
-ends the run.
+"""Batches prefetched by grain, and supervised: slow reads are reported; a hanging one or a dead worker ends the run.
 
-In memory at a time: with threads ``PREFETCHED_BATCHES`` finished batches and ``READ_THREADS`` unfinished ones, with
-workers ``PER_WORKER`` finished and one unfinished batch each; and one batch that waits to be taken.
+Batches in memory: with threads, ``PREFETCHED_BATCHES`` finished and ``READ_THREADS`` unfinished ones; with worker
+processes, ``PER_WORKER`` finished and one unfinished batch each; and one batch that is ready for the caller.
 """
 
 import atexit
@@ -19,7 +18,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol, SupportsInt, TypeAlias
 
 import numpy as np
 
@@ -31,38 +30,54 @@ READ_THREADS = 2
 PREFETCHED_BATCHES = 4
 PER_WORKER = 2
 FAULTS = "faults"  # the entry of a batch that lists unreadable records; removed before the batch is handed out
-FIRST_WORD = 10.0  # seconds without a batch until that is reported, and again after twice, four times, ... as many
-STOPPING = 2.0  # seconds that a read under way may take to end
+FIRST_REPORT = 10.0  # seconds without a batch before the first report; the next ones follow after twice the time
+STOP_TIMEOUT = 2.0  # seconds that the current read may take to end
+
+Batch: TypeAlias = dict[str, Any]  # name -> array; in training stream -> {name: array}
+
+
+class Elements(Protocol):
+    """A sequence of batches that can be read in any order."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, element: SupportsInt, /) -> Batch: ...
+
+
+class BatchIterator(Iterator[Batch], Protocol):
+    """What is used of grain's iterator."""
+
+    def close(self) -> None: ...
 
 
 def to_stderr(line: str) -> None:
-    """Prints a line to stderr: where a ``Watch`` reports by default."""
+    """Prints a line to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class Watch:
-    """What is done about bad files and slow disks.
+    """What to do about unreadable files and slow disks.
 
     Attributes:
-      faults: called in this process with the records of a batch that could not be read and were replaced; may raise.
-        None: the first one that cannot be read is an error.
-      timeout: seconds without a batch that are an error; 0 waits for ever.
-      say: logs a line.
+      on_faults: called in this process with the unreadable records of a batch, which have been replaced; may raise.
+        None: an unreadable record is an error.
+      timeout: seconds without a batch after which an error is raised; 0: never.
+      report: logs a line.
     """
 
-    faults: Callable[[list[Fault]], None] | None = None
+    on_faults: Callable[[list[Fault]], None] | None = None
     timeout: float = 0.0
-    say: Callable[[str], None] = to_stderr
+    report: Callable[[str], None] = to_stderr
 
 
-class Batches(Iterator[Any]):
-    """Batches read ahead of the caller, in order; ``close()``, or dropping it, stops its threads or processes."""
+class Batches(Iterator[Batch]):
+    """Batches prefetched in order; ``close()``, or dropping the object, stops its threads or processes."""
 
-    def __init__(self, elements: Any, workers: int, watch: Watch | None = None, first: int = 0) -> None:
-        """elements: a sequence of batches that can be read in any order; first: what messages call the first of it."""
+    def __init__(self, elements: Elements, workers: int, watch: Watch | None = None, first: int = 0) -> None:
+        """elements: the batches; workers: processes (0: threads); first: number of the first batch, for messages."""
         self.watch, self.step = watch or Watch(), first
-        self._ready: queue.Queue = queue.Queue(maxsize=1)
+        self._ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=1)
         self._stop = threading.Event()
         self._pids = tempfile.TemporaryDirectory(prefix="ltjax-", ignore_cleanup_errors=True) if workers else None
         folder = None if self._pids is None else self._pids.name
@@ -73,11 +88,11 @@ class Batches(Iterator[Any]):
             self._reader.start()
             weakref.finalize(self, self._stop.set)
         _OPEN.add(self)
-        # What is registered last runs first at exit: before what multiprocessing registered when grain imported it.
+        # Exit handlers run in reverse order: this one has to run before those that grain's multiprocessing registered.
         atexit.unregister(_close_open)
         atexit.register(_close_open)
 
-    def __next__(self) -> Any:
+    def __next__(self) -> Batch:
         if self._iterator is None:
             raise StopIteration
         try:
@@ -85,53 +100,55 @@ class Batches(Iterator[Any]):
             if isinstance(batch, BaseException):
                 raise batch
             found = batch.pop(FAULTS, None)
-            if found is not None and self.watch.faults is not None:
-                self.watch.faults(from_arrays(found))
+            if found is not None and self.watch.on_faults is not None:
+                self.watch.on_faults(from_arrays(found))
         except BaseException:
             self.close()
             raise
         self.step += 1
         return batch
 
-    def _wait(self) -> Any:
-        """The next batch, or the exception that the reader thread met; reports a long wait."""
-        began, word = time.monotonic(), FIRST_WORD
+    def _wait(self) -> Batch | BaseException:
+        """The next batch, or the exception of the reader thread; reports a long wait."""
+        began, next_report = time.monotonic(), FIRST_REPORT
         limit = self.watch.timeout or float("inf")
         while True:
             waited = time.monotonic() - began
             if waited >= limit:
                 raise TimeoutError(
                     f"no data for {waited:.0f} s at step {self.step} (config.data.timeout); check the disk or network "
-                    "that holds the data, then run the same command: it resumes from the last checkpoint"
+                    "that holds the data, then run the same command to resume from the last checkpoint"
                 )
-            if waited >= word:
-                self.watch.say(f"waiting for data: {waited:.0f} s at step {self.step}")
-                word *= 2
+            if waited >= next_report:
+                self.watch.report(f"waiting for data: {waited:.0f} s at step {self.step}")
+                next_report *= 2
             try:
-                return self._ready.get(timeout=min(word, limit) - waited + 1e-3)
+                return self._ready.get(timeout=min(next_report, limit) - waited + 1e-3)
             except queue.Empty:
                 continue
 
     def close(self) -> None:
-        """Stops reading ahead; there are no further batches."""
+        """Stops prefetching; there are no further batches."""
         iterator, self._iterator = self._iterator, None
         if iterator is None:
             return
         self._stop.set()
-        self._reader.join(STOPPING)
+        self._reader.join(STOP_TIMEOUT)
         if self._pids is not None:
-            if self._reader.is_alive():  # a worker is in the middle of a read that does not end
+            if self._reader.is_alive():  # a worker hangs in a read
                 for process in multiprocessing.active_children():
                     if os.path.exists(os.path.join(self._pids.name, str(process.pid))):
                         process.kill()
-                self._reader.join(STOPPING)
+                self._reader.join(STOP_TIMEOUT)
             self._pids.cleanup()
 
 
-def _read(iterator: Any, ready: queue.Queue, stop: threading.Event, copy: bool) -> None:
-    """The reader thread: puts every batch, then the exception that ended them, until ``stop`` is set."""
+def _read(
+    iterator: BatchIterator, ready: "queue.Queue[Batch | BaseException]", stop: threading.Event, copy: bool
+) -> None:
+    """The reader thread: queues every batch, then the exception that ended them, until ``stop`` is set."""
 
-    def put(item: Any) -> None:
+    def put(item: Batch | BaseException) -> None:
         while not stop.is_set():
             try:
                 return ready.put(item, timeout=0.05)
@@ -141,7 +158,7 @@ def _read(iterator: Any, ready: queue.Queue, stop: threading.Event, copy: bool) 
     try:
         while not stop.is_set():
             batch = next(iterator)
-            # A worker's arrays lie in shared memory, which complains when they outlive the interpreter's shutdown.
+            # A worker's arrays are in shared memory, which must be released before the interpreter shuts down.
             put(_copied(batch) if copy else batch)
             del batch
     except StopIteration:
@@ -153,16 +170,16 @@ def _read(iterator: Any, ready: queue.Queue, stop: threading.Event, copy: bool) 
     finally:
         iterator.close()
         if copy:
-            gc.collect()  # grain's own frames, and in them the last arrays, are in a cycle with what ended them
+            gc.collect()  # a reference cycle through the exception keeps the last arrays
 
 
 def _of_worker(error: RuntimeError) -> BaseException:
-    """grain's RuntimeError at the death of a worker as an OSError, which commands print as one line."""
+    """grain's RuntimeError for a dead worker as an OSError, which commands print as one line."""
     if "terminated unexpectedly" not in str(error):
         return error
     return ChildProcessError(
-        f"a process that reads data was killed ({str(error).splitlines()[0]}); out of memory, or of shared memory (a "
-        "container's --shm-size)? Try fewer of them (config.data.workers); the same command resumes from the "
+        f"a process that reads data was killed ({str(error).splitlines()[0]}), perhaps for lack of memory or of shared "
+        "memory (a container's --shm-size); lower config.data.workers, and run the same command to resume from the "
         "last checkpoint"
     )
 
@@ -171,23 +188,23 @@ _OPEN: weakref.WeakSet[Batches] = weakref.WeakSet()
 
 
 def _close_open() -> None:
-    """Ends every loop that is still open when the interpreter ends, before multiprocessing tears itself down."""
+    """Closes all open ``Batches`` when the interpreter exits, before multiprocessing shuts down."""
     for batches in list(_OPEN):
         batches.close()
 
 
 def _begin_worker(folder: str, number: int, workers: int) -> None:
-    """In a new worker: leaves its process id in the folder, and ends with its parent, also when that is killed."""
+    """In a new worker: writes its process id to the folder, and makes it end with its parent, even a killed one."""
     del number, workers
     pathlib.Path(folder, str(os.getpid())).touch()
     end_with_parent()
 
 
-def _grain_iterator(elements: Any, workers: int, folder: str | None) -> Any:
+def _grain_iterator(elements: Elements, workers: int, folder: str | None) -> BatchIterator:
     try:
         import grain
     except ImportError:
-        raise InputError('batches are made by grain; pip install "ltjax[train]"') from None
+        raise InputError('making batches needs grain: pip install "ltjax[train]"') from None
     threads, ahead = (0, 0) if workers else (READ_THREADS, PREFETCHED_BATCHES)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
     dataset = grain.MapDataset.source(elements).to_iter_dataset(options)
@@ -198,12 +215,12 @@ def _grain_iterator(elements: Any, workers: int, folder: str | None) -> Any:
     return iter(dataset)
 
 
-def _copied(tree: Any) -> Any:
-    return {name: _copied(value) for name, value in tree.items()} if isinstance(tree, dict) else np.array(tree)
+def _copied(batch: Batch) -> Batch:
+    return {name: _copied(value) if isinstance(value, dict) else np.array(value) for name, value in batch.items()}
 
 
 def _mark_flags_parsed() -> None:
-    """grain's workers read absl flags, which only ``absl.app.run`` parses; elsewhere they keep their defaults."""
+    """grain's workers read absl flags, which only ``absl.app.run`` parses; without it they have their defaults."""
     from absl import flags
 
     if not flags.FLAGS.is_parsed():

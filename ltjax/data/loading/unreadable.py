@@ -1,12 +1,11 @@
-"""Substitutes for records that cannot be read, so that one bad file does not end a run of days.
+"""Substitutes for records that cannot be read, so that one bad file does not end a run of several days.
 
-A slot of a batch keeps its class: another record of the class, drawn for this position, takes it. So the batch of a
-step is the same on any number of hosts and after any resume, like everything else that is drawn.
+The substitute is another record of the same class, drawn for the position. So the batch of a step is the same for any
+number of hosts and after every resume, like everything else that is drawn.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -15,10 +14,10 @@ from ltjax.data.sampling.counter_rng import below, name_id, uint32, words
 from ltjax.errors import InputError
 
 SUBSTITUTE = name_id("substitute")
-TRIED = 16  # records of a class at one position; a class with so many bad ones has another fault than bad files
+MAX_SUBSTITUTES = 16  # tried at one position; a class with more unreadable records has another problem
 
 Position = tuple[int, int, int, np.ndarray]  # seed, stream, epoch, offset [B]
-Make = Callable[[int, int], np.ndarray]  # (place in the batch, record) -> its image
+Make = Callable[[int, int], np.ndarray]  # (slot of the batch, record) -> its image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +26,11 @@ class Fault:
 
     record: int
     index: int  # in the data set's original order
-    reason: str  # the whole message: it names the record, where it lies, and what is wrong
+    reason: str  # the whole message, with the record, its location, and what is wrong
 
 
 def substitutes(labels: np.ndarray, record: int, position: tuple[int, int, int, int]) -> Iterator[int]:
-    """Other records of the same class, each once: in order from one that is drawn for the position, and round.
+    """The other records of the same class, each once, in cyclic order from one that is drawn for the position.
 
     Args:
       labels: of all records.
@@ -54,49 +53,49 @@ def substitutes(labels: np.ndarray, record: int, position: tuple[int, int, int, 
 def read_or_replace(
     source: Source, records: np.ndarray, make: Make, position: Position
 ) -> tuple[list[np.ndarray], np.ndarray, list[Fault]]:
-    """The images of these records; where one cannot be read, that of another record of its class.
+    """The images of these records; an unreadable one is replaced by another record of its class.
 
     Args:
-      source: what is read.
+      source: the images.
       records: [B].
-      make: (place, record) -> uint8 [H, W, C]; raises InputError for an unreadable record, naming it.
-      position: of the places in the epoch.
+      make: (slot, record) -> uint8 [H, W, C]; raises InputError, which names the record, if it cannot be read.
+      position: of the slots in the epoch.
 
     Returns:
-      images, a list of B; records [B], those that were read; faults, the ones that could not be.
+      images, a list of B; the records [B] that were read; a fault for each record that could not be read.
 
     Raises:
-      InputError: where a class has no record left that can be read, or ``TRIED`` of them in turn cannot.
+      InputError: if none of the first ``MAX_SUBSTITUTES`` substitutes can be read either.
     """
     images: list[np.ndarray] = []
     used, faults = np.array(records), []
     seed, stream, epoch, offsets = position
 
-    def attempt(place: int, record: int) -> np.ndarray | None:
+    def attempt(slot: int, record: int) -> np.ndarray | None:
         try:
-            return make(place, record)
+            return make(slot, record)
         except InputError as error:
             faults.append(Fault(record, int(source.index[record]), str(error)))
             return None
 
-    for place, record in enumerate(records.tolist()):
-        image = attempt(place, record)
+    for slot, record in enumerate(records.tolist()):
+        image = attempt(slot, record)
         if image is None:
-            others = substitutes(source.labels, record, (seed, stream, epoch, int(offsets[place])))
-            for other, _ in zip(others, range(TRIED), strict=False):
-                image = attempt(place, other)
+            others = substitutes(source.labels, record, (seed, stream, epoch, int(offsets[slot])))
+            for other, _ in zip(others, range(MAX_SUBSTITUTES), strict=False):
+                image = attempt(slot, other)
                 if image is not None:
-                    used[place] = other
+                    used[slot] = other
                     break
             else:
-                raise InputError(f"{faults[-1].reason}; nor can any record that may take its place (class "
-                                 f"{source.labels[record]})")  # fmt: skip
+                raise InputError(f"{faults[-1].reason}; nor can its substitutes, other records of class "
+                                 f"{source.labels[record]}: repair the files")  # fmt: skip
         images.append(image)
     return images, used, faults
 
 
-def as_arrays(faults: list[Fault]) -> dict[str, Any]:
-    """As a part of a batch, which passes between processes as arrays.
+def as_arrays(faults: list[Fault]) -> dict[str, np.ndarray]:
+    """The faults as arrays, because batches pass between processes as arrays.
 
     Example:
       >>> faults = [Fault(3, 30, "bad"), Fault(4, 40, "worse")]
@@ -110,7 +109,7 @@ def as_arrays(faults: list[Fault]) -> dict[str, Any]:
     }
 
 
-def from_arrays(arrays: dict[str, Any]) -> list[Fault]:
-    """What ``as_arrays`` was given."""
+def from_arrays(arrays: dict[str, np.ndarray]) -> list[Fault]:
+    """The inverse of ``as_arrays``."""
     columns = (np.asarray(arrays[name]).tolist() for name in ("record", "index", "reason"))
     return [Fault(*row) for row in zip(*columns, strict=True)]

@@ -1,1 +1,1 @@
-"""Files as data sets are stored in them: image folders, lists, shards, CIFAR's formats, TFDS records."""
+"""The file formats in which data sets are stored: image folders, lists, shards, CIFAR's formats, TFDS records."""

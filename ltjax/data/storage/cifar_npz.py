@@ -2,13 +2,13 @@
 
 Fields:
   train_images  uint8 [N, 32, 32, 3], any part of the training set
-  train_index   integer [N], where each of them stands in the official order (0 .. 49999)
-  train_labels  integer [50000], the labels of the WHOLE official training set in the official order: the long-tailed
-                selection shuffles all images of a class, so it needs the labels of those that are not kept, too
+  train_index   integer [N], their positions in the official order (0 .. 49999)
+  train_labels  integer [50000], the labels of the WHOLE training set in the official order: the long-tailed selection
+                shuffles all images of a class, so it also needs the labels of images that it does not keep
   test_images   uint8 [T, 32, 32, 3]
   test_labels   integer [T]
-The official order is that of the python batches: data_batch_1 .. data_batch_5 joined, or train. TFDS's ``id`` counts
-the same.
+The official order is that of the Python batches: data_batch_1 .. data_batch_5 concatenated, or train. TFDS's ``id`` has
+the same numbers.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ FIELDS = ("train_images", "train_index", "train_labels", "test_images", "test_la
 
 
 def markers(root: pathlib.Path, spec: BalancedSpec) -> list[pathlib.Path]:
-    """Where the file may be."""
+    """Where the file is expected."""
     return [root] if root.suffix == ".npz" else [root / f"{spec.name}.npz"]
 
 
@@ -37,7 +37,7 @@ def how_to_get(root: pathlib.Path, spec: BalancedSpec) -> str:
 
 
 def read(path: pathlib.Path, spec: BalancedSpec) -> BalancedSet:
-    """The data set in the file; the images are read when they are asked for."""
+    """The data set in the file; the images are read on demand."""
     labels = check_balanced(_field(path, "train_labels"), spec, f"{path}: train_labels")
     index = check_index(_field(path, "train_index"), spec.train_size, f"{path}: train_index")
     row = np.full(spec.train_size, -1)
@@ -59,15 +59,15 @@ def read(path: pathlib.Path, spec: BalancedSpec) -> BalancedSet:
 def _field(path: pathlib.Path, name: str) -> np.ndarray:
     with open_arrays(path) as arrays:
         if name not in arrays:
-            raise InputError(f"{path}: no field '{name}'; it has {', '.join(arrays)}; needed: {', '.join(FIELDS)}")
+            raise InputError(f"{path}: no field '{name}'; it has {', '.join(arrays)}, but needs {', '.join(FIELDS)}")
         return arrays[name]
 
 
 @contextlib.contextmanager
 def open_arrays(path: pathlib.Path) -> Iterator[Mapping[str, np.ndarray]]:
-    """The fields of an ``.npz``, or {"": array} of an ``.npy``; every fault is one line with the path.
+    """The fields of an ``.npz``, or {"": array} for an ``.npy``; every error is one line with the path.
 
-    Object arrays are refused, so nothing in the file is ever executed.
+    Object arrays are rejected, so nothing in the file is ever executed.
     """
     try:
         with path.open("rb") as file:

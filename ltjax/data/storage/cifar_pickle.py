@@ -1,10 +1,9 @@
-"""CIFAR in its official python version: a folder of pickled batches (``cifar-10-batches-py``, ``cifar-100-python``)."""
+"""CIFAR in its official Python version: a folder of pickled batches (``cifar-10-batches-py``, ``cifar-100-python``)."""
 
 import dataclasses
 import pathlib
 import pickle
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ URL = "https://www.cs.toronto.edu/~kriz"
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """PackedNames inside one of the two folders; ``marker`` is the file that tells that a folder is one."""
+    """Names in one of the two folders; the file ``marker`` identifies such a folder."""
 
     folder: str
     archive: str
@@ -48,7 +47,7 @@ LAYOUTS = {
 
 
 def markers(root: pathlib.Path, spec: BalancedSpec) -> list[pathlib.Path]:
-    """Where the folder's marker may be: in the folder under ``root``, or in ``root`` itself."""
+    """Where the marker is expected: in the folder under ``root``, or in ``root`` itself."""
     layout = LAYOUTS[spec.name]
     return [root / layout.folder / layout.marker, root / layout.marker]
 
@@ -59,7 +58,7 @@ def how_to_get(root: pathlib.Path, spec: BalancedSpec) -> str:
 
 
 def read(path: pathlib.Path, spec: BalancedSpec) -> BalancedSet:
-    """The data set in the folder of the marker ``path``."""
+    """The data set in the folder of ``path``, its marker."""
     layout, folder = LAYOUTS[spec.name], path.parent
     batches = [_batch(folder / name, layout.labels) for name in layout.train]
     labels_field = f"{folder}: {layout.labels.decode()} of {', '.join(layout.train)}"
@@ -79,7 +78,7 @@ def read(path: pathlib.Path, spec: BalancedSpec) -> BalancedSet:
 
 
 def _batch(path: pathlib.Path, labels_name: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Images [N, 32, 32, 3] and labels [N] of one pickled batch, which has the channels first and flat."""
+    """Images [N, 32, 32, 3] and labels [N] of one pickled batch, in which images are flat, channels first."""
     try:
         with path.open("rb") as file:
             content = _ArrayUnpickler(file, encoding="bytes").load()
@@ -87,9 +86,9 @@ def _batch(path: pathlib.Path, labels_name: bytes) -> tuple[np.ndarray, np.ndarr
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); unpack the archive again") from error
     except Exception as error:  # a damaged pickle raises nearly anything
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError(f"{path}: not a python batch of CIFAR ({reason}); unpack the archive again") from error
+        raise InputError(f"{path}: not a Python batch of CIFAR ({reason}); unpack the archive again") from error
     if not isinstance(content, Mapping) or not {b"data", labels_name} <= content.keys():
-        raise InputError(f"{path}: not a python batch of CIFAR (no 'data' or no '{labels_name.decode()}' in it)")
+        raise InputError(f"{path}: not a Python batch of CIFAR (no 'data' or no '{labels_name.decode()}' in it)")
     data = np.asarray(content[b"data"])
     if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * 32 * 32:
         raise InputError(f"{path}: data is {data.dtype} {list(data.shape)}; it must be uint8 [N, 3072]")
@@ -97,15 +96,15 @@ def _batch(path: pathlib.Path, labels_name: bytes) -> tuple[np.ndarray, np.ndarr
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Admits what numpy arrays are made of and nothing else, so that a downloaded file cannot run a program."""
+    """Loads only what numpy arrays consist of, so that a downloaded file cannot run code."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        # numpy moved its internals in 2.0: the function is taken from an array of today's numpy instead.
+    def find_class(self, module: str, name: str) -> object:
+        # numpy 2.0 moved its internals: the function is taken from an array of the installed numpy instead.
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
             return np.empty(0).__reduce__()[0]
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
-        if module == "_codecs" and name == "encode":  # how python 3 writes an array's bytes in protocol 2
+        if module == "_codecs" and name == "encode":  # protocol 2 of Python 3 stores an array's bytes this way
             return _latin1_bytes
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 

@@ -12,7 +12,7 @@ from ltjax.errors import InputError
 
 
 def markers(root: pathlib.Path, spec: BalancedSpec) -> list[pathlib.Path]:
-    """The description of the newest prepared version, or the pattern of where one would be."""
+    """The description of the newest prepared version, or the pattern of its path if there is none."""
     return description_paths(root / spec.name)
 
 
@@ -26,7 +26,9 @@ def read(path: pathlib.Path, spec: BalancedSpec) -> BalancedSet:
     folder = str(path.parent)
     order, labels = _official_order(folder, "train", spec)
     if len(labels) != spec.train_size:
-        raise InputError(f"{folder}: {len(labels)} training records; {spec.name} has {spec.train_size}")
+        raise InputError(
+            f"{folder}: {len(labels)} training records; {spec.name} has {spec.train_size}; prepare it again"
+        )
     labels = check_balanced(labels, spec, f"{folder}: label of train")
     everything = np.arange(spec.train_size)
 
@@ -41,7 +43,7 @@ def read(path: pathlib.Path, spec: BalancedSpec) -> BalancedSet:
 
 
 def _official_order(folder: str, split: str, spec: BalancedSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Record number and label of every image of a split, both [N] in the official order; no image is decoded."""
+    """The record number and the label of every image of a split, both [N], in official order; decodes no image."""
     features = read_features(folder, split, ("id", "label"))
     labels = check_labels(features["label"], spec.num_classes, f"{folder}: label of {split}")
     positions = [_official_position(name, split, folder) for name in features["id"]]
@@ -50,11 +52,11 @@ def _official_order(folder: str, split: str, spec: BalancedSpec) -> tuple[np.nda
 
 
 def _official_position(name: bytes, split: str, folder: str) -> int:
-    """The official position that a record's id holds: 42 of ``train_00042``."""
+    """The official position in a record's id: 42 for ``train_00042``."""
     match = re.fullmatch(rf"{split}_(\d+)", name.decode())
     if match is None:
         raise InputError(
-            f"{folder}: id '{name.decode()}' of {split}; it must be like '{split}_00042'; prepare it again"
+            f"{folder}: id '{name.decode()}' of {split}; it must be like '{split}_00042'; prepare the data set again"
         )
     return int(match[1])
 

@@ -1,4 +1,4 @@
-"""Finds where a data set lies: each form in which it may be stored is tried in turn."""
+"""Finds a data set on the disk: each form in which it may be stored is tried in turn."""
 
 import dataclasses
 import os
@@ -10,11 +10,11 @@ from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError, choose
 from ltjax.settings import DataSettings
 
-TFDS_DIR = "~/tensorflow_datasets"  # TFDS's own default
+TFDS_DIR = "~/tensorflow_datasets"  # TFDS's default
 
 
 class Spec(Protocol):
-    """The constants of a data set, of which only the name is needed here."""
+    """The constants of a data set; only the name is needed here."""
 
     @property
     def name(self) -> str: ...
@@ -29,9 +29,9 @@ class StorageForm(Generic[SpecT, ReadT]):
     """One form in which a data set may be stored.
 
     Attributes:
-      markers: (root, spec) -> paths, any of which shows that the data set lies there in this form.
-      how_to_get: (root, spec) -> what to do to get it; for the message when it is not found.
-      read: reads it; takes the marker that was found, and what else the forms of these data sets need.
+      markers: (root, spec) -> paths, any of which shows that the data set is there in this form.
+      how_to_get: (root, spec) -> how to get the data set; for the message when it is not found.
+      read: reads the data set, given the marker that was found and other arguments of these data sets.
     """
 
     markers: Callable[[pathlib.Path, SpecT], Sequence[pathlib.Path]]
@@ -40,7 +40,7 @@ class StorageForm(Generic[SpecT, ReadT]):
 
 
 def data_root(settings: DataSettings) -> pathlib.Path:
-    """The folder that ``config.data.dir``, LTJAX_DATA_DIR or TFDS_DATA_DIR names, in this order; else TFDS's own."""
+    """The folder that ``config.data.dir``, LTJAX_DATA_DIR or TFDS_DATA_DIR names, in this order; or TFDS's default."""
     named = settings.dir or os.environ.get("LTJAX_DATA_DIR") or os.environ.get("TFDS_DATA_DIR") or TFDS_DIR
     return open_path(named)
 
@@ -49,7 +49,7 @@ def required_dir(settings: DataSettings) -> str:
     """The folder that ``config.data.dir`` names.
 
     Raises:
-      InputError: when it is not set.
+      InputError: if it is not set.
     """
     if not settings.dir:
         raise InputError("config.data.dir is missing: set it to the folder that holds the images")
@@ -67,7 +67,7 @@ def find_dataset(
       settings: ``dir`` and ``source`` of ``config.data``.
 
     Raises:
-      InputError: when it is found in no form; names every path that was tried, and says how to get the data set.
+      InputError: if it is not found; names every path that was tried, and how to get the data set.
     """
     choices = {"auto": list(forms.values())} | {name: [form] for name, form in forms.items()}
     tried = choose(choices, settings.source, "config.data.source")

@@ -1,13 +1,13 @@
 """Image files under a root folder: their bytes by position, their paths, and which of them are missing.
 
-A list may name an image by another path than it has on the disk. Places365 is published in two layouts, and
-Places-LT's lists are written for the first:
+Paths in a list can differ from those on the disk. Places365 is published in two layouts, and the lists of Places-LT
+are written for the first:
 
     easy directory structure   train/airfield/00004851.jpg         val/airfield/Places365_val_00003597.jpg
-    as for its own lists       data_256/a/airfield/00004851.jpg    val_256/Places365_val_00003597.jpg   (or _large)
+    by first letter            data_256/a/airfield/00004851.jpg    val_256/Places365_val_00003597.jpg   (or _large)
 
-Where the first has ``church-outdoor`` the second has ``c/church/outdoor``. ``find_files`` tries which layout the
-images have.
+``church-outdoor`` in the first is ``c/church/outdoor`` in the second. ``find_files`` finds out which layout the images
+have.
 """
 
 import dataclasses
@@ -23,12 +23,12 @@ from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError
 
 CHECKED_FILES = 256  # files whose existence is checked when a data set is built
-CHECK_THREADS = 16  # threads that check for files, for slow disks
-FILES_PER_TASK = 64  # files that a thread checks in a row
+CHECK_THREADS = 16  # threads that look for files, for slow disks
+FILES_PER_TASK = 64  # files that a thread checks at a time
 
 
 def _letters(train: str, val: str) -> Callable[[str], str]:
-    """From the easy structure to the one with letters, whose parts lie in the folders ``train`` and ``val``."""
+    """From the easy structure to the one by first letter, with images in the folders ``train`` and ``val``."""
 
     def style(name: str) -> str:
         parts = name.lstrip("/").split("/")
@@ -42,12 +42,12 @@ def _letters(train: str, val: str) -> Callable[[str], str]:
 
 
 def _easy(name: str) -> str:
-    """From the structure with letters to the easy one."""
+    """From the structure by first letter to the easy one."""
     match = re.fullmatch(r"/?(?:data_256/|data_large/)?([a-z])/(\1.*)/([^/]+)", name)
     return name if match is None else f"train/{match[2].replace('/', '-')}/{match[3]}"
 
 
-# name -> (the path in the list -> the path under the root), in the order in which they are tried
+# name -> function from the path in a list to the path under the root, in the order in which they are tried
 STYLES: dict[str, Callable[[str], str]] = {
     "as written": lambda name: name,
     "under the root": lambda name: name.lstrip("/"),
@@ -61,14 +61,14 @@ STYLES: dict[str, Callable[[str], str]] = {
 
 @dataclasses.dataclass(frozen=True)
 class ImageFiles:
-    """``files(i)`` is the bytes of file i; picklable, holds nothing open.
+    """``files(i)`` is the content of file i; picklable, keeps no file open.
 
     Attributes:
-      root: the folder, or a bucket's.
-      names: paths relative to it (an absolute one is taken as it is).
+      root: the folder, possibly in a bucket.
+      names: paths relative to it (an absolute path is used as it is).
       style: as in ``STYLES``.
-      origin: the list that names them, or "".
-      lines: int64 [N], their line numbers there.
+      origin: the list that names the files, or "".
+      lines: int64 [N], their line numbers in the list.
     """
 
     root: str
@@ -78,11 +78,11 @@ class ImageFiles:
     lines: np.ndarray | None = None
 
     def path(self, position: int) -> str:
-        """Where the file is."""
+        """The path of the file."""
         return _join(self.root, STYLES[self.style](self.names[position]))
 
     def where(self, position: int) -> str:
-        """For messages: its path, and its line in the list."""
+        """The path of the file and its line in the list, for messages."""
         line = "" if self.lines is None else f" (line {self.lines[position]} of {self.origin})"
         return self.path(position) + line
 
@@ -110,17 +110,17 @@ def _is_there(path: str) -> bool:
 
 
 def find_files(
-    root: str, names: PackedNames, origin: str = "", lines: np.ndarray | None = None, refuse: bool = True
+    root: str, names: PackedNames, origin: str = "", lines: np.ndarray | None = None, strict: bool = True
 ) -> ImageFiles:
-    """The files, in the layout that they have under ``root``, for which a sample of them is checked.
+    """The files, in the layout that they have under ``root``, which is found by checking a sample of them.
 
-    With ``refuse=False`` some may be missing: the layout is that which finds most.
+    With ``strict=False`` files may be missing: the layout is the one with the fewest missing files.
 
     Raises:
-      InputError: when the root or a file of the sample is not there, with path and line.
+      InputError: if the root or a file of the sample does not exist, with path and line.
     """
     if not open_path(root).exists():
-        raise InputError(f"config.data.dir: '{root}' is not there; set it to the folder that holds the images")
+        raise InputError(f"config.data.dir: '{root}' does not exist; set it to the folder that holds the images")
     sample = np.unique(np.linspace(0, len(names) - 1, min(len(names), CHECKED_FILES)).astype(np.int64))
     found = []
     for style in STYLES:
@@ -130,16 +130,16 @@ def find_files(
             return files
         found.append((missing.size, files, missing[0]))
     count, files, first = min(found, key=lambda one: one[0])
-    if not refuse:
+    if not strict:
         return files
     raise InputError(
         f"{files.where(first)}: missing ({count} of {len(sample)} checked files are); set config.data.dir to the "
-        f"folder under which '{names[first]}' lies, or correct the line"
+        f"folder that contains '{names[first]}', or correct the line"
     )
 
 
 def missing_files(files: ImageFiles, positions: np.ndarray | None = None) -> np.ndarray:
-    """Those of ``positions`` (all, without) whose file is not there; int64, ascending.
+    """The ``positions`` (by default all) whose file does not exist; int64, ascending.
 
     Example:
       >>> missing_files(ImageFiles("/nowhere", PackedNames.of(["a.jpg", "b.jpg"]))).tolist()

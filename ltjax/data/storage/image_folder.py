@@ -9,7 +9,7 @@ import numpy as np
 from ltjax.data.storage.packed_names import PackedNames
 from ltjax.errors import InputError
 
-# how the folders of a split are called, any case
+# split -> names of its folder, in upper or lower case
 SPLITS = {
     "train": ("train", "training"),
     "test": ("test", "testing"),
@@ -27,8 +27,7 @@ class ClassFolders:
       names: N paths relative to it, class after class, sorted.
       labels: int32 [N], positions in ``classes``.
       classes: the class folders' names, sorted.
-      strays: what else lies there, by kind: files that are no images by their name, hidden ones, files beside the class
-        folders.
+      strays: numbers of other files, by kind: without an image's extension, hidden, or outside the class folders.
       empty: class folders without an image.
     """
 
@@ -40,25 +39,27 @@ class ClassFolders:
     empty: tuple[str, ...] = ()
 
     def notes(self) -> tuple[str, ...]:
-        """One line about what was left out; none where nothing was."""
+        """One line about the files that were skipped, if any."""
         if not self.strays:
             return ()
         kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.strays.items()))
-        return (f"{self.root}: {self.strays.total()} files are no images by their names and left out ({kinds})",)
+        reason = "have no image extension or lie beside class folders"
+        return (f"{self.root}: skipped {self.strays.total()} files that {reason} ({kinds})",)
 
 
 def split_folders(root: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    """({"train": DIR/train, "test": DIR/test, ...} as far as they are there, notes); class folders alone are "train".
+    """({"train": DIR/train, "test": DIR/test, ...} as far as they exist, notes); mere class folders are "train".
 
-    A folder of one of these names is a split if there are folders in it: ``train`` may be a class of vehicles, and
-    ``test`` unlabelled images.
+    A folder of such a name is a split only if it contains folders: ``train`` may be a class of vehicles, and ``test``
+    unlabelled images.
 
     Raises:
-      InputError: when the folder is not there, or has test class folders and no train folder.
+      InputError: if the folder does not exist, or has test class folders but no train folder.
     """
     if "://" in root:
         raise InputError(
-            f"config.data.dir: '{root}' is in a bucket; prepare it as shards: python -m ltjax.data.prepare"
+            f"config.data.dir: '{root}' is in a bucket; folders are read from disks: copy it, or prepare shards of it "
+            "(python -m ltjax.data.prepare)"
         )
     inside = {entry.name.lower(): entry.path for entry in _entries(root) if entry.is_dir()}
     named = [(split, inside[name]) for split, names in SPLITS.items() for name in names[::-1] if name in inside]
@@ -67,10 +68,11 @@ def split_folders(root: str) -> tuple[dict[str, str], tuple[str, ...]]:
         return {"train": root}, ()
     if "train" not in found:
         raise InputError(
-            f"{root}: has {', '.join(found.values())}, but no train/; add it or name the class folders' folder"
+            f"{root}: has {', '.join(found.values())}, but no train/; add it, or set config.data.dir to a folder of "
+            "class folders"
         )
     left_out = [path for split, path in named if split not in found]
-    return found, tuple(f"{path}: has no class folders in it and is left out" for path in left_out)
+    return found, tuple(f"{path}: contains no class folders and is skipped" for path in left_out)
 
 
 def _entries(folder: str) -> list:
@@ -81,30 +83,30 @@ def _entries(folder: str) -> list:
 
 
 def read_class_folders(root: str, classes: tuple[str, ...] | None = None) -> ClassFolders:
-    """All images under ``root``, by class folder; folders inside a class folder belong to the class.
+    """All images under ``root``, by class folder; subfolders of a class folder belong to the class.
 
     Args:
       root: a folder of class folders.
-      classes: names that the labels count; without them the folders' names, sorted.
+      classes: class names by label; by default the sorted names of the folders.
 
     Raises:
-      InputError: for a folder without class folders, a class folder without an image, or, given ``classes``, one that
-        is not among them.
+      InputError: for a folder without class folders, a class folder without an image, or a class folder that is not
+        one of ``classes``.
     """
     tree = scan_class_folders(root, classes)
     unknown = tree.classes[len(tree.classes if classes is None else classes) :]
     if unknown:
         raise InputError(
-            f"{root}/{unknown[0]}: there is no class folder of this name in the training images ({len(unknown)} such); "
-            "add it there or remove it here"
+            f"{root}/{unknown[0]}: the training images have no class folder of this name ({len(unknown)} such "
+            "folders); add it there, or remove it here"
         )
     if tree.empty:
-        raise InputError(f"{root}/{tree.empty[0]}: a class folder without an image; add images or remove it")
+        raise InputError(f"{root}/{tree.empty[0]}: a class folder without an image; add images, or remove it")
     return tree
 
 
 def scan_class_folders(root: str, classes: tuple[str, ...] | None = None) -> ClassFolders:
-    """As ``read_class_folders``, but refuses nothing; folders that are not among ``classes`` come after them.
+    """Like ``read_class_folders``, but accepts empty and unknown class folders; unknown ones follow ``classes``.
 
     Raises:
       InputError: for a folder without class folders, or without any image.
@@ -122,7 +124,7 @@ def scan_class_folders(root: str, classes: tuple[str, ...] | None = None) -> Cla
         labels += [label_of[name]] * len(files)
         empty += [] if files else [name]
     if not names:
-        raise InputError(f"{root}/{folders[0]}: a class folder without an image, as are all; add images or remove it")
+        raise InputError(f"{root}/{folders[0]}: a class folder without an image, like all others; add images")
     return ClassFolders(root, PackedNames.of(names), np.array(labels, np.int32), tuple(ordered), strays, tuple(empty))
 
 
@@ -131,14 +133,14 @@ def _class_folders(root: str, strays: Counter) -> list[str]:
     folders = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     strays.update(_kind(entry.name) for entry in entries if not entry.is_dir())
     if not folders:
-        raise InputError(f"{root}: has no class folders; it needs folders such as rose/ and tulip/ with images in them")
+        raise InputError(f"{root}: contains no class folders; it needs folders of images, such as rose/ and tulip/")
     return folders
 
 
 def images_in(root: str, name: str, strays: Counter) -> list[str]:
-    """All images in the folder ``name`` of ``root`` ("": in ``root`` itself) and the folders in it; hidden ones not.
+    """All images in the folder ``name`` of ``root`` ("": ``root`` itself) and its subfolders, except hidden ones.
 
-    Paths relative to ``root``, sorted; a folder that links to one above it is entered once. Other files are counted in
+    Paths relative to ``root``, sorted; links to a parent folder are followed once. Other files are counted in
     ``strays``.
     """
     found, entered = [], set()
@@ -158,7 +160,7 @@ def images_in(root: str, name: str, strays: Counter) -> list[str]:
 
 
 def _kind(file: str) -> str:
-    """What a stray file counts as: its name where that is well known, its ending, or its name."""
+    """The kind of a stray file: its name if it is hidden or well known, else its extension."""
     if file.startswith("._"):
         return "._*"
     return file if file.startswith(".") or file in ("Thumbs.db", "desktop.ini") else f"*{os.path.splitext(file)[1]}"

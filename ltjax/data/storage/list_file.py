@@ -1,13 +1,13 @@
-"""List files, ``relative/path label`` a line: the public lists of ImageNet-LT, Places-LT and iNaturalist 2018.
+"""List files with lines ``relative/path label``: the public lists of ImageNet-LT, Places-LT and iNaturalist 2018.
 
-Accepted: any line ends, a byte-order mark, empty lines, spaces in paths, tabs, ``.txt`` and ``.txt.xz``. A line that
-repeats an earlier one is dropped and reported: what is counted and held out are images, not lines. A path with two
+Accepted: any line endings, a byte-order mark, empty lines, spaces in paths, tabs, ``.txt`` and ``.txt.xz``. A line that
+repeats an earlier one is dropped and reported, because images are counted and held out, not lines. A path with two
 labels is an error.
 """
 
 import dataclasses
 import lzma
-from typing import Any
+import os
 
 import numpy as np
 
@@ -15,20 +15,20 @@ from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError
 
-MOST_DIGITS = 9
-SHOWN = 80  # characters of a bad line
+MAX_DIGITS = 9
+MAX_SHOWN = 80  # characters of a malformed line
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageList:
-    """What a list says.
+    """The content of a list file.
 
     Attributes:
       path: the list file.
       names: N relative paths.
-      labels: int32 [N], as they stand there.
+      labels: int32 [N], as in the file.
       lines: int64 [N], line numbers from 1.
-      notes: what was accepted but should be known, a line each.
+      notes: what was accepted but the user should know, one line each.
     """
 
     path: str
@@ -45,36 +45,36 @@ class ImageList:
         return f"{self.path}, line {self.lines[position]}: '{self.names[position]}'"
 
 
-def read_list(path: Any) -> ImageList:
+def read_list(path: str | os.PathLike[str]) -> ImageList:
     """The list in ``path``, each image once.
 
     Args:
-      path: a ``.txt`` or ``.txt.xz`` file, here or in a bucket.
+      path: a ``.txt`` or ``.txt.xz`` file, possibly in a bucket.
 
     Raises:
-      InputError: one line with path and line number: a missing or unreadable file, a line that is no
-        ``relative/path label``, a path with two labels.
+      InputError: one line with path and line number: a missing or unreadable file, a malformed line, a path
+        with two labels.
     """
     names, labels, lines = _parse(_text(path), str(path))
     return _each_once(ImageList(str(path), names, labels, lines))
 
 
-def _text(path: Any) -> bytes:
-    """The file's text with plain line ends."""
+def _text(path: str | os.PathLike[str]) -> bytes:
+    """The file's text with line endings \\n."""
     try:
         text = open_path(path).read_bytes()
         text = lzma.decompress(text) if str(path).endswith(".xz") else text
     except OSError as error:
         raise InputError(f"{path}: the list cannot be read ({error.strerror or error})") from error
     except (lzma.LZMAError, EOFError) as error:
-        raise InputError(f"{path}: the list is no whole .xz file ({error}); get it again") from error
+        raise InputError(f"{path}: the list is not a complete .xz file ({error}); download it again") from error
     if b"\0" in text:
-        raise InputError(f"{path}: the list is not plain text in UTF-8; save it as such")
+        raise InputError(f"{path}: the list is not plain UTF-8 text; save it as such")
     return text.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _parse(text: bytes, path: str) -> tuple[PackedNames, np.ndarray, np.ndarray]:
-    """PackedNames, labels and line numbers; all lines at once, from their ends."""
+    """Names, labels and line numbers; parses all lines at once, backwards from their ends."""
     data = np.frombuffer(text, dtype=np.uint8)
     breaks = np.flatnonzero(data == ord("\n"))
     starts = np.concatenate([[0], breaks + 1]).astype(np.int64)
@@ -88,10 +88,10 @@ def _parse(text: bytes, path: str) -> tuple[PackedNames, np.ndarray, np.ndarray]
     wrong = np.flatnonzero((stops == ends) | (paths == stops) | (paths == starts))
     if wrong.size:
         shown = text[starts[wrong[0]] : ends[wrong[0]]].decode("utf-8", "replace")
-        shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "..."
+        shown = shown if len(shown) <= MAX_SHOWN else shown[:MAX_SHOWN] + "..."
         raise InputError(
-            f"{path}, line {lines[wrong[0]] + 1}: '{shown}' is no 'relative/path label', such as 'train/rose/1.jpg 0' "
-            f"({wrong.size} such lines); mend or remove it"
+            f"{path}, line {lines[wrong[0]] + 1}: '{shown}' is not 'relative/path label', such as 'train/rose/1.jpg 0' "
+            f"({wrong.size} such lines); correct or remove it"
         )
     return PackedNames(text, starts, paths), labels.astype(np.int32), lines + 1
 
@@ -108,9 +108,9 @@ def _strip(data: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarra
 
 
 def _numbers(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The integer at the end of every line, and where it begins; that is its end where there is none."""
+    """The integer at the end of every line, and where it begins: at the line's end if there is none."""
     stops, numbers, active, unit = ends.copy(), np.zeros(len(ends), np.int64), np.ones(len(ends), bool), 1
-    for _ in range(MOST_DIGITS):
+    for _ in range(MAX_DIGITS):
         last = data[np.maximum(stops - 1, 0)]
         active = active & (stops > starts) & (last >= ord("0")) & (last <= ord("9"))
         numbers[active] += unit * (last[active].astype(np.int64) - ord("0"))
@@ -133,8 +133,8 @@ def _each_once(listing: ImageList) -> ImageList:
             f"({other.size} such lines); keep the right one"
         )
     note = (
-        f"{listing.path}: {later.size} lines repeat an earlier one and count once (the first: line "
-        f"{listing.lines[later[0]]} is line {listing.lines[first[0]]})"
+        f"{listing.path}: {later.size} lines repeat an earlier line and are ignored (the first: line "
+        f"{listing.lines[later[0]]} repeats line {listing.lines[first[0]]})"
     )
     kept = np.setdiff1d(np.arange(len(listing)), later)
     return ImageList(
@@ -153,10 +153,10 @@ def check_classes(listing: ImageList, num_classes: int) -> None:
 
 
 def check_all_classes(listing: ImageList, num_classes: int | None = None) -> int:
-    """C, after checking that every class 0 .. C - 1 has an image; without ``num_classes`` the largest label is C - 1.
+    """Checks that every class 0 .. C - 1 has an image, and returns C: ``num_classes``, or the largest label plus 1.
 
     Raises:
-      InputError: for a label that is not possible, naming the line, or a class without an image.
+      InputError: for a label out of range, naming the line, or a class without an image.
     """
     check_classes(listing, num_classes if num_classes is not None else int(listing.labels.max()) + 1)
     largest = int(np.argmax(listing.labels))

@@ -1,4 +1,4 @@
-"""Paths that may be on this machine or in a bucket (``gs://``)."""
+"""Paths on this machine or in a bucket (``gs://``)."""
 
 import os
 import pathlib
@@ -10,14 +10,14 @@ from ltjax.errors import InputError
 def open_path(text: str | os.PathLike[str]) -> pathlib.Path:
     """The path ``text`` with ``~`` expanded.
 
-    An ``etils.epath.Path``, which has the methods of ``pathlib.Path``; a plain one where etils is not installed.
+    An ``etils.epath.Path``, which has the methods of ``pathlib.Path``; a ``pathlib.Path`` if etils is not installed.
 
     Example:
       >>> open_path("/data") / "cifar100.npz"
       PosixGPath('/data/cifar100.npz')
 
     Raises:
-      InputError: for a ``scheme://`` path where etils, or the client of that store, is not installed.
+      InputError: for a ``scheme://`` path if etils, or the client of that store, is not installed.
     """
     try:
         from etils import epath
@@ -35,7 +35,7 @@ def open_path(text: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Writes a file, of this machine or in a bucket: readers see all of it, or what was there before.
+    """Writes a file, possibly in a bucket: readers see either the previous file or the complete new one.
 
     Args:
       path: a string or a path.

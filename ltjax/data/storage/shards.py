@@ -1,11 +1,11 @@
-"""Images in few large files, ArrayRecord shards, as ``python -m ltjax.data.prepare`` makes them; read by position.
+"""Images in a few large files, ArrayRecord shards, made by ``python -m ltjax.data.prepare`` and read by position.
 
     manifest.json                         class names, splits, their counts, and size and hash of every file
-    train.index.npz                       of all records: labels, index, names
-    train-00000-of-00016.array_record     the records, one a group, so that each is read alone
+    train.index.npz                       labels, index and names of all records
+    train-00000-of-00016.array_record     the records, one per group, so that each can be read by itself
 
-A record is its label (uint32), its place in the list or folder (int64), its name's length (uint32), its name, and the
-unchanged bytes of the image's file; numbers are little-endian, "LTJ1" goes before them.
+A record is "LTJ1", its label (uint32), its position in the list or folder (int64), the length of its name (uint32), its
+name, and the unchanged bytes of the image file; numbers are little-endian.
 """
 
 import dataclasses
@@ -14,7 +14,8 @@ import json
 import os
 import struct
 import threading
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,7 +26,7 @@ FORMAT = "ltjax shards 1"
 MANIFEST = "manifest.json"
 HEADER = struct.Struct("<4sIqI")
 MAGIC = b"LTJ1"
-AGAIN = "prepare it again (python -m ltjax.data.prepare)"
+PREPARE_AGAIN = "prepare it again (python -m ltjax.data.prepare)"
 
 
 def pack(label: int, index: int, name: str, image: bytes) -> bytes:
@@ -52,24 +53,32 @@ def unpack(record: bytes) -> tuple[int, int, str, bytes]:
     return label, index, record[HEADER.size : begin].decode("utf-8", "surrogateescape"), record[begin:]
 
 
+class ShardReader(Protocol):
+    """What is used of ArrayRecord's reader."""
+
+    def read(self, positions: Sequence[int], /) -> Sequence[bytes]: ...
+
+    def num_records(self) -> int: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class ShardImages:
-    """``files(i)`` is the bytes of image i; shards are opened when they are first read, in every process anew.
+    """``files(i)`` is the encoded image i; every process opens a shard when it first reads from it.
 
     Attributes:
       paths: the shards, in order.
       bounds: int64 [shards + 1], shard k holds the records bounds[k] .. bounds[k + 1] - 1.
-      labels, index: of all records, as the manifest's index has them.
+      labels, index: of all records, from the split's index file.
     """
 
     paths: tuple[str, ...]
     bounds: np.ndarray
     labels: np.ndarray
     index: np.ndarray
-    _open: dict = dataclasses.field(default_factory=dict, compare=False, repr=False)
-    _lock: Any = dataclasses.field(default_factory=threading.Lock, compare=False, repr=False)
+    _open: dict[tuple[int, int], ShardReader] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, compare=False, repr=False)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[type["ShardImages"], tuple[object, ...]]:
         return ShardImages, (self.paths, self.bounds, self.labels, self.index)
 
     def _place(self, position: int) -> tuple[int, int]:
@@ -77,9 +86,9 @@ class ShardImages:
         return shard, position - int(self.bounds[shard])
 
     def where(self, position: int) -> str:
-        """For messages: the shard, and the record's number in it."""
+        """The shard, and the record's number in it, for messages."""
         shard, number = self._place(position)
-        return f"{self.paths[shard]}, its record {number}"
+        return f"{self.paths[shard]}, record {number} of the shard"
 
     def __call__(self, position: int) -> bytes:
         shard, number = self._place(position)
@@ -89,17 +98,17 @@ class ShardImages:
             raise
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"the shard is damaged ({reason}); {AGAIN}") from error
+            raise InputError(f"the shard is damaged ({reason}); {PREPARE_AGAIN}") from error
         label, index, _, image = unpack(record)
         if (label, index) != (int(self.labels[position]), int(self.index[position])):
             raise InputError(
-                f"it has label {label} and index {index}, the manifest has {self.labels[position]} and "
-                f"{self.index[position]}; {AGAIN}"
+                f"the record has label {label} and index {index}, but the index file has {self.labels[position]} and "
+                f"{self.index[position]}; {PREPARE_AGAIN}"
             )
         return image
 
-    def _reader(self, shard: int) -> Any:
-        """The shard's reader of this process: one that came through a fork has lost its threads."""
+    def _reader(self, shard: int) -> ShardReader:
+        """The reader of the shard in this process: one inherited through a fork has lost its threads."""
         key = (os.getpid(), shard)
         reader = self._open.get(key)
         if reader is None:
@@ -108,39 +117,42 @@ class ShardImages:
                 if reader.num_records() != self.bounds[shard + 1] - self.bounds[shard]:
                     raise InputError(
                         f"the shard has {reader.num_records()} records, the manifest has "
-                        f"{self.bounds[shard + 1] - self.bounds[shard]}; {AGAIN}"
+                        f"{self.bounds[shard + 1] - self.bounds[shard]}; {PREPARE_AGAIN}"
                     )
                 self._open[key] = reader
         return reader
 
 
-def open_shard(path: str) -> Any:
-    """ArrayRecord's reader, which reads nothing but what is asked for."""
+def open_shard(path: str) -> ShardReader:
+    """ArrayRecord's reader, without reading ahead."""
     try:
         from array_record.python import array_record_module
     except ImportError:
-        raise InputError('shards are read by array_record; pip install "ltjax[train]"') from None
-    return array_record_module.ArrayRecordReader(path, options="readahead_buffer_size:0", file_reader_buffer_size=32768)
+        raise InputError('reading shards needs array_record: pip install "ltjax[train]"') from None
+    reader: ShardReader = array_record_module.ArrayRecordReader(
+        path, options="readahead_buffer_size:0", file_reader_buffer_size=32768
+    )
+    return reader
 
 
 def read_manifest(root: str) -> dict[str, Any]:
-    """The manifest's content, after a check of its format."""
+    """The content of the manifest, after checking its format."""
     path = open_path(root) / MANIFEST
     try:
         manifest = json.loads(path.read_text())
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}); make shards with python -m ltjax.data.prepare, or "
-            "let one that was stopped go on: the same command again"
+            "finish an interrupted preparation by running the same command again"
         ) from error
     except ValueError as error:
-        raise InputError(f"{path}: is no JSON ({error}); {AGAIN}") from error
+        raise InputError(f"{path}: not valid JSON ({error}); {PREPARE_AGAIN}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise InputError(f"{path}: not the manifest of '{FORMAT}'; {AGAIN}")
+        raise InputError(f"{path}: not the manifest of '{FORMAT}'; {PREPARE_AGAIN}")
     return manifest
 
 
 def file_sha256(path: str) -> str:
-    """Of the file's content, as hex."""
+    """SHA-256, in hex, of the file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Reads data sets that TensorFlow Datasets has prepared as array_record, by position and without TensorFlow."""
+"""Reads data sets that TensorFlow Datasets prepared as array_record, by position and without TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,14 +18,14 @@ from ltjax.errors import InputError
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
-PREPARED_BY_LTJAX = ("cifar10", "cifar100", "imagenet_lt", "places_lt")  # without TensorFlow
+PREPARED_BY_LTJAX = ("cifar10", "cifar100", "imagenet_lt", "places_lt")  # which needs no TensorFlow
 DESCRIPTION = "dataset_info.json"
 
 
 def description_paths(folder: pathlib.Path, version: str | None = None) -> list[pathlib.Path]:
-    """The dataset_info.json of this or the newest version in ``folder`` (NAME, as TFDS lays it out).
+    """The dataset_info.json of this or the newest version in ``folder`` (NAME, in TFDS's layout).
 
-    One that is not there has the path, or the pattern, at which it would be.
+    If there is none, the path, or the pattern, where it is expected.
     """
     if version:
         return [folder / version / DESCRIPTION]
@@ -34,7 +34,7 @@ def description_paths(folder: pathlib.Path, version: str | None = None) -> list[
 
 
 def version_of(path: pathlib.Path) -> tuple[int, ...]:
-    """(3, 0, 2) of ``3.0.2/dataset_info.json``; () where the folder is not named after a version."""
+    """(3, 0, 2) of ``3.0.2/dataset_info.json``; () if the folder is not named after a version."""
     match = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", path.parent.name)
     return tuple(int(part) for part in match.groups()) if match else ()
 
@@ -54,12 +54,12 @@ def open_builder(folder: str | os.PathLike[str]) -> DatasetBuilder:
     """The builder of a prepared folder, NAME/VERSION.
 
     Raises:
-      InputError: when TFDS is not installed or cannot read the folder, or it is in another file format.
+      InputError: if TFDS is not installed or cannot read the folder, or the file format is another one.
     """
     try:
         import tensorflow_datasets as tfds
     except ImportError:
-        raise InputError('config.data: tfds needs TensorFlow Datasets; pip install "ltjax[train]"') from None
+        raise InputError('config.data: reading tfds needs TensorFlow Datasets: pip install "ltjax[train]"') from None
     try:
         builder = tfds.builder_from_directory(folder)
         file_format = builder.info.file_format.value
@@ -75,12 +75,12 @@ def open_builder(folder: str | os.PathLike[str]) -> DatasetBuilder:
 
 
 def read_features(folder: str, split: str, names: Sequence[str]) -> dict[str, list[Any]]:
-    """Some features of all records of a split, in their order, without the others being decoded; 20,000 records/s.
+    """Some features of all records of a split, in order; the others are not decoded. 20,000 records/s.
 
     Args:
       folder: NAME/VERSION.
       split: as TFDS names it.
-      names: of the features, such as ``label`` and ``id``.
+      names: names of the features, such as ``label`` and ``id``.
 
     Returns:
       name -> the values as TFDS decodes them.
@@ -98,7 +98,7 @@ def read_features(folder: str, split: str, names: Sequence[str]) -> dict[str, li
 
 
 def read_images(folder: str, split: str, positions: np.ndarray, feature: str = "image") -> np.ndarray:
-    """The decoded images at these positions [B] of a split, all of one shape: [B, H, W, C]."""
+    """The decoded images at these positions [B] of a split: [B, H, W, C]; all must have the same shape."""
     builder = open_builder(folder)
     try:
         records = builder.as_data_source(split)
@@ -109,27 +109,28 @@ def read_images(folder: str, split: str, positions: np.ndarray, feature: str = "
 
 @dataclasses.dataclass(frozen=True)
 class TfdsImages:
-    """``images(i)`` is the bytes of image i of a split, still encoded.
+    """``images(i)`` is the encoded image i of a split; picklable.
 
-    Picklable; the records are opened when they are first read, in every process anew.
+    Every process opens the records when it first reads from them.
 
     Attributes:
       folder: NAME/VERSION.
       split: as TFDS names it.
-      feature: the name of the image among a record's features.
+      feature: the name of the image feature.
     """
 
     folder: str
     split: str
     feature: str
-    _open: dict[int, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)  # process id -> records
+    # process id -> records
+    _open: dict[int, Sequence[Mapping[str, bytes]]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[type[TfdsImages], tuple[str, str, str]]:
         return TfdsImages, (self.folder, self.split, self.feature)
 
     def where(self, position: int) -> str:
-        """Names the record in messages."""
+        """The split and the record's number, for messages."""
         return f"{self.folder}: {self.split}[{position}]"
 
     def __call__(self, position: int) -> bytes:
@@ -141,7 +142,7 @@ class TfdsImages:
             raise _unreadable(f"{self.folder}: {self.split}", error) from error
         return encoded
 
-    def _records(self) -> Any:
+    def _records(self) -> Sequence[Mapping[str, bytes]]:
         process = os.getpid()
         with self._lock:
             if process not in self._open:

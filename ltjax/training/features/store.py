@@ -58,7 +58,7 @@ class FeatureStore(NamedTuple):
         In memory, or memory-mapped if it is large. ``shape`` is that of an image.
         """
         known = identity(network, variables, source, shape)
-        skips = reading.watch is not None and reading.watch.faults is not None
+        skips = reading.watch is not None and reading.watch.on_faults is not None
         path = self._found(known) or (self._found(known | {"run": self.run}) if skips else None)
         if path is None:
             path = self._made(known, network, variables, source, shape, reading)
@@ -216,15 +216,15 @@ class _Faults:
     def __init__(self, reading: Reading) -> None:
         self.seen, self.reading = 0, reading
         watch = reading.watch
-        self.counts = watch is not None and watch.faults is not None
-        if watch is not None and watch.faults is not None:
-            report = watch.faults
+        self.counts = watch is not None and watch.on_faults is not None
+        if watch is not None and watch.on_faults is not None:
+            report = watch.on_faults
 
             def count(faults: list[Any]) -> None:
                 self.seen += len(faults)
                 report(faults)
 
-            self.reading = reading._replace(watch=dataclasses.replace(watch, faults=count))
+            self.reading = reading._replace(watch=dataclasses.replace(watch, on_faults=count))
 
     def of_block(self) -> int:
         """Those since the last call. Images are prefetched, so they may belong to a later block, not an earlier one."""

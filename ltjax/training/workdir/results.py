@@ -82,7 +82,7 @@ def make_evaluator(
 
     It never skips an unreadable image, even if ``watch`` does so in training.
     """
-    strict = watch and dataclasses.replace(watch, faults=None)
+    strict = watch and dataclasses.replace(watch, on_faults=None)
     reading = Reading(config.data.workers, strict)
     axis = seed_axis(config, meshes.platform(mesh))
     size, others = config.evaluation.batch_size, stage.views if views else {}

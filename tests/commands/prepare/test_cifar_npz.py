@@ -105,7 +105,7 @@ def test_with_all_images_their_own_labels_are_enough(files, small_cifar_convert)
         ({"all_train_labels": None}, "--train-labels or --all-train-labels: give one of them"),
         (
             {"all_train_labels": "test_labels.npy"},
-            "test_labels.npy: 200 labels, 2 to 2 a class; these must be the labels",
+            "test_labels.npy: 200 labels, 2 to 2 per class; these must be the labels",
         ),
         ({"train_labels": "test_labels.npy"}, "test_labels.npy: 200 labels for 1000 training images"),
         ({"train_labels": "wrong.npy"}, "wrong.npy: label "),

@@ -59,7 +59,7 @@ def test_shards_are_the_list(image_settings, here, capsys):
         assert [left.encoded(i) for i in range(len(left))] == [right.encoded(i) for i in range(len(right))]
     order = np.random.default_rng(0).permutation(23)
     np.testing.assert_array_equal(data.train.images(order), wanted.train.images(order))
-    assert data.train.where(7) == f"{here}/out/train-00001-of-00004.array_record, its record 2"
+    assert data.train.where(7) == f"{here}/out/train-00001-of-00004.array_record, record 2 of the shard"
     again = pickle.loads(pickle.dumps(data.train))
     assert again.encoded(22) == wanted.train.encoded(22)
 
@@ -165,15 +165,21 @@ def test_missing_torn_and_foreign_files_are_one_line(image_settings, copy):
     path = copy / SHARD
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    assert said(settings).startswith(f"{path}: has {len(whole) - 1} bytes, the manifest has {len(whole)}; prepare it")
+    assert said(settings).startswith(
+        f"{path}: has {len(whole) - 1} bytes, but the manifest says {len(whole)}; prepare it"
+    )
     path.write_bytes(b"\0" * len(whole))
-    assert said(settings, [6]).startswith(f"record 6 (index 6, {path}, its record 1) cannot be read: the shard")
+    assert said(settings, [6]).startswith(
+        f"record 6 (index 6, {path}, record 1 of the shard) cannot be read: the shard"
+    )
     other = (copy / "train-00002-of-00004.array_record").read_bytes()
     assert len(other) == len(whole)  # of as many pictures of one size: only the records tell
     path.write_bytes(other)
-    assert "it has label 0 and index 12, the manifest has 0 and 6; prepare it again" in said(settings, [6])
+    assert "the record has label 0 and index 12, but the index file has 0 and 6; prepare it again" in said(
+        settings, [6]
+    )
     path.unlink()
-    assert said(settings) == f"{path}: is not there; prepare it again (python -m ltjax.data.prepare)"
+    assert said(settings) == f"{path}: does not exist; prepare it again (python -m ltjax.data.prepare)"
 
 
 def test_a_manifest_that_disagrees_is_one_line(image_settings, copy):
@@ -186,14 +192,14 @@ def test_a_manifest_that_disagrees_is_one_line(image_settings, copy):
         path.write_text(json.dumps(other))
         return said(settings)
 
-    assert "its counts are not those of" in changed(lambda m: m["splits"]["train"].update(class_counts=[8, 7, 8]))
-    assert "its counts are not those of" in changed(lambda m: m["splits"]["train"]["shards"].pop())
-    assert "has another content" in changed(lambda m: m["splits"]["train"]["index"].update(sha256="0"))
-    assert "something is missing in it ('train')" in changed(lambda m: m["splits"].pop("train"))
+    assert "its counts differ from" in changed(lambda m: m["splits"]["train"].update(class_counts=[8, 7, 8]))
+    assert "its counts differ from" in changed(lambda m: m["splits"]["train"]["shards"].pop())
+    assert "its hash differs from the manifest" in changed(lambda m: m["splits"]["train"]["index"].update(sha256="0"))
+    assert "incomplete ('train')" in changed(lambda m: m["splits"].pop("train"))
     assert "not the manifest of" in changed(lambda m: m.pop("format"))
     path.write_text("{")
-    assert "is no JSON" in said(settings)
-    assert "mount it or copy it" in said(image_settings(name="shards", dir="gs://bucket/set"))
+    assert "not valid JSON" in said(settings)
+    assert "mount it, or copy it" in said(image_settings(name="shards", dir="gs://bucket/set"))
 
 
 def test_readers_are_of_their_own_process(image_settings, here, monkeypatch):

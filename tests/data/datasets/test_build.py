@@ -94,7 +94,7 @@ class TestMnist5k:
 
     def test_without_mlxtend_the_error_names_what_to_install(self, settings, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(InputError, match=r'mlxtend; pip install "ltjax\[demo\]"$') as error:
+        with pytest.raises(InputError, match=r'mlxtend: pip install "ltjax\[demo\]"$') as error:
             self.build(settings)
         one_line(error)
 
@@ -171,12 +171,14 @@ class TestNpz:
         records = np.arange(len(part))
         np.testing.assert_array_equal(data.train.images(records), whole.train.images(records))
         assert data.fingerprint == whole.fingerprint
-        with pytest.raises(InputError, match=r"profile exp, imbalance 2, selection_seed 0 need \d+ .* and \d+ of them"):
+        with pytest.raises(
+            InputError, match=r"profile exp, imbalance 2, selection_seed 0 need \d+ .*, and \d+ of them"
+        ):
             build(settings(dir=path, imbalance=2.0))
         with pytest.raises(InputError, match=r"profile exp, imbalance 10, selection_seed 1 need"):
             build(settings(dir=path, selection_seed=1))
         with pytest.raises(
-            InputError, match=r"profile step, imbalance 10, selection_seed 0 need 550 training images and [1-9]"
+            InputError, match=r"profile step, imbalance 10, selection_seed 0 need 550 training images, and [1-9]"
         ):
             build(settings(dir=path, profile="step"))
 
@@ -190,7 +192,7 @@ class TestNpz:
             ("train_labels", lambda a: a[:500], "train_labels: 500 labels"),
             ("train_labels", lambda a: a.reshape(2, -1), "train_labels: shape"),
             ("train_labels", lambda a: a[:0], "train_labels: shape"),
-            ("train_labels", lambda a: np.zeros_like(a), "train_labels: 1000 labels, 0 to 1000 a class"),
+            ("train_labels", lambda a: np.zeros_like(a), "train_labels: 1000 labels, 0 to 1000 per class"),
             ("train_labels", lambda a: a.astype(str), "train_labels: <U21; labels must be integers"),
             ("train_index", lambda a: a.astype(float), "train_index: float64"),
             ("train_index", lambda a: np.where(a == 7, 6, a), "train_index: 6 occurs 2 times"),
@@ -217,7 +219,9 @@ class TestNpz:
     @pytest.mark.parametrize("field", ["train_images", "train_index", "train_labels", "test_images", "test_labels"])
     def test_a_missing_field_is_named_with_those_present(self, settings, npz, field):
         path = npz(**{field: None})
-        with pytest.raises(InputError, match=rf"^{path}: no field '{field}'; it has .*; needed: train_images") as error:
+        with pytest.raises(
+            InputError, match=rf"^{path}: no field '{field}'; it has .*, but needs train_images"
+        ) as error:
             build(settings(dir=path))
         one_line(error)
 

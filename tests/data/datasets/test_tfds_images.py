@@ -125,7 +125,7 @@ def test_an_impossible_data_set_is_an_error_of_one_line(image_settings, prepared
         image_settings(name="tfds", tfds="flowers", dir=tmp_path)
     )
     make(tmp_path, {"train": [0, 1, -1, 2], "test": [0]}, name="negative")
-    assert "has label -1; labels must be 0 to 2 (1 such)" in error_of(
+    assert "has label -1; labels must be 0 to 2 (1 such labels)" in error_of(
         image_settings(name="tfds", tfds="negative", dir=tmp_path)
     )
 

@@ -52,7 +52,7 @@ def test_train_val_and_test_folders(image_settings, tmp_path):
     assert images.shape == (5, 16, 16, 3) and images[:, 8, 8, 0].tolist() == [3, 4, 0, 1, 2]
     assert data.train.encoded(2) == (tmp_path / "train/tulip/00.jpg").read_bytes()
     assert data.train.where(2) == f"{tmp_path}/train/tulip/00.jpg"
-    assert data.notes == (f"{tmp_path}: 1 of 2 classes have no test image; they count in no accuracy",)
+    assert data.notes == (f"{tmp_path}: 1 of 2 classes have no test image; accuracies do not include them",)
 
 
 def test_a_val_folder_alone_is_the_test_set(image_settings, tmp_path):
@@ -60,7 +60,7 @@ def test_a_val_folder_alone_is_the_test_set(image_settings, tmp_path):
     make_folder(tmp_path / "val", {"a": 1, "b": 1})
     data = build(image_settings(name="folder", dir=str(tmp_path)))
     assert data.test.labels.tolist() == [0, 1] and data.validation is None
-    assert data.notes == (f"{tmp_path}: no test folder there; {tmp_path}/val is tested on",)
+    assert data.notes == (f"{tmp_path}: there is no test folder; {tmp_path}/val is the test set",)
 
 
 def test_without_a_test_folder_a_part_of_every_class_is_held_out_and_reported(image_settings, tmp_path):
@@ -69,7 +69,7 @@ def test_without_a_test_folder_a_part_of_every_class_is_held_out_and_reported(im
     _, held = holdout.hold_out(np.repeat([0, 1, 2], [10, 5, 1]), 3, 0.2, 0)
     assert data.test.index.tolist() == held.tolist() and data.test.labels.tolist() == [0, 0, 1]
     assert data.class_counts.tolist() == [8, 4, 1]
-    assert "no test images there; 3 of 16 images are held out for testing, 20% of every class" in data.notes[0]
+    assert "there are no test images; 3 of 16 images are held out for testing, 20% of every class" in data.notes[0]
     assert build(image_settings(name="folder", dir=tmp_path)).fingerprint == data.fingerprint
     assert build(image_settings(name="folder", dir=tmp_path, selection_seed=1)).fingerprint != data.fingerprint
     assert error_of(image_settings(name="folder", dir=tmp_path, test_fraction=0.0)).startswith(
@@ -104,7 +104,8 @@ def test_other_files_are_skipped_and_counted_in_one_line(image_settings, tmp_pat
     data = build(image_settings(name="folder", dir=tmp_path))
     assert data.class_counts.tolist() == [3, 2]
     assert data.notes == (
-        f"{tmp_path}/train: 6 files are no images by their names and left out (1 x *.md, 1 x *.txt, 2 x .DS_Store, "
+        f"{tmp_path}/train: skipped 6 files that have no image extension or lie beside "
+        "class folders (1 x *.md, 1 x *.txt, 2 x .DS_Store, "
         "1 x ._*, 1 x Thumbs.db)",
     )
 
@@ -115,8 +116,8 @@ def test_a_class_called_train_and_a_folder_of_unlabelled_images_are_not_splits(i
     make_folder(tmp_path / "2/train", {"a": 5, "b": 5})
     make_folder(tmp_path / "2", {"test": 3})
     data = build(image_settings(name="folder", dir=tmp_path / "2"))
-    assert data.notes[0] == f"{tmp_path}/2/test: has no class folders in it and is left out"
-    assert "no test images there; 2 of 10" in data.notes[1]
+    assert data.notes[0] == f"{tmp_path}/2/test: contains no class folders and is skipped"
+    assert "there are no test images; 2 of 10" in data.notes[1]
 
 
 def test_impossible_folders_are_errors_of_one_line(image_settings, tmp_path):
@@ -126,7 +127,7 @@ def test_impossible_folders_are_errors_of_one_line(image_settings, tmp_path):
     )
     assert "cannot be read (No such file or directory)" in error_of(image_settings(name="folder", dir=tmp_path / "no"))
     write_image(tmp_path / "flat/1.jpg", 0)
-    assert "has no class folders" in error_of(image_settings(name="folder", dir=tmp_path / "flat"))
+    assert "contains no class folders" in error_of(image_settings(name="folder", dir=tmp_path / "flat"))
     make_folder(tmp_path / "some", {"a": 2})
     (tmp_path / "some/b").mkdir()
     assert error_of(image_settings(name="folder", dir=tmp_path / "some")).startswith(
@@ -136,12 +137,12 @@ def test_impossible_folders_are_errors_of_one_line(image_settings, tmp_path):
     make_folder(tmp_path / "more/test", {"a": 1, "b": 1, "c": 1})
     message = error_of(image_settings(name="folder", dir=tmp_path / "more"))
     assert (
-        message.startswith(f"{tmp_path}/more/test/b: there is no class folder of this name in the training")
+        message.startswith(f"{tmp_path}/more/test/b: the training images have no class folder of this name")
         and "(2" in message
     )
     make_folder(tmp_path / "tests/test", {"a": 1})
     assert "but no train/" in error_of(image_settings(name="folder", dir=tmp_path / "tests"))
-    assert "prepare it as shards" in error_of(image_settings(name="folder", dir="gs://bucket/set"))
+    assert "prepare shards of it" in error_of(image_settings(name="folder", dir="gs://bucket/set"))
 
 
 def test_an_imbalance_and_impossible_sizes_are_errors_of_one_line(image_settings, tmp_path):
@@ -220,7 +221,7 @@ def test_impossible_lists_are_errors_of_one_line(of_lists, listed):
     assert error_of(of_lists(train_list="")).startswith("config.data.train_list is missing")
     assert error_of(of_lists(dir="")).startswith("config.data.dir is missing")
     assert error_of(of_lists(train_list="no.txt")).startswith("no.txt: the list cannot be read")
-    assert f"'{listed}/none' is not there" in error_of(of_lists(dir=str(listed / "none")))
+    assert f"'{listed}/none' does not exist" in error_of(of_lists(dir=str(listed / "none")))
     unseen = make_list(listed / "unseen.txt", [("test/c 0/0.jpg", 0), ("test/c 1/0.jpg", 2)])
     assert error_of(of_lists(test_list=str(unseen))).startswith(
         f"{unseen}, line 2: 'test/c 1/0.jpg' has label 2, which no training image has (1 such images)"
@@ -236,7 +237,7 @@ def test_impossible_lists_are_errors_of_one_line(of_lists, listed):
 def test_images_in_two_lists_are_reported(of_lists, listed):
     both = make_list(listed / "both.txt", [("test/c 0/0.jpg", 0), ("train/c 1/1.jpg", 1)])
     assert build(of_lists(test_list=str(both))).notes == (
-        f"{both}, line 2: 'train/c 1/1.jpg' is a training image, too (line 5; 1 such images)",
+        f"{both}, line 2: 'train/c 1/1.jpg' is also a training image (line 5; 1 such images)",
     )
 
 

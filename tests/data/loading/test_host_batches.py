@@ -1,4 +1,4 @@
-"""Batches: what they hold, whoever makes them; what they say when an image cannot be read; that they stop cleanly."""
+"""Batches: their content in threads and workers, errors for unreadable images, and a clean shutdown."""
 
 import gc
 import os
@@ -32,7 +32,7 @@ def source():
 
 
 def batches(source, streams=("image",), **changes):
-    """The training batches with instance-balanced draws in the first stream and class-balanced ones in the others."""
+    """Training batches; the first stream is instance-balanced, the others class-balanced."""
     samplers = {name: class_balanced() if i else instance_balanced() for i, name in enumerate(streams)}
     tables = {name: sampler.tables(source.labels, CLASSES) for name, sampler in samplers.items()}
     usual = {
@@ -56,7 +56,7 @@ def assert_same(one, two):
                 np.testing.assert_array_equal(left[stream][key], right[stream][key])
 
 
-def test_a_batch_holds_what_the_sampler_and_the_transform_say(source):
+def test_a_batch_holds_what_the_sampler_and_the_transform_draw(source):
     transform = TRANSFORMS["pad_crop_flip"]
     made = list(batches(source, ("image", "balanced")))
     assert len(made) == 12
@@ -82,7 +82,7 @@ def test_an_epoch_of_whole_batches_repeats_no_record(source):
 
 
 @pytest.mark.parametrize("hosts", [1, 2, 4, 8])
-def test_hosts_share_the_one_global_batch(source, hosts):
+def test_hosts_make_slices_of_one_global_batch(source, hosts):
     whole = list(batches(source, ("image", "balanced")))
     shares = [list(batches(source, ("image", "balanced"), shard=(host, hosts))) for host in range(hosts)]
     joined = [
@@ -95,8 +95,8 @@ def test_hosts_share_the_one_global_batch(source, hosts):
     assert_same(whole, joined)
 
 
-def test_a_host_reads_its_own_share_and_nothing_else(source):
-    """Every file that is opened for a step, on any host, is opened by one of them, for its own slots."""
+def test_a_host_reads_only_its_share(source):
+    """Every file of a step is opened by exactly the host that makes its slot."""
     opened = []
 
     def read(record):
@@ -125,14 +125,14 @@ def test_a_host_reads_its_own_share_and_nothing_else(source):
             opened.clear()
             elements = evaluation_batches(watched, 24, (host, hosts))
             assert len(list(elements)) == -(-RECORDS // 24)
-            blanks = len(opened) - len(set(opened))  # a padded slot looks at record 0 for its shape
+            blanks = len(opened) - len(set(opened))  # padding reads record 0 for its shape
             assert blanks < 24
             seen += sorted(set(opened) - ({0} if host else set()))
         assert sorted(seen) == list(range(RECORDS))
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
-def test_every_sampler_has_one_global_batch_for_any_number_of_hosts(source, name):
+def test_every_sampler_gives_the_same_global_batch_for_any_number_of_hosts(source, name):
     sampler = SAMPLERS[name](epochs=2, batch_size=8)
     tables = {"image": sampler.tables(source.labels, CLASSES)}
 
@@ -152,8 +152,8 @@ def test_resuming_is_starting_at_the_step(source, start):
     assert_same(list(batches(source))[start:], batches(source, start=start))
 
 
-def test_batches_beyond_the_data_set_go_on(source):
-    """A batch larger than the data set, and an epoch longer than it, hold records of further laps."""
+def test_batches_continue_beyond_the_data_set(source):
+    """A batch or an epoch larger than the data set takes records of further laps."""
     made = list(batches(source, batch_size=400, steps_per_epoch=2, stop=2))
     records = np.concatenate([batch["image"]["index"] for batch in made])
     for lap in range(800 // RECORDS):
@@ -179,14 +179,14 @@ def is_shared(value):
     return type(value).__name__ == "SharedMemoryArray"
 
 
-def test_workers_make_the_same_batches_under_pytest_and_hold_no_shared_memory_after_them(source):
+def test_workers_make_the_same_batches_and_release_their_shared_memory(source):
     assert_same(batches(source, ("image", "balanced")), batches(source, ("image", "balanced"), workers=2))
     held = [o for o in gc.get_objects() if isinstance(o, dict) and any(map(is_shared, list(o.values())))]
-    assert not held  # the interpreter would complain about it at its end
+    assert not held  # else the interpreter would warn at exit
 
 
 class Broken:
-    """Reads a source but for one record."""
+    """Reads a source, except for one record."""
 
     def __init__(self, source, record, fault):
         self.source, self.record, self.fault = source, record, fault
@@ -215,7 +215,7 @@ def test_an_unreadable_image_is_named(source, workers):
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.uint8), None])
-def test_an_image_of_another_kind_is_named(source, wrong):
+def test_an_image_of_another_type_is_named(source, wrong):
     broken = Source(source.labels, source.index, Broken(source, 20, lambda: wrong))
     with pytest.raises(InputError, match="record 20 "):
         list(evaluation_batches(broken, 8))
@@ -229,7 +229,7 @@ def test_an_image_of_another_shape_is_named(source):
 
 @pytest.mark.parametrize("hosts", [1, 2, 4])
 @pytest.mark.parametrize("batch_size", [4, 8, 100, 104, 400])
-def test_evaluation_sees_every_record_once_in_order(source, hosts, batch_size):
+def test_evaluation_has_every_record_once_in_order(source, hosts, batch_size):
     shares = [list(evaluation_batches(source, batch_size, (host, hosts))) for host in range(hosts)]
     assert {len(share) for share in shares} == {-(-RECORDS // batch_size)}
     images, labels = [], []
@@ -252,9 +252,9 @@ def test_evaluation_sees_every_record_once_in_order(source, hosts, batch_size):
         ({"batch_size": 8.0}, "batch_size: 8.0 is not possible"),
         (
             {"batch_size": 10, "shard": (0, 4)},
-            "batch_size: 10 cannot be shared by 4 hosts; the nearest that can: 8 or 12",
+            "batch_size: 10 is not divisible by the number of hosts, 4; set it to 8 or 12",
         ),
-        ({"batch_size": 2, "shard": (0, 4)}, "batch_size: 2 cannot be shared by 4 hosts; the nearest that can: 4"),
+        ({"batch_size": 2, "shard": (0, 4)}, "batch_size: 2 is not divisible by the number of hosts, 4; set it to 4"),
         ({"shard": (2, 2)}, "shard: 2 is not possible"),
         ({"steps_per_epoch": 0}, "steps_per_epoch: 0 is not possible"),
         ({"steps_per_epoch": 2**31}, "steps_per_epoch: "),
@@ -265,15 +265,15 @@ def test_evaluation_sees_every_record_once_in_order(source, hosts, batch_size):
         ({"workers": -1}, "workers: -1"),
     ],
 )
-def test_impossible_sizes_are_refused_at_once(source, changes, message):
+def test_impossible_sizes_are_immediate_errors(source, changes, message):
     with pytest.raises(InputError) as error:
         batches(source, **changes)
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
-def test_a_stream_without_tables_is_refused(source):
+def test_a_stream_without_tables_is_an_error(source):
     sampler = instance_balanced()
-    with pytest.raises(InputError, match="samplers of streams"):
+    with pytest.raises(InputError, match="samplers for the streams"):
         train_batches(
             source,
             {"image": sampler},
@@ -308,8 +308,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("taken", [3, pytest.param(8, marks=pytest.mark.slow)])
-def test_a_plain_command_ends_cleanly_in_the_middle_and_at_the_end(tmp_path, taken):
-    """Nothing on stderr although warnings are errors, and no process that goes on, with threads and with workers."""
+def test_a_plain_command_exits_cleanly_in_the_middle_and_at_the_end(tmp_path, taken):
+    """With threads and with workers: nothing on stderr, although warnings are errors, and no process is left."""
     path = tmp_path / "command.py"
     path.write_text(COMMAND)
     printed = set()
@@ -326,7 +326,7 @@ def test_a_plain_command_ends_cleanly_in_the_middle_and_at_the_end(tmp_path, tak
     assert len(printed) == 1 and printed.pop().endswith(" False\n")
 
 
-def test_a_worker_that_dies_is_an_error_and_no_hang(source):
+def test_a_dead_worker_is_an_error_and_no_hang(source):
     import multiprocessing
 
     before = set(multiprocessing.active_children())

@@ -1,4 +1,4 @@
-"""Bad files are replaced and reported, slow disks are said, stuck ones and dead workers are errors: never a hang."""
+"""Unreadable files are replaced and reported, slow disks reported; hanging disks and dead workers are errors."""
 
 import multiprocessing
 import os
@@ -15,7 +15,7 @@ from ltjax.data.dataset import Source
 from ltjax.data.loading import prefetch
 from ltjax.data.loading.host_batches import evaluation_batches, train_batches
 from ltjax.data.loading.prefetch import Watch
-from ltjax.data.loading.unreadable import TRIED, substitutes
+from ltjax.data.loading.unreadable import MAX_SUBSTITUTES, substitutes
 from ltjax.data.sampling.counter_rng import name_id
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.sampling.independent import class_balanced
@@ -27,7 +27,7 @@ IMAGE = name_id("image")
 
 
 class Disk:
-    """Record i is an image of i everywhere; some cannot be read, and before one the disk waits."""
+    """Record i is an image of constant value i; some cannot be read, and for one the disk waits."""
 
     def __init__(self, bad=BAD, slow=-1, wait=None):
         self.bad, self.slow, self.wait = bad, slow, wait
@@ -44,8 +44,8 @@ def source(**disk):
     return Source(LABELS, 10 * np.arange(len(LABELS)), Disk(**disk), where=lambda i: f"DIR/{i}.jpg")
 
 
-def cut(picture, draws):
-    return picture + np.uint8(100)
+def cut(image, draws):
+    return image + np.uint8(100)
 
 
 def draw(seed, stream, epoch, offset, ops=None):
@@ -74,7 +74,7 @@ def batches(source, watch=None, **changes):
 
 
 def taken(iterator):
-    """{stream: {name: [steps, batch, ...]}} without the images' sides."""
+    """All batches, stacked: {stream: {name: [steps, batch, ...]}}."""
     made = list(iterator)
     return {
         stream: {name: np.stack([batch[stream][name] for batch in made]) for name in ("image", "label", "index")}
@@ -82,7 +82,7 @@ def taken(iterator):
     }
 
 
-def test_substitutes_are_the_others_of_the_class_from_one_that_the_position_draws():
+def test_substitutes_are_the_other_records_of_the_class_in_an_order_drawn_for_the_position():
     for record in range(len(LABELS)):
         found = list(substitutes(LABELS, record, (0, IMAGE, 0, record)))
         assert sorted([*found, record]) == np.flatnonzero(LABELS[record] == LABELS).tolist()
@@ -93,7 +93,7 @@ def test_substitutes_are_the_others_of_the_class_from_one_that_the_position_draw
     assert first[:50] != [next(substitutes(LABELS, 0, (0, IMAGE, 1, offset))) for offset in range(50)]
 
 
-@pytest.mark.parametrize("transform", [find_transform("none"), WHOLE], ids=["one size", "whole pictures"])
+@pytest.mark.parametrize("transform", [find_transform("none"), WHOLE], ids=["one size", "whole images"])
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_bad_record_is_replaced_by_one_of_its_class_and_reported(transform, workers):
     reported = []
@@ -124,35 +124,35 @@ def test_substitutes_are_the_same_on_several_hosts_and_after_a_resume():
         np.testing.assert_array_equal(later[stream]["index"], whole[stream]["index"][3:])
 
 
-def test_without_a_watch_over_faults_the_first_is_an_error():
+def test_without_on_faults_an_unreadable_record_is_an_error():
     with pytest.raises(InputError, match=r"record \d+ \(index \d+, DIR/\d+.jpg\) cannot be read: ValueError"):
         list(batches(source(), Watch(timeout=30)))
 
 
 def test_a_class_without_a_readable_record_is_an_error():
-    with pytest.raises(InputError, match=r"record 1[567] .*; nor can any record that may take its place \(class 2\)"):
+    with pytest.raises(InputError, match=r"record 1[567] .*; nor can its substitutes, other records of class 2: "):
         list(batches(source(bad=(15, 16, 17)), Watch(lambda faults: None)))
     many = Source(np.zeros(200, np.int32), np.arange(200), Disk(bad=range(200)))
     tables = {"image": instance_balanced().tables(many.labels, 1)}
-    asked = []
-    many = Source(many.labels, many.index, lambda i: asked.append(i) or Disk(bad=range(200))(i))
-    with pytest.raises(InputError, match="nor can any"):
+    tried = []
+    many = Source(many.labels, many.index, lambda i: tried.append(i) or Disk(bad=range(200))(i))
+    with pytest.raises(InputError, match="nor can its substitutes"):
         list(train_batches(many, {"image": instance_balanced()}, tables, seed=0, batch_size=1, steps_per_epoch=1,
                            start=0, stop=1, transform=WHOLE, watch=Watch(lambda faults: None)))  # fmt: skip
-    assert len(asked) == TRIED + 1
+    assert len(tried) == MAX_SUBSTITUTES + 1
 
 
-def test_what_the_watch_raises_ends_the_batches():
-    def refuse(faults):
+def test_an_exception_in_on_faults_ends_the_batches():
+    def stop(faults):
         raise InputError("too many")
 
-    iterator = batches(source(), Watch(refuse))
+    iterator = batches(source(), Watch(stop))
     with pytest.raises(InputError, match="too many"):
         list(iterator)
     assert list(iterator) == []
 
 
-def test_evaluation_replaces_nothing_unless_it_is_told_to():
+def test_evaluation_replaces_records_only_with_on_faults():
     with pytest.raises(InputError, match=r"evaluation batch 0: record 2 \(index 20, DIR/2.jpg\) cannot be read"):
         list(evaluation_batches(source(), 6))
     reported = []
@@ -164,16 +164,16 @@ def test_evaluation_replaces_nothing_unless_it_is_told_to():
     assert {fault.record for fault in reported} == set(BAD) and not np.isin(images, BAD).any()
 
 
-def test_a_slow_disk_is_said_and_waited_for(monkeypatch):
-    monkeypatch.setattr(prefetch, "FIRST_WORD", 0.05)
+def test_a_slow_disk_is_reported_and_waited_for(monkeypatch):
+    monkeypatch.setattr(prefetch, "FIRST_REPORT", 0.05)
     lines, go_on = [], threading.Event()
 
-    def say(line):
+    def report(line):
         lines.append(line)
         if len(lines) == 2:
             go_on.set()
 
-    iterator = batches(source(bad=(), slow=7, wait=go_on.wait), Watch(say=say, timeout=60))
+    iterator = batches(source(bad=(), slow=7, wait=go_on.wait), Watch(report=report, timeout=60))
     assert len(list(iterator)) == 6
     assert all(line.startswith("waiting for data: 0 s at step ") for line in lines[:2])
 
@@ -183,8 +183,8 @@ def sleep_long():
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_stuck_disk_is_an_error_when_the_time_is_over(monkeypatch, workers):
-    monkeypatch.setattr(prefetch, "STOPPING", 0.2)
+def test_a_hanging_disk_is_an_error_after_the_timeout(monkeypatch, workers):
+    monkeypatch.setattr(prefetch, "STOP_TIMEOUT", 0.2)
     go_on = threading.Event()
     wait = sleep_long if workers else go_on.wait
     before, processes = threading.active_count(), set(multiprocessing.active_children())
@@ -199,7 +199,7 @@ def test_a_stuck_disk_is_an_error_when_the_time_is_over(monkeypatch, workers):
         threading.active_count() > before or set(multiprocessing.active_children()) - processes
     ):
         time.sleep(0.05)
-    assert set(multiprocessing.active_children()) <= processes  # the process that is stuck is gone, too
+    assert set(multiprocessing.active_children()) <= processes  # the hanging process has been killed
 
 
 @pytest.mark.slow

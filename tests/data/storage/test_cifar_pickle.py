@@ -109,7 +109,7 @@ def test_images_are_contiguous_in_memory(settings, small_cifar, tmp_path, fields
 def test_a_batch_cannot_run_a_program(settings, small_cifar, tmp_path, fields):
     write_cifar10(tmp_path, fields)
     write(tmp_path / "data_batch_3", {b"data": Runs(f"touch {tmp_path}/ran"), b"labels": []})
-    with pytest.raises(InputError, match=f"^{tmp_path}/data_batch_3: not a python batch .* asks for posix.system"):
+    with pytest.raises(InputError, match=f"^{tmp_path}/data_batch_3: not a Python batch .* asks for posix.system"):
         build(settings(dir=tmp_path))
     assert not (tmp_path / "ran").exists()
 
@@ -124,8 +124,8 @@ def test_dangerous_builtins_are_rejected(tmp_path, name):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a python batch of CIFAR (EOFError"),
-        (b"<html>404</html>", "not a python batch of CIFAR"),
+        (b"", "not a Python batch of CIFAR (EOFError"),
+        (b"<html>404</html>", "not a Python batch of CIFAR"),
         (pickle.dumps([1, 2]), "no 'data' or no 'labels' in it"),
         (pickle.dumps({b"data": np.zeros((2, 3072), np.uint8)}), "no 'data' or no 'labels' in it"),
         (pickle.dumps({b"data": np.zeros((2, 100), np.uint8), b"labels": [0, 1]}), "data is uint8 [2, 100]"),
@@ -148,7 +148,7 @@ def test_a_truncated_batch_is_named(settings, small_cifar, tmp_path, fields):
     write_cifar10(tmp_path, fields)
     path = tmp_path / "data_batch_5"
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(InputError, match=f"^{path}: not a python batch"):
+    with pytest.raises(InputError, match=f"^{path}: not a Python batch"):
         build(settings(dir=tmp_path))
 
 

@@ -56,7 +56,7 @@ def test_line_numbers_count_empty_lines(tmp_path):
 )
 def test_a_malformed_line_is_named(tmp_path, line):
     path = written(tmp_path, f"a/0.jpg 0\n{line}\n{line}\n")
-    assert error_of(read_list, path).startswith(f"{path}, line 2: '{line}' is no 'relative/path label'")
+    assert error_of(read_list, path).startswith(f"{path}, line 2: '{line}' is not 'relative/path label'")
     assert "(2 such lines)" in error_of(read_list, path)
 
 
@@ -65,17 +65,19 @@ def test_what_is_not_a_list_is_an_error_of_one_line(tmp_path):
     assert error_of(read_list, missing) == f"{missing}: the list cannot be read (No such file or directory)"
     assert "the list is empty" in error_of(read_list, written(tmp_path, " \n\n"))
     assert "the list is empty" in error_of(read_list, written(tmp_path, ""))
-    assert "not plain text in UTF-8" in error_of(read_list, written(tmp_path, "a 0\n".encode("utf-16")))
+    assert "not plain UTF-8 text" in error_of(read_list, written(tmp_path, "a 0\n".encode("utf-16")))
     torn = tmp_path / "torn.txt.xz"
     torn.write_bytes(lzma.compress(b"a/1.jpg 0\n" * 99)[:40])
-    assert "no whole .xz file" in error_of(read_list, torn)
+    assert "not a complete .xz file" in error_of(read_list, torn)
 
 
 def test_a_repeated_line_counts_once_and_is_reported(tmp_path):
     path = written(tmp_path, "a 0\nb 1\na 0\nc 1\na 0\nb 1\n")
     listing = read_list(path)
     assert list(listing.names) == ["a", "b", "c"] and listing.lines.tolist() == [1, 2, 4]
-    assert listing.notes == (f"{path}: 3 lines repeat an earlier one and count once (the first: line 3 is line 1)",)
+    assert listing.notes == (
+        f"{path}: 3 lines repeat an earlier line and are ignored (the first: line 3 repeats line 1)",
+    )
 
 
 def test_a_path_with_two_labels_is_named(tmp_path):

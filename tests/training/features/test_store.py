@@ -181,7 +181,7 @@ def test_features_with_replaced_images_are_the_runs_own(tmp_path, variables):
         return train.read(record)
 
     broken, faults, said = dataclasses.replace(train, read=read), [], []
-    skipping = Reading(0, Watch(faults=faults.extend))
+    skipping = Reading(0, Watch(on_faults=faults.extend))
     for run in ("one", "one", "two"):
         made(store(tmp_path, run=run, said=said), variables, broken, skipping)
     assert [fault.record for fault in faults] == [30, 30]
