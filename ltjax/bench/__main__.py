@@ -9,30 +9,30 @@ from ltjax.errors import InputError, did_you_mean
 from ltjax.training.execution import cpu_flags
 
 BENCHMARKS = {
-    "losses": "losses and their gradients beside optax and PyTorch; graph matching's memory",
-    "step": "one training step beside PyTorch's, with the data on the device",
-    "scan": "whole training with the data on the device beside a PyTorch loop over a DataLoader",
-    "seeds": "several seeds in one program beside one seed and beside PyTorch's runs one after the other",
-    "infer": "evaluation beside PyTorch: time, images/s, FLOPs, parameters",
-    "input": "decoding and augmenting JPEGs beside a PyTorch DataLoader with torchvision's transforms",
-    "sampler": "class-balanced and class-aware sampling of up to 100 million records beside PyTorch's samplers",
-    "stage2": "a second stage on stored features beside the same stage through the backbone",
-    "scale": "dry runs on slices of growing size, and one step on several CPU devices",
+    "losses": "losses and their gradients compared with optax and PyTorch; memory of graph matching",
+    "step": "one training step compared with PyTorch, with the data on the device",
+    "scan": "training with the data on the device compared with a PyTorch loop over a DataLoader",
+    "seeds": "several seeds in one program compared with one seed, and with successive PyTorch runs",
+    "infer": "evaluation compared with PyTorch: time, images/s, FLOPs, parameters",
+    "input": "decoding and augmenting JPEGs compared with a PyTorch DataLoader and torchvision's transforms",
+    "sampler": "class-balanced and class-aware sampling of up to 100 million records compared with PyTorch's samplers",
+    "stage2": "a second stage on stored features compared with the same stage through the backbone",
+    "scale": "dry runs on TPU slices of increasing size, and one step on several simulated CPU devices",
 }
-# These compile whole networks, with the compiler flags of the commands that train and evaluate.
+# These compile whole networks, so they use the compiler flags of training and evaluation.
 COMPILING = ("step", "scan", "seeds", "infer", "stage2")
 
 
 def overview() -> str:
-    """The text of --help: a line for each benchmark."""
+    """The text of --help, with a line per benchmark."""
     width = max(map(len, BENCHMARKS))
     lines = [f"  {name:<{width}}  {summary}" for name, summary in BENCHMARKS.items()]
     command = spelled("bench", "ltjax.bench")
-    return "\n".join([f"usage: {command} NAME [options]", "", *lines, "", f"{command} NAME --help has the options."])
+    return "\n".join([f"usage: {command} NAME [options]", "", *lines, "", f"{command} NAME --help prints the options."])
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs the benchmark that the first argument names with the other arguments.
+    """Runs the benchmark named by the first argument, with the other arguments.
 
     Raises:
       InputError: for an unknown name.

@@ -1,11 +1,11 @@
-"""Evaluation beside PyTorch: milliseconds per batch of 64, images per second, FLOPs and parameters.
+"""Evaluation compared with PyTorch: milliseconds per batch of 64, images per second, FLOPs and parameters.
 
     python -m ltjax.bench infer --networks resnet32 resnet10 resnet50 resnext50_32x4d --size 224 --batch 64
 
 The forward pass from uint8 images on the device to logits, batch norm with its stored statistics; PyTorch runs eagerly
-in channels_last and ``inference_mode``. Networks of the CIFAR family always take 32 pixels. GFLOPs are XLA's count for
-one image, which is 2 for a multiply-add (papers often count 1) and leaves out products with padding. Before anything
-is timed both compute the float32 logits of the same weights and must agree.
+in channels_last and ``inference_mode``. Networks of the CIFAR family always use 32 pixels. GFLOPs are XLA's count per
+image: 2 for a multiply-add (papers often count 1), without products with padding. Before timing, both sides compute
+float32 logits with the same weights, which must agree.
 """
 
 import functools
@@ -33,14 +33,14 @@ BATCH_OF_THE_PAPERS = 64
 
 
 class Ours:
-    """One evaluation pass a call; returns the logits when they are computed."""
+    """One evaluation pass per call; returns the logits when they are computed."""
 
     def __init__(self, name: str, variables: Any, images: np.ndarray, classes: int, dtype: str) -> None:
         network = make_network(name, classes, dtype)
         self.images, self.variables = jax.device_put((images, variables), jax.devices()[0])
         lowered = jax.jit(lambda v, x: evaluate_network(network, v, x).logits).lower(self.variables, self.images)
         self.run = lowered.compile()
-        counted: Any = lowered.cost_analysis() or {}  # the compiled program counts no library call on a GPU
+        counted: Any = lowered.cost_analysis() or {}  # on a GPU the compiled program does not count library calls
         self.flops = float(counted.get("flops", 0.0)) / len(images)
         self.parameters = parameter_count(variables["params"])
 
@@ -54,13 +54,13 @@ def make_network(name: str, classes: int, dtype: str) -> Network:
 
 
 def fresh_variables(name: str, classes: int) -> Any:
-    """Random weights, where there is no peer to take them from."""
+    """Random weights, used if PyTorch is not available to provide them."""
     init = functools.partial(make_network(name, classes, "float32").init, train=False)
     return jax.jit(init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3), np.uint8))
 
 
 def make_sides(name: str, images: np.ndarray, classes: int, dtype: str, platform: str) -> dict[str, Any]:
-    """name -> a pass: ours, and PyTorch where it can run beside us, with the same weights and statistics."""
+    """name -> evaluation pass: ltjax, and PyTorch if it is available, with the same weights and statistics."""
     if pytorch.unavailable(platform):
         return {"ltjax": Ours(name, fresh_variables(name, classes), images, classes, dtype)}
     network = build_network(name, classes)
@@ -70,7 +70,7 @@ def make_sides(name: str, images: np.ndarray, classes: int, dtype: str, platform
 
 
 def check(ours: Ours, theirs: Evaluator, tolerance: float) -> float:
-    """The largest difference of the logits relative to the largest logit.
+    """The largest difference between the logits, relative to the largest logit.
 
     Raises:
       Disagreement: if it is above the tolerance.
@@ -85,7 +85,7 @@ def check(ours: Ours, theirs: Evaluator, tolerance: float) -> float:
 
 
 def measure_network(name: str, options: Any, platform: str) -> dict[str, Any]:
-    """One row: the check, then the times."""
+    """Checks and measures one network; returns its row."""
     size = options.size if default_size(name) != 32 else 32
     images = np.random.default_rng(0).integers(0, 256, (options.batch, size, size, 3)).astype(np.uint8)
     sides = make_sides(name, images, options.classes, "float32", platform)
@@ -108,7 +108,7 @@ def measure_network(name: str, options: Any, platform: str) -> dict[str, Any]:
 
 
 def table_rows(results: list[dict[str, Any]], batch: int) -> list[list[str]]:
-    """The table's cells; milliseconds are for a batch of 64 whatever batch was measured."""
+    """The cells of the table; milliseconds are scaled to a batch of 64."""
     names = list(results[0]["sides"])
     head = ["", "px", "M params", "GFLOPs", *(f"{name} {unit}" for name in names for unit in ("ms/64", "images/s"))]
     lines = [[*head, *(["ltjax is", "logits differ"] if len(names) > 1 else [])]]
@@ -144,8 +144,8 @@ def main(arguments: list[str]) -> None:
     if why_alone:
         print(why_alone)
     print(
-        f"evaluation: batch {options.batch}, {options.classes} classes, {options.dtype}; medians of {options.repeats}, "
-        "in turns; a multiply-add counts as 2 FLOPs; logits differ: float32, relative to the largest",
+        f"evaluation: batch {options.batch}, {options.classes} classes, {options.dtype}; medians of {options.repeats} "
+        "alternating repetitions; a multiply-add counts as 2 FLOPs; logits differ: in float32, relative to the largest",
         flush=True,
     )
     results = [measure_network(name, options, environment["platform"]) for name in options.networks]

@@ -1,15 +1,15 @@
-"""Decoding, augmenting and batching JPEGs beside a PyTorch DataLoader with torchvision's transforms on Pillow.
+"""Decoding, augmenting and batching JPEGs, compared with a PyTorch DataLoader and torchvision's transforms on Pillow.
 
     python -m ltjax.bench input --augment crop224_flip_jitter --batch 64 --workers 2
 
-Both read the same files and make the same crops; their pixels are compared first. Ours makes uint8 batches, which the
-network normalises on the device. PyTorch makes normalised float32 batches, as torchvision's ToTensor and Normalize do,
-and uint8 batches in a second measurement. "A core" is one thread without workers; with ``--workers`` processes, these
-have started before the clock does. Files: 500 x 375 images made here, or those of ``--folder``.
+Both sides read the same files and make the same crops; their pixels are compared first. ltjax makes uint8 batches that
+the network normalises on the device. PyTorch makes normalised float32 batches, as with torchvision's ToTensor and
+Normalize, and uint8 batches in a second measurement. "1 core" is one thread without workers; ``--workers`` processes
+start before the measurement. The files are generated images of 500 x 375 pixels, or those in ``--folder``.
 
     python -m ltjax.bench input --memory 2000
 
-also makes this many batches of ours in workers and prints the memory of all processes meanwhile.
+also makes this many ltjax batches in workers and prints the memory of all processes over time.
 """
 
 import os
@@ -23,7 +23,7 @@ import numpy as np
 
 from ltjax.bench import measure
 from ltjax.bench.memory import memory_of_all_processes
-from ltjax.bench.peers.input import Pictures, loader
+from ltjax.bench.peers.input import CroppedImages, loader
 from ltjax.commands import text_output
 from ltjax.data.augment.registry import find_transform, output_size
 from ltjax.data.dataset import Source
@@ -33,14 +33,14 @@ from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.errors import InputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-TOLERANCE = 1.5  # mean difference of the pixels, of 255, that the two resamplings may have
+TOLERANCE = 1.5  # allowed mean difference of the pixels, of 255, between the two resampling methods
 CHECKED = 32  # images
-AHEAD = 4  # batches of each worker before and after a timed turn: it has started, and does not run out of work
+AHEAD = 4  # batches per worker before and after each measurement, so that workers have started and stay busy
 SEED, EPOCH = 0, 0
 
 
 class Files:
-    """Reads the files; a class, so that it can be pickled for worker processes."""
+    """Reads files; a class, so that it can be pickled for worker processes."""
 
     def __init__(self, paths: list[str]) -> None:
         self.paths = paths
@@ -51,7 +51,7 @@ class Files:
 
 
 class Problem(NamedTuple):
-    """What both sides make batches of."""
+    """The input of both sides."""
 
     source: Source
     paths: list[str]
@@ -60,7 +60,7 @@ class Problem(NamedTuple):
 
 
 def make_photographs(folder: str, count: int, height: int = 375, width: int = 500) -> None:
-    """Writes JPEGs with the spectrum of photographs; about 100 kB each at 500 x 375."""
+    """Writes random JPEGs with a spectrum like that of photographs; about 100 kB each at 500 x 375."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -84,7 +84,7 @@ def make_problem(paths: list[str], augment: str, batch: int) -> Problem:
 
 
 def ours(problem: Problem, workers: int, batches: int) -> Any:
-    """What training reads from in worker processes; without workers a batch is made when it is asked for."""
+    """The batches of ltjax, from worker processes as in training; without workers, made on demand."""
     sampler = instance_balanced()
     common: dict[str, Any] = {
         "source": problem.source,
@@ -104,17 +104,17 @@ def ours(problem: Problem, workers: int, batches: int) -> Any:
 
 
 def theirs(problem: Problem, workers: int, batches: int, normalize: bool = True) -> Any:
-    """The iterator of a DataLoader over the same draws."""
+    """The batches of PyTorch's DataLoader for the same draws."""
     position = (SEED, name_id("image"), EPOCH, np.arange(batches * problem.batch))
     sampler, transform = instance_balanced(), find_transform(problem.augment)
     records = sampler.draw(sampler.tables(problem.source.labels, 1), *position)
     draws = transform.draw(*position)
-    pictures = Pictures(problem.paths, records, draws, output_size(problem.augment), (MEAN, STD) if normalize else None)
-    return iter(loader(pictures, problem.batch, workers))
+    size, statistics = output_size(problem.augment), (MEAN, STD) if normalize else None
+    return iter(loader(CroppedImages(problem.paths, records, draws, size, statistics), problem.batch, workers))
 
 
 def check(problem: Problem) -> float:
-    """The mean difference of the two sides' pixels, of 255, on the same draws.
+    """The mean difference of the pixels, of 255, for the same draws.
 
     Raises:
       Disagreement: if it is above ``TOLERANCE``.
@@ -130,11 +130,11 @@ def check(problem: Problem) -> float:
 
 
 def compare(problem: Problem, workers: int, batches: int, repeats: int, alone: bool) -> measure.Times:
-    """Side -> seconds of ``batches`` batches, in turns.
+    """Side -> seconds for ``batches`` batches, alternating between the sides.
 
-    A core is timed by the processor time of this process, which another busy program does not lengthen. With workers,
-    each turn starts its own processes and is timed between ``AHEAD`` batches of each worker before and as many after:
-    processes that wait for their turn would make batches in the other side's, and show them in their own.
+    Without workers the processor time of this process is measured, which other programs do not affect. With workers,
+    each measurement starts new processes and is preceded and followed by ``AHEAD`` batches per worker: processes that
+    outlive a measurement would prepare batches during that of the other side.
     """
     kinds: dict[str, Callable[[int], Any]] = {"ltjax": lambda total: ours(problem, workers, total)}
     if not alone:
@@ -150,7 +150,7 @@ def compare(problem: Problem, workers: int, batches: int, repeats: int, alone: b
             _take(iterator, batches)
             times[name].append(clock() - start)
             _take(iterator, margin)
-            assert next(iterator, None) is None  # so that it ends its processes
+            assert next(iterator, None) is None  # which ends its processes
     return times
 
 
@@ -160,7 +160,7 @@ def _take(iterator: Any, batches: int) -> None:
 
 
 def memory_over_time(problem: Problem, workers: int, batches: int) -> list[tuple[int, float]]:
-    """(batches made, megabytes of this process and the workers) at ten moments of a long run of ours."""
+    """(batches made, megabytes of this process and its workers) at ten points of a long ltjax run."""
     iterator, found = ours(problem, workers, batches), []
     for made in range(1, batches + 1):
         next(iterator)
@@ -173,13 +173,17 @@ def memory_over_time(problem: Problem, workers: int, batches: int) -> list[tuple
 
 def parse(arguments: list[str]) -> Any:
     parser = measure.Parser("input", __doc__, repeats=5)
-    parser.add_argument("--folder", help="with .jpg files, also in its subfolders; default: images are made")
-    parser.add_argument("--images", type=measure.at_least(1), default=256, help="how many images to make")
+    parser.add_argument("--folder", help="a folder with .jpg files, also in subfolders; default: generate images")
+    parser.add_argument("--images", type=measure.at_least(1), default=256, help="number of images to generate")
     parser.add_argument("--augment", nargs="+", default=["crop224_flip", "crop224_flip_jitter"], metavar="NAME")
     parser.add_argument("--batch", type=measure.at_least(1), default=64)
-    parser.add_argument("--batches", type=measure.at_least(1), default=8, help="of one timed repetition")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes; default: cores")
-    parser.add_argument("--memory", type=int, default=0, metavar="BATCHES", help="measure the memory over so many")
+    parser.add_argument("--batches", type=measure.at_least(1), default=8, help="batches per timed repetition")
+    parser.add_argument(
+        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="worker processes; default: number of cores"
+    )
+    parser.add_argument(
+        "--memory", type=int, default=0, metavar="BATCHES", help="measure the memory over this number of batches"
+    )
     options = parser.parse_args(arguments)
     for name in options.augment:
         if not output_size(name):
@@ -210,7 +214,9 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as made:
         paths = find_files(options, made)
         size = sum(os.path.getsize(path) for path in paths) / len(paths) / 1e3
-        print(f"{len(paths)} files of {size:.0f} kB; batch {options.batch}; medians of {options.repeats}, in turns")
+        print(
+            f"{len(paths)} files of {size:.0f} kB; batch {options.batch}; medians of {options.repeats} alternating runs"
+        )
         results = [one_augment(options, make_problem(paths, name, options.batch), alone) for name in options.augment]
         memory = []
         if options.memory:
@@ -230,8 +236,8 @@ def one_augment(options: Any, problem: Problem, alone: bool) -> dict[str, Any]:
     images = options.batch * options.batches
     record: dict[str, Any] = {"augment": problem.augment, "pixel_difference": difference}
     rows = [[problem.augment, "images/s", "ltjax is"]]
-    parts = [("a core", "core", 0), (f"{options.workers} workers", "total", options.workers)]
-    for title, key, workers in parts[: 2 if options.workers else 1]:
+    modes = [("1 core", "core", 0), (f"{options.workers} workers", "total", options.workers)]
+    for title, key, workers in modes[: 2 if options.workers else 1]:
         times = compare(problem, workers, options.batches, options.repeats, alone)
         record[key] = measure.summary(times, images)
         for name, side in record[key]["sides"].items():

@@ -1,10 +1,10 @@
-"""Forward and backward of the losses against the same losses in plain optax and PyTorch, and graph matching's memory.
+"""Forward and backward passes of the losses compared with optax and PyTorch, and the memory of graph matching.
 
     python -m ltjax.bench losses --batch 4096 --classes 8142
 
-Peers are run where they are installed. Milliseconds are the median over repetitions of the compiled loss and its
-gradient with respect to the logits; PyTorch runs eagerly, on as many threads as it takes by itself. For
-``graph_matching_loss`` the peak is what the compiler plans: temporaries and arguments and results.
+optax and PyTorch are measured if they are installed. Milliseconds are the median over repetitions of the compiled loss
+with its gradient with respect to the logits; PyTorch runs eagerly with its default number of threads. For
+``graph_matching_loss`` the peak is the memory that the compiler allocates: temporaries, arguments and results.
 """
 
 import functools
@@ -25,7 +25,7 @@ Loss = Callable[[Any], Any]  # logits -> scalar
 
 
 def inputs(batch: int, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits, labels and counts of an exponential long tail from 1,000 images to 2."""
+    """Logits, labels and class counts, which decrease exponentially from 1,000 images to 2."""
     rng = np.random.default_rng(0)
     counts = np.maximum(2, (1000 * 500.0 ** (-np.arange(classes) / (classes - 1))).astype(int))
     return rng.normal(size=(batch, classes)).astype(np.float32), rng.integers(0, classes, batch), counts
@@ -112,7 +112,7 @@ def run_torch(loss: Loss, x: np.ndarray) -> Callable[[], float]:
 
 
 def milliseconds(step: Callable[[], float], repeats: int) -> tuple[float, float]:
-    """(median time of a step, its value), after one step that compiles."""
+    """(median time of a step in ms, its value), after one step for compilation."""
     value, times = step(), []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -164,7 +164,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--graph-batch", type=int, default=16384)
     parser.add_argument("--graph-width", type=int, default=512)
-    parser.add_argument("--block-sizes", type=int, nargs="*", default=[256, 1024, 0], help="0 is the plain form")
+    parser.add_argument(
+        "--block-sizes",
+        type=int,
+        nargs="*",
+        default=[256, 1024, 0],
+        help="block sizes of graph matching; 0 = without blocks",
+    )
     options = parser.parse_args(arguments)
     compare(options.batch, options.classes, options.repeats)
     if options.graph_batch:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: options, the machine's description, interleaved timing, tables, JSON."""
+"""Shared by the benchmarks: options, the description of the machine, alternating timing, summaries."""
 
 import argparse
 import functools
@@ -19,21 +19,21 @@ Times = dict[str, list[float]]  # side -> seconds of each repetition
 
 
 class Disagreement(FloatingPointError):
-    """Two sides of a benchmark do not compute the same thing, so that their times must not be compared."""
+    """The sides of a benchmark compute different things, so their times must not be compared."""
 
 
 class Parser(cli.Parser):
-    """The options that every benchmark has."""
+    """The argument parser of a benchmark, with the options that all of them have."""
 
     def __init__(self, name: str, description: str | None, repeats: int) -> None:
         super().__init__(f"bench {name}", f"ltjax.bench {name}", description)
         self.add_argument("--repeats", type=at_least(1), default=repeats, help="timed repetitions of each side")
-        self.add_argument("--dtype", choices=DTYPES, default="float32", help="of the computation")
-        self.add_argument("--json", metavar="FILE", type=writable, help="also write the numbers there")
+        self.add_argument("--dtype", choices=DTYPES, default="float32", help="type of the computation")
+        self.add_argument("--json", metavar="FILE", type=writable, help="also write the numbers to this file")
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """The type of an option that is an integer of at least ``least``."""
+    """The argparse type of integers >= ``least``."""
 
     def convert(text: str) -> int:
         try:
@@ -48,12 +48,12 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def interleaved(sides: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 1) -> Times:
-    """Seconds of each call, taken in turns (a b a b ...): other load of the machine then slows all sides alike.
+    """Times the sides alternately (a b a b ...), so that other load on the machine slows all of them alike.
 
     Args:
       sides: name -> a function without arguments that returns when its result is computed.
-      repeats: timed calls of each.
-      warmup: calls of each before that, for compilation and autotuning.
+      repeats: timed calls per side.
+      warmup: calls per side before that, for compilation and autotuning.
 
     Returns:
       name -> ``repeats`` seconds, in order.
@@ -75,7 +75,7 @@ def interleaved(sides: Mapping[str, Callable[[], object]], repeats: int, warmup:
 
 
 def median_ratio(times: Times, ours: str, peer: str) -> float:
-    """How many times as fast ours is: the median over repetitions of the peer's time by ours beside it.
+    """The speed of ``ours`` relative to ``peer``: the median over repetitions of the ratio of their times.
 
     Example:
       >>> median_ratio({"ours": [1.0, 2.0, 1.0], "peer": [3.0, 4.0, 2.0]}, "ours", "peer")
@@ -85,7 +85,7 @@ def median_ratio(times: Times, ours: str, peer: str) -> float:
 
 
 def summary(times: Times, images: int) -> dict[str, Any]:
-    """The part of the JSON about times: a median for each side, and the first side's speed relative to the others.
+    """The record of the times: a median per side, and the speed of the first side relative to the others.
 
     Example:
       >>> record = summary({"ltjax": [0.5], "torch": [1.0]}, images=8)
@@ -112,7 +112,7 @@ def torch_installed() -> bool:
 
 
 def environment() -> dict[str, Any]:
-    """What a time depends on besides the code. Starts JAX."""
+    """The machine and the versions that times depend on. Starts JAX."""
     import jax
 
     devices = jax.devices()
@@ -122,7 +122,9 @@ def environment() -> dict[str, Any]:
         "device_kind": devices[0].device_kind,
         "devices": len(devices),
         "cores": cores,
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,  # of the last minute, before we began
+        "load": os.getloadavg()[0]
+        if hasattr(os, "getloadavg")
+        else 0.0,  # mean of the last minute before the benchmark
         "jax": jax.__version__,
         "jaxlib": importlib.metadata.version("jaxlib"),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
@@ -137,7 +139,7 @@ def environment() -> dict[str, Any]:
 
 
 def describe(environment: Mapping[str, Any]) -> str:
-    """The environment in one line, the first that a benchmark prints.
+    """The environment in one line, which benchmarks print first.
 
     Example:
       >>> describe({"platform": "cpu", "device_kind": "cpu", "devices": 1, "cores": 2, "jax": "0.10.2",
@@ -148,6 +150,6 @@ def describe(environment: Mapping[str, Any]) -> str:
     where = "the CPU, no accelerator" if e["platform"] == "cpu" else f"{e['devices']} x {e['device_kind']}"
     torch = f"torch {e['torch']}, {e['torch_threads']} threads" if e["torch"] else "torch is not installed"
     line = f'ran on {where}: {e["cores"]} cores; jax {e["jax"]}, XLA_FLAGS="{e["XLA_FLAGS"]}"; {torch}'
-    # PyTorch's threads wait for each other: one other busy program costs far more than half of their speed
-    busy = e["load"] > e["cores"]  # the mean of a minute: one more benchmark just before is no more than that
+    # PyTorch's threads wait for each other: one other busy program slows them by far more than half
+    busy = e["load"] > e["cores"]  # a mean over a minute, which a benchmark just before does not exceed
     return line + (f"; BUSY (load {e['load']:.1f}): unreliable times, repeat on an idle machine" if busy else "")

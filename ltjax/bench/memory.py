@@ -1,4 +1,4 @@
-"""The memory that this process and its children take together."""
+"""The memory of this process and all its descendants."""
 
 import pathlib
 
@@ -6,7 +6,7 @@ MEGABYTE = 1e6
 
 
 def memory_of_all_processes() -> float:
-    """Megabytes of this process and all processes below it, what they share counted once; 0 where not on Linux.
+    """Megabytes of this process and all its descendants, with shared memory counted once; 0 if not on Linux.
 
     Example:
       >>> memory_of_all_processes() >= 0
@@ -28,16 +28,16 @@ def _process_ids() -> list[int]:
 
 
 def _children(pid: int) -> list[int]:
-    """The processes that any thread of this process has started."""
+    """The processes that the threads of this process have started."""
     try:
         tasks = list(pathlib.Path(f"/proc/{pid}/task").iterdir())
         return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return []
 
 
 def _proportional(pid: int) -> int:
-    """Bytes of its private memory and its share of the memory that it shares (Pss)."""
+    """Bytes of private memory and the proportional share of shared memory (Pss)."""
     try:
         lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What the training benchmarks compute on both sides: a method's stage on synthetic long-tailed data."""
+"""The problem of the training benchmarks: a method's stage on synthetic long-tailed data."""
 
 import functools
 from collections.abc import Callable
@@ -29,13 +29,13 @@ from ltjax.training.execution.programs import Execution
 from ltjax.training.step.schedules import make_schedule
 from ltjax.training.step.state import TrainState, create_state
 
-PEER_METHODS = ("ce", "reslt")  # whose loss is in peers/steps.py
+PEER_METHODS = ("ce", "reslt")  # methods whose loss is in peers/steps.py
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 IMBALANCE = 100.0
 
 
 class Problem(NamedTuple):
-    """What both sides compute: a method's stage on synthetic data, and one batch of it."""
+    """A method's stage on synthetic data, and one batch; both sides compute it."""
 
     network: str
     stage: Stage
@@ -52,12 +52,12 @@ def default_size(network: str) -> int:
 
 
 def make_problem(network: str, method: str, batch: int, classes: int, size: int, dtype: str) -> Problem:
-    """The stage of ``method`` with the CIFAR recipe, and a random batch with labels as often as the classes are."""
+    """The stage of ``method`` with the CIFAR recipe, and a random batch with the class frequencies of the data."""
     choose(BACKBONES, network, "--network")
     recipe = load(f"configs/{'cifar10' if classes == 10 else 'cifar100'}_{method}.py")
     recipe.model.backbone, recipe.batch_size, recipe.dtype = network, batch, dtype
     if method == "reslt" and classes not in (10, 100):
-        recipe.reslt.boundaries = ()  # the authors' positions are for their numbers of classes
+        recipe.reslt.boundaries = ()  # the authors' boundaries only fit their numbers of classes
     config = resolve(recipe)
     data = synthetic(classes, size)
     if len(data.train) < batch:
@@ -69,12 +69,12 @@ def make_problem(network: str, method: str, batch: int, classes: int, size: int,
 
 
 def synthetic(classes: int, size: int) -> Data:
-    """Long-tailed labels as in CIFAR-LT, and no images."""
+    """A data set with long-tailed labels as in CIFAR-LT, without images."""
     counts = long_tailed_counts(50_000 / classes, classes, min(IMBALANCE, 50_000 / classes))
     labels = np.repeat(np.arange(classes, dtype=np.int32), counts)
 
     def no_image(record: int) -> np.ndarray:
-        raise InputError(f"record {record}: the benchmarks' data set has labels and no images")
+        raise InputError(f"record {record}: the synthetic data set of the benchmarks has labels but no images")
 
     source = Source(labels, np.arange(len(labels)), no_image)
     shape = (size, size, 3)
@@ -82,7 +82,7 @@ def synthetic(classes: int, size: int) -> Data:
 
 
 def fresh_variables(problem: Problem) -> Any:
-    """Random weights, where there is no peer to take them from."""
+    """Random weights, used if PyTorch is not available to provide them."""
     init = functools.partial(problem.stage.network.init, train=False)
     return jax.jit(init)(jax.random.key(0), jnp.zeros((1, *problem.data.image_shape), np.uint8))
 
@@ -102,18 +102,18 @@ def steps_per_epoch(problem: Problem) -> int:
 
 
 def execution(problem: Problem, mesh: Mesh, **fields: Any) -> Execution:
-    """The problem's stage on these devices, with these fields beside epoch and batch size."""
+    """How the problem's stage is executed on these devices; ``fields`` are further fields of ``Execution``."""
     return Execution(steps_per_epoch(problem), len(problem.labels), mesh, **fields)
 
 
 def first_rate(problem: Problem) -> float:
-    """The learning rate of the first epoch; the peer keeps it, for the time of a step does not depend on it."""
+    """The learning rate of the first epoch, which PyTorch keeps: the time of a step does not depend on it."""
     stage = problem.stage
     return float(make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(problem))(jnp.zeros((), jnp.int32)))
 
 
 def make_peer(problem: Problem, platform: str, compiled: bool = False) -> Trainer:
-    """PyTorch's side, with its own random weights (the same in every call)."""
+    """The PyTorch side, with random weights that are the same in every call."""
     method, data = problem.config.method, problem.data
     choose(dict.fromkeys(PEER_METHODS), method, "--method")
     network = build_network(problem.network, data.num_classes, reslt=method == "reslt")
@@ -129,7 +129,7 @@ def make_peer(problem: Problem, platform: str, compiled: bool = False) -> Traine
 
 
 def add_options(parser: measure.Parser) -> None:
-    """The options that say which problem."""
+    """Adds the options that choose the problem."""
     parser.add_argument("--network", default="resnet32", help="a backbone, such as resnet32 or resnet50")
     parser.add_argument("--method", choices=PEER_METHODS, default="ce")
     parser.add_argument("--batch", type=measure.at_least(2), default=128)
@@ -138,6 +138,6 @@ def add_options(parser: measure.Parser) -> None:
 
 
 def chosen(options: Any, dtype: str) -> Problem:
-    """The problem that the options say, computed in ``dtype``."""
+    """The problem that the options choose, in ``dtype``."""
     options.size = options.size or default_size(options.network)
     return make_problem(options.network, options.method, options.batch, options.classes, options.size, dtype)

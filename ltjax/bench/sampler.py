@@ -1,11 +1,11 @@
-"""Drawing class-balanced batches beside PyTorch's WeightedRandomSampler and a class-aware sampler.
+"""Drawing class-balanced batches, compared with PyTorch's WeightedRandomSampler and a class-aware sampler.
 
     python -m ltjax.bench sampler --sizes 100000 1000000 10000000 100000000
 
-For each number of records: seconds to build, megabytes that it keeps, seconds to the first batch of an epoch, and then
-microseconds for a batch of ``--batch``. Labels are long-tailed (class counts fall geometrically by 100). First, with
+For each number of records it prints the seconds to the first batch of an epoch, the megabytes kept, and then the
+microseconds per batch of ``--batch``. Labels are long-tailed (class counts decrease geometrically by 100). First, with
 the fewest records, every side must draw all classes equally often, and the class cycles must not repeat an image early.
-WeightedRandomSampler draws an epoch at once; it is given ``--batches`` batches as its epoch, not all records.
+WeightedRandomSampler draws a whole epoch at once; its epoch is set to ``--batches`` batches, not to all records.
 """
 
 import gc
@@ -26,13 +26,13 @@ from ltjax.data.sampling.independent import class_balanced
 from ltjax.data.sampling.sampler import Sampler
 
 SIZES = (10**5, 10**6, 10**7, 10**8)
-VISIT = 4  # images of a class in a row
-LARGEST_LISTS = 10**7  # records: lists of ints take about 40 bytes for each
-CHECKED = 200  # draws of each class
+VISIT = 4  # consecutive images of a class
+LARGEST_LISTS = 10**7  # records; a list of ints takes about 40 bytes per record
+CHECKED = 200  # draws per class
 
 
 def long_tailed(size: int, num_classes: int) -> np.ndarray:
-    """int32 [size], in no order; class counts fall geometrically, the first's is about 100 times the last's."""
+    """Shuffled labels, int32 [size]; class counts decrease geometrically, the first is about 100 times the last."""
     shares = 100.0 ** -(np.arange(num_classes) / max(num_classes - 1, 1))
     ends = np.rint(np.cumsum(shares) / shares.sum() * size).astype(np.int64)
     labels = np.repeat(np.arange(num_classes, dtype=np.int32), np.diff(ends, prepend=0))
@@ -41,7 +41,7 @@ def long_tailed(size: int, num_classes: int) -> np.ndarray:
 
 
 def ours(sampler: Sampler, labels: np.ndarray, num_classes: int, batch: int) -> Iterator[np.ndarray]:
-    """Batches, each a function of its position."""
+    """Batches of ltjax's sampler, each computed from its position."""
     tables, stream = sampler.tables(labels, num_classes), name_id("image")
     step = 0
     while True:
@@ -68,10 +68,10 @@ def make_sides(labels: np.ndarray, classes: int, batch: int, batches: int) -> di
 
 
 def check(size: int, classes: int) -> None:
-    """Every side draws the classes alike; a cycle visits all classes in turn and repeats no image of a class early.
+    """Checks that the classes are drawn equally often, and that cycles visit all classes and repeat no image early.
 
     Raises:
-      Disagreement: that names the side.
+      Disagreement: names the side.
     """
     labels, draws = long_tailed(size, classes), CHECKED * classes
     smallest = int(np.bincount(labels, minlength=classes).min())
@@ -81,17 +81,17 @@ def check(size: int, classes: int) -> None:
         apart = np.abs(np.bincount(drawn, minlength=classes) / draws * classes - 1).max()
         cycles = "class-balanced" not in name and "torch" not in name
         if apart > (1e-9 if cycles else 6 / CHECKED**0.5):
-            raise measure.Disagreement(f"check: {name} draws a class {apart:.0%} more or less often than another")
+            raise measure.Disagreement(f"check: {name} draws a class {apart:.0%} more or less often than the mean")
         rounds = drawn.reshape(-1, classes, VISIT) if cycles else np.zeros((0, classes, VISIT))
         if cycles and not all(len(np.unique(visits[:, 0])) == classes for visits in rounds):
-            raise measure.Disagreement(f"check: {name} does not visit every class before it visits one again")
+            raise measure.Disagreement(f"check: {name} revisits a class before it has visited all classes")
         early = records[drawn == classes - 1][:smallest] if cycles else np.arange(0)
         if len(np.unique(early)) < len(early):
-            raise measure.Disagreement(f"check: {name} repeats an image before the others of its class were seen")
+            raise measure.Disagreement(f"check: {name} repeats an image before it has drawn all images of the class")
 
 
 def measure_side(make: Callable[[], Iterator], batches: int) -> dict[str, float]:
-    """Seconds to build and to the first batch, megabytes that it keeps, microseconds for each batch after it."""
+    """Seconds to build and draw the first batch, megabytes kept, microseconds per further batch."""
     gc.collect()
     before, start = memory_of_all_processes(), time.perf_counter()
     iterator = make()
@@ -109,7 +109,7 @@ def measure_side(make: Callable[[], Iterator], batches: int) -> dict[str, float]
 
 
 def measure_size(size: int, options: Any) -> dict[str, Any]:
-    """side -> numbers, or the reason why there are none."""
+    """side -> its numbers, or why it was not measured."""
     labels, found = long_tailed(size, options.classes), dict[str, Any]()
     for name, make in make_sides(labels, options.classes, options.batch, options.batches).items():
         if name.startswith("class-aware") and size > options.largest_lists:
@@ -127,8 +127,13 @@ def parse(arguments: list[str]) -> Any:
     parser.add_argument("--sizes", type=measure.at_least(1000), nargs="+", default=list(SIZES), help="records")
     parser.add_argument("--classes", type=measure.at_least(2), default=1000)
     parser.add_argument("--batch", type=measure.at_least(1), default=256)
-    parser.add_argument("--batches", type=measure.at_least(2), default=200, help="that are drawn")
-    parser.add_argument("--largest-lists", type=measure.at_least(1), default=LARGEST_LISTS, help="records as lists")
+    parser.add_argument("--batches", type=measure.at_least(2), default=200, help="number of batches to draw")
+    parser.add_argument(
+        "--largest-lists",
+        type=measure.at_least(1),
+        default=LARGEST_LISTS,
+        help="maximum number of records for the sampler that keeps lists",
+    )
     return parser.parse_args(arguments)
 
 
@@ -139,7 +144,7 @@ def main(arguments: list[str]) -> None:
     print(measure.describe(environment), flush=True)
     check(max(min(options.sizes), 100 * options.classes), options.classes)
     print(f"check: all sides draw the {options.classes} classes equally often; the cycles repeat no image early")
-    rows, results = [["records", "to the first batch, s", f"a batch of {options.batch}, us", "held, MB"]], {}
+    rows, results = [["records", "first batch, s", f"batch of {options.batch}, us", "memory, MB"]], {}
     for size in options.sizes:
         results[size] = measure_size(size, options)
         for name, found in results[size].items():

@@ -1,13 +1,13 @@
-"""A run on slices of growing size by dry runs, with chip-hours and their price; and one step on forced CPU devices.
+"""Scaling: dry runs on TPU slices of increasing size with their cost, and one step on simulated CPU devices.
 
     python -m ltjax.bench scale --topologies v5e:4x4 v5e:8x8 v5e:16x16 --price PRICE
 
-The first table compiles ``--config`` for every slice (``python -m ltjax.dryrun``) and has the least time that the peaks
-of the chips allow: by default with the config's batch (strong scaling), with ``--images-per-chip N`` with N times the
-chips (weak scaling; the learning rate then has to follow). ``--price`` is what a chip-hour costs you; without it there
-is no cost. The second measures a training step on 1, 2, 4, 8 devices that XLA makes of this machine's CPU, each in a
-process of its own: they share its cores, so that it shows what splitting costs and not what it gains. ``--topologies``
-or ``--devices`` without a value leaves a table out.
+The first table compiles ``--config`` for every slice (``python -m ltjax.dryrun``) and has the lower bound of the time
+from the chips' peak rates: by default with the config's batch (strong scaling), with ``--images-per-chip N`` with N
+images per chip (weak scaling; the learning rate has to be adapted). ``--price`` is the price of a chip-hour; without it
+no cost is shown. The second table measures a training step on 1, 2, 4 and 8 devices that XLA simulates on the CPU, each
+in a separate process: they share the cores, so it shows the overhead of splitting, not its gain. ``--topologies`` or
+``--devices`` without a value omits a table.
 """
 
 import argparse
@@ -41,19 +41,23 @@ def price(text: str) -> float:
 
 def parse(arguments: list[str]) -> Any:
     parser = measure.Parser("scale", __doc__, repeats=5)
-    parser.add_argument("--config", default="configs/inat_reslt.py", help="of the dry runs")
-    parser.add_argument("--topologies", nargs="*", default=list(SLICES), help="of the dry runs, such as v5e:4x4")
-    parser.add_argument("--images-per-chip", type=measure.at_least(1), help="batch of the dry runs; default: config's")
-    parser.add_argument("--price", type=price, help="of a chip-hour, in your currency")
+    parser.add_argument("--config", default="configs/inat_reslt.py", help="config of the dry runs")
+    parser.add_argument("--topologies", nargs="*", default=list(SLICES), help="slices of the dry runs, such as v5e:4x4")
     parser.add_argument(
-        "--devices", type=measure.at_least(1), nargs="*", default=[1, 2, 4, 8], help="forced, of the CPU"
+        "--images-per-chip", type=measure.at_least(1), help="for the dry runs; default: the config's batch"
     )
-    parser.add_argument("--network", default="resnet8", help="of the measured step")
-    parser.add_argument("--batch", type=measure.at_least(1), default=64, help="of the measured step, on all devices")
+    parser.add_argument("--price", type=price, help="price of a chip-hour, in your currency")
+    parser.add_argument(
+        "--devices", type=measure.at_least(1), nargs="*", default=[1, 2, 4, 8], help="numbers of simulated CPU devices"
+    )
+    parser.add_argument("--network", default="resnet8", help="network of the measured step")
+    parser.add_argument(
+        "--batch", type=measure.at_least(1), default=64, help="batch of the measured step, over all devices"
+    )
     options = parser.parse_args(arguments)
     for count in options.devices:
         if options.batch % count:
-            parser.error(f"--batch: {options.batch} does not divide over {count} devices")
+            parser.error(f"--batch: {options.batch} is not a multiple of {count} devices; choose another batch")
     return options
 
 
@@ -71,10 +75,10 @@ def main(arguments: list[str]) -> None:
 
 
 def dry_run(topology: str, options: Any) -> dict[str, Any]:
-    """The numbers of ``python -m ltjax.dryrun``; a slice that it does not fit is a result, too.
+    """The numbers of ``python -m ltjax.dryrun``; a slice that is too small is also a result.
 
     Raises:
-      InputError: what the dry run says of a bad topology or config.
+      InputError: the dry run's error about a bad topology or config.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "numbers.json"
@@ -93,7 +97,7 @@ def dry_run(topology: str, options: Any) -> dict[str, Any]:
 
 
 def chips(topology: str) -> int:
-    """How many a slice has.
+    """The number of chips of a slice.
 
     Example:
       >>> chips("v5e:4x8")
@@ -104,9 +108,20 @@ def chips(topology: str) -> int:
 
 
 def slices_table(runs: list[dict[str, Any]], options: Any) -> str:
-    """One line a slice: what it gives and what it costs."""
-    how = f"{options.images_per_chip} images a chip" if options.images_per_chip else "one batch for all"
-    head = ["slice", "chips", "batch", "a chip", "MiB", "binds", "images/s <=", "a chip", "hours >=", "chip-hours >="]
+    """One line per slice: speed, time and cost."""
+    how = f"{options.images_per_chip} images per chip" if options.images_per_chip else "the same batch"
+    head = [
+        "slice",
+        "chips",
+        "batch",
+        "per chip",
+        "MiB",
+        "limited by",
+        "images/s <=",
+        "per chip",
+        "hours >=",
+        "chip-hours >=",
+    ]
     lines = [head + (["cost >="] if options.price is not None else [])]
     for run in runs:
         batch, train = run["batch_size"], run["programs"][0]
@@ -122,12 +137,13 @@ def slices_table(runs: list[dict[str, Any]], options: Any) -> str:
             line + ([f"{options.price * run['chip_hours_at_least']:.2f}"] if options.price is not None else [])
         )
     return (
-        f"dry runs of {options.config} ({how}): bounds by the chips' peaks, not measured\n{text_output.table(lines)}\n"
+        f"dry runs of {options.config} ({how}): bounds from the chips' peak rates, not measured\n"
+        f"{text_output.table(lines)}\n"
     )
 
 
 def on_devices(count: int, options: Any) -> dict[str, Any]:
-    """One step on so many forced devices: the whole batch of ``--batch`` split over them, and as much on each."""
+    """Times of a step on ``count`` simulated devices: ``--batch`` split over them, and a fixed batch per device."""
     share = options.batch // max(options.devices) * count
     strong = _step_ms(count, options.batch, options)
     weak = strong if share == options.batch else _step_ms(count, share, options)
@@ -150,9 +166,9 @@ def _step_ms(count: int, batch: int, options: Any) -> list[float]:
 
 
 def devices_table(found: list[dict[str, Any]], options: Any) -> str:
-    """One line a number of devices; ratios to the first line's speed."""
+    """One line per number of devices, with ratios to the speed of the first line."""
     share = options.batch // max(options.devices)
-    lines = [["devices", f"batch {options.batch}, images/s", "ratio", f"{share} a device, images/s", "ratio"]]
+    lines = [["devices", f"batch {options.batch}, images/s", "ratio", f"{share} per device, images/s", "ratio"]]
     speeds = [
         (
             one["devices"],
@@ -166,7 +182,7 @@ def devices_table(found: list[dict[str, Any]], options: Any) -> str:
         lines.append([str(count), f"{strong:,.0f}", ratios[0], f"{weak:,.0f}", ratios[1]])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
-        f"a training step of {options.network} on forced CPU devices, measured. All share {cores} cores: there is no "
-        "speed to gain, a ratio below 1 is what\nsplitting costs (left: one batch, strong scaling; right: one share a "
-        f"device, weak scaling, where the batch grows)\n{text_output.table(lines)}"
+        f"a training step of {options.network} on simulated CPU devices, measured. All share {cores} cores: no speed "
+        "can be gained, a ratio below 1 is the\noverhead of splitting (left: fixed batch, strong scaling; right: fixed "
+        f"batch per device, weak scaling)\n{text_output.table(lines)}"
     )

@@ -1,4 +1,4 @@
-"""One process of ``python -m ltjax.bench scale``: a training step on all devices of this process, its times as JSON."""
+"""A process of ``python -m ltjax.bench scale``: times a training step on all its devices, and prints JSON."""
 
 import json
 import sys

@@ -1,11 +1,11 @@
-"""Whole training with the data on the device, beside PyTorch's loop over a DataLoader.
+"""Training with the data on the device, compared with a PyTorch loop over a DataLoader.
 
     python -m ltjax.bench scan --network resnet32 --method ce --batch 128 --lengths 1 84
 
-Ours is the program that ``ltjax.main`` runs: drawing, augmentation and ``length`` training steps in one call. PyTorch's
-side trains the same network on the same records with the same crops, drawn beforehand and cut image by image in the
-loader's workers; its batches are normalised on the device. First both make the same steps from the same weights, and
-must agree. Times are of ``--steps`` steps, loading included.
+The ltjax side is the program that ``ltjax.main`` runs: sampling, augmentation and training steps in one call. The
+PyTorch side trains the same network on the same records with the same crops, which are drawn beforehand and cut in the
+loader's workers; batches are normalised on the device. First both sides make the same steps from the same weights, and
+must agree. Times are for ``--steps`` steps, including loading.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,12 +29,12 @@ from ltjax.training.step.state import parameter_count
 
 AUGMENT = TRANSFORMS["pad_crop_flip"]
 CHECKED_STEPS = 3
-# Relative, of a loss after up to three float32 steps from the same weights: rounding errors grow with every step.
+# Relative, for a loss after up to three float32 steps from the same weights: rounding errors grow with each step.
 LOSS_TOLERANCE = 1e-3
 
 
 class OnDevice:
-    """``steps`` training steps a call with the data on the device; returns the losses [steps] or [steps, seeds]."""
+    """``steps`` training steps per call with the data on the device; returns the losses [steps] or [steps, seeds]."""
 
     def __init__(
         self,
@@ -47,11 +47,11 @@ class OnDevice:
         how: str = "unroll",
         unroll: int = 1,
     ) -> None:
-        """images: uint8 [N, H, W, 3] of all records; variables: where each seed 0, 1, ... starts; how: over_seeds'."""
+        """images: uint8 [N, H, W, 3], all records; variables: weights of seeds 0, 1, ...; how: as in ``over_seeds``."""
         mesh = problems.one_device()
         labels = problem.data.train.labels
         tables = {name: s.tables(labels, problem.data.num_classes) for name, s in problem.stage.streams.items()}
-        states = [problems.start(problem, own, seed) for seed, own in enumerate(variables)]
+        states = [problems.start(problem, weights, seed) for seed, weights in enumerate(variables)]
         self.calls, self.length = steps // length, length
         self.state = meshes.put_replicated(stack_seeds(states, "state"), mesh)
         self.tables = meshes.put_replicated(stack_seeds([tables] * len(states), "tables"), mesh)
@@ -72,13 +72,13 @@ class OnDevice:
 
 
 def random_images(problem: problems.Problem) -> np.ndarray:
-    """uint8 [N, H, W, 3]"""
+    """Random images for all records, uint8 [N, H, W, 3]."""
     shape = (len(problem.data.train), *problem.data.image_shape)
     return np.random.default_rng(1).integers(0, 256, shape, np.uint8)
 
 
 def crops(problem: problems.Problem, images: np.ndarray, steps: int) -> Crops:
-    """What seed 0 sees in its first steps, as a PyTorch data set."""
+    """The images of the first steps of seed 0, as a PyTorch data set."""
     ((name, sampler),) = problem.stage.streams.items()
     labels = problem.data.train.labels
     position = (0, name_id(name), 0, np.arange(steps * len(problem.labels)))
@@ -92,7 +92,7 @@ def make_peer(problem: problems.Problem, images: np.ndarray, steps: int, platfor
 
 
 def check(ours: OnDevice, theirs: Loop, tolerance: float) -> float:
-    """The largest relative difference of the losses of the same steps from the same weights.
+    """The largest relative difference between the losses of the same steps from the same weights.
 
     Raises:
       Disagreement: if it is above ``tolerance``.
@@ -101,7 +101,7 @@ def check(ours: OnDevice, theirs: Loop, tolerance: float) -> float:
     difference = float(np.max(np.abs(a - b) / np.abs(b)))
     if not difference <= tolerance:
         raise measure.Disagreement(
-            f"check: the two sides do not make the same steps: losses {np.round(a, 5).tolist()} and "
+            f"check: the two sides make different steps: losses {np.round(a, 5).tolist()} and "
             f"{np.round(b, 5).tolist()} (relative difference {difference:.1e}, allowed {tolerance:.0e})"
         )
     return difference
@@ -111,16 +111,18 @@ def parse(arguments: list[str], platform: str) -> Any:
     cpu = platform == "cpu"
     parser = measure.Parser("scan", __doc__, repeats=3 if cpu else 5)
     problems.add_options(parser)
-    parser.add_argument("--steps", type=measure.at_least(1), default=6 if cpu else 84, help="of one timed call")
+    parser.add_argument("--steps", type=measure.at_least(1), default=6 if cpu else 84, help="steps per timed call")
     parser.add_argument("--lengths", type=measure.at_least(1), nargs="+", default=[1] if cpu else [84, 1],
-                        help="steps of one program")  # fmt: skip
-    parser.add_argument("--unroll", type=measure.at_least(1), default=1, help="of the scan over steps")
-    parser.add_argument("--workers", type=int, default=0 if cpu else 8, help="of PyTorch's loader")
-    parser.add_argument("--profile", metavar="DIR", help="also write a profile of ours for TensorBoard or Perfetto")
+                        help="steps per program call")  # fmt: skip
+    parser.add_argument("--unroll", type=measure.at_least(1), default=1, help="unroll factor of the scan over steps")
+    parser.add_argument("--workers", type=int, default=0 if cpu else 8, help="workers of PyTorch's DataLoader")
+    parser.add_argument("--profile", metavar="DIR", help="also write a profile of ltjax for TensorBoard or Perfetto")
     options = parser.parse_args(arguments)
     for length in options.lengths:
         if options.steps % length:
-            parser.error(f"--lengths: {length} does not divide the {options.steps} steps")
+            parser.error(
+                f"--lengths: {options.steps} steps are not a multiple of {length}; change --steps or --lengths"
+            )
     return options
 
 
@@ -154,7 +156,7 @@ def main(arguments: list[str]) -> None:
 
 
 def compare(options: Any, platform: str) -> float | None:
-    """The check in float32; prints the result. None without a peer."""
+    """Checks agreement in float32 and prints the result; None without PyTorch."""
     if why := pytorch.unavailable(platform):
         print(why, flush=True)
         return None
@@ -177,7 +179,7 @@ def report(options: Any, times: Mapping[str, list[float]], parameters: int) -> d
     images = options.batch * options.steps
     record = measure.summary(dict(times), images)
     torch = next((name for name in times if name.startswith("torch")), None)
-    rows = [["", "ms a step", "images/s", "of torch's speed" if torch else ""]]
+    rows = [["", "ms/step", "images/s", "relative to torch" if torch else ""]]
     over_torch = {}
     for name, side in record["sides"].items():
         over_torch[name] = measure.median_ratio(dict(times), name, torch) if torch else None
@@ -186,7 +188,7 @@ def report(options: Any, times: Mapping[str, list[float]], parameters: int) -> d
     print(
         f"training, {options.steps} steps: {options.network} ({parameters:,} parameters), {options.method}, batch "
         f"{options.batch}, {options.size} px, {options.classes} classes, {options.dtype}; medians of "
-        f"{options.repeats}, in turns"
+        f"{options.repeats} alternating runs"
     )
     print(text_output.table(rows), flush=True)
     milliseconds = {name: side["median_ms"] / options.steps for name, side in record["sides"].items()}

@@ -1,10 +1,10 @@
-"""Several seeds in one program, vmapped and unrolled, beside one seed and beside PyTorch's runs one after the other.
+"""Several seeds in one program, vmapped or unrolled, compared with one seed and with successive PyTorch runs.
 
     python -m ltjax.bench seeds --network resnet32 --seeds 1 2 4 8 --by vmap unroll
 
-Each side is ``--steps`` training steps of all its seeds with the data on the device (``python -m ltjax.bench scan`` has
-one seed's time beside PyTorch's whole loop). PyTorch's time for n seeds is n times the step of ``python -m ltjax.bench
-step``. First one seed has to have PyTorch's losses, and every seed of a joint program those of its own single run.
+Each side makes ``--steps`` training steps of all its seeds with the data on the device (``python -m ltjax.bench scan``
+compares one seed with PyTorch's whole loop). PyTorch's time for n seeds is n times the step of ``python -m ltjax.bench
+step``. First the losses of one seed have to agree with PyTorch's, and those in a joint program with a single run.
 """
 
 from typing import Any
@@ -22,17 +22,17 @@ WAYS = ("unroll", "vmap")
 
 
 def variables_of_seeds(problem: problems.Problem, seeds: int) -> list[Any]:
-    """Each seed's own random weights, on the host."""
+    """Random weights for each seed, on the host."""
     init = jax.jit(lambda key, images: problem.stage.network.init(key, images, train=False))
     images = np.zeros((1, *problem.data.image_shape), np.uint8)
     return [jax.device_get(init(jax.random.key(seed), images)) for seed in range(seeds)]
 
 
 def check(problem: problems.Problem, images: np.ndarray, how: str, tolerance: float) -> float:
-    """The largest relative difference between two seeds' losses in one program and in the first one's own run.
+    """The largest relative difference between the losses of seed 0 in a joint program and in a single run.
 
     Raises:
-      Disagreement: if it is above ``tolerance``, or if the two seeds are one.
+      Disagreement: if it is above ``tolerance``, or if both seeds have the same losses.
     """
     steps = min(CHECKED_STEPS, problems.steps_per_epoch(problem))
     variables = variables_of_seeds(problem, 2)
@@ -54,11 +54,13 @@ def parse(arguments: list[str], platform: str) -> Any:
     problems.add_options(parser)
     parser.add_argument("--seeds", type=measure.at_least(1), nargs="+", default=[1, 2] if cpu else [1, 2, 4, 8])
     parser.add_argument("--by", choices=WAYS, nargs="+", default=list(WAYS), help="how seeds share the program")
-    parser.add_argument("--steps", type=measure.at_least(1), default=2 if cpu else 84, help="of one timed call")
-    parser.add_argument("--length", type=measure.at_least(1), default=1 if cpu else 84, help="steps of one program")
+    parser.add_argument("--steps", type=measure.at_least(1), default=2 if cpu else 84, help="steps per timed call")
+    parser.add_argument("--length", type=measure.at_least(1), default=1 if cpu else 84, help="steps per program call")
     options = parser.parse_args(arguments)
     if options.steps % options.length:
-        parser.error(f"--length: {options.length} does not divide the {options.steps} steps")
+        parser.error(
+            f"--length: {options.steps} steps are not a multiple of {options.length}; change --steps or --length"
+        )
     return options
 
 
@@ -76,7 +78,7 @@ def main(arguments: list[str]) -> None:
         with pytorch.exact(platform):
             agreement[how] = check(plain, images, how, LOSS_TOLERANCE)
         print(
-            f"check, {how}: a seed's losses differ by {agreement[how]:.1e} relative from its single run",
+            f"check, {how}: relative difference of a seed's losses from its single run {agreement[how]:.1e}",
             flush=True,
         )
     problem = problems.chosen(options, options.dtype)
@@ -100,7 +102,7 @@ def main(arguments: list[str]) -> None:
 
 
 class Repeated:
-    """``steps`` steps a call."""
+    """``steps`` steps per call."""
 
     def __init__(self, side: Any, steps: int) -> None:
         self.side, self.steps = side, steps
@@ -114,7 +116,7 @@ def report(options: Any, times: dict[str, list[float]]) -> dict[str, Any]:
     """Prints the table; returns the part of the JSON about times."""
     record = measure.summary(times, options.batch * options.steps)
     torch = "torch, 1 seed" in times
-    rows = [["", "ms a step", "of one seed's time", "seeds/s relative to torch" if torch else ""]]
+    rows = [["", "ms/step", "time relative to one seed", "seeds/s relative to torch" if torch else ""]]
     relative = {}
     for name, side in record["sides"].items():
         seeds = int(name.removeprefix("torch, ").split()[0])
@@ -124,8 +126,8 @@ def report(options: Any, times: dict[str, list[float]]) -> dict[str, Any]:
         faster = "" if over_torch is None else f"{over_torch:.2f}x"
         rows.append([name, f"{side['median_ms'] / options.steps:.2f}", f"{ratio:.2f}x", faster])
     print(
-        f"training, all seeds in one program: {options.network}, {options.method}, batch {options.batch} a seed, "
-        f"{options.size} px, {options.classes} classes, {options.dtype}; medians of {options.repeats}, in turns"
+        f"training, all seeds in one program: {options.network}, {options.method}, batch {options.batch} per seed, "
+        f"{options.size} px, {options.classes} classes, {options.dtype}; medians of {options.repeats} alternating runs"
     )
     print(text_output.table(rows), flush=True)
     return record | {"relative": relative}

@@ -1,11 +1,11 @@
-"""A second stage on cached features beside the same one that runs the backbone on every batch.
+"""A second stage on cached features, compared with the same stage that runs the backbone on every batch.
 
     python -m ltjax.bench stage2 --network resnet32 --second crt --batch 128 --classes 100
 
 Both sides are the programs that ``ltjax.main`` runs, with the data on the device: the same records, no augmentation,
-the same steps of the classifier, from the same weights. The first takes features that were made once
-(``config.decoupling.cached``), the other makes those of its batch anew. Before anything is timed both train
-``--steps`` steps in float32 and must agree. The time to make the features is printed separately.
+the same steps of the classifier, from the same weights. The first uses features that were computed once
+(``config.decoupling.cached``), the other computes those of each batch. Before timing, both train ``--steps`` steps in
+float32 and must agree. The time to compute the features is printed separately.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ UPDATE_TOLERANCE = 1e-3  # of the norm of an array's change
 
 
 class Side:
-    """``steps`` training steps a call, with images or features [N, ...] on the device; returns the last loss."""
+    """``steps`` training steps per call, with images or features [N, ...] on the device; returns the last loss."""
 
     def __init__(self, problem: problems.Problem, variables: Any, records: np.ndarray, steps: int) -> None:
         mesh, labels = problems.one_device(), problem.data.train.labels
@@ -74,8 +74,8 @@ def make_problem(options: Any, dtype: str, cached: bool) -> problems.Problem:
     counts = np.bincount(labels, minlength=options.classes)
     if not counts.all() or len(labels) < options.batch:
         raise InputError(
-            f"--images: {options.images} are too few for {options.classes} classes with a hundredth of the largest in "
-            f"the smallest, and batches of {options.batch}; take more"
+            f"--images: {options.images} images are too few for {options.classes} classes at imbalance 100 and batches "
+            f"of {options.batch}; use more images"
         )
     images = np.random.default_rng(1).integers(0, 256, (len(labels), *data.image_shape), np.uint8)
     source = array_source(images, labels, np.arange(len(labels)))
@@ -85,14 +85,14 @@ def make_problem(options: Any, dtype: str, cached: bool) -> problems.Problem:
 
 
 def features_of(problem: problems.Problem, variables: Any) -> tuple[np.ndarray, float]:
-    """float [N, d] of all images, and the seconds that they took, compilation left out."""
+    """Features of all images, float [N, d], and the seconds to compute them, without compilation."""
     source, size = problem.data.train, problem.config.evaluation.batch_size
 
     def made(source: Any) -> np.ndarray:
         blocks = feature_blocks(problem.stage.representation, variables, source, size, problems.one_device())
         return np.concatenate(list(blocks))
 
-    made(source.subset(np.arange(1)))  # the program is compiled for the batch, whatever is in it
+    made(source.subset(np.arange(1)))  # compiles the program, which depends only on the batch size
     began = time.perf_counter()
     return made(source), time.perf_counter() - began
 
@@ -117,7 +117,7 @@ def parse(arguments: list[str]) -> Any:
     parser.add_argument("--classes", type=measure.at_least(3), default=100)
     parser.add_argument("--size", type=measure.at_least(8), help="pixels; default 32, or 224 for ImageNet networks")
     parser.add_argument("--images", type=measure.at_least(1), help="training images; default: as many as CIFAR-LT has")
-    parser.add_argument("--steps", type=measure.at_least(1), default=5, help="training steps of one timed call")
+    parser.add_argument("--steps", type=measure.at_least(1), default=5, help="training steps per timed call")
     options = parser.parse_args(arguments)
     choose(BACKBONES, options.network, "--network")
     return options
@@ -128,7 +128,7 @@ def report(options: Any, times: measure.Times, seconds: float, problem: problems
     record = measure.summary(times, options.batch * options.steps)
     steps = {name: side["median_ms"] / options.steps for name, side in record["sides"].items()}
     ratio = record["speed_relative_to"][BACKBONE]
-    rows = [["", "ms a step", "images/s", "cached is"]]
+    rows = [["", "ms/step", "images/s", "cached is"]]
     for name, side in record["sides"].items():
         speed = f"{ratio:.0f}x as fast" if name == BACKBONE else ""
         rows.append([name, f"{steps[name]:.2f}", f"{side['images_per_second']:.0f}", speed])
@@ -137,13 +137,13 @@ def report(options: Any, times: measure.Times, seconds: float, problem: problems
     whole = {name: 1e-3 * count * steps[name] for name in steps}
     print(
         f"second stage {options.second}: {options.network}, batch {options.batch}, {options.size} px, "
-        f"{options.classes} classes, {options.dtype}; medians of {options.repeats}, in turns"
+        f"{options.classes} classes, {options.dtype}; medians of {options.repeats} alternating runs"
     )
     print(text_output.table(rows))
-    print(f"making the features of {images:,} images, once: {seconds:.2f} s ({images / seconds:.0f} images/s)")
+    print(f"computing the features of {images:,} images once: {seconds:.2f} s ({images / seconds:.0f} images/s)")
     print(
-        f"so {epochs} epochs of {count // epochs} steps would take {whole[CACHED] + seconds:.1f} s with the features "
-        f"made, {whole[CACHED]:.1f} s with those of an earlier run, {whole[BACKBONE]:.1f} s through the backbone",
+        f"so {epochs} epochs of {count // epochs} steps would take {whole[CACHED] + seconds:.1f} s including the "
+        f"features, {whole[CACHED]:.1f} s with stored features, {whole[BACKBONE]:.1f} s through the backbone",
         flush=True,
     )
     found = {"images": images, "features_seconds": seconds, "ms_per_step": steps, "epochs": epochs, "steps": count}
@@ -158,8 +158,8 @@ def main(arguments: list[str]) -> None:
     sides, seconds, problem = make_sides(options, "float32")
     agreement = check(sides, LOSS_TOLERANCE, UPDATE_TOLERANCE)
     print(
-        f"check, {options.steps} float32 steps from the same weights: the loss differs by {agreement['loss']:.1e} "
-        f"relative, changes by at most {agreement['update']:.1e} of their norm ({agreement['update_worst']})",
+        f"check, {options.steps} float32 steps from the same weights: relative difference of the loss "
+        f"{agreement['loss']:.1e}, of the updates at most {agreement['update']:.1e} ({agreement['update_worst']})",
         flush=True,
     )
     if options.dtype != "float32":

@@ -1,10 +1,10 @@
-"""One training step beside PyTorch's: forward, backward, SGD and batch statistics, on a batch that lies on the device.
+"""One training step compared with PyTorch: forward, backward, SGD and batch statistics, with the batch on the device.
 
     python -m ltjax.bench step --network resnet32 --method ce --batch 128 --classes 100
 
-Ours is the step that ``ltjax.main`` runs, on one device, with the recipe of ``configs/cifar100_ce.py``; PyTorch's is
-the same network, loss and optimiser, run eagerly in channels_last (on a GPU with ``--compile`` also through
-``torch.compile``). Before anything is timed both make one float32 step from the same weights, and must agree.
+The ltjax side is the step that ``ltjax.main`` runs, on one device, with the recipe of ``configs/cifar100_ce.py``. The
+PyTorch side has the same network, loss and optimiser, run eagerly in channels_last (on a GPU with ``--compile`` also
+through ``torch.compile``). Before timing, both make one float32 step from the same weights, and must agree.
 """
 
 from collections.abc import Mapping
@@ -35,14 +35,14 @@ from ltjax.training.execution.programs import streamed_step
 from ltjax.training.step.state import parameter_count, variables_of
 
 LOSS_TOLERANCE = 1e-4  # relative
-# Of the norm of an array's change. ResNet-32, batch 128: the two sides agree to 6e-12 in float64, and differ in float32
-# by 1.6e-2, for a sum of another order turns ReLUs. A forgotten weight decay, nesterov flag or normalisation is more;
-# what is less (a learning rate off by 5 %) only the float64 test of the suite would see.
+# Relative to the norm of an array's update. ResNet-32, batch 128: the sides agree to 6e-12 in float64 and differ by
+# 1.6e-2 in float32, where another summation order flips ReLUs. Missing weight decay, Nesterov momentum or normalisation
+# exceeds the tolerance; smaller errors (a learning rate off by 5 %) only show in the float64 test of the suite.
 UPDATE_TOLERANCE = 5e-2
 
 
 class Ours:
-    """One training step a call, from ``variables`` on; returns the loss when all is done."""
+    """One training step per call, starting from ``variables``; returns the loss when the step is done."""
 
     def __init__(self, problem: Problem, variables: Any) -> None:
         mesh = one_device()
@@ -62,7 +62,7 @@ class Ours:
         return jax.tree.map(np.array, variables_of(self.state))  # a copy: the next step donates the state
 
     def cost(self) -> dict[str, float]:
-        """FLOPs of a step's products and convolutions, and the bytes that its program takes. Compiles it again."""
+        """FLOPs of a step's matrix products and convolutions, and the bytes its program needs. Compiles it again."""
         step: Any = self.step
         traced = step.trace(self.state, {}, self.batch)
         made = traced.lower().compile().memory_analysis()
@@ -72,15 +72,15 @@ class Ours:
 
 
 def check(sides: Mapping[str, Any], loss_tolerance: float, update_tolerance: float) -> dict[str, Any]:
-    """One step of each side from where it stands, which must be the same place; the first is compared with the others.
+    """Makes one step on each side, from equal states, and compares the first side with the others.
 
     Returns:
-      loss: the relative difference. update: the largest ``|ours - theirs| / |theirs - before|`` over the arrays
-      (parameters and batch statistics) in the Euclidean norm, update_worst: in which; element: the same in the largest
-      single element, which is reported but not limited. The worst of all peers.
+      The maxima over the other sides. loss: the relative difference; update: the largest
+      ``|ours - theirs| / |theirs - before|`` over the arrays (parameters and batch statistics) in the Euclidean norm;
+      update_worst: the name of that array; element: the same for single elements, reported but not limited.
 
     Raises:
-      Disagreement: if either is above its tolerance.
+      Disagreement: if loss or update is above its tolerance.
     """
     ours, *peers = sides.values()
     a, after = ours(), ours.variables()
@@ -90,9 +90,9 @@ def check(sides: Mapping[str, Any], loss_tolerance: float, update_tolerance: flo
         record = {"loss": abs(a - b) / abs(b)} | update_difference(before, after, theirs.variables())
         if not record["loss"] <= loss_tolerance or not record["update"] <= update_tolerance:
             raise measure.Disagreement(
-                f"check: the two sides do not make the same step: loss {a:.6g} and {b:.6g} (relative difference "
-                f"{record['loss']:.1e}, allowed {loss_tolerance:.0e}); changes differ by {record['update']:.1e} of the "
-                f"change in {record['update_worst']} (allowed {update_tolerance:.0e})"
+                f"check: the two sides make different steps: loss {a:.6g} and {b:.6g} (relative difference "
+                f"{record['loss']:.1e}, allowed {loss_tolerance:.0e}); relative difference of the update of "
+                f"{record['update_worst']} {record['update']:.1e} (allowed {update_tolerance:.0e})"
             )
         worst |= {key: max(worst[key], record[key]) for key in ("loss", "element")}
         if record["update"] >= worst["update"]:
@@ -101,10 +101,10 @@ def check(sides: Mapping[str, Any], loss_tolerance: float, update_tolerance: flo
 
 
 def update_difference(before: Any, ours: Any, theirs: Any) -> dict[str, Any]:
-    """The largest difference of an array's change relative to that change, as ``check`` has it; inf for NaN."""
+    """The largest relative difference of an array's update, as ``check`` returns it; inf for NaN."""
     flat = [traverse_util.flatten_dict(tree, sep="/") for tree in (before, ours, theirs)]
     if not flat[0].keys() == flat[1].keys() == flat[2].keys():
-        raise measure.Disagreement(f"check: the sides have other arrays: {sorted(flat[1].keys() ^ flat[2].keys())}")
+        raise measure.Disagreement(f"check: the sides have different arrays: {sorted(flat[1].keys() ^ flat[2].keys())}")
 
     def relative(path: str, norm: float) -> float:
         start, a, b = (np.asarray(tree[path], np.float64).ravel() for tree in flat)
@@ -118,7 +118,7 @@ def update_difference(before: Any, ours: Any, theirs: Any) -> dict[str, Any]:
 
 
 def make_sides(problem: Problem, platform: str, compiled: bool) -> dict[str, Any]:
-    """name -> a step: ours, and PyTorch where it can run beside us, all from the same weights."""
+    """name -> training step: ltjax, and PyTorch if it is available, all from the same weights."""
     if pytorch.unavailable(platform):
         return {"ltjax": Ours(problem, fresh_variables(problem))}
     theirs = make_peer(problem, platform)
@@ -129,24 +129,24 @@ def make_sides(problem: Problem, platform: str, compiled: bool) -> dict[str, Any
 
 
 def cost_of(sides: Mapping[str, Any], record: Mapping[str, Any], kind: str, dtype: str) -> dict[str, Any]:
-    """What the step takes, and which part of the chip's peak it reaches (MFU), where the peak is known.
+    """FLOPs and memory of the step, and the fraction of the chip's peak rate that it reaches (MFU), if that is known.
 
-    Every side makes the same products, so each is counted with the FLOPs of ours. PyTorch's bytes are the most that its
-    allocator held on a GPU; on a CPU they are not known.
+    All sides compute the same products, so ltjax's FLOPs count for each. PyTorch's bytes are the maximum that its
+    allocator held on a GPU; on a CPU they are unknown.
     """
     cost: dict[str, Any] = sides["ltjax"].cost()
     chip = of_kind(kind)
     peak = chip.flops.get(dtype) if chip is not None else None
-    held = pytorch.most_held()
+    peak_memory = pytorch.peak_memory()
     for name, side in record["sides"].items():
         rate = cost["matrix_flops"] / (1e-3 * side["median_ms"])
-        taken = cost["bytes"] if name == "ltjax" else held
+        taken = cost["bytes"] if name == "ltjax" else peak_memory
         side |= {"flops_per_second": rate, "mfu": rate / peak if peak else None, "bytes": taken}
     return cost | {"peak_flops_per_second": peak}
 
 
 def cost_table(record: Mapping[str, Any]) -> str:
-    """FLOP/s, part of the peak and memory of every side; "-" for what is not known."""
+    """FLOP/s, MFU and memory of each side; "-" if unknown."""
     rows = [["", "TFLOP/s", "MFU", "MiB"]]
     for name, side in record["sides"].items():
         mfu = f"{side['mfu']:.1%}" if side["mfu"] is not None else "-"
@@ -158,14 +158,14 @@ def cost_table(record: Mapping[str, Any]) -> str:
 def report(options: Any, times: measure.Times, parameters: int) -> dict[str, Any]:
     """Prints the table; returns the part of the JSON about times."""
     record = measure.summary(times, options.batch)
-    rows = [["", "ms a step", "images/s", "ltjax is"]]
+    rows = [["", "ms/step", "images/s", "ltjax is"]]
     for name, side in record["sides"].items():
         ratio = record["speed_relative_to"].get(name)
         speed = "" if ratio is None else f"{ratio:.2f}x as fast"
         rows.append([name, f"{side['median_ms']:.1f}", f"{side['images_per_second']:.0f}", speed])
     print(
         f"training step: {options.network} ({parameters:,} parameters), {options.method}, batch {options.batch}, "
-        f"{options.size} px, {options.classes} classes, {options.dtype}; medians of {options.repeats}, in turns"
+        f"{options.size} px, {options.classes} classes, {options.dtype}; medians of {options.repeats} alternating runs"
     )
     print(text_output.table(rows), flush=True)
     return record
@@ -174,8 +174,8 @@ def report(options: Any, times: measure.Times, parameters: int) -> dict[str, Any
 def parse(arguments: list[str]) -> Any:
     parser = measure.Parser("step", __doc__, repeats=20)
     add_options(parser)
-    parser.add_argument("--compile", action="store_true", help="also torch.compile (GPU only)")
-    parser.add_argument("--cost", action="store_true", help="also FLOP/s, part of the peak (MFU) and memory")
+    parser.add_argument("--compile", action="store_true", help="also measure torch.compile (GPU only)")
+    parser.add_argument("--cost", action="store_true", help="also print FLOP/s, MFU and memory")
     return parser.parse_args(arguments)
 
 
@@ -185,7 +185,9 @@ def main(arguments: list[str]) -> None:
     environment = measure.environment()
     platform = environment["platform"]
     if options.compile and platform != "gpu":
-        raise InputError(f"--compile: torch.compile is measured on GPUs only, and this is a {platform}; leave it out")
+        raise InputError(
+            f"--compile: torch.compile is only measured on GPUs, and this is a {platform}; remove the option"
+        )
     print(measure.describe(environment), flush=True)
 
     def sides_in(dtype: str) -> dict[str, Any]:
@@ -207,16 +209,16 @@ def main(arguments: list[str]) -> None:
 
 
 def compare(sides: Mapping[str, Any], platform: str) -> dict[str, Any] | None:
-    """The check of the float32 sides; prints the result. None without a peer."""
+    """Checks agreement in float32 and prints the result; None without PyTorch."""
     if "torch" not in sides:
         print(pytorch.unavailable(platform), flush=True)
         return None
     with pytorch.exact(platform):
         record = check(sides, LOSS_TOLERANCE, UPDATE_TOLERANCE)
     print(
-        f"check, one float32 step from the same weights: the loss differs by {record['loss']:.1e} relative, changes by "
-        f"at most {record['update']:.1e} of their norm ({record['update_worst']}), single elements by "
-        f"{record['element']:.1e} of the largest",
+        f"check, one float32 step from the same weights: relative difference of the loss {record['loss']:.1e}, "
+        f"of the updates at most {record['update']:.1e} ({record['update_worst']}), of single elements "
+        f"{record['element']:.1e}",
         flush=True,
     )
     return record

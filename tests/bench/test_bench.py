@@ -60,12 +60,12 @@ def test_step_compares_with_pytorch(method, classes, tmp_path, capsys):
 
 
 @needs_torch
-def test_step_says_what_it_costs_and_which_part_of_the_peak_it_is(tmp_path, capsys, monkeypatch):
+def test_step_reports_its_cost_and_the_fraction_of_the_peak_rate(tmp_path, capsys, monkeypatch):
     flops = {"float32": 1e12}
     monkeypatch.setattr(step, "of_kind", lambda kind: SimpleNamespace(flops=flops))
     printed, record = run(f"{STEP} --cost --classes 10", tmp_path / "step.json", capsys)
     ours = record["sides"]["ltjax"]
-    # forward, and twice that backward but for the images' own gradient; the last linear layer is small beside it
+    # forward, and twice that backward except the gradient of the images; the last linear layer is negligible
     forward = 2 * 8 * (64 * 9 * (3 * 16 + 2 * 16 * 16) + 16 * 9 * 3 * 16 * 32 + 4 * 9 * 3 * 32 * 64)
     assert record["cost"]["matrix_flops"] == pytest.approx(3 * forward, rel=0.1)
     assert ours["mfu"] == pytest.approx(record["cost"]["matrix_flops"] / (1e9 * ours["median_ms"]))
@@ -104,7 +104,7 @@ def test_bfloat16_is_measured_in_bfloat16_and_checked_in_float32(tmp_path, capsy
     assert "bf16" in sides["ltjax"].run.as_text()
 
 
-def test_without_pytorch_only_ltjax_is_measured_and_the_output_says_so(no_torch, tmp_path, capsys):
+def test_without_pytorch_only_ltjax_is_measured_and_the_output_reports_it(no_torch, tmp_path, capsys):
     printed, record = run(f"{STEP} --classes 10", tmp_path / "step.json", capsys)
     assert "not installed: only ltjax is measured" in printed
     assert list(record["sides"]) == ["ltjax"] and record["check"] is None and record["speed_relative_to"] == {}
@@ -126,7 +126,7 @@ def test_one_step_agrees_in_float64_and_a_perturbed_weight_does_not(method):
         step.check(sides, 1e-9, 1e-8)
         weight = sides["torch"].network.layer1[0].conv1.weight.data
         weight[0, 0, 0, 0] += 1e-3
-        with pytest.raises(measure.Disagreement, match="do not make the same step"):
+        with pytest.raises(measure.Disagreement, match="make different steps"):
             step.check(sides, 1e-9, 1e-9)
 
 
@@ -244,7 +244,7 @@ def test_sides_take_turns_and_ratios_are_of_neighbours():
     assert measure.median_ratio({"a": [1.0, 10.0], "b": [2.0, 20.0]}, "a", "b") == 2
 
 
-def test_the_first_line_tells_a_busy_machine():
+def test_the_first_line_reports_a_busy_machine():
     quiet = {**measure.environment(), "load": 0.0}
     assert "BUSY" not in measure.describe(quiet)
     assert "BUSY (load 9.0)" in measure.describe({**quiet, "load": 9.0, "cores": 2})
@@ -272,7 +272,7 @@ def test_in_float64_the_whole_loops_agree_and_other_crops_do_not():
         ours = scan.OnDevice(problem, images, [variables], steps=4, length=2)
         assert scan.check(ours, theirs, 1e-9) < 1e-9
         theirs.loader.dataset.draws["flip"] = 1 - theirs.loader.dataset.draws["flip"]
-        with pytest.raises(measure.Disagreement, match="do not make the same steps"):
+        with pytest.raises(measure.Disagreement, match="make different steps"):
             scan.check(ours, theirs, 1e-9)
 
 
@@ -306,7 +306,7 @@ def test_seeds_that_are_one_are_noticed(monkeypatch):
 
 def test_lengths_that_do_not_divide_the_steps_are_refused(capsys):
     assert main(["scan", "--steps", "3", "--lengths", "2"]) == 2
-    assert "--lengths: 2 does not divide the 3 steps" in capsys.readouterr().err
+    assert "--lengths: 3 steps are not a multiple of 2" in capsys.readouterr().err
 
 
 def test_the_checks_need_no_pytorch_on_a_gpu(no_torch, monkeypatch):

@@ -1,4 +1,4 @@
-"""The benchmarks of the input: both sides make the same pictures and draw alike, and the checks can fail."""
+"""The benchmarks of the input: both sides make the same images and draw equally often, and the checks can fail."""
 
 import importlib.util
 import json
@@ -31,11 +31,11 @@ def test_input_compares_with_pytorch(tmp_path, capsys):
         assert 0 < result["pixel_difference"] < inputs.TOLERANCE
         assert set(result["core"]["sides"]) == {"ltjax", "torch", "torch, uint8"}
         assert result["core"]["speed_relative_to"]["torch"] > 0
-    assert "a core: torch" in printed and 10 < record["file_kB"] < 200
+    assert "1 core: torch" in printed and 10 < record["file_kB"] < 200
 
 
 @needs_torch
-def test_input_notices_other_pictures(tmp_path, capsys, monkeypatch):
+def test_input_notices_different_images(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(peer_input, "random_box", lambda height, width, draws: Box(0, 0, height, width))
     inputs.make_photographs(str(tmp_path), 2)
     assert main(f"{INPUT} --folder {tmp_path} --augment crop32_flip".split()) == 1
@@ -64,10 +64,10 @@ def test_sampler_compares_with_pytorch(tmp_path, capsys):
     for found in record["results"]["2000"].values():
         assert set(found) == {"first_batch_s", "held_MB", "batch_us"}
     assert record["results"]["4000"]["class-aware, lists"].startswith("not run: lists of 4,000 records")
-    assert "check: all draw every one of 10 classes alike" in printed
+    assert "check: all sides draw the 10 classes equally often" in printed
 
 
-def test_what_torch_cannot_is_said(monkeypatch):
+def test_a_failure_of_torch_is_reported(monkeypatch):
     def too_many(labels, classes, batch, batches):
         def make():
             raise RuntimeError("number of categories cannot exceed 2^24\nmore")

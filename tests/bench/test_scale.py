@@ -1,4 +1,4 @@
-"""The scaling benchmark: tables from numbers of dry runs, and one measured step on forced devices."""
+"""The scaling benchmark: tables from numbers of dry runs, and one measured step on simulated devices."""
 
 import json
 
@@ -52,7 +52,7 @@ def test_a_cost_needs_a_price(dry_runs, capsys):
     [
         ("--price x", "impossible value 'x'; allowed: a number >= 0"),
         ("--price nan", "impossible value 'nan'"),
-        ("--devices 3", "--batch: 64 does not divide over 3 devices"),
+        ("--devices 3", "--batch: 64 is not a multiple of 3 devices"),
         ("--devices 0", "impossible value '0'"),
         ("--topologies v5e:3x3 --devices", "v5e has no slice '3x3'"),
     ],
@@ -63,7 +63,7 @@ def test_mistakes_are_one_line(options, message, capsys):
     assert message in error and error.count("\n") == 1
 
 
-def test_a_step_is_measured_on_forced_devices(capsys):
+def test_a_step_is_measured_on_simulated_devices(capsys):
     assert main(["scale", "--topologies", "--devices", "2", "--batch", "4", "--repeats", "1"]) == 0
     out = capsys.readouterr().out
     assert "share" in out and out.splitlines()[-1].split()[::2] == ["2", "1.00", "1.00"]

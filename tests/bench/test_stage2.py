@@ -15,7 +15,7 @@ def test_second_stages_are_measured_on_features_and_through_the_backbone(tmp_pat
     printed, record = run(f"stage2 {SMALL} --repeats 1", tmp_path / "stage2.json", capsys)
     assert list(record["sides"]) == ["cached features", "backbone every batch"]
     assert record["check"]["loss"] < 1e-5 and record["check"]["update"] < 1e-4
-    assert "making the features of 400 images, once:" in printed and record["images"] == 400
+    assert "computing the features of 400 images once:" in printed and record["images"] == 400
     assert record["steps"] == 500 and record["epochs"] == 10
     ours, theirs = (side["median_ms"] for side in record["sides"].values())
     assert record["speed_relative_to"]["backbone every batch"] == pytest.approx(theirs / ours)
@@ -29,7 +29,7 @@ def test_in_float64_the_sides_agree_and_other_features_do_not():
         assert seconds > 0 and stage2.check(sides, 1e-9, 1e-9)["loss"] < 1e-9
         resident = sides[stage2.CACHED].resident
         sides[stage2.CACHED].resident = resident._replace(images=np.roll(resident.images, 1, axis=0))
-        with pytest.raises(measure.Disagreement, match="do not make the same step"):
+        with pytest.raises(measure.Disagreement, match="make different steps"):
             stage2.check(sides, 1e-9, 1e-9)
 
 

@@ -1,1 +1,1 @@
-"""PyTorch's side of the benchmarks, written for speed as its users write it. Only calling a function imports torch."""
+"""The PyTorch side of the benchmarks, in fast idiomatic PyTorch. torch is only imported when a function is called."""

@@ -1,7 +1,7 @@
-"""PyTorch's input as its users write it: a data set of files, torchvision's transforms on Pillow images, a DataLoader.
+"""An idiomatic PyTorch input pipeline: a data set of files, torchvision's transforms on Pillow images, a DataLoader.
 
 torchvision itself is not needed: its crop, flip, jitter, ToTensor and Normalize are the Pillow and tensor calls below.
-The random choices come from our transform, so that both sides make the same pictures; drawing them costs nothing here.
+The random choices come from ltjax's transform, so that both sides make the same images; drawing takes no time here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from ltjax.data.augment.color_jitter import NAMES, ORDERS, factor
 from ltjax.data.augment.crops import random_box
 
 
-class Pictures:
-    """A map-style data set: element i is the picture of the i-th draw, and its label."""
+class CroppedImages:
+    """A map-style data set: element i is the augmented image of the i-th draw, and its label."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class Pictures:
         size: int,
         normalize: tuple[Sequence[float], Sequence[float]] | None,
     ) -> None:
-        """records and each of draws: [positions]; normalize: mean and std, or None for uint8 pictures."""
+        """records and each of draws: [positions]; normalize: mean and std, or None for uint8 images."""
         self.paths, self.records, self.draws, self.size, self.normalize = paths, records, draws, size, normalize
 
     def __len__(self) -> int:
@@ -45,16 +45,16 @@ class Pictures:
             enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
             for i in ORDERS[int(drawn["order"])]:
                 image = enhancers[i](image).enhance(factor(drawn, NAMES[i]))
-        picture = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
         if self.normalize is not None:
             mean, std = (torch.tensor(values).view(3, 1, 1) for values in self.normalize)
-            picture = picture.to(torch.float32).div(255).sub_(mean).div_(std)
-        return picture, 0
+            tensor = tensor.to(torch.float32).div(255).sub_(mean).div_(std)
+        return tensor, 0
 
 
-def loader(pictures: Pictures, batch: int, workers: int) -> Any:
-    """A DataLoader over them in order. Workers are spawned: JAX's threads do not survive a fork."""
+def loader(images: CroppedImages, batch: int, workers: int) -> Any:
+    """A DataLoader over the images in order. Workers are spawned, because JAX's threads do not survive a fork."""
     from torch.utils.data import DataLoader
 
     context = "spawn" if workers else None
-    return DataLoader(pictures, batch, num_workers=workers, drop_last=True, multiprocessing_context=context)  # type: ignore[arg-type]
+    return DataLoader(images, batch, num_workers=workers, drop_last=True, multiprocessing_context=context)  # type: ignore[arg-type]

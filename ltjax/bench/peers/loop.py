@@ -1,4 +1,4 @@
-"""PyTorch's training loop as its users write it: a data set, a DataLoader with workers, and a step for each batch."""
+"""An idiomatic PyTorch training loop: a data set, a DataLoader with workers, and a step per batch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +9,10 @@ from ltjax.bench.peers.steps import Trainer
 
 
 class Crops:
-    """A map-style data set: element i is the image of the i-th draw, padded, cropped and mirrored; and its label.
+    """A map-style data set: element i is the padded, cropped and flipped image of the i-th draw, and its label.
 
-    The draws come from our samplers and transforms, so that both sides see the same pixels. numpy does to one image
-    what torchvision's RandomCrop and RandomHorizontalFlip do, in less time.
+    The draws come from ltjax's samplers and transforms, so that both sides see the same pixels. numpy does the same as
+    torchvision's RandomCrop and RandomHorizontalFlip, but faster.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Crops:
 
 
 class Loop:
-    """All batches of a data set a call, one training step each; returns the losses when all is done."""
+    """One training step for each batch of the data set per call; returns the losses when all steps are done."""
 
     def __init__(self, trainer: Trainer, crops: Crops, batch_size: int, workers: int) -> None:
         from torch.utils.data import DataLoader

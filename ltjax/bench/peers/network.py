@@ -1,6 +1,6 @@
 """The networks of ``ltjax.models`` in plain PyTorch, with the usual names in their state_dict.
 
-``ltjax.models.weights.torch_resnet`` reads these names, so that both sides of a benchmark have the same weights.
+``ltjax.models.weights.torch_resnet`` reads these names, so both sides of a benchmark can have the same weights.
 """
 
 import functools
@@ -14,7 +14,7 @@ from ltjax.models.weights.torch_resnet import import_resnet, import_resnet_cifar
 
 @functools.cache
 def layer_types() -> tuple[Any, Any, Any, Any]:
-    """(convolution, CIFAR block, basic block, bottleneck): classes of torch can only be made once torch is there."""
+    """(convolution, CIFAR block, basic block, bottleneck), defined in a function because the classes need torch."""
     import torch
     from torch import nn
     from torch.nn import functional
@@ -78,12 +78,12 @@ def build_network(name: str, num_classes: int, *, reslt: bool = False, channels:
 
     torch.manual_seed(seed)
     plan = BACKBONES[name]()
-    if type(plan) is ResNetCifar:  # not one with experts or branches
+    if type(plan) is ResNetCifar:  # without experts or branches
         stem, stages, size = _cifar(plan, channels)
     elif type(plan) is ResNet:
         stem, stages, size = _imagenet(plan, channels)
     else:
-        raise InputError(f"--network: '{name}' has no counterpart in PyTorch here; allowed: resnet*, resnext*")
+        raise InputError(f"--network: '{name}' has no PyTorch version here; allowed: resnet*, resnext*")
 
     class Network(nn.Module):
         def __init__(self) -> None:
@@ -148,7 +148,7 @@ def _imagenet(plan: ResNet, channels: int) -> tuple[Any, list[list[Any]], int]:
 
 
 def settle_statistics(network: Any) -> None:
-    """Random scales and statistics near 1 and 0: with those of a new network half of batch norm goes unchecked."""
+    """Sets random scales and statistics near 1 and 0; with the initial ones, half of batch norm would go unchecked."""
     import torch
     from torch import nn
 
@@ -161,7 +161,7 @@ def settle_statistics(network: Any) -> None:
 
 
 def network_variables(network: Any) -> dict[str, Any]:
-    """The weights and batch statistics as numpy arrays, laid out as ours."""
+    """The weights and batch statistics as numpy arrays in ltjax's layout."""
     arrays = {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
 
     return (import_resnet if network.conv1.kernel_size == (7, 7) else import_resnet_cifar)(arrays)

@@ -1,4 +1,4 @@
-"""Whether PyTorch can run beside JAX here, its memory, and products without TF32 for the checks."""
+"""Whether PyTorch can be measured here, its peak memory, and exact float32 products for the checks."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from ltjax.bench.measure import torch_installed
 
 
 def unavailable(platform: str) -> str:
-    """Why there is nothing to compare with on JAX's ``platform``; "" where there is."""
+    """Why PyTorch cannot be measured on JAX's ``platform``; "" if it can."""
     if not torch_installed():
         return "PyTorch is not installed: only ltjax is measured"
     import torch
@@ -18,8 +18,8 @@ def unavailable(platform: str) -> str:
     return f"PyTorch cannot use the {platform} here: only ltjax is measured"
 
 
-def most_held() -> int | None:
-    """The most bytes that PyTorch's allocator has held on the GPU since it was asked last; None without one."""
+def peak_memory() -> int | None:
+    """The maximum of bytes that PyTorch's allocator held on the GPU since the last call; None without a GPU."""
     if not torch_installed():
         return None
     import torch
@@ -33,7 +33,7 @@ def most_held() -> int | None:
 
 @contextlib.contextmanager
 def exact(platform: str) -> Iterator[None]:
-    """For the checks: float32 products in float32 on both sides, where an accelerator would round them to TF32."""
+    """Computes float32 products exactly on both sides, which accelerators otherwise round to TF32 or bfloat16."""
     if platform == "cpu":
         yield
         return

@@ -1,4 +1,4 @@
-"""PyTorch's side of the samplers: WeightedRandomSampler, and the class-aware sampler as its users write it."""
+"""The PyTorch side of the samplers: WeightedRandomSampler, and a common class-aware sampler."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,10 +7,10 @@ import numpy as np
 
 
 def weighted(labels: np.ndarray, num_classes: int, draws: int) -> Any:
-    """torch's WeightedRandomSampler with a weight of 1 / n for each record of a class of n.
+    """torch's WeightedRandomSampler with weight 1 / n for each record of a class with n records.
 
     Raises:
-      RuntimeError: torch's own, above 2^24 records, when the first record is drawn.
+      RuntimeError: from torch, above 2^24 records, when the first record is drawn.
     """
     import torch
     from torch.utils.data import WeightedRandomSampler
@@ -20,7 +20,7 @@ def weighted(labels: np.ndarray, num_classes: int, draws: int) -> Any:
 
 
 class ClassAware:
-    """Classes in a shuffled cycle, at each visit some images of the class's own shuffled cycle: lists of ints."""
+    """Visits the classes in a shuffled cycle and takes images from each class's shuffled cycle; with lists of ints."""
 
     def __init__(self, labels: np.ndarray, num_classes: int, images_per_visit: int, seed: int = 0) -> None:
         import random

@@ -20,12 +20,12 @@ def reslt_loss(alpha: float, masks: np.ndarray) -> Callable[[Any, Any], Any]:
     import torch
     from torch.nn import functional
 
-    members: dict[Any, Any] = {}  # the masks, once on the device of the labels
+    on_device: dict[Any, Any] = {}  # device -> masks
 
     def loss(logits: Any, labels: Any) -> Any:
-        if labels.device not in members:
-            members[labels.device] = torch.from_numpy(masks).to(labels.device)
-        counted = members[labels.device][:, labels].to(logits.dtype)
+        if labels.device not in on_device:
+            on_device[labels.device] = torch.from_numpy(masks).to(labels.device)
+        counted = on_device[labels.device][:, labels].to(logits.dtype)
         branches = torch.stack([functional.cross_entropy(x, labels, reduction="none") for x in logits])
         branch = (branches * counted).sum() / counted.sum()
         return (1 - alpha) * functional.cross_entropy(logits.sum(0), labels) + alpha * branch
@@ -34,7 +34,7 @@ def reslt_loss(alpha: float, masks: np.ndarray) -> Callable[[Any, Any], Any]:
 
 
 class Images:
-    """A batch on the device, uint8 in channels_last, and its normalisation there, as ours does it."""
+    """A uint8 batch on the device in channels_last, normalised there as in ltjax."""
 
     def __init__(self, images: np.ndarray, mean: Any, std: Any, platform: str, dtype: str) -> None:
         """images: uint8 [B, H, W, channels]; platform: JAX's ("cpu" or "gpu"); dtype: float32, bfloat16 or float64."""
@@ -79,7 +79,7 @@ class Images:
 
 
 class Trainer:
-    """One training step a call: forward, backward, SGD, batch statistics. Returns the loss when all is done."""
+    """One training step per call: forward, backward, SGD, batch statistics. Returns the loss when the step is done."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Trainer:
         learning_rate: float,
         compiled: bool = False,
     ) -> None:
-        """optimizer: momentum, nesterov and weight_decay, as config.optimizer; compiled: through torch.compile."""
+        """optimizer: momentum, nesterov and weight_decay, as config.optimizer; compiled: use torch.compile."""
         import torch
 
         self.network, self.images, self.loss = images.place(network).train(), images, loss
@@ -111,12 +111,12 @@ class Trainer:
         return float(loss)
 
     def feed(self, images: Any, labels: Any) -> None:
-        """Takes another batch: uint8 [B, channels, H, W] and int64 [B], of the host."""
+        """Replaces the batch by one from the host: uint8 [B, channels, H, W] and int64 [B]."""
         self.images.batch = self.images.put(images)
         self.labels = labels.to(self.images.device, non_blocking=True)
 
     def advance(self) -> Any:
-        """One step on the batch; the loss, which a GPU may still be computing."""
+        """One step on the batch; returns the loss, which a GPU may still be computing."""
         self.sgd.zero_grad()
         with self.images.autocast():
             loss = self.loss(self.forward(self.images.normalised()), self.labels)
@@ -129,7 +129,7 @@ class Trainer:
 
 
 class Evaluator:
-    """One evaluation pass a call; returns the logits on the device when they are there."""
+    """One evaluation pass per call; returns the logits on the device when they are computed."""
 
     def __init__(self, network: Any, images: Images) -> None:
         self.network, self.images = images.place(network).eval(), images
