@@ -1,5 +1,6 @@
 """Methods, data sets and backbones by name: ltjax's, or the user's as FILE.py:NAME or package.module:NAME."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -108,7 +109,13 @@ def _line_of(error: Exception, path: str) -> str:
 
 def _module(place: str, where: str) -> types.ModuleType:
     if place.endswith(".py"):
-        return load_file(place, where)
+        module = load_file(place, where)
+        with contextlib.suppress(ImportError):  # only data loading processes need it, and grain brings it
+            import cloudpickle
+
+            # they cannot import a file by this module's name: objects are sent to them with their code
+            cloudpickle.register_pickle_by_value(module)
+        return module
     try:
         return importlib.import_module(place)
     except ImportError as error:

@@ -6,8 +6,11 @@ import sys
 
 import pytest
 
+from ltjax.data import build
+from ltjax.data.augment.registry import TRANSFORMS
+from ltjax.data.loading.host_batches import train_batches
 from ltjax.errors import InputError
-from ltjax.settings import user_code
+from ltjax.settings import DataSettings, user_code
 from tests.shared import ROOT
 
 CONFIG = '''
@@ -112,6 +115,57 @@ def test_a_method_in_another_file_is_named_on_the_command_line(tmp_path):
         with pytest.raises(InputError, match=message) as error:
             parse(name)
         assert "\n" not in str(error.value)
+
+
+READER = """
+import dataclasses
+
+import numpy as np
+
+from ltjax.data import Data, Source
+from ltjax.data.dataset import fingerprint
+from ltjax.data.sampling import epoch_shuffle
+
+LEVEL = 7
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    def __call__(self, record):
+        return np.full((8, 8, 1), LEVEL + record, np.uint8)
+
+
+def my_data(settings):
+    labels = np.array([0, 0, 0, 1], np.int32)
+    source = Source(labels, np.arange(4), Reader())
+    return Data("mine", source, source, "test", 2, np.array([3, 1]), (8, 8, 1), (0.5,), (0.25,), None, "0" * 64)
+
+
+def my_sampler():
+    shuffled = epoch_shuffle.instance_balanced()
+
+    def last_first(tables, *position):
+        return 3 - shuffled.draw(tables, *position)
+
+    return dataclasses.replace(shuffled, draw=last_first)
+"""
+
+
+def test_a_data_set_and_a_sampler_in_a_file_reach_the_data_loading_processes(tmp_path):
+    file = tmp_path / "my_data.py"
+    file.write_text(READER)
+    data = build(DataSettings(name=f"{file}:my_data", imbalance=1.0))
+    sampler = user_code.lookup({}, f"{file}:my_sampler", "config.data.sampler")()
+    epoch = {
+        workers: train_batches(
+            data.train, {"image": sampler}, {"image": sampler.tables(data.train.labels, 2)}, seed=0, batch_size=4,
+            steps_per_epoch=1, start=0, stop=1, transform=TRANSFORMS["none"], workers=workers,
+        )
+        for workers in (0, 1)
+    }  # fmt: skip
+    (here,), (there,) = (list(batches) for batches in epoch.values())
+    assert here["image"]["index"].tolist() == there["image"]["index"].tolist()
+    assert (there["image"]["image"][:, 0, 0, 0] - 7).tolist() == there["image"]["index"].tolist()
 
 
 def test_a_file_that_fails_is_one_line(tmp_path):
