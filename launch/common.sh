@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What the launch scripts share. It is sourced, not run.
+# Functions shared by the launch scripts. Sourced, not run.
 
 PYTHON=${PYTHON:-python}
 DRY_RUN=false
-TRAIN=() # what ltjax.main gets
+TRAIN=() # the arguments of ltjax.main
 
 die() { # one line, exit status 2
   echo "error: $*" >&2
@@ -22,7 +22,7 @@ train_arguments() { # ARGUMENTS...: into TRAIN, with the flagship config and a w
       --config=*) config=${word#--config=} ;;
       --workdir=*) workdir=${word#--workdir=} ;;
       --*) ;;
-      *) die "unexpected argument '$word'; settings are written --config.KEY=VALUE" ;;
+      *) die "unexpected argument '$word'; write settings as --config.KEY=VALUE" ;;
     esac
   done
   TRAIN=()

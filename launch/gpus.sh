@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# All GPUs of this machine, or some of them.
+# Trains on all GPUs of this machine, or on some of them.
 #
 #   launch/gpus.sh [--gpus=0,1,2,3] [--each] [--dry-run] [--config=FILE] [--workdir=DIR] [--config.KEY=VALUE ...]
 #
-#   --gpus=LIST  their numbers; all that nvidia-smi names without it
-#   --each       a process for each GPU instead of one process for all: when the host is what is slow (every process
-#                reads and decodes its own share of the images)
+#   --gpus=LIST  the GPU numbers; default: all that nvidia-smi lists
+#   --each       one process per GPU instead of one for all; faster if the host is the bottleneck (each process reads
+#                and decodes a part of the images)
 #   --dry-run    prints what would run
 #
-# Everything else goes to `python -m ltjax.main` (default: --config=configs/inat_reslt.py). The batch is over all GPUs.
+# All other arguments go to `python -m ltjax.main` (default: --config=configs/inat_reslt.py). The batch is over all GPUs.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=launch/common.sh
@@ -25,10 +25,10 @@ for word in "$@"; do
   esac
 done
 if [[ -z $gpus ]]; then
-  command -v nvidia-smi >/dev/null || die "no nvidia-smi here to count the GPUs; give them with --gpus=0,1"
+  command -v nvidia-smi >/dev/null || die "nvidia-smi is not installed, so the GPUs cannot be counted; give them as --gpus=0,1"
   gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -s -d, -)
 fi
-[[ $gpus =~ ^[0-9]+(,[0-9]+)*$ ]] || die "--gpus=$gpus: numbers with commas between them, such as 0,1"
+[[ $gpus =~ ^[0-9]+(,[0-9]+)*$ ]] || die "--gpus=$gpus: give numbers separated by commas, such as 0,1"
 train_arguments ${rest[@]+"${rest[@]}"}
 if $each; then
   if $DRY_RUN; then TRAIN+=(--dry-run); fi

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Several processes of one run on this machine, over loopback: what a cluster does, to try it out.
+# Runs several processes of one run on this machine, over loopback, to try out what a cluster does.
 #
 #   launch/local.sh [--processes=2] [--gpus=0,1] [--port=N] [--dry-run] [--config=FILE] [--workdir=DIR] [--config.KEY=VALUE ...]
 #
-#   --processes=N  so many, on the CPU (default 2)
-#   --gpus=LIST    one process for each of these GPUs instead
-#   --port=N       of the coordinator; a free one without it
+#   --processes=N  number of processes, on the CPU (default 2)
+#   --gpus=LIST    one process per GPU of this list instead
+#   --port=N       port of the coordinator (default: a free one)
 #   --dry-run      prints what would run
 #
-# Everything else goes to `python -m ltjax.main` (default: --config=configs/inat_reslt.py). One log: every line has its
-# process's number. Ctrl-C and SIGTERM go to all of them, which save and end. When one fails, the others are ended, and
-# its status is this command's.
+# All other arguments go to `python -m ltjax.main` (default: --config=configs/inat_reslt.py). All logs are
+# printed with the number of the process. Ctrl-C and SIGTERM go to all processes, which save and stop. When one fails,
+# the others are stopped, and the exit status is that of the failed one.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=launch/common.sh
@@ -110,7 +110,7 @@ while any_alive; do
       if ((STATUS && !failed)); then
         failed=$STATUS
         if ((!told)) && any_alive; then
-          echo "error: process $i ended with status $STATUS; the others are ended" >&3
+          echo "error: process $i ended with status $STATUS; stopping the others" >&3
           tell TERM
           deadline=$((SECONDS + GRACE))
         fi

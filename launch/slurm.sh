@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Slurm job, a task for each GPU. Submit it from the root of the project:
+# A Slurm job with one task per GPU. Submit it from the root of the project:
 #
 #   sbatch --nodes=4 --ntasks-per-node=8 --gpus-per-node=8 --time=24:00:00 launch/slurm.sh [--config=FILE] [--workdir=DIR] [--config.KEY=VALUE ...]
 #
@@ -7,8 +7,8 @@
 #
 # The processes find one another by Slurm's own variables. With one task a node (--ntasks-per-node=1) each takes all
 # GPUs of its node. Two minutes before the time limit the run saves and the job is queued again; after a preemption
-# Slurm queues it again by itself (--requeue, where the partition has PreemptMode=REQUEUE). It goes on where it was.
-# scancel ends it.
+# Slurm queues it again by itself (--requeue, where the partition has PreemptMode=REQUEUE). It then resumes.
+# scancel stops it.
 #SBATCH --job-name=ltjax
 #SBATCH --output=%x-%j.log
 #SBATCH --open-mode=append
@@ -31,7 +31,7 @@ for word in "$@"; do
   esac
 done
 train_arguments ${rest[@]+"${rest[@]}"}
-$DRY_RUN || [[ -n ${SLURM_JOB_ID:-} ]] || die "this is no Slurm job; submit it: sbatch --nodes=1 --ntasks-per-node=8 --gpus-per-node=8 $0"
+$DRY_RUN || [[ -n ${SLURM_JOB_ID:-} ]] || die "not inside a Slurm job; submit it: sbatch --nodes=1 --ntasks-per-node=8 --gpus-per-node=8 $0"
 
 step=(srun --kill-on-bad-exit=1)
 tasks=${SLURM_NTASKS_PER_NODE:-1} gpus=${SLURM_GPUS_ON_NODE:-1}
@@ -59,7 +59,7 @@ while true; do # a trap ends the wait, not the step
   kill -0 "$srun_pid" 2>/dev/null || break
 done
 if $late && ((status)); then
-  echo "slurm.sh: the time limit is near, status $status; queued again" >&2
+  echo "slurm.sh: the time limit is near (status $status); the job is queued again" >&2
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"

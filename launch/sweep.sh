@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Several configs and seeds in turn, each in a workdir of its own under one root.
+# Trains several configs and seeds one after another, each in a separate workdir under one root.
 #
 #   launch/sweep.sh --configs=configs/cifar100_ce.py:short,configs/cifar100_reslt.py:short --seeds=0,1,2 [--root=runs/sweep] [--dry-run] [--config.KEY=VALUE ...]
 #
-#   --configs  with commas between them (a config with a comma of its own: give --configs once for each)
-#   --seeds    0 without it
-#   --dry-run  prints what would run; what is finished is not in it
+#   --configs  separated by commas (if a config contains a comma, repeat --configs instead)
+#   --seeds    separated by commas (default 0)
+#   --dry-run  prints what would run, without finished runs
 #
-# Everything else goes to every run. What is finished is skipped, what was interrupted goes on; a run that fails is
-# named and the others go on, and the exit status is then 1. `python -m ltjax.table` makes the papers' tables this way.
+# All other arguments go to every run. Finished runs are skipped and interrupted ones resume; a run that fails is
+# reported, the others continue, and the exit status is 1. `python -m ltjax.table` makes the papers' tables this way.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=launch/common.sh
@@ -24,11 +24,11 @@ for word in "$@"; do
     --root=*) root=${word#*=} ;;
     --config=* | --workdir=* | --config.seed=*) die "$word: a sweep takes --configs, --root and --seeds" ;;
     --*) rest+=("$word") ;;
-    *) die "unexpected argument '$word'; settings are written --config.KEY=VALUE" ;;
+    *) die "unexpected argument '$word'; write settings as --config.KEY=VALUE" ;;
   esac
 done
 ((${#groups[@]})) || groups=(configs/inat_reslt.py)
-[[ $seeds =~ ^[0-9]+(,[0-9]+)*$ ]] || die "--seeds=$seeds: numbers with commas between them, such as 0,1,2"
+[[ $seeds =~ ^[0-9]+(,[0-9]+)*$ ]] || die "--seeds=$seeds: give numbers separated by commas, such as 0,1,2"
 configs=()
 if ((${#groups[@]} == 1)); then IFS=, read -r -a configs <<<"${groups[0]}"; else configs=("${groups[@]}"); fi
 IFS=, read -r -a numbers <<<"$seeds"

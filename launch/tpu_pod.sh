@@ -1,27 +1,27 @@
 #!/usr/bin/env bash
-# A run on a TPU slice, from making the slice to the result: one command, run again at any time.
+# A run on a TPU slice, from creating the slice to the result. The command can be repeated at any time.
 #
 #   launch/tpu_pod.sh --zone=ZONE --workdir=gs://BUCKET/DIR [--name=ltjax] [--type=v5litepod-256] [--version=RUNTIME]
 #       [--project=ID] [--spot] [--delete] [--tries=100] [--dry-run] [--config=FILE] [--config.KEY=VALUE ...]
 #
-#   --name     the slice of this name is taken, or made
+#   --name     the name of the slice, which is created unless it exists
 #   --type     the accelerator type; --version its runtime (default v2-alpha-tpuv5-lite)
 #   --spot     a slice that may be preempted
-#   --delete   the slice is deleted when the run is finished
-#   --tries    how often a slice is asked for, a minute apart, where there is none free
+#   --delete   delete the slice when the run is finished
+#   --tries    number of attempts to get a slice, a minute apart
 #   --dry-run  prints what would run
 #
 # The committed files of this checkout are installed on every worker, and all of them start `python -m ltjax.main` with
-# the other arguments (default: --config=configs/inat_reslt.py). The log is worker 0's; another one that fails says its
-# last lines. When the slice is preempted, a new one is made and the same command given again: the run goes on from its
+# the other arguments (default: --config=configs/inat_reslt.py). The log is worker 0's; if another worker fails, its
+# last lines are printed. When the slice is preempted, a new one is created and the run resumes from its
 # last checkpoint in the bucket, so checkpoints (config.checkpoint.every_steps) should be minutes apart. Any other
-# failure ends this command with the run's status. Ctrl-C leaves run and slice; the next start has it save and goes on.
+# failure ends this command with the run's status. Ctrl-C leaves the run and the slice; the next start stops the run, which saves, and resumes it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=launch/common.sh
 source "$here/common.sh"
 
-PAUSE=${LTJAX_PAUSE:-60} # seconds between two tries
+PAUSE=${LTJAX_PAUSE:-60} # seconds between attempts
 name=ltjax zone="" type=v5litepod-256 version=v2-alpha-tpuv5-lite project=() spot=() delete=false tries=100 workdir="" rest=()
 for word in "$@"; do
   case $word in
@@ -86,8 +86,8 @@ fi
 tried=0
 again() { # REASON: after a pause, unless there were too many
   tried=$((tried + 1))
-  ((tried < tries)) || die "slice '$name': $1; given up after $tries tries"
-  echo "slice '$name': $1; again in $PAUSE s" >&2
+  ((tried < tries)) || die "slice '$name': $1; stopped after $tries attempts; run the command again or raise --tries"
+  echo "slice '$name': $1; retrying in $PAUSE s" >&2
   sleep "$PAUSE"
 }
 
@@ -98,11 +98,11 @@ while true; do
     READY) ;;
     NONE)
       installed=false
-      create || again "none free"
+      create || again "no slice is available"
       continue
       ;;
     PREEMPTED | TERMINATED)
-      echo "slice '$name' is $now: it is deleted and made anew" >&2
+      echo "slice '$name' is $now: deleting and recreating it" >&2
       slice delete --quiet || again "not deleted yet"
       continue
       ;;
@@ -117,12 +117,12 @@ while true; do
   if train; then break; fi
   now=$(state)
   if [[ $now != READY ]]; then
-    echo "slice '$name' is $now: the run goes on from its last checkpoint on the next one" >&2
+    echo "slice '$name' is $now: the run resumes on a new slice from its last checkpoint" >&2
     installed=false
     continue
   fi
   status=$(slice ssh --worker=0 '--command=cat ltjax.status' 2>/dev/null || echo 143)
   [[ $status == 143 ]] || { echo "error: the run ended with status $status" >&2 && exit "$status"; }
-  again "the run was stopped by a signal, or lost"
+  again "the run was stopped by a signal or the connection was lost"
 done
 if $delete; then slice delete --quiet; fi

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # One worker of a TPU slice: tpu_pod.sh runs it on all of them, with the arguments of `python -m ltjax.main`.
 #
-# It says what worker 0 says; of the others only the end of what one said that failed. All is in ~/ltjax.log.
+# Worker 0 prints its log; another worker prints only the end of its log if it fails. All logs are in ~/ltjax.log.
 set -euo pipefail
 log=$HOME/ltjax.log mark=$HOME/ltjax.pid result=$HOME/ltjax.status
 PYTHON=${PYTHON:-python3}
 
-metadata() { # NAME: what the slice tells its workers
+metadata() { # NAME: an attribute of the slice
   curl -sf -H 'Metadata-Flavor: Google' \
     "http://${GCE_METADATA_IP:-metadata.google.internal}/computeMetadata/v1/instance/attributes/$1"
 }

