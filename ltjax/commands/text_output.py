@@ -1,4 +1,4 @@
-"""What commands print and write: columns of text, a JSON file."""
+"""Output of the commands: tables of text, and JSON files."""
 
 import argparse
 import json
@@ -11,12 +11,12 @@ def writable(text: str) -> pathlib.Path:
     """The type of --json: a missing folder is an error before the measurement, not after it."""
     path = pathlib.Path(text)
     if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"cannot write the file '{text}'; name one in a folder that is there")
+        raise argparse.ArgumentTypeError(f"cannot write the file '{text}'; name a file in an existing folder")
     return path
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell, the first to the left and the others to the right.
+    """A plain table; the first column is aligned left, the others right.
 
     Example:
       >>> print(table([["", "ms"], ["ltjax", "12.5"]]))

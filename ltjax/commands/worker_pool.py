@@ -18,10 +18,10 @@ from ltjax.processes import end_with_parent, without_interrupts
 Shared = TypeVar("Shared")
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-Advance = Callable[[int], object]  # takes the number of images that are done since the last call
+Advance = Callable[[int], object]  # takes the number of images done since the last call
 Work = Callable[[Shared, Job, Advance], Result]
 
-POLL = 0.2  # seconds between two looks at the workers' counters
+POLL = 0.2  # seconds between updates from the workers' counters
 
 
 def run_jobs(

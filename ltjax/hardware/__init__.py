@@ -1,1 +1,1 @@
-"""What is known of chips, and how many operations a program has."""
+"""Data of chips, and the number of operations in a program."""

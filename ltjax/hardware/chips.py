@@ -1,4 +1,4 @@
-"""The known chips: their peaks as published by the makers, and the TPU slices that are offered."""
+"""Known chips with the peak rates that their makers publish, and the available TPU slices."""
 
 import re
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ class Chip(NamedTuple):
     """One chip.
 
     Attributes:
-      name: its common name.
+      name: the common name.
       flops: dtype of the computation -> peak FLOP/s of matrix products.
-      memory: bytes a program may take.
+      memory: bytes that a program may use.
       bandwidth: bytes/s between memory and chip.
       interconnect: bytes/s that one chip sends to the others of its slice or machine, over all of its links.
       source: where the numbers are published.
@@ -35,8 +35,8 @@ class Slices(NamedTuple):
     Attributes:
       chip: their chip. ``memory`` is what a program may use by the compiler of libtpu 0.0.42: the makers' number less
         what the system reserves.
-      shapes: those that are offered.
-      most: chips of the largest slice with sides that are multiples of 4, if the interconnect has three dimensions.
+      shapes: the available shapes.
+      most: chips in the largest slice whose sides are multiples of 4, for three-dimensional interconnects.
       options: of ``get_topology_desc``.
     """
 
@@ -52,7 +52,7 @@ DOCS = "https://cloud.google.com/tpu/docs/"
 
 
 def _tpu(name: str, tera: float, gib: float, gigabytes: float, one_way: float, source: str) -> Chip:
-    # JAX's default precision multiplies float32 as bfloat16, at that speed; the makers give no other number.
+    # JAX's default precision multiplies float32 as bfloat16, at that speed; the makers publish no other number.
     peak = tera * 1e12
     flops = {"bfloat16": peak, "float32": peak}
     return Chip(name, flops, int(gib * GIB), gigabytes * 1e9, one_way * 1e9, source)

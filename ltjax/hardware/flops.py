@@ -7,8 +7,8 @@ from typing import Any
 def matrix_flops(jaxpr: Any) -> int:
     """Multiplications and additions of every ``dot_general`` and convolution, over all devices.
 
-    A scan counts as often as it runs, a while loop once, of a cond's branches the dearest one. Zeros that a convolution
-    puts between inputs (the gradient of a strided one) do not count, zeros around them do.
+    A scan counts as often as it runs, a while loop once, and a cond by its most expensive branch. Zeros that a
+    convolution inserts between inputs (in the gradient of a strided one) do not count; zero padding does.
 
     Args:
       jaxpr: of ``jax.make_jaxpr(f)(...)`` or ``jax.jit(f).trace(...).jaxpr``.
@@ -37,7 +37,7 @@ def _flops(equation: Any) -> int:
     if name == "while":
         return matrix_flops(params["cond_jaxpr"]) + matrix_flops(params["body_jaxpr"])
     times = params["length"] if name == "scan" else 1
-    if name == "shard_map":  # what stands inside is one device's share
+    if name == "shard_map":  # its body is the part of one device
         times = params["mesh"].size
     return times * sum(matrix_flops(inner) for value in params.values() for inner in _jaxprs(value))
 

@@ -92,12 +92,12 @@ def splits_of(data: Data) -> dict[str, Source]:
 
 
 def name_of(split: str, source: Source, record: int) -> str:
-    """What a finding calls an image: where it lies, or its split and number."""
+    """The name of an image in a finding: its path, or its split and number."""
     return f"{split} {source.named(record)}" if source.where is None else source.where(record)
 
 
 def class_name(data: Any, label: int) -> str:
-    """What a label is called."""
+    """The name of a class, or its label as text."""
     return data.class_names[label] if data.class_names else str(label)
 
 
@@ -196,7 +196,7 @@ def duplicate_findings(
 
 
 def head_findings(data: Any, results: Mapping[str, Any], run: str) -> list[Finding]:
-    """In what a finished run's head, and the images that it was trained on, are others.
+    """How the head of a finished run, and its training images, differ from the data.
 
     Args:
       data: has num_classes, class_names, fingerprint.
