@@ -87,7 +87,7 @@ def _typed(values: Mapping[str, Any], notes: Sequence[str], tolerant: bool) -> S
     method = find_method(values["method"])
     settings = read_settings(values, method.block, method.settings, BLOCKS, tolerant)
     own: Any = settings.method_settings
-    return dataclasses.replace(method.resolve(settings, own), notes=tuple(notes))
+    return method.resolve(dataclasses.replace(settings, notes=tuple(notes)), own)
 
 
 def _with_absolute_files(values: Mapping[str, Any]) -> dict[str, Any]:

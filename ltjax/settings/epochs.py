@@ -22,6 +22,8 @@ def scale_epochs(config: Config, recipe: Config, given: Collection[str]) -> list
       The changes, such as ["optimizer.schedule.milestones (160, 180) -> (16, 18)"].
     """
     notes: list[str] = []
+    if recipe.epochs < 1:  # refused when the settings are checked, unless the user gives another number
+        return notes
 
     def change(block: Config, name: str, key: str, value: object) -> None:
         if key not in given and block[name] != value:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ltjax.errors import InputError
 from ltjax.training.step.schedules import make_schedule
 from tests import recipes
 from tests.shared import ROOT
@@ -38,3 +39,17 @@ def test_a_second_stage_scales_with_the_first():
     assert config.second_stage_optimizer.schedule.milestones == (10, 20)
     fixed = recipes.parse("--config=configs/inat_decoupling.py", "--config.epochs=90")
     assert fixed.second_stage_epochs == 30  # the authors' after 90 epochs as after 200
+    assert not any("second_stage_epochs" in note for note in fixed.notes)
+
+
+def test_a_second_stage_of_the_method_s_default_length_is_reported_when_it_gets_shorter():
+    config = recipes.parse("--config=configs/mnist5k_decoupling.py", "--config.epochs=1")
+    assert config.second_stage_epochs == 3
+    assert config.notes[1:] == ("config.second_stage_epochs=3 instead of 10, three times config.epochs",)
+
+
+def test_an_impossible_number_of_epochs_in_the_words_is_one_line_or_overridden():
+    file = "--config=configs/mnist5k_decoupling.py:epochs=0"
+    with pytest.raises(InputError, match=r"config\.epochs: impossible value 0"):
+        recipes.parse(file)
+    assert recipes.parse(file, "--config.epochs=5").epochs == 5

@@ -109,7 +109,11 @@ def resolve(config: Settings, settings: DecouplingSettings) -> Settings:
         return config
     longest = 30 if config.data.name == "inat2018" else 10
     epochs = 5 if settings.second_stage == "lws" else longest
-    return dataclasses.replace(config, second_stage_epochs=min(epochs, 3 * config.epochs))
+    most = 3 * config.epochs
+    if epochs <= most:
+        return dataclasses.replace(config, second_stage_epochs=epochs)
+    note = f"config.second_stage_epochs={most} instead of {epochs}, three times config.epochs"
+    return dataclasses.replace(config, second_stage_epochs=most, notes=(*config.notes, note))
 
 
 def short(config: Config, value: str) -> None:

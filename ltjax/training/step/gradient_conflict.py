@@ -95,7 +95,8 @@ def images_of_frequent_classes(
     An objective may reorder, join, repeat, turn or blend the images of its streams before it calls the network. So it
     is run on images that are white for frequent classes and black for rare ones: an image of the network is frequent
     if its brightness is nearer to what it is with all images white than with all black. A blend counts as what has the
-    larger share in it. The outputs on these images are used by nobody, so a compiler leaves the network out.
+    larger share in it, and as rare if both shares are equal. Nothing uses the outputs on these images, so a compiler
+    leaves the network out.
     """
 
     def brightness(white: dict[str, jax.Array]) -> list[jax.Array]:

@@ -26,7 +26,10 @@ def open_workdir(folder: epath.Path, config: Settings) -> Record | None:
         except ValueError:
             raise InputError(f"{stored}: not valid JSON; remove the folder or use another --workdir") from None
         if other:
-            raise InputError(f"--workdir={folder} holds a run of another config: {other}; use another --workdir")
+            raise InputError(
+                f"--workdir={folder} holds a run of another config: {other}; use another --workdir, or set these "
+                "values to resume that run"
+            )
     elif (folder / "checkpoints").exists() or (folder / "results.json").exists():
         raise InputError(f"--workdir={folder} holds a run without its config.json; use another --workdir")
     if jax.process_index() == 0:
