@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
     Args:
       command, module: its two forms, as ``spelled`` takes them.
       description: the text above the options in --help; its line breaks are kept.
-      settings: further arguments of argparse's.
+      options: further arguments of argparse's.
 
     Example:
       >>> try:
@@ -42,10 +42,10 @@ class Parser(argparse.ArgumentParser):
       unrecognized arguments: --rot=x; see python -m ltjax.table --help
     """
 
-    def __init__(self, command: str, module: str, description: str | None, **settings: Any) -> None:
+    def __init__(self, command: str, module: str, description: str | None, **options: Any) -> None:
         kept = argparse.RawDescriptionHelpFormatter
         super().__init__(
-            spelled(command, module), None, description, formatter_class=kept, allow_abbrev=False, **settings
+            spelled(command, module), None, description, formatter_class=kept, allow_abbrev=False, **options
         )
 
     def error(self, message: str) -> NoReturn:
