@@ -8,6 +8,7 @@ image: 2 for a multiply-add (papers often count 1), without products with paddin
 float32 logits with the same weights, which must agree.
 """
 
+import argparse
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -84,7 +85,7 @@ def check(ours: Ours, theirs: Evaluator, tolerance: float) -> float:
     return difference
 
 
-def measure_network(name: str, options: Any, platform: str) -> dict[str, Any]:
+def measure_network(name: str, options: argparse.Namespace, platform: str) -> dict[str, Any]:
     """Checks and measures one network; returns its row."""
     size = options.size if default_size(name) != 32 else 32
     images = np.random.default_rng(0).integers(0, 256, (options.batch, size, size, 3)).astype(np.uint8)

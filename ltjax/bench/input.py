@@ -12,6 +12,7 @@ start before the measurement. The files are generated images of 500 x 375 pixels
 also makes this many ltjax batches in workers and prints the memory of all processes over time.
 """
 
+import argparse
 import os
 import pathlib
 import tempfile
@@ -192,7 +193,7 @@ def parse(arguments: list[str]) -> Any:
     return options
 
 
-def find_files(options: Any, made: str) -> list[str]:
+def find_files(options: argparse.Namespace, made: str) -> list[str]:
     if options.folder is None:
         make_photographs(made, options.images)
     found = sorted(str(path) for path in pathlib.Path(options.folder or made).rglob("*.jpg"))
@@ -228,7 +229,7 @@ def main(arguments: list[str]) -> None:
     text_output.write_json(options.json, record | {"results": results, "memory_MB": memory})
 
 
-def one_augment(options: Any, problem: Problem, alone: bool) -> dict[str, Any]:
+def one_augment(options: argparse.Namespace, problem: Problem, alone: bool) -> dict[str, Any]:
     """Prints the table of one augmentation; returns its part of the JSON."""
     difference = None if alone else check(problem)
     if difference is not None:

@@ -1,5 +1,6 @@
 """The problem of the training benchmarks: a method's stage on synthetic long-tailed data."""
 
+import argparse
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -137,7 +138,7 @@ def add_options(parser: measure.Parser) -> None:
     parser.add_argument("--size", type=measure.at_least(8), help="pixels; default 32, or 224 for ImageNet networks")
 
 
-def chosen(options: Any, dtype: str) -> Problem:
+def chosen(options: argparse.Namespace, dtype: str) -> Problem:
     """The problem that the options choose, in ``dtype``."""
     options.size = options.size or default_size(options.network)
     return make_problem(options.network, options.method, options.batch, options.classes, options.size, dtype)

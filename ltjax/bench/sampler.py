@@ -8,6 +8,7 @@ the fewest records, every side must draw all classes equally often, and the clas
 WeightedRandomSampler draws a whole epoch at once; its epoch is set to ``--batches`` batches, not to all records.
 """
 
+import argparse
 import gc
 import time
 from collections.abc import Callable, Iterator
@@ -108,7 +109,7 @@ def measure_side(make: Callable[[], Iterator], batches: int) -> dict[str, float]
     }
 
 
-def measure_size(size: int, options: Any) -> dict[str, Any]:
+def measure_size(size: int, options: argparse.Namespace) -> dict[str, Any]:
     """side -> its numbers, or why it was not measured."""
     labels, found = long_tailed(size, options.classes), dict[str, Any]()
     for name, make in make_sides(labels, options.classes, options.batch, options.batches).items():

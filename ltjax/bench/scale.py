@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> None:
     text_output.write_json(options.json, record)
 
 
-def dry_run(topology: str, options: Any) -> dict[str, Any]:
+def dry_run(topology: str, options: argparse.Namespace) -> dict[str, Any]:
     """The numbers of ``python -m ltjax.dryrun``; a slice that is too small is also a result.
 
     Raises:
@@ -107,7 +107,7 @@ def chips(topology: str) -> int:
     return math.prod(int(side) for side in sides) if all(side.isdigit() for side in sides) else 1
 
 
-def slices_table(runs: list[dict[str, Any]], options: Any) -> str:
+def slices_table(runs: list[dict[str, Any]], options: argparse.Namespace) -> str:
     """One line per slice: speed, time and cost."""
     how = f"{options.images_per_chip} images per chip" if options.images_per_chip else "the same batch"
     head = [
@@ -142,7 +142,7 @@ def slices_table(runs: list[dict[str, Any]], options: Any) -> str:
     )
 
 
-def on_devices(count: int, options: Any) -> dict[str, Any]:
+def on_devices(count: int, options: argparse.Namespace) -> dict[str, Any]:
     """Times of a step on ``count`` simulated devices: ``--batch`` split over them, and a fixed batch per device."""
     share = options.batch // max(options.devices) * count
     strong = _step_ms(count, options.batch, options)
@@ -150,7 +150,7 @@ def on_devices(count: int, options: Any) -> dict[str, Any]:
     return {"devices": count, "strong_ms": strong, "weak_ms": weak}
 
 
-def _step_ms(count: int, batch: int, options: Any) -> list[float]:
+def _step_ms(count: int, batch: int, options: argparse.Namespace) -> list[float]:
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}".strip()
     command = [
         sys.executable, "-m", "ltjax.bench.scale_devices", f"--network={options.network}", f"--batch={batch}",
@@ -165,7 +165,7 @@ def _step_ms(count: int, batch: int, options: Any) -> list[float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def devices_table(found: list[dict[str, Any]], options: Any) -> str:
+def devices_table(found: list[dict[str, Any]], options: argparse.Namespace) -> str:
     """One line per number of devices, with ratios to the speed of the first line."""
     share = options.batch // max(options.devices)
     lines = [["devices", f"batch {options.batch}, images/s", "ratio", f"{share} per device, images/s", "ratio"]]

@@ -8,6 +8,7 @@ loader's workers; batches are normalised on the device. First both sides make th
 must agree. Times are for ``--steps`` steps, including loading.
 """
 
+import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -155,7 +156,7 @@ def main(arguments: list[str]) -> None:
     text_output.write_json(options.json, about | record)
 
 
-def compare(options: Any, platform: str) -> float | None:
+def compare(options: argparse.Namespace, platform: str) -> float | None:
     """Checks agreement in float32 and prints the result; None without PyTorch."""
     if why := pytorch.unavailable(platform):
         print(why, flush=True)
@@ -174,7 +175,7 @@ def compare(options: Any, platform: str) -> float | None:
     return difference
 
 
-def report(options: Any, times: Mapping[str, list[float]], parameters: int) -> dict[str, Any]:
+def report(options: argparse.Namespace, times: Mapping[str, list[float]], parameters: int) -> dict[str, Any]:
     """Prints the table; returns the part of the JSON about times."""
     images = options.batch * options.steps
     record = measure.summary(dict(times), images)

@@ -7,6 +7,7 @@ compares one seed with PyTorch's whole loop). PyTorch's time for n seeds is n ti
 step``. First the losses of one seed have to agree with PyTorch's, and those in a joint program with a single run.
 """
 
+import argparse
 from typing import Any
 
 import jax
@@ -112,7 +113,7 @@ class Repeated:
             self.side()
 
 
-def report(options: Any, times: dict[str, list[float]]) -> dict[str, Any]:
+def report(options: argparse.Namespace, times: dict[str, list[float]]) -> dict[str, Any]:
     """Prints the table; returns the part of the JSON about times."""
     record = measure.summary(times, options.batch * options.steps)
     torch = "torch, 1 seed" in times

@@ -8,6 +8,7 @@ the same steps of the classifier, from the same weights. The first uses features
 float32 and must agree. The time to compute the features is printed separately.
 """
 
+import argparse
 import dataclasses
 import time
 from typing import Any
@@ -60,7 +61,7 @@ class Side:
         return jax.tree.map(np.array, variables_of(self.state))  # a copy: the next step donates the state
 
 
-def make_problem(options: Any, dtype: str, cached: bool) -> problems.Problem:
+def make_problem(options: argparse.Namespace, dtype: str, cached: bool) -> problems.Problem:
     """The second stage with the CIFAR recipe on long-tailed random images."""
     options.size = options.size or problems.default_size(options.network)
     recipe = load(f"configs/{'cifar10' if options.classes == 10 else 'cifar100'}_decoupling.py:{options.second}")
@@ -97,7 +98,7 @@ def features_of(problem: problems.Problem, variables: Any) -> tuple[np.ndarray, 
     return made(source), time.perf_counter() - began
 
 
-def make_sides(options: Any, dtype: str) -> tuple[dict[str, Side], float, problems.Problem]:
+def make_sides(options: argparse.Namespace, dtype: str) -> tuple[dict[str, Side], float, problems.Problem]:
     """Both sides from the same weights, the seconds that the features took, and the problem of the cached side."""
     problem, other = (make_problem(options, dtype, cached) for cached in (True, False))
     variables = problems.fresh_variables(problem)
@@ -123,7 +124,9 @@ def parse(arguments: list[str]) -> Any:
     return options
 
 
-def report(options: Any, times: measure.Times, seconds: float, problem: problems.Problem) -> dict[str, Any]:
+def report(
+    options: argparse.Namespace, times: measure.Times, seconds: float, problem: problems.Problem
+) -> dict[str, Any]:
     """Prints the tables; returns the part of the JSON about times."""
     record = measure.summary(times, options.batch * options.steps)
     steps = {name: side["median_ms"] / options.steps for name, side in record["sides"].items()}

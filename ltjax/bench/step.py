@@ -7,6 +7,7 @@ PyTorch side has the same network, loss and optimiser, run eagerly in channels_l
 through ``torch.compile``). Before timing, both make one float32 step from the same weights, and must agree.
 """
 
+import argparse
 from collections.abc import Mapping
 from typing import Any
 
@@ -155,7 +156,7 @@ def cost_table(record: Mapping[str, Any]) -> str:
     return text_output.table(rows)
 
 
-def report(options: Any, times: measure.Times, parameters: int) -> dict[str, Any]:
+def report(options: argparse.Namespace, times: measure.Times, parameters: int) -> dict[str, Any]:
     """Prints the table; returns the part of the JSON about times."""
     record = measure.summary(times, options.batch)
     rows = [["", "ms/step", "images/s", "ltjax is"]]

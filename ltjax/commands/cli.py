@@ -20,7 +20,7 @@ def spelled(command: str, module: str) -> str:
 
     Args:
       command: its words behind ``ltjax``, such as "prepare shards".
-      module: what stands behind ``python -m``, such as "ltjax.data.prepare".
+      module: the name after ``python -m``, such as "ltjax.data.prepare".
     """
     started = os.path.basename(sys.argv[0]).removesuffix(".exe")
     return f"ltjax {command}" if started == "ltjax" else f"python -m {module}"

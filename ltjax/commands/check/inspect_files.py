@@ -38,8 +38,8 @@ def inspect_file(read: Read, record: int) -> Inspection:
     """Reads and decodes the whole file; whatever goes wrong is its fault.
 
     Example:
-      >>> inspect_file(lambda record: b"no picture", 0).fault
-      "not an image (10 bytes that begin with b'no pictu')"
+      >>> inspect_file(lambda record: b"no image", 0).fault
+      "not an image (8 bytes that begin with b'no image')"
     """
     found = Inspection()
     try:

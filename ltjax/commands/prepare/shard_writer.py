@@ -163,8 +163,8 @@ def _write(path: str, split: Split, job: Job, advance: Advance) -> None:
         # One record a group, so that it can be read by itself; images are compressed already.
         writer = array_record_module.ArrayRecordWriter(path, "group_size:1,uncompressed")
         for i in range(job.start, job.stop):
-            picture = read_named(split, i)
-            writer.write(pack(int(source.labels[i]), int(source.index[i]), split.names[i], picture))
+            content = read_named(split, i)
+            writer.write(pack(int(source.labels[i]), int(source.index[i]), split.names[i], content))
             advance(1)
         writer.close()
     except RuntimeError as error:
