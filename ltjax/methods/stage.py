@@ -182,6 +182,8 @@ class ClosedForm:
     Attributes:
       name, network, init, predict, views, report: as those of a ``Stage``.
       representation: the flax module by which `init` gets features; None = the network of the stage before.
+      updates: only the layout of its checkpoints depends on it: a stage that is taken from config.init_from has those
+        of the trained stage that it replaces.
     """
 
     name: str
@@ -191,6 +193,7 @@ class ClosedForm:
     representation: Any = None
     views: Mapping[str, Predict] = dataclasses.field(default_factory=dict)
     report: Report | None = None
+    updates: Updates = Updates()
 
 
 AnyStage = Stage | ClosedForm

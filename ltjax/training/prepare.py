@@ -59,7 +59,10 @@ def make_stages(config: Settings, data: Data) -> list[AnyStage]:
     stages = list(method(config, data))
     if config.init_from:
         first = stages[0]
-        stages[0] = ClosedForm(first.name, first.network, _taken_over, first.predict, None, first.views, first.report)
+        stages[0] = ClosedForm(
+            first.name, first.network, _taken_over, first.predict,
+            views=first.views, report=first.report, updates=first.updates,
+        )  # fmt: skip
     for stage in trained(stages):
         check_whole_batch(stage, config.micro_batches)
     check_groups(config.evaluation, data)

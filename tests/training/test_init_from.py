@@ -8,11 +8,13 @@ import pytest
 from flax import traverse_util
 
 from ltjax import models
+from ltjax.data import build
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
 from ltjax.models import ResNetCifar
-from ltjax.training import loop, prepare
+from ltjax.training import loop, open_stage, prepare
 from ltjax.training.workdir.pretrained import with_pretrained
+from tests import recipes
 from tests.training import toy
 
 
@@ -117,3 +119,14 @@ def test_a_pretrained_backbone_replaces_the_backbone_and_nothing_else(tmp_path):
     (tmp_path / "w.npz").write_text("no zip")
     with pytest.raises(InputError, match=r"not a readable .npz file"):
         with_pretrained(before, str(tmp_path / "w.npz"))
+
+
+@pytest.mark.parametrize("representation", ["all", "last_block"])
+def test_a_first_stage_taken_from_a_run_has_checkpoints_of_the_trained_stage_s_layout(representation):
+    config = recipes.resolved("mnist5k", "decoupling").replaced({"decoupling.representation": representation})
+    data = build(config.data)
+    shapes = [
+        open_stage.shape_of_state(data, prepare.make_stages(one, data)[0], {})
+        for one in (config, config.replaced({"init_from": "runs/first"}))
+    ]
+    assert shapes[0] == shapes[1]

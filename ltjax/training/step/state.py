@@ -40,7 +40,7 @@ def make_optimizer(settings: StageOptimizer, undecayed: Sequence[str] = ()) -> o
     )
 
 
-UNUSED = optax.chain(optax.add_decayed_weights(0.0), optax.trace(0.0))  # of a closed form
+UNUSED = StageOptimizer()  # of a closed form, whose checkpoints hold an optimizer state all the same
 
 
 def select(params: Tree, updates: Updates) -> tuple[dict, dict]:
@@ -78,9 +78,8 @@ def create_state(stage: AnyStage, start: Start, seed: int) -> TrainState:
     """
     variables = dict(start.variables)
     params = variables.pop("params")
-    updates = stage.updates if isinstance(stage, Stage) else Updates()
-    optimizer = make_optimizer(stage.optimizer, updates.undecayed) if isinstance(stage, Stage) else UNUSED
-    trainable, _ = select(params, updates)
+    optimizer = make_optimizer(stage.optimizer if isinstance(stage, Stage) else UNUSED, stage.updates.undecayed)
+    trainable, _ = select(params, stage.updates)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         seed=jnp.asarray(seed, jnp.uint32),
