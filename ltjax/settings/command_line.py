@@ -139,7 +139,9 @@ def _fit_to_epochs(config: Any, source: str, overridden: set[str]) -> list[str]:
         if key.endswith(ends) and key not in overridden and before.get(key) != after[key]
     ]
     scaled = f"scaled {', '.join(changed)}" if changed else "no schedule had to be scaled"
-    return [f"config.epochs={config.epochs} instead of the recipe's {plain.epochs}; {scaled}"]
+    key = "epochs" if config.epochs != plain.epochs else "second_stage_epochs"
+    usual = plain[key] or "default"  # None: the method's
+    return [f"config.{key}={config[key]} instead of the recipe's {usual}; {scaled}"]
 
 
 def _unknown_key(known: dict[str, Any], arguments: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from ltjax.errors import InputError, choose, did_you_mean
 
 T = TypeVar("T")
+PREFIX = "ltjax_file_"  # of the module names of the user's files
 
 
 def lookup(table: Mapping[str, T], name: str, key: str) -> T:
@@ -62,11 +63,13 @@ def address(thing: Callable[..., Any]) -> str:
       InputError: if it is not defined at the top level of its file.
     """
     function = getattr(thing, "stages", thing)  # a method is found by its stages function
-    names = getattr(function, "__globals__", None) or vars(sys.modules[function.__module__])
-    name = next((name for name, value in names.items() if value is thing), None)
-    if name is None:
-        raise InputError(f"{thing!r} has no name at the top level of its file; define it there, not inside get_config")
-    return f"{os.path.abspath(names['__file__'])}:{name}"
+    of_stages = getattr(function, "__globals__", None) or vars(sys.modules[function.__module__])
+    # a method with the stages of another file, such as ltjax's, is in one of the files that were loaded
+    for names in (of_stages, *(vars(module) for key, module in sys.modules.items() if key.startswith(PREFIX))):
+        for name, value in names.items():
+            if value is thing:
+                return f"{os.path.abspath(names['__file__'])}:{name}"
+    raise InputError(f"{thing!r} has no name at the top level of its file; define it there, not inside get_config")
 
 
 def load_file(path: str, where: str) -> types.ModuleType:
@@ -82,7 +85,7 @@ def load_file(path: str, where: str) -> types.ModuleType:
     path = os.path.abspath(os.path.expanduser(path))
     if not os.path.isfile(path):
         raise InputError(f"{where}: no file '{path}'; correct the path")
-    name = f"ltjax_file_{zlib.crc32(path.encode()):08x}"
+    name = f"{PREFIX}{zlib.crc32(path.encode()):08x}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

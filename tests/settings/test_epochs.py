@@ -48,6 +48,13 @@ def test_a_second_stage_of_the_method_s_default_length_is_reported_when_it_gets_
     assert config.notes[1:] == ("config.second_stage_epochs=3 instead of 10, three times config.epochs",)
 
 
+def test_another_second_stage_alone_is_reported_as_such():
+    config = recipes.parse("--config=configs/imagenet_baselines.py:oltr", "--config.second_stage_epochs=30")
+    assert config.notes[0].startswith("config.second_stage_epochs=30 instead of the recipe's 60; scaled ")
+    default = recipes.parse("--config=configs/cifar100_asynchronous.py", "--config.second_stage_epochs=3")
+    assert default.notes[0].startswith("config.second_stage_epochs=3 instead of the recipe's default; ")
+
+
 def test_an_impossible_number_of_epochs_in_the_words_is_one_line_or_overridden():
     file = "--config=configs/mnist5k_decoupling.py:epochs=0"
     with pytest.raises(InputError, match=r"config\.epochs: impossible value 0"):

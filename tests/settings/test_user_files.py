@@ -117,6 +117,15 @@ def test_a_method_in_another_file_is_named_on_the_command_line(tmp_path):
         assert "\n" not in str(error.value)
 
 
+def test_a_method_with_the_stages_of_another_file_has_the_address_of_its_own(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from ltjax.methods.ce import cross_entropy_method\nfrom ltjax.methods.method import Method\n"
+        "from ltjax.settings import Block\n\nMINE = Method(cross_entropy_method, Block)\n"
+    )
+    assert user_code.address(user_code.load_file(str(file), "--config").MINE) == f"{file}:MINE"
+
+
 READER = """
 import dataclasses
 
