@@ -77,29 +77,33 @@ class AuxiliarySettings(Block):
 
     variant: str = setting(
         "joint",
-        "joint (CBS+RRS+SS), rrs_only, cbs_only, or finetuned (ftRRS+CBS: two stages)",
+        "the form of the method: joint (CBS+RRS+SS), rrs_only, cbs_only, or finetuned (ftRRS+CBS, two stages)",
         one_of("joint", "rrs_only", "cbs_only", "finetuned"),
     )
     weights: tuple[float, ...] = setting(
-        (0.5, 1.0, 1.0), "of the balanced, the random and the rotation loss (eq. 2), as they are", _weights
+        (0.5, 1.0, 1.0), "weights of the balanced, the random and the rotation loss (eq. 2), not normalised", _weights
     )
     rotation: str = setting(
         "random",
-        "random (predict one random angle for each image), all_four (each image at all four angles), none, or no task: "
-        "augmentation (classify each image upright and turned), augmentation_all_four (at all four angles)",
+        "the rotation task: random (predict one random angle of each image), all_four (each image "
+        "at all four angles), none; or rotation without a task: augmentation (classify each image "
+        "upright and turned), augmentation_all_four (at all four angles)",
         one_of(*ROTATIONS),
     )
     images_per_class: int | None = setting(
         None,
-        "Z of a class-balanced batch, a divisor of config.batch_size; None = the paper's 4, or the next number that "
-        "divides the batch and needs no more distinct classes than there are",
+        "images of each class (Z) in a class-balanced batch, a divisor of config.batch_size; None "
+        "= the paper's 4, or the next number that divides the batch and needs no more distinct "
+        "classes than there are",
         integer(1),
     )
     features: int = setting(
-        512, "width of the layer with ReLU behind the pooling, part of f; 0 = without it", integer(0)
+        512, "width of the layer with ReLU after the pooling, part of f; 0 = no such layer", integer(0)
     )
     finetune_classifier: str = setting(
-        "new", "finetuned: the second stage's classifier starts anew, or is kept", one_of("new", "kept")
+        "new",
+        "for variant=finetuned: the second stage's classifier is new, or kept from the first",
+        one_of("new", "kept"),
     )
 
 

@@ -41,8 +41,8 @@ class BBNSettings(Block):
 
     horizon: int = setting(
         0,
-        "T of the weight 1 - (epoch / T)^2, after which the conventional branch has none; 0: the epochs, but 100 for "
-        "90 and 200 for 180 (the authors' code)",
+        "T of the weight 1 - (epoch / T)^2, after which the conventional branch has weight 0; 0: "
+        "the epochs, but 100 for 90 and 200 for 180 (the authors' code)",
         integer(0),
     )
 

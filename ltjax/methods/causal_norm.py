@@ -31,14 +31,15 @@ class CausalNormSettings(Block):
     """config.baseline of ``causal_norm``."""
 
     heads: int = setting(
-        2, "parts of the feature that are normalised each on its own; a divisor of its width", integer(1)
+        2, "number of parts of the feature that are normalised separately; a divisor of its width", integer(1)
     )
     scale: float = setting(16.0, "tau, the factor on the cosines", positive)
-    gamma: float = setting(1 / 32, "added to the norms of the weights", not_negative)
-    alpha: float = setting(1.0, "strength of the subtraction at test", not_negative)
+    gamma: float = setting(1 / 32, "number added to the norms of the weights", not_negative)
+    alpha: float = setting(1.0, "strength of the subtraction during evaluation", not_negative)
     momentum: str = setting(
         "constant",
-        "of the running mean feature: constant (0.9) or learning_rate (1 - 0.1 min(50 rate, 1), off CIFAR)",
+        "momentum of the running mean feature: constant (0.9) or learning_rate (1 - 0.1 min(50 "
+        "rate, 1), outside CIFAR)",
         one_of("constant", "learning_rate"),
     )
 

@@ -20,7 +20,7 @@ class FocalSettings(Block):
     """config.baseline of ``focal``."""
 
     gamma: float = setting(
-        1.0, "power of 1 - p, by which easy images count less; LDAM-DRW's scripts have 1", not_negative
+        1.0, "power of 1 - p, which lowers the weight of easy images; LDAM-DRW's scripts have 1", not_negative
     )
 
 
@@ -28,9 +28,9 @@ class FocalSettings(Block):
 class ClassBalancedFocalSettings(Block):
     """config.baseline of ``cb_focal``."""
 
-    beta: float = setting(0.9999, "of the effective number; the CIFAR scripts have 0.9999", fraction)
+    beta: float = setting(0.9999, "beta of the effective number of images; the CIFAR scripts have 0.9999", fraction)
     gamma: float = setting(
-        1.0, "power of 1 - p, by which easy images count less; Cui et al. try 0.5, 1, 2", not_negative
+        1.0, "power of 1 - p, which lowers the weight of easy images; Cui et al. try 0.5, 1, 2", not_negative
     )
 
 

@@ -47,17 +47,17 @@ class ProxySettings(Block):
     still leads.
     """
 
-    weight: float = setting(1.0, "of the embedding loss, beside a cross-entropy of weight 1", not_negative)
-    normalize: bool = setting(True, "compares unit vectors; false: the features as they come")
+    weight: float = setting(1.0, "weight of the embedding loss; the cross-entropy's is 1", not_negative)
+    normalize: bool = setting(True, "compare unit vectors; false: the features as they come")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LiftedSettings(ProxySettings):
     """config.baseline of ``lifted``: the paper's margin, features as they come."""
 
-    weight: float = setting(0.1, "of the embedding loss, beside a cross-entropy of weight 1", not_negative)
-    margin: float = setting(1.0, "between positive and negative pairs; the paper's", not_negative)
-    normalize: bool = setting(False, "compares unit vectors; false: the features as they come, as in the paper")
+    weight: float = setting(0.1, "weight of the embedding loss; the cross-entropy's is 1", not_negative)
+    margin: float = setting(1.0, "margin between positive and negative pairs; the paper's", not_negative)
+    normalize: bool = setting(False, "compare unit vectors; false: the features as they come, as in the paper")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,8 +68,8 @@ class RangeSettings(ProxySettings):
     the same settings gave 17 times cross-entropy's gradient.
     """
 
-    k: int = setting(2, "distances in a class's harmonic mean; the paper's", integer(1))
-    margin: float = setting(1.0, "between squared distances of centres", not_negative)
+    k: int = setting(2, "number of largest distances in a class's harmonic mean; the paper's", integer(1))
+    margin: float = setting(1.0, "margin between squared distances of centres", not_negative)
     alpha: float = setting(0.1, "weight of the ranges", not_negative)
     beta: float = setting(1.0, "weight of the centres", not_negative)
 
@@ -79,10 +79,12 @@ class TripletSettings(ProxySettings):
     """config.baseline of ``triplet``: the tables cite the triplet network, squared softmax ratio."""
 
     form: Literal["margin", "ratio"] = setting(
-        "ratio", "ratio, or margin: FaceNet's, which wants normalize=True", one_of("margin", "ratio")
+        "ratio",
+        "the form of the loss: ratio, or margin (FaceNet's, meant for normalize=True)",
+        one_of("margin", "ratio"),
     )
-    margin: float = setting(0.2, "of the form margin; FaceNet's", not_negative)
-    normalize: bool = setting(False, "compares unit vectors; false: the features as they come")
+    margin: float = setting(0.2, "margin of form=margin; FaceNet's", not_negative)
+    normalize: bool = setting(False, "compare unit vectors; false: the features as they come")
 
 
 def lifted(config: Settings, settings: LiftedSettings, data: Data) -> list[Stage]:

@@ -20,7 +20,9 @@ from ltjax.settings.schema import not_negative
 class MixupSettings(Block):
     """config.baseline of ``mixup`` and ``cutmix``."""
 
-    alpha: float = setting(1.0, "the share of each image is drawn from Beta(alpha, alpha); 1: uniform", not_negative)
+    alpha: float = setting(
+        1.0, "parameter of Beta(alpha, alpha), from which the mixing share is drawn; 1: uniform", not_negative
+    )
 
 
 def mixup(config: Settings, settings: MixupSettings, data: Data) -> list[Stage]:

@@ -50,19 +50,23 @@ class OLTRSettings(Block):
     """config.oltr: the authors' values."""
 
     features: int = setting(
-        0, "width of a layer with ReLU behind the pooling (512 in the authors' networks); 0: none", integer(0)
+        0, "width of a layer with ReLU after the pooling (512 in the authors' networks); 0: no such layer", integer(0)
     )
-    train_backbone: bool = setting(True, "in the second stage; false leaves the representation as it is")
-    images_per_class: int = setting(4, "that a visit to a class takes, of class-aware sampling", integer(1))
+    train_backbone: bool = setting(True, "train the backbone in the second stage; false: it is frozen")
+    images_per_class: int = setting(4, "images taken at each visit to a class by class-aware sampling", integer(1))
     centroid_weight: float = setting(
-        0.01, "of the loss of features and centroids; 0 leaves the centroids where they start", not_negative
+        0.01,
+        "weight of the loss between features and centroids; 0 leaves the centroids as they are initialised",
+        not_negative,
     )
-    repel_weight: float = setting(0.01, "inside that loss, of the part that keeps other classes away", not_negative)
-    margin: float = setting(10.0, "mean squared distance that this part keeps them at", not_negative)
+    repel_weight: float = setting(
+        0.01, "weight, inside that loss, of the part that keeps other classes away", not_negative
+    )
+    margin: float = setting(10.0, "mean squared distance at which that part stops pushing", not_negative)
     centroid_rate: float = setting(
         10.0,
-        "factor on the centroids' learning rate: with the weight of their loss it makes 0.01 of a rate of 0.1, the "
-        "authors' rate for centroids",
+        "factor on the centroids' learning rate; with centroid_weight it turns a rate of 0.1 into "
+        "0.01, the authors' rate for centroids",
         not_negative,
     )
 

@@ -30,28 +30,30 @@ part_of_epochs = Check(lambda v: 0 <= v <= 1, "a part of the epochs, a number in
 class ClassBalancedSettings(Block):
     """config.baseline of ``cb_ce``."""
 
-    beta: float = setting(BETA, "of the effective number; the CIFAR scripts have 0.9999", fraction)
+    beta: float = setting(BETA, "beta of the effective number of images; the CIFAR scripts have 0.9999", fraction)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CostSensitiveSettings(Block):
     """config.baseline of ``cost_sensitive``."""
 
-    gamma: float = setting(1.0, "power of the weight (n_min / n)^gamma", not_negative)
+    gamma: float = setting(1.0, "power in the weight (n_min / n)^gamma", not_negative)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeferredSettings(Block):
     """config.baseline of ``ce_drs``; part of that of ``ce_drw`` and ``ldam_drw``."""
 
-    deferred_part: float = setting(0.8, "part of the epochs before the change; 0.8 is epoch 160 of 200", part_of_epochs)
+    deferred_part: float = setting(
+        0.8, "fraction of the epochs before the change; 0.8 is epoch 160 of 200", part_of_epochs
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeferredWeightsSettings(DeferredSettings):
     """config.baseline of ``ce_drw``."""
 
-    beta: float = setting(BETA, "of the effective number; the CIFAR scripts have 0.9999", fraction)
+    beta: float = setting(BETA, "beta of the effective number of images; the CIFAR scripts have 0.9999", fraction)
 
 
 def class_balanced_ce(config: Settings, settings: ClassBalancedSettings, data: Data) -> list[Stage]:

@@ -34,21 +34,25 @@ _part = Check(lambda v: 0 <= v <= 1, "a part of the epochs, a number in [0, 1]")
 class RIDESettings(Block):
     """config.baseline of ``ride``."""
 
-    experts: int = setting(3, "how many there are", integer(1, 10))
-    reduce: bool = setting(True, "three quarters of the channels in the experts' own stages")
+    experts: int = setting(3, "number of experts", integer(1, 10))
+    reduce: bool = setting(True, "give the experts' own stages three quarters of the channels")
     diversity: float = setting(
         -0.2,
-        "factor of the divergence from the experts' mean, negative to push apart; exactly 0 is the authors' "
-        "collaborative loss: the experts' mean is trained in the place of each",
+        "factor on the divergence from the experts' mean, negative to push apart; exactly 0 is the authors' "
+        "collaborative loss: the experts' mean is trained instead of each expert",
         _finite,
     )
-    use_ldam: bool = setting(True, "LDAM margins, and the re-weighting below")
-    head: str = setting("cosine", "cosine (the authors' use_norm) or linear", one_of("cosine", "linear"))
-    scale: float = setting(30.0, "of the cosines and of the margins", positive)
+    use_ldam: bool = setting(True, "use LDAM margins, and the re-weighting below")
+    head: str = setting(
+        "cosine", "the classifier: cosine (the authors' use_norm) or linear", one_of("cosine", "linear")
+    )
+    scale: float = setting(30.0, "factor on the cosines and on the margins", positive)
     reweight_factor: float = setting(
         0.05, "how far the temperature follows the class frequencies from the re-weighted epochs on", number(0, 1)
     )
-    reweighted_from: float = setting(0.8, "part of the epochs: 160 of 200 (CIFAR), 80 of 100", _part)
+    reweighted_from: float = setting(
+        0.8, "fraction of the epochs after which re-weighting starts; 0.8 is epoch 160 of 200 (CIFAR), 80 of 100", _part
+    )
 
 
 def ride(config: Settings, settings: RIDESettings, data: Data) -> list[Stage]:

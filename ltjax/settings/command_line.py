@@ -6,11 +6,13 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from ml_collections.config_dict import ConfigDict
+
 from ltjax.errors import InputError, did_you_mean
 from ltjax.settings.blocks import Settings
 from ltjax.settings.epochs import scale_epochs
 from ltjax.settings.schema import allowed_values, flat, leaves
-from ltjax.settings.user_code import load_file
+from ltjax.settings.user_code import line_of, load_file
 
 HELP = "--help-config"
 
@@ -41,9 +43,10 @@ def find(path: str) -> str:
     for candidate in (name, f"{name}.py", f"configs/{name}", f"configs/{name}.py"):
         if candidate in shipped:
             return str(shipped[candidate])
+    stems = sorted(pathlib.Path(one).stem for one in shipped)
     raise InputError(
-        f"--config: no file '{path}'{did_you_mean(path, shipped)}; give the path of a config file, or one of those "
-        f"that ltjax has: {', '.join(sorted(shipped))}"
+        f"--config: no file '{path}'{did_you_mean(pathlib.Path(path).stem, stems)}; give the path of a config file, or "
+        f"the name of one that ltjax has: {', '.join(stems)}"
     )
 
 
@@ -65,10 +68,12 @@ def load(source: str) -> Any:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"--config: get_config of {path} fails with {type(error).__name__}: {error}") from error
-    if not hasattr(config, "items"):
+        line = line_of(error, str(module.__file__))
+        raise InputError(f"--config: get_config of {path} fails with {type(error).__name__}: {error}{line}") from error
+    if not isinstance(config, ConfigDict):
+        kind = "None" if config is None else f"an object of type {type(config).__name__}"
         raise InputError(
-            f"--config: get_config of {path} returns a {type(config).__name__}; it must return a ConfigDict"
+            f"--config: get_config of {path} returns {kind}; return the ConfigDict that new_config or with_words gives"
         )
     return config
 
@@ -163,11 +168,14 @@ def _bad_flag(error: Exception, known: dict[str, Any]) -> str:
     if text.startswith("flag --config."):
         key, _, value = text.removeprefix("flag --config.").partition(": ")[0].partition("=")
         default = known.get(key)
+        if default is None and any(name.startswith(f"{key}.") for name in known):
+            example = next(name for name in known if name.startswith(f"{key}."))
+            return f"config.{key} is a group of settings, not a value; set one of them, such as --config.{example}=..."
         common = {key: allowed_values(kind, about) for key, kind, _, about in leaves(Settings)}
-        allowed = common.get(key, "a group of settings" if default is None else type(default).__name__)
+        allowed = common.get(key, type(default).__name__)
         return f"config.{key}: '{value}' has the wrong type; allowed: {allowed} (the file has {default!r})"
     if "Unknown command line flag" in text:
         name = text.split("'")[1]
-        hint = did_you_mean(name, ["config", "workdir", "help-config"])
+        hint = did_you_mean(f"--{name}", ["--config", "--workdir", "--help-config"])
         return f"--{name}: unknown flag; allowed: --config, --workdir, --config.KEY, --help-config{hint}"
     return text

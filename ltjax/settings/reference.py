@@ -22,8 +22,8 @@ def markdown(block: type[Block], prefix: str = "config.") -> str:
       >>> print(markdown(CheckpointSettings, "config.checkpoint."))
       | Setting | Type | Default | Meaning | On resume |
       |---|---|---|---|---|
-      | `config.checkpoint.every_steps` | int; an integer >= 1 | `200` | training steps between checkpoints | free |
-      | `config.checkpoint.keep` | int; an integer >= 1 | `2` | number of checkpoints kept per stage | free |
+      | `config.checkpoint.every_steps` | an integer >= 1 | `200` | training steps between checkpoints | free |
+      | `config.checkpoint.keep` | an integer >= 1 | `2` | number of checkpoints kept per stage | free |
     """
     lines = ["| Setting | Type | Default | Meaning | On resume |", "|---|---|---|---|---|"]
     for key, kind, default, about in leaves(block, prefix):

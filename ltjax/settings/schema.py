@@ -263,7 +263,10 @@ def _read_one(field: dataclasses.Field[Any], kind: Any, value: Any, prefix: str,
 
 def allowed_values(kind: Any, about: Setting) -> str:
     """The type and the allowed values of a setting, for documentation and errors."""
-    return type_name(kind) + (f"; {about.check.allowed}" if about.check is not None else "")
+    if about.check is None:
+        return type_name(kind)
+    allowed = about.check.allowed
+    return allowed if kind is int and allowed.startswith("an integer") else f"{type_name(kind)}; {allowed}"
 
 
 def check_value(key: str, value: Any, check: Check | None) -> None:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ltjax.errors import InputError, choose, did_you_mean
+from ltjax.errors import InputError, did_you_mean
 
 T = TypeVar("T")
 PREFIX = "ltjax_file_"  # of the module names of the user's files
@@ -31,17 +31,23 @@ def lookup(table: Mapping[str, T], name: str, key: str) -> T:
     if ":" not in name:
         if name in table:
             return table[name]
+        if name.endswith(".py"):
+            raise InputError(f"{key}={name}: add the name of a function or class in the file, as in {name}:NAME")
         raise InputError(
             f"{key}: unknown value '{name}'; allowed: {', '.join(sorted(table))}, or your code as "
             f"FILE.py:NAME or package.module:NAME{did_you_mean(name, table)}"
         )
     place, _, attribute = name.rpartition(":")
     names = vars(_module(place, f"{key}={name}"))
-    public = {one: None for one in names if not one.startswith("_")}
-    choose(public if attribute not in names else names, attribute, f"{key}={name}")
+    if attribute not in names:
+        public = [one for one in names if not one.startswith("_")]
+        raise InputError(
+            f"{key}={name}: {place} defines no '{attribute}'; it defines: {', '.join(public) or 'nothing'}"
+            f"{did_you_mean(attribute, public)}"
+        )
     found = names[attribute]
     if not callable(found):
-        raise InputError(f"{key}={name}: '{attribute}' is a {type(found).__name__}; name a function or class")
+        raise InputError(f"{key}={name}: '{attribute}' is of type {type(found).__name__}; name a function or class")
     return found  # type: ignore[no-any-return]
 
 
@@ -99,13 +105,12 @@ def load_file(path: str, where: str) -> types.ModuleType:
         raise
     except Exception as error:
         del sys.modules[name]
-        raise InputError(
-            f"{where}: {path} fails with {type(error).__name__}: {error}{_line_of(error, path)}"
-        ) from error
+        raise InputError(f"{where}: {path} fails with {type(error).__name__}: {error}{line_of(error, path)}") from error
     return module
 
 
-def _line_of(error: Exception, path: str) -> str:
+def line_of(error: Exception, path: str) -> str:
+    """Returns `` (line N)``, the line of the user's file in which the exception was raised, or ""."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     return f" (line {lines[-1]})" if lines else ""
 

@@ -31,7 +31,7 @@ def read_config(workdir: str, key: str = "--run") -> Settings:
     """The config that a workdir was trained with. Needs no device and no data."""
     path = absolute(workdir) / "config.json"
     if not path.exists():
-        raise InputError(f"{key}={workdir}: has no config.json, so it is not the workdir of a run")
+        raise InputError(f"{key}={workdir} has no config.json, so it is not the workdir of a run; correct the path")
     try:
         stored = json.loads(path.read_text())
     except ValueError:

@@ -75,7 +75,7 @@ MISTAKES = {
     "no workdir": ([MNIST], ["--workdir is missing"]),
     "no such file": (
         ["--config=configs/mnist5k_reslr.py"],
-        ["mnist5k_reslr.py", "did you mean 'configs/mnist5k_reslt.py'"],
+        ["mnist5k_reslr.py", "did you mean 'mnist5k_reslt'"],
     ),
     "unknown key": (
         [MNIST, "--config.batch_sise=3"],
@@ -92,7 +92,10 @@ MISTAKES = {
     "wrong type": ([MNIST, "--config.batch_size=many"], ["config.batch_size", "'many'", "int"]),
     "float for int": ([MNIST, "--config.epochs=0.5"], ["config.epochs", "0.5", "int"]),
     "text for bool": ([MNIST, "--config.optimizer.nesterov=perhaps"], ["config.optimizer.nesterov", "perhaps", "bool"]),
-    "a value for a group": ([MNIST, "--config.optimizer=1"], ["config.optimizer", "group"]),
+    "a value for a group": (
+        [MNIST, "--config.optimizer=1"],
+        ["config.optimizer is a group of settings", "such as --config.optimizer."],
+    ),
     "impossible": ([MNIST, "--config.epochs=-1", "--workdir=w"], ["config.epochs", "-1", ">= 1"]),
     "nan": ([MNIST, "--config.optimizer.learning_rate=nan", "--workdir=w"], ["config.optimizer.learning_rate", "nan"]),
     "imbalance": ([MNIST, "--config.data.imbalance=0.5", "--workdir=w"], ["config.data.imbalance", "0.5", ">= 1"]),
@@ -107,7 +110,7 @@ MISTAKES = {
     ),
     "where the data lies": ([MNIST, "--config.data.on_device=maybe", "--workdir=w"], ["maybe", "auto, yes, no"]),
     "dtype": ([MNIST, "--config.dtype=float8", "--workdir=w"], ["config.dtype", "float8", "bfloat16"]),
-    "unknown flag": ([MNIST, "--wokdir=w"], ["--wokdir", "did you mean 'workdir'"]),
+    "unknown flag": ([MNIST, "--wokdir=w"], ["--wokdir", "did you mean '--workdir'"]),
     "stray word": ([MNIST, "--workdir=w", "config.epochs=3"], ["unexpected argument 'config.epochs=3'"]),
     "argument": (["--config=configs/cifar100_ce.py:shrt", "--workdir=w"], ["shrt", "did you mean 'short'"]),
     "argument's value": (["--config=configs/cifar100_ce.py:imbalance=many", "--workdir=w"], ["many", "imbalance"]),

@@ -11,6 +11,7 @@ from ltjax.data.augment.registry import TRANSFORMS
 from ltjax.data.loading.host_batches import train_batches
 from ltjax.errors import InputError
 from ltjax.settings import DataSettings, user_code
+from ltjax.settings.command_line import load
 from tests.shared import ROOT
 
 CONFIG = '''
@@ -107,8 +108,9 @@ def test_a_method_in_another_file_is_named_on_the_command_line(tmp_path):
     )[0]
     assert parse(f"{file}:stages").method == f"{file}:stages"
     for name, message in {
-        f"{file}:stage": "unknown value 'stage'.*did you mean 'stages'",
-        f"{file}:NUMBER": "'NUMBER' is a int; name a function or class",
+        f"{file}:stage": "mine.py defines no 'stage'; it defines: stages, NUMBER .*did you mean 'stages'",
+        f"{file}:NUMBER": "'NUMBER' is of type int; name a function or class",
+        f"{file}": "mine.py: add the name of a function or class in the file, as in .*mine.py:NAME",
         "no.such.module:stages": "No module named 'no'",
         "mine.py:stages": "no file",
     }.items():
@@ -182,3 +184,19 @@ def test_a_file_that_fails_is_one_line(tmp_path):
     file.write_text("x = 1\ny = x / 0\n")
     with pytest.raises(InputError, match=rf"config.data.name: {file} fails with ZeroDivisionError: .* \(line 2\)"):
         user_code.load_file(str(file), "config.data.name")
+
+
+@pytest.mark.parametrize(
+    "body, message",
+    {
+        "a fault": ("return 1 / 0", r"get_config of {file} fails with ZeroDivisionError: division by zero \(line 2\)"),
+        "a dict": ("return {{}}", "get_config of {file} returns an object of type dict; return the ConfigDict"),
+        "nothing": ("pass", "get_config of {file} returns None; return the ConfigDict"),
+    }.values(),
+)
+def test_a_config_file_that_returns_no_config_is_one_line(body, message, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(f"def get_config(arg=None):\n    {body.format()}\n")
+    with pytest.raises(InputError, match=message.format(file=file)) as error:
+        load(str(file))
+    assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Writes any CIFAR arrays as the one ``.npz`` file that ``config.data.dir`` may name.
+"""Writes any CIFAR arrays as one .npz file, which config.data.dir may name.
 
     python -m ltjax.data.convert --output cifar100.npz \\
         --train-images images.npy --train-index index.npy --all-train-labels labels.npy \\

@@ -1,4 +1,4 @@
-"""``ltjax prepare``: chooses what is prepared.
+"""Prepares images for training: shards, an .npz file of CIFAR, or a TFDS data set.
 
     ltjax prepare shards ...       ArrayRecord shards of the user's images   (python -m ltjax.data.prepare)
     ltjax prepare cifar-npz ...    CIFAR arrays as one .npz file             (python -m ltjax.data.convert)

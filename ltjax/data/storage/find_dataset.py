@@ -80,7 +80,9 @@ def find_dataset(
                     return form, marker
                 absent.append(str(marker))
     except OSError as error:
-        raise InputError(f"config.data.dir: '{root}' cannot be read ({error.strerror or error})") from error
+        raise InputError(
+            f"config.data.dir: '{root}' cannot be read ({error.strerror or error}); correct the path"
+        ) from error
     raise InputError(
         f"config.data.dir: {spec.name} is not in '{root}' (none of {', '.join(absent)} exists); set config.data.dir or "
         f"LTJAX_DATA_DIR to its folder, or get it: {'; or '.join(form.how_to_get(root, spec) for form in tried)}"

@@ -79,7 +79,9 @@ def _entries(folder: str) -> list:
     try:
         return list(os.scandir(folder))
     except OSError as error:
-        raise InputError(f"config.data.dir: '{folder}' cannot be read ({error.strerror or error})") from error
+        raise InputError(
+            f"config.data.dir: '{folder}' cannot be read ({error.strerror or error}); correct the path"
+        ) from error
 
 
 def read_class_folders(root: str, classes: tuple[str, ...] | None = None) -> ClassFolders:

@@ -65,7 +65,7 @@ def _text(path: str | os.PathLike[str]) -> bytes:
         text = open_path(path).read_bytes()
         text = lzma.decompress(text) if str(path).endswith(".xz") else text
     except OSError as error:
-        raise InputError(f"{path}: the list cannot be read ({error.strerror or error})") from error
+        raise InputError(f"{path}: the list cannot be read ({error.strerror or error}); correct the path") from error
     except (lzma.LZMAError, EOFError) as error:
         raise InputError(f"{path}: the list is not a complete .xz file ({error}); download it again") from error
     if b"\0" in text:

@@ -18,45 +18,62 @@ _all_or_more = Check(lambda v: v >= 0, "0 (all) or more")
 class AsynchronousSettings(Block):
     """config.asynchronous."""
 
-    plain: bool = setting(False, "one phase over all classes, same head and sampling: the paper's 'Ours (plain)'")
+    plain: bool = setting(
+        False, "train one phase over all classes with the same head and sampling: the paper's 'Ours (plain)'"
+    )
     split: int = setting(
         0,
-        "number of classes, most frequent first, in the first phase; 0 = those with at least 20 images (appendix A)",
+        "number of most frequent classes in the first phase; 0 = those with at least 20 images (appendix A)",
         Check(lambda v: v >= 0, "0 (by count) or 1 to the number of classes - 1"),
     )
-    bank_size: int = setting(10, "exemplars of a frequent class; figure 2(a) has 2, 6, 10, 14, 18", integer(1))
+    bank_size: int = setting(10, "exemplars of each frequent class; figure 2(a) has 2, 6, 10, 14, 18", integer(1))
     similarity: Literal["cosine", "negative_l2"] = setting(
-        "cosine", "s of eqs. 2 to 7: cosine, or negative_l2, minus the distance", one_of("cosine", "negative_l2")
+        "cosine",
+        "the similarity s of eqs. 2 to 7: cosine, or negative_l2 (minus the distance)",
+        one_of("cosine", "negative_l2"),
     )
     lambda_base: float = setting(
         1.0,
-        "lambda = lambda_base * sqrt(old classes / new classes) (appendix A; 2.03, the best of figure 2(b))",
+        "factor of lambda = lambda_base * sqrt(old classes / new classes) (appendix A; figure 2(b)'s best is 2.03)",
         not_negative,
     )
-    lambda_value: float | None = setting(None, "lambda itself; None: by lambda_base", not_negative)
+    lambda_value: float | None = setting(None, "lambda itself; None: from lambda_base", not_negative)
     node_reduction: str = setting(
         "mean",
-        "over the batch's nodes in eq. 8: mean, so that the loss keeps the scale of the others; literal: sum",
+        "reduction over the batch's nodes in eq. 8: mean, so that the loss keeps the scale of the "
+        "others, or sum (the paper's literal equation)",
         one_of("mean", "sum"),
     )
-    normalize_features: bool = setting(True, "of length 1 before eqs. 6 and 7; literal: false")
-    temperature: float = setting(1.0, "of the softmax of eq. 6, where the paper has none; lower sharpens it", positive)
-    margin: float = setting(0.5, "m; the paper gives no value, this is LUCIR's (Hou et al., 2019)", not_negative)
+    normalize_features: bool = setting(
+        True, "scale features to length 1 before eqs. 6 and 7; false: the paper's literal equations"
+    )
+    temperature: float = setting(
+        1.0, "temperature of the softmax of eq. 6, where the paper has none; a lower one sharpens it", positive
+    )
+    margin: float = setting(
+        0.5, "the margin m; the paper gives no value, this is LUCIR's (Hou et al., 2019)", not_negative
+    )
     margin_weight: float = setting(1.0, "factor on the margin loss; 0 turns it off", not_negative)
     margin_top_k: int = setting(
         2,
-        "the largest negatives that count (LUCIR's 2, 'the highest negative score' of the text); literal: 0 = all",
+        "number of largest negatives in the margin loss (LUCIR's 2; the text has 'the highest "
+        "negative score'); 0 = all (the paper's literal equation)",
         _all_or_more,
     )
     margin_scope: str = setting(
         "exemplars",
-        "exemplars: memory against rare classes, the purpose; literal: all, every image against every other class",
+        "images in the margin loss: exemplars (memory against rare classes, its purpose), or all "
+        "(every image against every other class, the paper's literal equation)",
         one_of("exemplars", "all"),
     )
-    margin_reduction: str = setting("mean", "over the negatives: mean (LUCIR); literal: sum", one_of("mean", "sum"))
+    margin_reduction: str = setting(
+        "mean",
+        "reduction over the negatives: mean (LUCIR) or sum (the paper's literal equation)",
+        one_of("mean", "sum"),
+    )
     epoch_size: int = setting(
         0,
-        "draws that make an epoch of the second phase; 0 = as many as it has images, exemplars and rare ones",
+        "draws per epoch of the second phase; 0 = its number of images, exemplars and rare ones",
         integer(0),
     )
 

@@ -19,58 +19,65 @@ class DecouplingSettings(Block):
     """config.decoupling."""
 
     second_stage: str = setting(
-        "crt", "crt, lws, tau, ncm, mlp, cosine, or joint: no second stage", one_of(*SECOND_STAGES)
+        "crt", "the second stage: crt, lws, tau, ncm, mlp, cosine; or joint: none", one_of(*SECOND_STAGES)
     )
     representation: str = setting(
-        "all", "what the first stage trains: all, or last_block or last_stage with the classifier", one_of(*PARTS[1:])
+        "all", "what the first stage trains: all, or the classifier with last_block or last_stage", one_of(*PARTS[1:])
     )
     norm: str = setting(
         "auto",
-        "of the second stage's batch normalisation: frozen (the first stage's statistics are used and stay), batch "
-        "(the batches' are used and the stored ones drift, as in the authors' code), auto: batch if the backbone is "
-        "trained, frozen otherwise",
+        "batch normalisation in the second stage: frozen (the first stage's statistics), batch "
+        "(those of each batch, and the stored ones are updated, as in the authors' code) or auto "
+        "(batch if the backbone is trained, otherwise frozen)",
         one_of("auto", "frozen", "batch"),
     )
     cached: bool = setting(
         False,
-        "the classifier is trained on features of the images without augmentation, made once, and not through the "
-        "network on augmented images (the paper's way): seconds, and another result",
+        "train the classifier on features that are computed once, of the images without "
+        "augmentation, instead of through the network on augmented images (the paper's way): "
+        "it takes seconds, and the result differs",
     )
     solver: str = setting(
         "sgd",
-        "crt and lws on features: sgd (the paper's steps), or lbfgs: where these steps go, by all images at once",
+        "for crt and lws on features: sgd (the paper's steps), or lbfgs (the optimum that these "
+        "steps approach, from all images at once)",
         one_of("sgd", "lbfgs"),
         added_later=True,
     )
     images_per_class: int = setting(
-        4, "that a visit to a class takes, of class-aware sampling (authors' code)", integer(1)
+        4, "images taken at each visit to a class by class-aware sampling (the authors' code)", integer(1)
     )
     retrain: str = setting(
         "classifier",
-        "crt: what is trained: classifier, and with it last_block, last_stage or all (table 1); the backbone's own "
-        "learning rate is config.second_stage_optimizer.backbone_rate",
+        "for crt, what is trained: classifier, or the classifier with last_block, last_stage or "
+        "all (table 1); the backbone's learning rate is scaled by "
+        "config.second_stage_optimizer.backbone_rate",
         one_of(*PARTS),
     )
     tau_from: str = setting(
         "auto",
-        "how tau is found: train (by class-averaged accuracy on the training images, B.5), validation (likewise), auto "
-        "(validation where there are such images, else train), learned (trained on balanced batches, B.5) or value",
+        "how tau is found: train (by class-averaged accuracy on the training images, B.5), "
+        "validation (the same on validation images), auto (validation if there are such images, "
+        "otherwise train), learned (trained on balanced batches, B.5) or value",
         one_of("auto", "train", "validation", "learned", "value"),
     )
-    tau: float = setting(1.0, "of tau_from=value", not_negative)
+    tau: float = setting(1.0, "the value of tau for tau_from=value", not_negative)
     ncm_features: Literal["raw", "l2", "centered_l2"] = setting(
         "centered_l2",
-        "raw, l2 or centered_l2: less the mean of all, length 1 (authors' default)",
+        "features of NCM: raw, l2 (length 1) or centered_l2 (minus the mean of all, then length "
+        "1; the authors' default)",
         one_of("raw", "l2", "centered_l2"),
     )
     ncm_metric: str = setting(
-        "euclidean", "euclidean (the authors' default), cosine or dot", one_of("cosine", "euclidean", "dot")
+        "euclidean",
+        "metric of NCM: euclidean (the authors' default), cosine or dot",
+        one_of("cosine", "euclidean", "dot"),
     )
-    mlp_layers: int = setting(2, "2 or 3 (B.6)", _layers)
-    mlp_hidden: int = setting(2048, "or 512 (B.6)", integer(1))
-    cosine_relu: bool = setting(True, "false leaves out the last ReLU of the backbone (B.7)")
+    mlp_layers: int = setting(2, "number of layers of the MLP; the paper has 2 and 3 (B.6)", _layers)
+    mlp_hidden: int = setting(2048, "width of the MLP's hidden layers; the paper has 2048 and 512 (B.6)", integer(1))
+    cosine_relu: bool = setting(True, "keep the last ReLU of the backbone; false leaves it out (B.7)")
     cosine_scale: float = setting(
-        10.0, "where the learned scale starts (Gidaris and Komodakis, 2018, section 3.2)", positive
+        10.0, "initial value of the learned scale (Gidaris and Komodakis, 2018, section 3.2)", positive
     )
 
     def check(self, prefix: str) -> None:

@@ -25,19 +25,21 @@ class ResLTSettings(Block):
     """config.reslt."""
 
     alpha: float | None = setting(
-        None, "weight of the branches' loss, the fusion's is 1 - alpha; None: by data set and imbalance", _alpha
+        None, "weight of the branches' loss; the fusion's is 1 - alpha; None: chosen by data set and imbalance", _alpha
     )
     groups: int = setting(
         3,
-        "groups of classes, one branch each",
+        "number of groups of classes; each group has a branch",
         Check(lambda v: 2 <= v <= 5, "2 to 5, and at most the number of classes"),
     )
     boundaries: tuple[int, ...] = setting(
-        (), "positions in frequency order where the next group starts; () = by count, geometrically"
+        (), "positions in frequency order at which the second and later groups start; () = geometrically by image count"
     )
-    head: str = setting("bn", "bn (CIFAR) or conv (ImageNet-LT, iNaturalist)", one_of("bn", "conv"))
+    head: str = setting(
+        "bn", "the branches' extra layer: bn (CIFAR) or conv (ImageNet-LT, iNaturalist)", one_of("bn", "conv")
+    )
     conv_before_pool: bool = setting(
-        True, "head=conv: training convolves before it pools, evaluation always after (the authors' code)"
+        True, "for head=conv: training convolves before it pools; evaluation always after (the authors' code)"
     )
     gamma: float = setting(
         -1.0,
@@ -46,23 +48,32 @@ class ResLTSettings(Block):
         _gamma,
     )
     experts: int = setting(
-        0, "of RIDE's backbones (section 4.3), each with branches of its own; 0: a plain backbone", integer(0, 10)
+        0,
+        "number of experts of RIDE's backbones (section 4.3), each with branches of its own; 0: a plain backbone",
+        integer(0, 10),
     )
-    reduce: bool = setting(True, "the experts have three quarters of the channels")
+    reduce: bool = setting(True, "give the experts three quarters of the channels")
     mixup: float = setting(
-        0.0, "Beta(mixup, mixup) is the share of each image; 0: none. The tables' section sign: 1", not_negative
+        0.0,
+        "mixup's share is drawn from Beta(mixup, mixup); 0: no mixup; 1: the paper's rows with a section sign",
+        not_negative,
     )
     variant: str = setting(
         "full",
-        "full; a to e: figure 2's ablations; baseline: section 3.1's; grouped_conv, separate_conv: figure 7's",
+        "the form of the method: full; a to e (figure 2's ablations); baseline (section 3.1's); grouped_conv, "
+        "separate_conv (figure 7's)",
         one_of(*VARIANTS, *CONVOLUTIONS),
     )
     divisor: str = setting(
-        "pooled", "pooled (the authors' code) or subset_means (the paper's eq. 2)", one_of("pooled", "subset_means")
+        "pooled",
+        "divisor of the branches' loss: pooled (the authors' code) or subset_means (the paper's eq. 2)",
+        one_of("pooled", "subset_means"),
     )
-    probability_epsilon: float = setting(0.0, "added inside the branches' logarithms; the authors add 1e-7", _epsilon)
+    probability_epsilon: float = setting(
+        0.0, "number added inside the branches' logarithms; the authors add 1e-7", _epsilon
+    )
     fusion_epsilon: float = setting(
-        0.0, "added inside the fusion's logarithm; the authors do so on ImageNet-LT", _epsilon
+        0.0, "number added inside the fusion's logarithm; the authors do so on ImageNet-LT", _epsilon
     )
 
     def check(self, prefix: str) -> None:
