@@ -122,6 +122,6 @@ def test_a_signal_ends_the_command_with_its_status_and_one_line(start, signum, s
     process.send_signal(signum)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == status, output
-    assert "saved; the same command goes on" in output and "Traceback" not in output
+    assert "the state is saved: run the same command to resume" in output and "Traceback" not in output
     results = tmp_path / "run" / "checkpoints" / "train"
     assert max(int(p.name) for p in results.iterdir() if p.name.isdigit()) > 0

@@ -10,7 +10,7 @@ from ltjax.errors import InputError
 from ltjax.methods import METHODS
 from ltjax.methods.decoupling import lbfgs
 from ltjax.methods.decoupling.lbfgs import balanced_optimum
-from ltjax.methods.stage import Previous
+from ltjax.methods.stage import ClosedForm, Previous
 from tests.training import toy
 
 DECAY = 5e-3
@@ -102,10 +102,10 @@ def stages(monkeypatch, name="crt", **changes):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_what_is_trained_by_steps_is_what_is_solved(name, moves, dtype, monkeypatch):
     config, (first, second) = stages(monkeypatch, name, dtype=dtype)
-    assert second.name == name and second.epochs == 0
+    assert second.name == name and isinstance(second, ClosedForm)
     images, labels = toy.build(None).train.images(np.arange(42)), toy.build(None).train.labels
     before = first.network.init(jax.random.key(0), images, train=False)
-    rows = np.asarray(second.features.apply(before, images, train=False).features)
+    rows = np.asarray(second.representation.apply(before, images, train=False).features)
     previous = Previous("representation", before, {})
     made = second.init(jax.random.key(1), previous, lambda *_: rows).variables["params"]
 
