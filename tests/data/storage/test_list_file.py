@@ -62,7 +62,10 @@ def test_a_malformed_line_is_named(tmp_path, line):
 
 def test_what_is_not_a_list_is_an_error_of_one_line(tmp_path):
     missing = tmp_path / "none.txt"
-    assert error_of(read_list, missing) == f"{missing}: the list cannot be read (No such file or directory)"
+    assert (
+        error_of(read_list, missing)
+        == f"{missing}: the list cannot be read (No such file or directory); correct the path"
+    )
     assert "the list is empty" in error_of(read_list, written(tmp_path, " \n\n"))
     assert "the list is empty" in error_of(read_list, written(tmp_path, ""))
     assert "not plain UTF-8 text" in error_of(read_list, written(tmp_path, "a 0\n".encode("utf-16")))
