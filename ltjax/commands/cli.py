@@ -10,8 +10,8 @@ from ltjax.errors import InputError
 
 # What `pip install 'ltjax[train]'` brings beside jax and numpy.
 TRAINING_STACK = {
-    "absl", "etils", "flax", "grain", "matplotlib", "ml_collections", "optax", "orbax", "PIL", "tabulate",
-    "tensorboardX", "tensorflow_datasets", "tqdm",
+    "absl", "cloudpickle", "etils", "flax", "grain", "matplotlib", "ml_collections", "optax", "orbax", "PIL",
+    "tabulate", "tensorboardX", "tensorflow_datasets", "tqdm",
 }  # fmt: skip
 
 

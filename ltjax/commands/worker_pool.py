@@ -10,6 +10,7 @@ from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
+import cloudpickle
 from tqdm import tqdm
 
 from ltjax.errors import InputError
@@ -63,7 +64,7 @@ def _in_processes(
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "shared")
         with open(path, "wb") as file:
-            pickle.dump(shared, file)
+            cloudpickle.dump(shared, file)  # functions of the user's file go with their code
         pool = futures.ProcessPoolExecutor(workers, context, _start_worker, (path, done))
         try:
             with without_interrupts():  # the workers are started here

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import traverse_util
@@ -52,14 +53,27 @@ def build_backbone(config: Settings, **fields: Any) -> Any:
     Raises:
       InputError: for an unknown backbone, or a setting that this one does not have.
     """
-    make = lookup(models.BACKBONES, config.model.backbone, "config.model.backbone")
+    name = config.model.backbone
+    make = lookup(models.BACKBONES, name, "config.model.backbone")
     asked = {name: value for name, value in config.model.to_dict().items() if value != NEUTRAL[name]}
     asked = {name: value for name, value in asked.items() if name not in ("backbone", "pretrained")}
     known = inspect.signature(make).parameters
-    for name in asked | fields:
-        if name not in known:
-            raise InputError(f"config.model.{name}: the backbone '{config.model.backbone}' has no such setting")
-    return make(**asked, **fields, **dtypes(config))
+    for setting in asked | fields:
+        if setting not in known:
+            raise InputError(f"config.model.{setting}: the backbone '{name}' has no such setting")
+    missing = [field for field in dtypes(config) if field not in known]
+    if missing:
+        raise InputError(
+            f"config.model.backbone={name}: it takes no {' and no '.join(missing)}; name a Flax module with the fields "
+            "of ltjax.models.Backbone"
+        )
+    backbone = make(**asked, **fields, **dtypes(config))
+    if not isinstance(backbone, nn.Module):
+        raise InputError(
+            f"config.model.backbone={name}: it returns an object of type {type(backbone).__name__}, not a Flax module; "
+            "see ltjax.models.Backbone"
+        )
+    return backbone
 
 
 def check_backbone(config: Settings, kind: str) -> None:

@@ -38,13 +38,3 @@ class Method(Generic[B]):
 
 
 AnyMethod = Method[Any]
-
-
-def with_own(config: Settings, **changes: Any) -> Settings:
-    """The settings with changes of the method's own."""
-    return config.replaced({f"{config.method_block}.{name}": value for name, value in changes.items()})
-
-
-def word_of(block: str, **changes: object) -> Word:
-    """A bare word that changes settings of a method's own block."""
-    return {f"{block}.{name}": value for name, value in changes.items()}

@@ -89,6 +89,8 @@ def parse(argv: Sequence[str], workdir: bool = True) -> CommandLine:
       InputError: one line that says what is wrong and what is allowed.
     """
     source, arguments = _split(argv)
+    if any(word.lstrip("-").startswith("config.epochs=") for word in arguments):
+        source = _without_epochs(source)  # that is overridden: the recipe's own epochs are what schedules scale from
     config, folder, overridden = _overridden(load(source), arguments)
     if workdir and not folder:
         raise InputError("--workdir is missing: give the folder that the run writes to, such as --workdir=runs/first")
@@ -131,9 +133,7 @@ def _fit_to_epochs(config: Any, source: str, overridden: set[str]) -> list[str]:
     recipe = load(source)
     if overridden & {"epochs", "second_stage_epochs"}:
         scale_epochs(config, recipe, overridden)
-    path, _, words = source.partition(":")
-    rest = ",".join(word for word in words.split(",") if word.partition("=")[0] != "epochs")
-    plain = load(f"{path}:{rest}") if rest != words else recipe
+    plain = load(_without_epochs(source)) if _without_epochs(source) != source else recipe
     if (config.epochs, config.get("second_stage_epochs")) == (plain.epochs, plain.get("second_stage_epochs")):
         return []
     before, after = flat(plain.to_dict()), flat(config.to_dict())
@@ -147,6 +147,18 @@ def _fit_to_epochs(config: Any, source: str, overridden: set[str]) -> list[str]:
     key = "epochs" if config.epochs != plain.epochs else "second_stage_epochs"
     usual = plain[key] or "default"  # None: the method's
     return [f"config.{key}={config[key]} instead of the recipe's {usual}; {scaled}"]
+
+
+def _without_epochs(source: str) -> str:
+    """FILE:WORDS without the word ``epochs=N``.
+
+    Example:
+      >>> _without_epochs("configs/cifar100_ce.py:epochs=5,imbalance=50"), _without_epochs("configs/cifar100_ce.py")
+      ('configs/cifar100_ce.py:imbalance=50', 'configs/cifar100_ce.py')
+    """
+    path, colon, words = source.partition(":")
+    kept = ",".join(word for word in words.split(",") if word.partition("=")[0] != "epochs")
+    return f"{path}{colon}{kept}" if kept else path
 
 
 def _unknown_key(known: dict[str, Any], arguments: Sequence[str]) -> str:

@@ -35,6 +35,9 @@ def scale_epochs(config: Config, recipe: Config, given: Collection[str]) -> list
     epochs = recipe.get(f"{SECOND}epochs")
     if epochs is not None:
         change(config, f"{SECOND}epochs", f"{SECOND}epochs", max(1, round(epochs * ratio)))
+    elif config.get(f"{SECOND}epochs") is not None:
+        epochs = recipe.epochs  # the recipe leaves them to the method: its schedule is for as many as the first stage's
+    if epochs is not None:
         ratio = config[f"{SECOND}epochs"] / epochs
     if config.get(f"{SECOND}optimizer"):
         length = config.get(f"{SECOND}epochs") or config.epochs

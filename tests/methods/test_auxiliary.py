@@ -165,7 +165,8 @@ def test_the_gradient_diagnostic_knows_the_classes_of_all_copies(rotation, copie
     def run(apply, batch):
         return train.objective(apply, {}, {}, batch, CONTEXT)
 
-    found = images_of_frequent_classes(run, Recorder(), BATCH, frequent)
+    found, decided = images_of_frequent_classes(run, Recorder(), BATCH, frequent)
+    assert decided
     for rows, number in zip(found, copies, strict=True):
         np.testing.assert_array_equal(rows, np.repeat(frequent[np.asarray(LABELS)], number))
 
@@ -224,7 +225,7 @@ def test_images_of_a_class_follow_from_batch_and_classes():
     assert method.images_per_class(7, 3) == 7
     assert method.images_per_class(2, 3) == 2
     assert stages(auxiliary__images_per_class=None)[0].streams["balanced"].name == "distinct_classes"
-    with pytest.raises(InputError, match=r"config.batch_size: 4 is not a whole number"):
+    with pytest.raises(InputError, match=r"config.batch_size: 4 is not a multiple of 3"):
         stages(auxiliary__images_per_class=3)
 
 

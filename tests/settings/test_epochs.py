@@ -52,7 +52,21 @@ def test_another_second_stage_alone_is_reported_as_such():
     config = recipes.parse("--config=configs/imagenet_baselines.py:oltr", "--config.second_stage_epochs=30")
     assert config.notes[0].startswith("config.second_stage_epochs=30 instead of the recipe's 60; scaled ")
     default = recipes.parse("--config=configs/cifar100_asynchronous.py", "--config.second_stage_epochs=3")
-    assert default.notes[0].startswith("config.second_stage_epochs=3 instead of the recipe's default; ")
+    assert default.notes[0].startswith("config.second_stage_epochs=3 instead of the recipe's default; scaled ")
+    assert default.second_stage_optimizer.schedule.milestones == (2, 3)
+    assert default.optimizer == recipes.parse("--config=configs/cifar100_asynchronous.py").optimizer
+
+
+def test_the_epochs_of_the_command_line_scale_from_the_recipe_and_not_from_the_word():
+    file = "--config=configs/cifar100_ce.py"
+    twice = recipes.parse(f"{file}:epochs=5", "--config.epochs=10")
+    assert twice == recipes.parse(file, "--config.epochs=10") and twice.optimizer.schedule.milestones == (8, 9)
+
+
+def test_a_closed_form_keeps_the_default_of_its_second_stage():
+    for words in ("ncm", "tau", "joint"):
+        config = recipes.parse(f"--config=configs/mnist5k_decoupling.py:{words}", "--config.epochs=1")
+        assert config.second_stage_epochs == 10 and len(config.notes) == 1
 
 
 def test_an_impossible_number_of_epochs_in_the_words_is_one_line_or_overridden():

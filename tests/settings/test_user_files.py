@@ -200,3 +200,18 @@ def test_a_config_file_that_returns_no_config_is_one_line(body, message, tmp_pat
     with pytest.raises(InputError, match=message.format(file=file)) as error:
         load(str(file))
     assert "\n" not in str(error.value)
+
+
+def test_what_is_no_backbone_is_one_line(tmp_path):
+    from ltjax.errors import InputError
+    from ltjax.methods.common import build_backbone
+    from tests.training import toy
+
+    file = tmp_path / "mine.py"
+    file.write_text("def number():\n    return 3\n\n\ndef three(dtype, param_dtype):\n    return 3\n")
+    for name, message in {
+        "number": "it takes no dtype and no param_dtype; name a Flax module",
+        "three": "it returns an object of type int, not a Flax module",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            build_backbone(toy.config(model__backbone=f"{file}:{name}"))

@@ -97,6 +97,12 @@ class DecouplingSettings(Block):
             return f"False with retrain={self.retrain}, which trains the backbone"
         return "False with norm=batch, whose statistics change with every batch" if self.norm == "batch" else ""
 
+    def trains_second_stage(self) -> bool:
+        """Whether the second stage has epochs: class means and a chosen tau are closed forms."""
+        return self.second_stage not in ("ncm", ONE_STAGE) and (
+            self.second_stage != "tau" or self.tau_from == "learned"
+        )
+
     def _not_solved(self) -> str:
         """All images at once need fixed features, one minimum needs logits linear in what is trained."""
         if self.solver != "lbfgs":
@@ -117,7 +123,7 @@ def resolve(config: Settings, settings: DecouplingSettings) -> Settings:
     longest = 30 if config.data.name == "inat2018" else 10
     epochs = 5 if settings.second_stage == "lws" else longest
     most = 3 * config.epochs
-    if epochs <= most:
+    if epochs <= most or not settings.trains_second_stage():
         return dataclasses.replace(config, second_stage_epochs=epochs)
     note = f"config.second_stage_epochs={most} instead of {epochs}, three times config.epochs"
     return dataclasses.replace(config, second_stage_epochs=most, notes=(*config.notes, note))

@@ -59,7 +59,10 @@ def make_distortion(
 def make_split_gradients(
     stage: Stage, steps_per_epoch: int, frequent: np.ndarray
 ) -> Callable[[TrainState, Tree, Batch], tuple[Tree, Tree]]:
-    """(state, constants, batch) -> the gradients of the frequent and of the rare classes, flat dicts."""
+    """(state, constants, batch) -> the gradients of the frequent and of the rare classes, flat dicts.
+
+    They are NaN where the objective hides which class an image is of (``images_of_frequent_classes``).
+    """
     network = make_apply(stage)
 
     def split(state: TrainState, constants: Tree, batch: Batch) -> tuple[Tree, Tree]:
@@ -74,7 +77,7 @@ def make_split_gradients(
             return loss_of(trainable, apply, batch)
 
         # for each call of the network, which of its images are of frequent classes
-        calls = images_of_frequent_classes(run, network, batch, frequent)
+        calls, decided = images_of_frequent_classes(run, network, batch, frequent)
 
         def gradient(differentiated: Sequence[jax.Array]) -> Tree:
             """With only the rows in ``differentiated``, bool [B] for each call, passing gradients."""
@@ -82,21 +85,28 @@ def make_split_gradients(
 
         beside = gradient([jnp.zeros_like(rows) for rows in calls])
         of_frequent, of_rare = gradient(calls), gradient([~rows for rows in calls])
-        return jax.tree.map(jnp.subtract, of_frequent, beside), jax.tree.map(jnp.subtract, of_rare, beside)
+
+        def difference(of_side: jax.Array, rest: jax.Array) -> jax.Array:
+            return jnp.where(decided, of_side - rest, jnp.nan)
+
+        return jax.tree.map(difference, of_frequent, beside), jax.tree.map(difference, of_rare, beside)
 
     return split
 
 
 def images_of_frequent_classes(
     run: Callable[[Apply, Batch], Any], network: Apply, batch: Batch, frequent: np.ndarray
-) -> list[jax.Array]:
+) -> tuple[list[jax.Array], jax.Array]:
     """For each call that ``run`` makes of the network, bool [B]: which of its images are of frequent classes.
+
+    And one bool: whether that could be decided for all of them.
 
     An objective may reorder, join, repeat, turn or blend the images of its streams before it calls the network. So it
     is run on images that are white for frequent classes and black for rare ones: an image of the network is frequent
     if its brightness is nearer to what it is with all images white than with all black. A blend counts as what has the
-    larger share in it, and as rare if both shares are equal. Nothing uses the outputs on these images, so a compiler
-    leaves the network out.
+    larger share in it, and as rare if both shares are equal. An objective that gives white and black images the same
+    brightness, because it standardizes each image, leaves the question open. Nothing uses the outputs on these images,
+    so a compiler leaves the network out.
     """
 
     def brightness(white: dict[str, jax.Array]) -> list[jax.Array]:
@@ -119,8 +129,12 @@ def images_of_frequent_classes(
     by_class = {name: of_class[jnp.asarray(stream["label"])] for name, stream in batch.items()}
     all_white = jax.tree.map(jnp.ones_like, by_class)
     all_black = jax.tree.map(jnp.zeros_like, by_class)
-    calls = zip(brightness(by_class), brightness(all_white), brightness(all_black), strict=True)
-    return [jnp.abs(seen - white) < jnp.abs(seen - black) for seen, white, black in calls]
+    seen, white, black = brightness(by_class), brightness(all_white), brightness(all_black)
+    decided = [
+        jnp.all(jnp.abs(w - b) > 1e-3 * jnp.maximum(jnp.abs(w), jnp.abs(b))) for w, b in zip(white, black, strict=True)
+    ]
+    frequent_images = [jnp.abs(s - w) < jnp.abs(s - b) for s, w, b in zip(seen, white, black, strict=True)]
+    return frequent_images, jnp.all(jnp.stack(decided))
 
 
 def _holding(network: Apply, differentiated: Sequence[jax.Array]) -> Apply:

@@ -145,3 +145,16 @@ def test_a_run_logs_it_every_so_many_steps_and_trains_the_same(on_device, tmp_pa
     lines = [json.loads(line) for line in (tmp_path / "seen" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "gradient/norm" in line] == [4, 6, 10]  # of steps 3, 6, 9 of 10
     assert all(-1 <= line["gradient/cosine_rare"] <= 1 for line in lines if "gradient/cosine_rare" in line)
+
+
+def test_an_objective_that_hides_the_classes_of_its_images_gets_no_numbers():
+    def standardized(apply, params, model_state, batch, context):
+        images = batch["image"]["image"].astype(jnp.float32)
+        axes = (1, 2, 3)
+        images = (images - images.mean(axes, keepdims=True)) / (images.std(axes, keepdims=True) + 1e-6)
+        outputs, model_state = apply(params, model_state, images)
+        return Outcome({"classification": Term(cross_entropy(outputs.logits, batch["image"]["label"]))}, model_state)
+
+    stage, state, batch = setting(objective=standardized)
+    metrics = jax.jit(make_distortion(stage, 5, FREQUENT))(state, {}, {"image": batch["image"]})
+    assert all(np.isnan(value) for value in metrics.values())
