@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ltjax.commands.cli import Parser, guarded
-from ltjax.data.balanced import BalancedSpec, check_balanced, check_image_array
+from ltjax.data.balanced_set import BalancedSpec, check_balanced, check_image_array
 from ltjax.data.dataset import check_index, check_labels
 from ltjax.data.datasets.cifar import SPECS
 from ltjax.data.storage.cifar_npz import open_arrays

@@ -1,6 +1,6 @@
 """CIFAR-10-LT and CIFAR-100-LT, from an ``.npz`` of ltjax, the official Python batches, or TFDS."""
 
-from ltjax.data.balanced import BalancedSpec
+from ltjax.data.balanced_set import BalancedSpec
 from ltjax.data.dataset import Data
 from ltjax.data.datasets.longtail import make_long_tailed
 from ltjax.data.storage import cifar_npz, cifar_pickle, cifar_tfds

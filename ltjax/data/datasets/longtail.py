@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ltjax.data.balanced import BalancedSet, BalancedSpec
+from ltjax.data.balanced_set import BalancedSet, BalancedSpec
 from ltjax.data.dataset import Data, array_source, fingerprint, is_number
 from ltjax.data.datasets.holdout import check_seed, hold_out
 from ltjax.errors import InputError, choose

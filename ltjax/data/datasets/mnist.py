@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 
-from ltjax.data.balanced import BalancedSet, BalancedSpec
+from ltjax.data.balanced_set import BalancedSet, BalancedSpec
 from ltjax.data.dataset import Data, array_source
 from ltjax.data.datasets.longtail import make_long_tailed
 from ltjax.errors import InputError

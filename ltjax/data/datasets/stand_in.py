@@ -5,7 +5,7 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from ltjax.data.balanced import BalancedSet, BalancedSpec
+from ltjax.data.balanced_set import BalancedSet, BalancedSpec
 from ltjax.data.dataset import ArrayReader, Data, Source
 from ltjax.data.datasets import cifar, lt_benchmarks, mnist
 from ltjax.data.datasets.assemble import Split, Splits, assemble

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ltjax.data.balanced import BalancedSet, BalancedSpec, check_balanced, check_image_array
+from ltjax.data.balanced_set import BalancedSet, BalancedSpec, check_balanced, check_image_array
 from ltjax.data.dataset import Source, array_source, check_index, check_labels
 from ltjax.errors import InputError
 

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from ltjax.data.balanced import BalancedSet, BalancedSpec, check_balanced, check_image_array
+from ltjax.data.balanced_set import BalancedSet, BalancedSpec, check_balanced, check_image_array
 from ltjax.data.dataset import Source, array_source, check_index, check_labels
 from ltjax.data.storage.tfds_records import description_paths, how_to_prepare, read_features, read_images
 from ltjax.errors import InputError
