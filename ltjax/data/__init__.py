@@ -4,7 +4,7 @@ From bottom to top; each may import those above it in this list:
 
     sampling   pure functions from a position to a record, and the random words they use
     augment    decoding, crops and other augmentation
-    dataset    what a data set is: ``Source`` and ``Data``; ``balanced`` describes one before it is made long-tailed
+    dataset    what a data set is: ``Source`` and ``Data``; ``balanced_set`` describes one before it is made long-tailed
     storage    the file formats in which data sets are stored
     datasets   one function for each data set, from ``config.data`` to ``Data``
     loading    batches, on the host and on the device
