@@ -201,7 +201,7 @@ CALLS = {
     "lws_logits": lambda x, w: classifiers.lws_logits(x, w, None, 1.0),
     "cosine_logits": lambda x, w: classifiers.cosine_logits(x, w, 16.0),
     "cosine_logits squash": lambda x, w: classifiers.cosine_logits(x, w, 16.0, squash=True),
-    "causal_norm_logits": lambda x, w: classifiers.causal_norm_logits(x, w, mean_feature=x[0], alpha=1.0),
+    "causal_norm_logits": lambda x, w: classifiers.causal_norm_logits(x, w, mean_feature=x[0] + x[1], alpha=1.0),
     "adjust_logits": lambda x, w: classifiers.adjust_logits(x, class_counts=[1, 2, 3, 4], tau=1.0),
 }
 

@@ -181,7 +181,7 @@ def test_bad_input_is_one_line_that_names_it(roses, tmp_path, capsys):
         ([f"--folder={roses}", "--allow=leaks"], "did you mean 'leak'?"),
         ([f"--folder={roses}", f"--out={roses}/out"], "is inside the data"),
         ([f"--folder={roses}", "--config.data.resize=9"], "config.data.resize"),
-        ([f"--folder={roses}", f"--run={tmp_path}/none"], "results.json: not there"),
+        ([f"--folder={roses}", f"--run={tmp_path}/none"], "results.json: no such file"),
         ([], "--config=FILE, --folder=DIR and --list=FILE"),
     ):
         status, _, complaints, report = run(capsys, tmp_path, *arguments)
