@@ -28,5 +28,5 @@ def get_config(arg=None):
     config.evaluation.update(index_boundaries=(35, 70))
     # the second stage restarts the schedule of the learning rate; 10 epochs, LWS 5
     add_second_stage(config)
-    config.second_stage_optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
+    config.second_stage_optimizer.schedule.update(name="cosine", unit="epoch", cosine_includes="end", warmup_epochs=0)
     return with_words(config, arg)

@@ -71,7 +71,7 @@ def get_config(arg=None):
     config.epochs = 90
     config.batch_size = 512
     config.optimizer.update(learning_rate=0.2, momentum=0.9, weight_decay=5e-4)
-    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    config.optimizer.schedule.update(name="cosine", unit="epoch", cosine_includes="end")
     words = baseline_words(RECIPES) | {
         "oltr": OLTR,
         "on": on_word(config.copy_and_resolve_references(), OLTR, epochs=10),

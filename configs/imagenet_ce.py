@@ -19,5 +19,5 @@ def get_config(arg=None):
     config.epochs = 90
     config.batch_size = 512
     config.optimizer.update(learning_rate=0.2, momentum=0.9, weight_decay=5e-4)
-    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    config.optimizer.schedule.update(name="cosine", unit="epoch", cosine_includes="end")
     return with_words(config, arg)

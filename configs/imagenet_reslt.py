@@ -55,7 +55,7 @@ def get_config(arg=None):
     config.epochs = 180
     config.batch_size = 256
     config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=5e-4)
-    config.optimizer.schedule.update(name="cosine", unit="epoch", warmup_epochs=5)
+    config.optimizer.schedule.update(name="cosine", unit="epoch", cosine_includes="neither", warmup_epochs=5)
     # branches start at positions 0, 175 and 780 of the frequency order
     config.reslt.update(alpha=0.99, boundaries=(175, 780), head="conv", gamma=0.7)
     return with_words(config, arg, WORDS)

@@ -25,10 +25,9 @@ def get_config(arg=None):
     config.epochs = 200
     config.batch_size = 512
     config.optimizer.update(learning_rate=0.2, momentum=0.9, weight_decay=1e-4)
-    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    config.optimizer.schedule.update(name="cosine", unit="epoch", cosine_includes="end")
     # tau of the paper's validation images (table 9), for tau_from=value
     config.decoupling.update(tau=0.3)
     # the second stage restarts the schedule of the learning rate; 30 epochs, LWS 5
     add_second_stage(config)
-    config.second_stage_optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
     return with_words(config, arg)

@@ -21,5 +21,5 @@ def get_config(arg=None):
     config.batch_size = 256
     # the head's rate is 0.05, the backbone's 5e-4
     config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4, backbone_rate=0.01)
-    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    config.optimizer.schedule.update(name="cosine", unit="epoch", cosine_includes="end")
     return with_words(config, arg)

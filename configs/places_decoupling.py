@@ -26,10 +26,9 @@ def get_config(arg=None):
     config.batch_size = 256
     # section 5.1 gives momentum 0.9, cosine to 0 and 224 x 224; the head's rate is 0.05, the backbone's 5e-4
     config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4, backbone_rate=0.01)
-    config.optimizer.schedule.update(name="cosine", unit="epoch")
+    config.optimizer.schedule.update(name="cosine", unit="epoch", cosine_includes="end")
     # the authors trained only the last block (according to their public issues); tau: table 9, for tau_from=value
     config.decoupling.update(representation="last_block", tau=0.8)
     # the second stage restarts the schedule of the learning rate; 10 epochs, LWS 5
     add_second_stage(config, learning_rate=0.1, backbone_rate=1.0)
-    config.second_stage_optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
     return with_words(config, arg)

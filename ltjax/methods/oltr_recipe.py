@@ -62,7 +62,7 @@ def on_word(
         if value == "crt":
             config.oltr.centroid_weight = 0.0
             config.second_stage_epochs = epochs
-            config.second_stage_optimizer.schedule.update(name="cosine", unit="step")
+            config.second_stage_optimizer.schedule.update(name="cosine", unit="epoch", cosine_includes="end")
             config.second_stage_optimizer.update(crt)
 
     return apply

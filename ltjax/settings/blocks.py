@@ -80,8 +80,9 @@ class DataSettings(Block):
     )
     sampler: str = setting(
         "instance_balanced",
-        "the order of the training images: instance_balanced, class_balanced, square_root, progressive, class_cycle, "
-        "reversed, or your function as FILE.py:NAME or package.module:NAME",
+        "the order of the training images: instance_balanced, class_balanced, square_root, progressive (a part "
+        "t/(T-1) of epoch t = 0 .. T-1 is class-balanced, the authors' code), progressive_paper (t/T, as printed), "
+        "class_cycle, reversed, or your function as FILE.py:NAME or package.module:NAME",
     )
     augment: str = setting(
         "none", "the augmentation of the training images, such as pad_crop_flip or crop224_flip_jitter"
@@ -153,6 +154,13 @@ class ScheduleSettings(Block):
         increasing_epochs,
     )
     decay: float = setting(0.1, "for the step schedule: the factor at each milestone", _decay)
+    cosine_includes: str = setting(
+        "start",
+        "for the cosine schedule: the end of the half cosine that an epoch (or step) lies on: start (the first has the "
+        "full learning rate), end (the last has 0) or neither",
+        one_of("start", "end", "neither"),
+        added_later=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -106,7 +106,7 @@ def short(config: Config, value: str) -> None:
     config.evaluation.every_epochs = 0
     config.checkpoint.every_steps = 200
     config.optimizer.update(nesterov=True, weight_decay=5e-4)
-    config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
+    config.optimizer.schedule.update(name="cosine", unit="step", cosine_includes="start", warmup_epochs=0)
 
 
 def no_value(value: str) -> None:

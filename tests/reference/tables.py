@@ -169,6 +169,7 @@ def lr_schedules() -> Any:
         "reslt_inat_200": [0.05 * (1 + math.cos(math.pi * e / 200)) for e in range(200)],
         "reslt_imagenet_180_warmup5": [cosine(e, 5, 180, 0.1) for e in range(180)],
         "ride_cifar_200": [0.1 * min((e + 1) / 5, 1) * steps(e, 0.01) for e in range(200)],
+        "decoupling_cosine_90": {"per_epoch_1_to_90": [0.1 * (1 + math.cos(math.pi * e / 90)) for e in range(1, 91)]},
         "bbn_cifar_200": [0.1 * thirds(e) * steps(e, 0.01, 119, 159) for e in range(200)],
     }
 

@@ -28,6 +28,7 @@ SAMPLERS: dict[str, MakeSampler] = {
     "class_balanced": lambda epochs, batch_size: independent.class_balanced(),
     "square_root": lambda epochs, batch_size: independent.square_root(),
     "progressive": lambda epochs, batch_size: independent.progressive(epochs),
+    "progressive_paper": lambda epochs, batch_size: independent.progressive(epochs, author=False),
     "class_cycle": lambda epochs, batch_size: class_cycle.class_cycle(),
     "reversed": lambda epochs, batch_size: independent.reversed_frequency(),
     "distinct_classes": lambda epochs, batch_size: class_cycle.distinct_classes(batch_size),

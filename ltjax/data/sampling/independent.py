@@ -123,4 +123,4 @@ def progressive(epochs: int, author: bool = True) -> Sampler:
     Source: Kang et al., "Decoupling representation and classifier for long-tailed recognition", ICLR 2020, eq. 2.
     """
     tables = functools.partial(_progressive_tables, epochs=max(epochs, 1), author=author)
-    return Sampler("progressive", tables, PositionDraw(_progressive_draw))
+    return Sampler("progressive" if author else "progressive_paper", tables, PositionDraw(_progressive_draw))

@@ -11,23 +11,28 @@ from ltjax.settings import ScheduleSettings, StageOptimizer
 Schedule = Callable[[jax.Array], jax.Array]
 
 
-def step_decay(time: jax.Array, epochs: float, settings: ScheduleSettings) -> jax.Array:
+def step_decay(time: jax.Array, epochs: int, unit: float, settings: ScheduleSettings) -> jax.Array:
     """1, multiplied by `decay` after each milestone (in finished epochs)."""
-    del epochs
+    del epochs, unit
     factor = jnp.ones_like(time)
     for milestone in settings.milestones:
         factor *= jnp.where(time >= milestone, settings.decay, 1.0)
     return factor
 
 
-def cosine(time: jax.Array, epochs: float, settings: ScheduleSettings) -> jax.Array:
-    """Half a cosine from 1 to 0 between the end of the warm-up and the last epoch."""
-    warmup = settings.warmup_epochs
-    return 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((time - warmup) / max(epochs - warmup, 1e-9), 0, 1)))
+def cosine(time: jax.Array, epochs: int, unit: float, settings: ScheduleSettings) -> jax.Array:
+    """Half a cosine from 1 to 0 over the n epochs (or steps) after the warm-up.
+
+    It is ``(1 + cos(pi k / N)) / 2``, by `cosine_includes`: "start", k = 0 .. n-1, N = n; "end", k = 1 .. n, N = n, so
+    that the last is 0; "neither", k = 1 .. n, N = n + 1. With n = 1 "end" has N = 2, for 0 alone would train nothing.
+    """
+    length = epochs - settings.warmup_epochs + (unit if settings.cosine_includes == "neither" else 0)
+    done = time - settings.warmup_epochs + (0 if settings.cosine_includes == "start" else unit)
+    return 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(done / max(length, 2 * unit), 0, 1)))
 
 
-def constant(time: jax.Array, epochs: float, settings: ScheduleSettings) -> jax.Array:
-    del epochs, settings
+def constant(time: jax.Array, epochs: int, unit: float, settings: ScheduleSettings) -> jax.Array:
+    del epochs, unit, settings
     return jnp.ones_like(time)
 
 
@@ -57,7 +62,7 @@ def make_schedule(optimizer: StageOptimizer, epochs: int, steps_per_epoch: int) 
         factor = jnp.where(
             time < settings.warmup_epochs,
             settings.warmup_start * (1 - warm) + warm,
-            shape(time, epochs, settings),
+            shape(time, epochs, unit, settings),
         )
         return optimizer.learning_rate * factor
 

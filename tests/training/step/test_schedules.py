@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from ltjax.errors import InputError
-from ltjax.settings import StageOptimizer
+from ltjax.settings import ScheduleSettings, StageOptimizer
 from ltjax.training.step.schedules import make_schedule
 from ltjax.training.step.state import make_optimizer
 from tests import recipes
@@ -34,6 +34,28 @@ def test_short_is_a_cosine_per_step_from_the_rate_to_zero():
     schedule = make_schedule(config.optimizer, 10, 84)
     for step in (0, 1, 83, 84, 400, 839):
         assert float(schedule(jnp.int32(step))) == pytest.approx(0.05 * (1 + math.cos(math.pi * step / 840)), abs=1e-7)
+
+
+INCLUDED = {
+    "start": [1, 0.75, 0.25],  # cos(pi k / 3), k = 0, 1, 2
+    "end": [0.75, 0.25, 0],  # k = 1, 2, 3
+    "neither": [(2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4],  # cos(pi k / 4), k = 1, 2, 3
+}
+
+
+@pytest.mark.parametrize(("included", "expected"), INCLUDED.items())
+@pytest.mark.parametrize("unit", ["epoch", "step"])
+def test_a_half_cosine_includes_the_end_that_is_set(included, expected, unit):
+    shape = ScheduleSettings(name="cosine", unit=unit, cosine_includes=included, warmup_epochs=2)
+    schedule = make_schedule(StageOptimizer(learning_rate=1.0, schedule=shape), 5, 1)
+    np.testing.assert_allclose([schedule(jnp.int32(step)) for step in (2, 3, 4)], expected, atol=1e-6)
+
+
+def test_a_single_epoch_that_would_have_no_rate_has_half():
+    shape = ScheduleSettings(name="cosine", cosine_includes="end")
+    assert float(make_schedule(StageOptimizer(learning_rate=0.2, schedule=shape), 1, 4)(jnp.int32(3))) == pytest.approx(
+        0.1
+    )
 
 
 def test_warm_up_per_step_rises_and_ends_where_the_cosine_begins():
