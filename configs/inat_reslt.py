@@ -4,20 +4,21 @@ python -m ltjax.main --config=configs/inat_reslt.py --workdir=runs/inat_reslt --
 
 Two branches, as in the authors' code: all classes, and the 6,600 rarest of the 8,142.
 
-Arguments: ":backbone=resnet152" (batch 128, learning rate 0.05), ":experts=2" and ":experts=3" (RIDE's ResNet-50, table
-7), ":alpha=0.9" (the paper's text; its code has 0.85), ":gamma=-1" (no normalised classifier at test), ":long" (360
-epochs), ":strong,pretrained=FILE" (mixup, from ImageNet's weights: an .npz of a PyTorch state_dict).
+Arguments: ":backbone=resnet152" (batch 128, learning rate 0.05), ":experts=3" (RIDE's ResNet-50 and five epochs of
+warm-up, table 7; its view first_2_experts is the row of two), ":alpha=0.9" (the paper's text; its code has 0.85),
+":gamma=-1" (no normalised classifier at test), ":long" (360 epochs), ":strong,pretrained=FILE" (mixup, from ImageNet's
+weights: an .npz of a PyTorch state_dict).
 
 For GPUs or TPUs; the authors used four NVIDIA 2080 Ti. The paper reports 70.2 % (table 8), 73.2 % with ResNet-152
-(section 4.3), 72.9 % with ":experts=3" (table 7), 70.5 % with ":long" and 72.3 % with ":strong,pretrained=FILE" (table
-2); not measured here yet.
+(section 4.3), 72.9 % with ":experts=3" (table 7; its first two experts 72.1), 70.5 % with ":long" and 72.3 % with
+":strong,pretrained=FILE" (table 2); not measured here yet.
 """
 
 from ltjax.methods.configure import new_config, with_words
 from ltjax.methods.reslt.settings import experts_on
 from ltjax.settings.config_file import backbones, large_runs
 
-# the authors' settings for each backbone: batch and rate; gamma is published for ResNet-50 alone
+# the authors' settings for each backbone: batch, rate, warm-up; gamma is published for ResNet-50 alone
 BACKBONES = {
     "resnet50": {"batch_size": 256, "optimizer.learning_rate": 0.1, "reslt.gamma": 0.3, "reslt.conv_before_pool": True},
     "resnet152": {
@@ -29,6 +30,7 @@ BACKBONES = {
     "ride_resnet50": {
         "batch_size": 256,
         "optimizer.learning_rate": 0.1,
+        "optimizer.schedule.warmup_epochs": 5,
         "reslt.gamma": 0.3,
         "reslt.conv_before_pool": True,
     },

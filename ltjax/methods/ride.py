@@ -82,16 +82,17 @@ def ride(config: Settings, settings: RIDESettings, data: Data) -> list[Stage]:
     def experts(variables: Tree, images: jax.Array) -> jax.Array:
         return evaluate_network(network, variables, images).logits
 
-    def alone(expert: int) -> Predict:
-        return lambda variables, images: experts(variables, images)[expert]
+    def mean_of(first: int, end: int) -> Predict:
+        return lambda variables, images: jnp.mean(experts(variables, images)[first:end], 0)
 
     return one_stage(
         config,
         data,
         network,
         objective,
-        predict=lambda variables, images: jnp.mean(experts(variables, images), 0),
-        views={f"expert_{e}": alone(e) for e in range(settings.experts)},
+        predict=mean_of(0, settings.experts),
+        views={f"expert_{e}": mean_of(e, e + 1) for e in range(settings.experts)}
+        | {f"first_{count}_experts": mean_of(0, count) for count in range(2, settings.experts)},
         whole_batch="its re-weighted loss (use_ldam) is divided by the batch's weights" if settings.use_ldam else "",
     )
 

@@ -131,7 +131,7 @@ def long(config: Config, value: str) -> None:
 
 
 def experts(config: Config, value: str) -> None:
-    """``experts=2`` or ``experts=3`` (table 7), where the config file has no backbone for them."""
+    """``experts=3`` (table 7), where the config file has no backbone for them."""
     raise InputError(
         f"experts={value}: this config file has no expert variant; mnist5k_reslt, cifar10_reslt, cifar100_reslt, "
         "imagenet_reslt and inat_reslt have one"
@@ -139,7 +139,7 @@ def experts(config: Config, value: str) -> None:
 
 
 def experts_on(backbone: str, reduce: bool = True, changes: Mapping[str, object] | None = None) -> Word:
-    """The word ``experts=2`` or ``experts=3`` (table 7): RIDE's form of the data set's backbone.
+    """The word ``experts=3`` (table 7): RIDE's form of the data set's backbone.
 
     Args:
       backbone: its name.

@@ -141,20 +141,24 @@ def branch_and_fusion_terms(
 
 
 def readings(settings: ResLTSettings, variant: Variant, branches: int) -> dict[str, Callable[[jax.Array], jax.Array]]:
-    """name -> a score [B, C] of the branches' logits [E, K, B, C]: each branch and each expert alone, other fusions."""
+    """name -> a score [B, C] of the branches' logits [E, K, B, C]: branches and experts alone, other fusions.
+
+    ``first_2_experts`` of three experts is the paper's row of two (table 7).
+    """
 
     def branch(k: int) -> Callable[[jax.Array], jax.Array]:
         return lambda logits: jnp.mean(logits[:, k], 0)
 
-    def expert(e: int) -> Callable[[jax.Array], jax.Array]:
-        return lambda logits: fused(logits[e : e + 1], variant)
+    def experts(first: int, end: int) -> Callable[[jax.Array], jax.Array]:
+        return lambda logits: fused(logits[first:end], variant)
 
     def fusion(name: str) -> Callable[[jax.Array], jax.Array]:
         return lambda logits: jnp.mean(FUSIONS[name](logits), 0)
 
     return (
         {f"branch_{k}": branch(k) for k in range(1 if variant.one_branch else branches)}
-        | {f"expert_{e}": expert(e) for e in range(settings.experts)}
+        | {f"expert_{e}": experts(e, e + 1) for e in range(settings.experts)}
+        | {f"first_{count}_experts": experts(0, count) for count in range(2, settings.experts)}
         | {f"fusion_{name}": fusion(name) for name in variant.other_fusions}
     )
 

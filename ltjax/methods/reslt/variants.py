@@ -36,9 +36,9 @@ def main_and_rarer_groups(masks: np.ndarray) -> np.ndarray:
     return np.concatenate([masks[:1], own_groups(masks)[1:]])
 
 
-def main_and_all_groups(masks: np.ndarray) -> np.ndarray:
-    """All classes; head alone; medium alone; tail alone."""
-    return np.concatenate([masks[:1], own_groups(masks)])
+def all_classes(masks: np.ndarray) -> np.ndarray:
+    """All classes for every branch."""
+    return np.ones_like(masks)
 
 
 class Variant(NamedTuple):
@@ -59,13 +59,14 @@ class Variant(NamedTuple):
     other_fusions: tuple[str, ...] = ()
 
 
-# The letters are figure 2's. The text says of (a) to (c) only which branches occur and that they are not nested; the
-# reading here: (a) keeps the main branch beside medium and tail, (b) has head, medium and tail, (c) all four.
+# The letters are figure 2's. The text says of (a) to (c) that the branches learn from head, medium, tail or all classes,
+# that (a) is a weak ResLT, and that the three branches of (b) and (c) are not nested. The reading here: (a) has all,
+# medium and tail; (b) head, medium and tail; (c) all classes three times.
 VARIANTS: dict[str, Variant] = {
     "full": Variant(),
     "a": Variant(classes=main_and_rarer_groups),
     "b": Variant(classes=own_groups),
-    "c": Variant(classes=main_and_all_groups),
+    "c": Variant(classes=all_classes),
     "d": Variant(fusion="main", other_fusions=("sum",)),  # no additive shortcut: the others only regularise
     "e": Variant(one_branch=True),  # no parameter specialisation
     "baseline": Variant(classes=own_groups, branches_alone=True, other_fusions=("max", "softmax")),  # Algorithm 1
