@@ -18,7 +18,7 @@ from ltjax.methods.configure import new_config, with_words
 from ltjax.methods.reslt.settings import experts_on
 from ltjax.settings.config_file import backbones, large_runs
 
-# the authors' settings for each backbone: batch, rate, warm-up; gamma is published for ResNet-50 alone
+# the authors' settings for each backbone: batch, rate, schedule; gamma is published for ResNet-50 alone
 BACKBONES = {
     "resnet50": {"batch_size": 256, "optimizer.learning_rate": 0.1, "reslt.gamma": 0.3, "reslt.conv_before_pool": True},
     "resnet152": {
@@ -31,6 +31,7 @@ BACKBONES = {
         "batch_size": 256,
         "optimizer.learning_rate": 0.1,
         "optimizer.schedule.warmup_epochs": 5,
+        "optimizer.schedule.cosine_includes": "neither",
         "reslt.gamma": 0.3,
         "reslt.conv_before_pool": True,
     },

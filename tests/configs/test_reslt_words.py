@@ -15,7 +15,7 @@ WORDS = {
     "cifar10": {
         "imbalance=50": (f"{CODE}: alpha 0.998 as at 100", {"data.imbalance": 50.0}),
         "imbalance=10": (CODE, {"data.imbalance": 10.0, "reslt.alpha": 0.96}),
-        "imbalance=50,variant=baseline": ("section 3.1, table 1", {"data.imbalance": 50.0, "reslt.variant": "baseline"}),
+        "imbalance=50,variant=baseline": ("table 1", {"data.imbalance": 50.0, "reslt.variant": "baseline"}),
         "groups=2": ("table 9", {"reslt.groups": 2, "reslt.boundaries": ()}),
         "groups=3": ("table 9: the method itself", {}),
         "groups=5": ("table 9", {"reslt.groups": 5, "reslt.boundaries": ()}),
@@ -61,6 +61,7 @@ WORDS = {
                 "reslt.experts": 3,
                 "reslt.reduce": False,
                 "optimizer.schedule.warmup_epochs": 5,
+                "optimizer.schedule.cosine_includes": "neither",
             },
         ),
         "long": ("table 2: 360 epochs", {"epochs": 360, "optimizer.schedule.milestones": (320, 360)}),
