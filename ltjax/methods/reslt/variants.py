@@ -59,9 +59,9 @@ class Variant(NamedTuple):
     other_fusions: tuple[str, ...] = ()
 
 
-# The letters are figure 2's. The text says of (a) to (c) that the branches learn from head, medium, tail or all classes,
-# that (a) is a weak ResLT, and that the three branches of (b) and (c) are not nested. The reading here: (a) has all,
-# medium and tail; (b) head, medium and tail; (c) all classes three times.
+# The letters are figure 2's. The text says of (a) to (c) that their branches learn from head, medium, tail or all
+# classes, that (a) is a weak ResLT, and that the three branches of (b) and (c) are not nested. The reading here:
+# (a) has all, medium and tail; (b) head, medium and tail; (c) all classes three times.
 VARIANTS: dict[str, Variant] = {
     "full": Variant(),
     "a": Variant(classes=main_and_rarer_groups),
