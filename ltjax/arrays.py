@@ -153,12 +153,22 @@ def causal_norm_cosines(
     without a mean feature nothing is subtracted.
     """
     directions = unit(features.reshape(*features.shape[:-1], num_heads, -1))
-    weights = kernel.reshape(num_heads, -1, kernel.shape[1])
-    weights = weights / (norm(weights, axis=1) + gamma)
+    weights = causal_norm_weights(kernel, num_heads, gamma)
     if mean_feature is not None:
         common = unit(mean_feature.reshape(num_heads, -1))
         directions = directions - alpha * jnp.sum(directions * common, axis=-1, keepdims=True) * common
     return jnp.einsum("...hd,hdc->...c", directions, weights, precision=jax.lax.Precision.HIGHEST)
+
+
+def causal_norm_weights(kernel: Array, num_heads: int, gamma: Scalar) -> Array:
+    """``w^h / (|w^h| + gamma)``, w^h the h-th part of a column of the kernel ``[d, C]``: ``[heads, d / heads, C]``.
+
+    Example:
+      >>> causal_norm_weights(jnp.array([[1.0], [3.0]]), 2, 1.0)[:, 0, 0].tolist()
+      [0.5, 0.75]
+    """
+    weights = kernel.reshape(num_heads, -1, kernel.shape[1])
+    return weights / (norm(weights, axis=1) + gamma)
 
 
 def squared_distances(points: Array, centres: Array) -> Array:

@@ -16,6 +16,7 @@ from ltjax.models.heads.linear import LinearHead, MLPHead, ProxyHead
 from ltjax.models.heads.memory import MemoryHead
 from ltjax.models.heads.rescaled import LWSHead, TauHead
 from ltjax.models.heads.reslt import ConvTopHead, ResLTHead
+from ltjax.models.layers import HasClassifierWeights, classifier_weights
 from ltjax.models.network import Network, Representation, representation
 from ltjax.models.norm import BatchNorm
 from ltjax.models.outputs import Outputs
@@ -52,6 +53,7 @@ __all__ = [
     "CosineHead",
     "ExpertBackbone",
     "ExpertsHead",
+    "HasClassifierWeights",
     "HasTrainableParts",
     "LWSHead",
     "LargeExpertBackbone",
@@ -69,5 +71,6 @@ __all__ = [
     "ResNetCifar",
     "TauHead",
     "TwoBranchBackbone",
+    "classifier_weights",
     "representation",
 ]

@@ -12,6 +12,7 @@ from ltjax.errors import InputError
 from ltjax.models.heads.cosine import CosineHead
 from ltjax.models.heads.linear import LinearHead
 from ltjax.models.heads.reslt import ResLTHead
+from ltjax.models.layers import classifier_weights
 from ltjax.models.norm import Dtype
 from ltjax.models.outputs import Outputs, pool
 from ltjax.models.resnet import ResNet
@@ -168,6 +169,13 @@ class ExpertsHead(nn.Module):
         logits = [one.logits if isinstance(one, Outputs) else one for one in made]
         return Outputs(jnp.stack(logits), pool(feature_map))
 
+    @nn.nowrap
+    def classifier_weights(self, params: Mapping[str, Any]) -> jax.Array:
+        """See ``HasClassifierWeights``: [E, d, C]."""
+        of_each = [classifier_weights(self.head_of(name), params[name]) for name in expert_names(self.experts)]
+        return jnp.stack([weights for weights in of_each if weights is not None])
+
+    @nn.nowrap
     def head_of(self, name: str) -> nn.Module:
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         if self.head == "cosine":

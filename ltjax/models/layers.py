@@ -1,8 +1,12 @@
 """What the heads are made of: linear layers, weights without a layer, and how they start."""
 
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax import traverse_util
 
 from ltjax.arrays import at_least_float32, unit
 from ltjax.models.conv import Conv
@@ -75,6 +79,33 @@ def pointwise(name: str, features: int, groups: int, dtype: Dtype, param_dtype: 
         kernel_init=kaiming_normal,
         name=name,
     )
+
+
+@runtime_checkable
+class HasClassifierWeights(Protocol):
+    """A head whose classes have other weights than the columns of its ``classifier/kernel``.
+
+    ``classifier_weights(params)`` gives, of the head's parameters, the weights float [..., d, C] by which evaluation
+    multiplies the features; experts come first. A factor of all classes, such as the scale of a cosine, is left out.
+    """
+
+    def classifier_weights(self, params: Mapping[str, Any]) -> jax.Array: ...
+
+
+def classifier_weights(head: object, params: Mapping[str, Any]) -> jax.Array | None:
+    """The weights float [..., d, C] by which a head tells classes apart; None if it has no ``classifier/kernel``.
+
+    Example:
+      >>> params = {"classifier": {"kernel": jnp.eye(3)}}
+      >>> classifier_weights(None, params).shape
+      (3, 3)
+    """
+    if isinstance(head, HasClassifierWeights):
+        return head.classifier_weights(params)
+    for path, kernel in traverse_util.flatten_dict(dict(params)).items():
+        if path[-2:] == ("classifier", "kernel"):
+            return jnp.asarray(kernel)
+    return None
 
 
 class Weights(nn.Module):

@@ -201,7 +201,8 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
     config, (data, stages, _, _), placed = run.config, run.setup, run.access.placed
     by_view = evaluator.all_views(variables, data.test, placed and placed.test)
     counters = by_view.pop(RESULT)
-    summaries, arrays = summarize_seeds(config, data, counters), evaluation_arrays(counters, variables["params"])
+    summaries = summarize_seeds(config, data, counters)
+    arrays = evaluation_arrays(counters, stages[-1].network, variables["params"])
     views = {name: _view(run, counters) for name, counters in by_view.items()}
     reports = stage_reports(config, stages[-1], variables)
     run.progress.show(run.log.amend(_tests(run, summaries) | _by_name("report", reports)))

@@ -1,5 +1,8 @@
 """The head of the nearest class mean."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -60,3 +63,8 @@ class MeanHead(nn.Module):
         if self.metric == "dot":
             return product(features, means.T) / size
         return -squared_distances(features, means)
+
+    def classifier_weights(self, params: Mapping[str, Any]) -> jax.Array:
+        """See ``HasClassifierWeights``: the means, of length 1 where cosines compare them."""
+        means = jnp.asarray(params["means"]).T
+        return unit(means, axis=0) if self.metric == "cosine" else means

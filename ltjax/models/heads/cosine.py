@@ -1,10 +1,13 @@
 """Heads that compare directions: cosine classifiers, causal norm."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ltjax.arrays import causal_norm_cosines, cosines
+from ltjax.arrays import causal_norm_cosines, causal_norm_weights, cosines, unit
 from ltjax.errors import InputError
 from ltjax.models.layers import Weights, bias_within_fan_in, unit_columns
 from ltjax.models.norm import Dtype, stored_dtype
@@ -45,6 +48,10 @@ class CosineHead(nn.Module):
         if self.learn_scale:
             scale = self.param("scale", nn.initializers.constant(self.scale), (), stored)
         return Outputs(scale * cosines(features, kernel), features)
+
+    def classifier_weights(self, params: Mapping[str, Any]) -> jax.Array:
+        """See ``HasClassifierWeights``: of length 1."""
+        return unit(jnp.asarray(params["classifier"]["kernel"]), axis=0)
 
 
 class CausalNormHead(nn.Module):
@@ -88,3 +95,8 @@ class CausalNormHead(nn.Module):
         kernel, _ = weights(size)
         products = causal_norm_cosines(features, kernel, self.num_heads, self.gamma, mean_feature, alpha)
         return self.scale / self.num_heads * products
+
+    def classifier_weights(self, params: Mapping[str, Any]) -> jax.Array:
+        """See ``HasClassifierWeights``: each head's part over its norm and gamma."""
+        kernel = jnp.asarray(params["classifier"]["kernel"])
+        return causal_norm_weights(kernel, self.num_heads, self.gamma).reshape(kernel.shape)

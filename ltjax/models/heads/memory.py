@@ -1,5 +1,8 @@
 """The memory head of OLTR."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -66,6 +69,10 @@ class MemoryHead(nn.Module):
             embedding = reachability(direct, centroids) * (direct + selector * memory)
         squashed = embedding / (1 + norm(embedding))
         return Outputs(self.scale * product(squashed, unit(kernel, axis=0)), direct)
+
+    def classifier_weights(self, params: Mapping[str, Any]) -> jax.Array:
+        """See ``HasClassifierWeights``: of length 1."""
+        return unit(jnp.asarray(params["classifier"]["kernel"]), axis=0)
 
 
 def reachability(direct: jax.Array, centroids: jax.Array) -> jax.Array:

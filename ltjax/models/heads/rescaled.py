@@ -1,5 +1,8 @@
 """Linear heads whose classes are rescaled: learnable weight scaling, tau-normalisation."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -33,6 +36,10 @@ class LWSHead(nn.Module):
         scale = self.param("scale", nn.initializers.ones_init(), (self.num_classes,), stored)
         return linear("classifier", features, self.num_classes, stored)(features) * scale
 
+    def classifier_weights(self, params: Mapping[str, Any]) -> jax.Array:
+        """See ``HasClassifierWeights``: each class's weights times its factor."""
+        return jnp.asarray(params["classifier"]["kernel"]) * params["scale"]
+
 
 class TauHead(nn.Module):
     """The tau-normalised classifier ``x W / |w|^tau`` (Kang et al., 2020, eq. 3): [B, h, w, d] -> [B, C].
@@ -60,3 +67,7 @@ class TauHead(nn.Module):
         kernel, _ = weights(features.shape[-1])
         exponent = self.param("tau", nn.initializers.constant(self.tau), (), stored)
         return product(features, rescale_columns(kernel, exponent))
+
+    def classifier_weights(self, params: Mapping[str, Any]) -> jax.Array:
+        """See ``HasClassifierWeights``: each class's weights over their norm to the power tau."""
+        return rescale_columns(jnp.asarray(params["classifier"]["kernel"]), jnp.asarray(params["tau"]))

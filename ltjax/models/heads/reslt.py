@@ -1,5 +1,8 @@
 """The branches of ResLT, and the convolutions without branches that the paper compares them with."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -58,6 +61,11 @@ class ResLTHead(nn.Module):
         if self.gamma is None or train:
             return logits
         return product(features, rescale_columns(classifier.variables["params"]["kernel"], self.gamma))
+
+    def classifier_weights(self, params: Mapping[str, Any]) -> jax.Array:
+        """See ``HasClassifierWeights``: of all branches, over their norm to the power gamma if given."""
+        kernel = jnp.asarray(params["classifier"]["kernel"])
+        return kernel if self.gamma is None else rescale_columns(kernel, self.gamma)
 
     def _norm_branches(self, x: jax.Array, stored: Dtype, train: bool, frozen_norm: bool) -> jax.Array:
         norms = [

@@ -12,13 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
-from flax import traverse_util
 
 import ltjax
 from ltjax.data import Data
 from ltjax.data.loading.prefetch import Watch
 from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Tree
+from ltjax.models import classifier_weights
 from ltjax.settings import Settings
 from ltjax.training.evaluation import Evaluator, Reading, Summary, summarize
 from ltjax.training.execution import mesh as meshes
@@ -40,12 +40,18 @@ def hardware() -> str:
     return f"{len(devices)} x {devices[0].device_kind} ({platform.machine()}, {jax.process_count()} process(es))"
 
 
-def classifier_weight_norms(params: Tree) -> np.ndarray | None:
-    """L2 norm of every class's weights in the classifier; None if the network has no kernel of that name."""
-    for path, kernel in traverse_util.flatten_dict(params).items():
-        if path[-2:] == ("classifier", "kernel"):
-            return np.linalg.norm(np.asarray(kernel, np.float64), axis=0)
-    return None
+def classifier_weight_norms(network: object, params: Tree) -> np.ndarray | None:
+    """L2 norm of the weights that classify each class, [C]; of several experts the mean; None if there are none.
+
+    They are those of evaluation: after the division by the norms of tau-normalisation, with the factors of LWS, of
+    length 1 in a cosine classifier, the class means of NCM (Kang et al., 2020, figure 2).
+    """
+    head = getattr(network, "head", None)
+    weights = classifier_weights(head, params["head"] if head is not None and "head" in params else params)
+    if weights is None:
+        return None
+    norms = np.linalg.norm(np.asarray(weights, np.float64), axis=-2)
+    return norms.reshape(-1, norms.shape[-1]).mean(0)
 
 
 def versions() -> dict[str, str]:
@@ -103,14 +109,14 @@ def stage_reports(config: Settings, stage: AnyStage, variables: Tree) -> list[Re
     return [{name: float(value) for name, value in stage.report(one).items()} for one in each]
 
 
-def evaluation_arrays(counters: Sequence[Any], params: Tree) -> dict[str, np.ndarray]:
+def evaluation_arrays(counters: Sequence[Any], network: object, params: Tree) -> dict[str, np.ndarray]:
     """What evaluation.npz holds; with several seeds all of it has a leading seed axis."""
     each = []
     for one, of_seed in zip(counters, split_seeds(jax.device_get(params), len(counters)), strict=True):
         arrays = {"correct": one.correct, "total": one.examples}
         if one.confusion is not None:
             arrays["confusion"] = np.asarray(one.confusion, np.int64)
-        norms = classifier_weight_norms(of_seed)
+        norms = classifier_weight_norms(network, of_seed)
         each.append(arrays | ({} if norms is None else {"weight_norms": norms}))
     return stack_seeds(each, "evaluation")
 

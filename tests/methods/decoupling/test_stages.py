@@ -177,6 +177,13 @@ def test_every_class_is_drawn_as_often(second, images):
     assert all(len(set(visit)) == 1 for visit in labels.reshape(-1, images))
 
 
+def test_a_visit_to_a_class_takes_the_four_images_of_the_authors_sampler():
+    labels = batch(stages(config("crt"))[1], toy.build(None), 48)["image"]["label"].reshape(-1, 4)
+    assert (labels == labels[:, :1]).all() and np.bincount(labels[:, 0]).tolist() == [4] * 3
+    for dataset in recipes.BENCHMARKS:
+        assert parse("", dataset).method_settings.images_per_class == 4, dataset
+
+
 def test_without_the_last_relu_the_classifier_sees_signed_features_of_the_same_backbone(first):
     images = toy.build(None).test.images(np.arange(9))
     for relu in (True, False):
@@ -336,6 +343,8 @@ def test_both_stages_in_one_run_are_a_joint_run_and_a_second_one_from_it(tmp_pat
     assert json.loads((tmp_path / "tau" / "results.json").read_text())["report"] == tau["report"]
     assert lines(tmp_path / "tau")[-1]["report/tau"] == tau["report"]["tau"]
     assert f"tau: {tau['report']['tau']:.4g}" in capsys.readouterr().err
+    raw, normalised = (np.load(tmp_path / run / "evaluation.npz")["weight_norms"] for run in ("joint", "tau"))
+    np.testing.assert_allclose(normalised, raw ** (1 - tau["report"]["tau"]), rtol=1e-5)
 
 
 def test_every_seed_reports_a_tau_of_its_own():
