@@ -10,7 +10,7 @@ import html
 import pathlib
 import re
 
-from ltjax.commands.paper_numbers import TABLE_METHODS
+from ltjax.commands.paper_tables.benchmarks import TABLE_METHODS
 from ltjax.methods import METHODS
 from ltjax.settings import Settings, markdown
 

@@ -1,8 +1,12 @@
 """Trains every cell of a table of results with one command; finished cells are skipped.
 
-python -m ltjax.table --root=runs/table [--table=cifar] [--only=CELL ...] [--num-seeds=3] [--short] [--list]
-    [--config.KEY=VALUE ...]
+python -m ltjax.table --root=runs/table [--table=reslt:3] [--only=CELL ...] [--num-seeds=3] [--short] [--list]
+    [--data=mnist5k] [--weights NAME=FILE ...] [--data-dir NAME=DIR ...] [--config.KEY=VALUE ...]
 
+--table is cifar or mnist5k (every method on these sets), or a table of a paper: reslt:1 to 9, decoupling:1 to 12,
+asynchronous:1 to 5, auxiliary:1 to 5, and some of the figures (--table=all --list names all of them).
+--data=mnist5k runs the structure of a paper's table on MNIST-5k-LT, which needs no download. Tables in one root share
+the cells that they have in common.
 Stop it at any time and run the same command again: it resumes the cell that was being trained, so several short leases
 of a machine add up to one table. Exit status: 0 all chosen cells are finished, 1 a cell failed, 2 bad input, 130 / 143
 stopped by SIGINT / SIGTERM.
@@ -17,75 +21,26 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from ltjax.commands.cli import Parser, guarded, one_line
-from ltjax.commands.paper_numbers import TABLES, Table, published
+from ltjax.commands.paper_tables import TABLES, Table
+from ltjax.commands.paper_tables.benchmarks import Benchmark
+from ltjax.commands.paper_tables.render import FINISHED, State, benchmark_sections, paper_sections
+from ltjax.commands.paper_tables.structure import DATASETS, SUBSTITUTES, Cell, check_substitute
 from ltjax.commands.train import run as train_and_report
 from ltjax.errors import InputError, choose, did_you_mean
 
-FINISHED = "finished"
+ALL = "all"  # every table, for --list
 # The settings that define a cell, and the flag that chooses them.
 FIXED = {
-    "method": "--only", "data.name": "--only", "data.imbalance": "--only", "init_from": "--only",
+    "method": "--only", "data.name": "--data", "data.imbalance": "--only", "init_from": "--only",
     "num_seeds": "--num-seeds",
 }  # fmt: skip
 
 
-class Cell(NamedTuple):
-    """One run of the table.
-
-    Attributes:
-      config: "family" or "family:words", as in ``TableMethod``.
-      published: the accuracy (%) in the paper, or None.
-      starts_from: the name of the cell whose run is its first stage, or "".
-    """
-
-    dataset: str
-    imbalance: int
-    method: str
-    config: str
-    published: float | None
-    starts_from: str = ""
-
-    @property
-    def name(self) -> str:
-        return f"{self.dataset}_if{self.imbalance}_{self.method}"
-
-    @property
-    def labels(self) -> set[str]:
-        """The words of --only that choose it: its name, and the parts of it that other cells share."""
-        d, i, m = self.dataset, f"if{self.imbalance}", self.method
-        return {self.name, d, i, m, f"{d}_{i}", f"{d}_{m}", f"{i}_{m}"}
-
-
-class State(NamedTuple):
-    """The state of a cell in words, and its results.json if it is finished with the settings of this command."""
-
-    text: str
-    results: dict[str, Any] | None = None
-
-
 class Stopped(BaseException):
     """SIGTERM between two cells, when nothing has to be saved."""
-
-
-def cells(table: Table) -> list[Cell]:
-    """Every cell of a table in the order in which it is trained.
-
-    Example:
-      >>> [cell.name for cell in cells(TABLES["cifar"])][:3]
-      ['cifar100_if100_ce', 'cifar100_if100_reslt', 'cifar100_if100_ldam_drw']
-    """
-    return [
-        Cell(
-            dataset, imbalance, name, method.config, published(method, dataset, i),
-            f"{dataset}_if{imbalance}_{method.starts_from}" if method.starts_from else "",
-        )
-        for dataset, factors in table.datasets
-        for i, imbalance in enumerate(factors)
-        for name, method in table.methods.items()
-    ]  # fmt: skip
 
 
 def chosen(table: Sequence[Cell], words: Sequence[str]) -> list[Cell]:
@@ -109,13 +64,17 @@ def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The flags of this command, and the settings that every cell gets."""
     epilog = "--config.KEY=VALUE changes a setting in every cell, such as --config.data.dir=DIR"
     parser = Parser("table", "ltjax.table", __doc__, epilog=epilog)
-    parser.add_argument("--root", required=True, help="the table's folder; each cell is a workdir in it")
-    parser.add_argument("--table", default="cifar", help=f"which table: {', '.join(TABLES)}")
-    parser.add_argument("--only", action="extend", nargs="+", default=[], metavar="CELL", help="train only these cells")
-    parser.add_argument("--num-seeds", type=int, default=3, help="seeds of each cell (3)")
-    parser.add_argument("--short", action="store_true", help="ten epochs instead of the published schedule")
-    parser.add_argument("--list", action="store_true", help="print the cells, their states and commands; train nothing")
-    words = [w for word in argv for w in (("--only", word[7:]) if word.startswith("--only=") else (word,))]
+    add, many = parser.add_argument, dict[str, Any](action="extend", nargs="+", default=[])
+    add("--root", required=True, help="the folder of the tables; each cell is a workdir in it")
+    add("--table", default="cifar", help=f"which table: {', '.join([*TABLES, ALL])}")
+    add("--only", metavar="CELL", help="train only these cells", **many)
+    add("--num-seeds", type=int, default=3, help="seeds of each cell (3)")
+    add("--short", action="store_true", help="ten epochs on CIFAR and MNIST, a tenth of the others' published epochs")
+    add("--data", default="", help=f"run a paper's table on another data set: {', '.join(SUBSTITUTES)}")
+    add("--weights", metavar="NAME=FILE", help="pretrained weights for the cells that need NAME (see --list)", **many)
+    add("--data-dir", metavar="NAME=DIR", help=f"folder of one data set: {', '.join(DATASETS.values())}", **many)
+    add("--list", action="store_true", help="print the cells, their states, commands and what they need; train nothing")
+    words = [w for word in argv for w in _separate(word)]
     options, settings = parser.parse_known_args(words)
     if options.num_seeds < 1:
         raise InputError(f"--num-seeds: impossible value {options.num_seeds}; allowed: an integer >= 1")
@@ -126,21 +85,67 @@ def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         if key in FIXED:
             raise InputError(f"{word}: the table sets config.{key} for each cell; choose with {FIXED[key]}")
     options.only = [name for words in options.only for name in words.split(",")]
+    options.weights = _pairs("--weights", options.weights)
+    options.data_dir = _pairs("--data-dir", options.data_dir)
+    for name in options.data_dir:
+        choose(dict.fromkeys(DATASETS.values()), name, "--data-dir")
+    check_substitute(options.data)
     return options, settings
+
+
+def _separate(word: str) -> tuple[str, ...]:
+    """``--only=X`` as two arguments, which argparse needs for a flag that takes several values."""
+    flag, equals, value = word.partition("=")
+    return (flag, value) if equals and flag in ("--only", "--weights", "--data-dir") else (word,)
+
+
+def _pairs(flag: str, words: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE arguments, also several in one word, separated by commas."""
+    found = {}
+    for word in (one for words in words for one in words.split(",")):
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise InputError(f"{flag}: impossible value '{word}'; write {flag}=NAME={flag[2:].upper()}")
+        found[name] = value
+    return found
+
+
+def contents_of(options: argparse.Namespace) -> Table:
+    """The table that the flags choose.
+
+    Raises:
+      InputError: for an unknown one, or --data with a table that is not a paper's.
+    """
+    contents = choose(TABLES, options.table, "--table")
+    if options.data and isinstance(contents, Benchmark):
+        raise InputError(f"--data: table '{options.table}' is of its own data sets; --data is for the papers' tables")
+    return contents
 
 
 def arguments(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -> list[str]:
     """The arguments of ``ltjax train`` for this cell."""
-    family, _, words = cell.config.partition(":")
-    argument = ",".join([*words.split(), *(["short"] if options.short else []), f"imbalance={cell.imbalance}"])
-    after = [f"--config.init_from={os.path.join(options.root, cell.starts_from)}"] if cell.starts_from else []
+    file, colon, words = cell.config.partition(":")
+    folder, weights = options.data_dir.get(DATASETS.get(cell.dataset)), options.weights.get(cell.weights)
     return [
-        f"--config=configs/{cell.dataset}_{family}.py:{argument}",
+        f"--config=configs/{file}.py{colon}{words}",
         f"--workdir={os.path.join(options.root, cell.name)}",
         f"--config.num_seeds={options.num_seeds}",
-        *after,
+        *([f"--config.init_from={os.path.join(options.root, cell.starts_from)}"] if cell.starts_from else []),
+        *([f"--config.model.pretrained={weights}"] if weights else []),
+        *([f"--config.data.dir={folder}"] if folder else []),
         *settings,
     ]
+
+
+def state_of_cell(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -> State:
+    """The state of a cell, also of one whose weights are not given."""
+    needed = missing_weights(cell, options)
+    return State(f"needs weights: {needed}") if needed else state_of(arguments(cell, options, settings))
+
+
+def missing_weights(cell: Cell, options: argparse.Namespace) -> str:
+    """How to give the pretrained weights that the cell needs, or ""."""
+    return f"give --weights={cell.weights}=FILE" if cell.weights and cell.weights not in options.weights else ""
 
 
 def state_of(argv: Sequence[str]) -> State:
@@ -169,11 +174,14 @@ def state_of(argv: Sequence[str]) -> State:
         return State(f"unreadable config.json or results.json: {one_line(error)}")
 
 
-def run_cell(cell: Cell, argv: Sequence[str]) -> int:
+def run_cell(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -> int:
     """Trains or resumes a cell; an error is reported with its name and the next cell follows."""
     try:
+        needed = missing_weights(cell, options)
+        if needed:
+            raise InputError(f"it starts from pretrained weights: {needed}")
         with contextlib.redirect_stdout(sys.stderr):  # this command's output is the table alone
-            return train_and_report(argv)
+            return train_and_report(arguments(cell, options, settings))
     except ImportError:  # a missing package: every other cell would fail as well
         raise
     except (InputError, FloatingPointError, OSError) as error:
@@ -191,10 +199,9 @@ def run_cells(chosen_cells: Sequence[Cell], options: argparse.Namespace, setting
     try:
         with _sigterm_raises():
             for cell in chosen_cells:
-                argv = arguments(cell, options, settings)
-                state = state_of(argv)
+                state = state_of_cell(cell, options, settings)
                 log(f"{cell.name}: {state.text}{', skipped' if state.text == FINISHED else ''}")
-                statuses.append(0 if state.text == FINISHED else run_cell(cell, argv))
+                statuses.append(0 if state.text == FINISHED else run_cell(cell, options, settings))
                 if statuses[-1] in (130, 143):
                     return statuses[-1]
                 write_table(options, settings)
@@ -206,43 +213,44 @@ def run_cells(chosen_cells: Sequence[Cell], options: argparse.Namespace, setting
 
 
 def write_table(options: argparse.Namespace, settings: Sequence[str]) -> str:
-    """Writes ``<root>/table.md`` atomically from the runs in the root; returns the text."""
+    """Writes the table's Markdown file atomically from the runs in the root; returns the text."""
     from ltjax.data.storage.paths import write_atomically
     from ltjax.training.workdir.identity import absolute
 
     text = format_markdown(options, settings)
     absolute(options.root).mkdir(parents=True, exist_ok=True)
-    write_atomically(absolute(options.root) / "table.md", text)
+    write_atomically(absolute(options.root) / file_name(options), text)
     return text
 
 
+def file_name(options: argparse.Namespace) -> str:
+    """table.md; of a paper's table its name, such as reslt_3.md or, on another data set, reslt_3_mnist5k.md."""
+    if isinstance(contents_of(options), Benchmark):
+        return "table.md"
+    return f"{options.table.replace(':', '_')}{f'_{options.data}' if options.data else ''}.md"
+
+
 def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str:
-    """All cells of the table, also those that --only leaves out: a section for each data set and imbalance."""
-    from ltjax.report import Entry, format_comparison
+    """All cells of the table, also those that --only leaves out."""
     from ltjax.settings.identity import run_only
 
-    contents = TABLES[options.table]
+    contents = contents_of(options)
+
+    def state(cell: Cell) -> State:
+        return state_of_cell(cell, options, settings)
+
     shown = [f"`{s}`" for s in settings if s.removeprefix("--config.").partition("=")[0] not in run_only()]
     changed = f" Settings: {', '.join(shown)}." if shown else ""
-    schedule = "Ten epochs (`:short`)." if options.short else "Schedules of the config files."
-    parts = [
-        f"# {options.table}",
-        f"Accuracy in % of the last epoch, mean ± sample standard deviation over the seeds. {schedule}{changed}",
-    ]
-    table = cells(contents)
-    for dataset, imbalance in dict.fromkeys((cell.dataset, cell.imbalance) for cell in table):
-        entries = []
-        for cell in table:
-            if (cell.dataset, cell.imbalance) == (dataset, imbalance):
-                state = state_of(arguments(cell, options, settings))
-                entries.append(Entry(cell.method, state.results, state.text.partition(":")[0], cell.published))
-        parts += [f"## {dataset}, imbalance {imbalance}", format_comparison(entries)]
-    if any(cell.published for cell in table):
-        sources: dict[str, list[str]] = {}
-        for name, method in contents.methods.items():
-            sources.setdefault(method.source, []).append(name)
-        cited = ". ".join(f"{', '.join(names)}: {source}" for source, names in sources.items() if source)
-        parts.append(f"Paper: all classes, full schedule. {cited}.")
+    accuracy = "Accuracy in % of the last epoch, mean ± sample standard deviation over the seeds."
+    if isinstance(contents, Benchmark):
+        schedule = "Ten epochs (`:short`)." if options.short else "Schedules of the config files."
+        parts = [f"# {options.table}", f"{accuracy} {schedule}{changed}"]
+        parts += benchmark_sections(contents, state, options.short)
+    else:
+        schedule = "A tenth of the epochs (`--short`)." if options.short else "Schedules of the config files."
+        place = f" On {options.data} in place of the paper's data and networks." if options.data else ""
+        parts = [f"# {options.table}: {contents.title}", f"{accuracy} {schedule}{place}{changed}"]
+        parts += paper_sections(contents, state, options.data, options.short)
     parts.append("Data: SHA-256 of the training index list, 12 digits.")
     return "\n\n".join(parts) + "\n"
 
@@ -265,13 +273,19 @@ def log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def print_list(cells: Sequence[Cell], options: argparse.Namespace, settings: Sequence[str]) -> None:
+    """The cells with their states and commands."""
+    for cell in cells:
+        words = arguments(cell, options, settings)
+        state = state_of_cell(cell, options, settings)
+        print(f"{cell.name}: {state.text}\n    {shlex.join(['python', '-m', 'ltjax.main', *words])}")
+
+
 def run(argv: Sequence[str]) -> int:
     options, settings = parse_options(argv)
-    selected = chosen(cells(choose(TABLES, options.table, "--table")), options.only)
+    selected = chosen(contents_of(options).cells(options.data, options.short), options.only)
     if options.list:
-        for cell in selected:
-            words = arguments(cell, options, settings)
-            print(f"{cell.name}: {state_of(words).text}\n    {shlex.join(['python', '-m', 'ltjax.main', *words])}")
+        print_list(selected, options, settings)
         return 0
     from ltjax.training.execution.mesh import several_processes
 

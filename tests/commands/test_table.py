@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from ltjax.commands import table
-from ltjax.commands.paper_numbers import TABLE_METHODS, TABLES
+from ltjax.commands.paper_tables.benchmarks import BENCHMARKS, TABLE_METHODS
 from ltjax.errors import InputError
 from ltjax.methods import configure
 from ltjax.settings.identity import to_json
@@ -55,7 +55,9 @@ class Runner:
 def runner(monkeypatch):
     """Two methods of the table, and nothing is trained."""
     two = {name: TABLE_METHODS[name] for name in ("reslt", "ce")}
-    monkeypatch.setattr(table, "TABLES", {"cifar": TABLES["cifar"]._replace(methods=two), "mnist5k": TABLES["mnist5k"]})
+    monkeypatch.setattr(
+        table, "TABLES", {"cifar": BENCHMARKS["cifar"]._replace(methods=two), "mnist5k": BENCHMARKS["mnist5k"]}
+    )
     monkeypatch.setattr(table, "train_and_report", stub := Runner())
     return stub
 
@@ -83,20 +85,21 @@ def test_cells_run_in_order_and_finished_ones_are_skipped(tmp_path, runner, caps
 def test_every_cell_has_its_turn_and_a_config_file(tmp_path, runner):
     assert make(tmp_path, "--short") == 0
     assert len(runner.calls) == len(set(runner.calls)) == 12 and tuple(runner.calls[:4]) == FOUR
-    assert runner.arguments[3][0] == "--config=configs/cifar100_ce.py:short,imbalance=50"
+    assert runner.arguments[3][0] == "--config=configs/cifar100_ce.py:imbalance=50,short"
     assert "not run yet" not in (tmp_path / "table.md").read_text()
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_method_of_every_table_is_a_config(name, tmp_path):
     options, _ = table.parse_options([f"--root={tmp_path}", "--short"])
-    made = table.cells(TABLES[name])
+    made = BENCHMARKS[name].cells(short=True)
     assert len({cell.name for cell in made}) == len(made)
-    for cell in made if name == "mnist5k" else [cell for cell in made if cell.imbalance == 100]:
+    for cell in made if name == "mnist5k" else [cell for cell in made if "if100" in cell.labels]:
         config, _ = configure.from_command_line(table.arguments(cell, options, []))
-        assert (recipes.file_of(config.recipe), config.data.imbalance) == (cell.dataset, cell.imbalance)
+        assert recipes.file_of(config.recipe) == cell.dataset
+        assert config.data.imbalance == (40 if name == "mnist5k" else 100)
         assert not cell.starts_from or config.init_from.endswith(cell.starts_from)
-    assert all(len(method.cifar100) == len(method.cifar10) == 3 for method in TABLES[name].methods.values())
+    assert all(len(method.cifar100) == len(method.cifar10) == 3 for method in BENCHMARKS[name].methods.values())
 
 
 def test_a_cell_that_starts_from_another_brings_it_along(tmp_path, runner):

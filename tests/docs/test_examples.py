@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from ltjax.__main__ import COMMANDS
-from ltjax.commands.paper_numbers import TABLE_METHODS
+from ltjax.commands.paper_tables.benchmarks import TABLE_METHODS
 from ltjax.methods import METHODS, configure
 from tests.docs import documents
 from tests.docs.documents import hooks

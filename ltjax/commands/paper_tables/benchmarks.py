@@ -1,6 +1,8 @@
-"""The methods of the tables that ``ltjax table`` makes: the config of each, and the accuracies that papers report."""
+"""Tables of every method on one data set: the config of each, and the accuracies that papers report."""
 
 from typing import NamedTuple
+
+from ltjax.commands.paper_tables.structure import Cell, shortened
 
 RESLT = "Cui et al. (2022), table 5"
 ASYNCHRONOUS = "asynchronous modelling, table 3"
@@ -26,8 +28,8 @@ class TableMethod(NamedTuple):
     starts_from: str = ""
 
 
-class Table(NamedTuple):
-    """A table of results.
+class Benchmark(NamedTuple):
+    """Every method at every imbalance of some data sets.
 
     Attributes:
       datasets: (name, imbalance factors), in the order in which they are trained.
@@ -36,6 +38,25 @@ class Table(NamedTuple):
 
     datasets: tuple[tuple[str, tuple[int, ...]], ...]
     methods: dict[str, TableMethod]
+
+    def cells(self, data: str = "", short: bool = False) -> list[Cell]:
+        """Every cell in the order in which it is trained; ``data`` has to be ""."""
+        assert not data
+        return [
+            _cell(dataset, imbalance, name, method, short)
+            for dataset, factors in self.datasets
+            for imbalance in factors
+            for name, method in self.methods.items()
+        ]
+
+
+def _cell(dataset: str, imbalance: int, name: str, method: TableMethod, short: bool) -> Cell:
+    family, colon, words = method.config.partition(":")
+    config = f"{dataset}_{family}:{words}{',' if colon else ''}imbalance={imbalance}"
+    place = f"{dataset}_if{imbalance}"
+    shared = frozenset((f"if{imbalance}", name, place, f"{dataset}_{name}", f"if{imbalance}_{name}"))
+    first = f"{place}_{method.starts_from}" if method.starts_from else ""
+    return Cell(f"{place}_{name}", shortened(config) if short else config, first, shared)
 
 
 TABLE_METHODS: dict[str, TableMethod] = {
@@ -71,9 +92,9 @@ TABLE_METHODS: dict[str, TableMethod] = {
     "oltr": TableMethod("baselines:oltr"),
 }
 
-TABLES: dict[str, Table] = {
-    "cifar": Table((("cifar100", (100, 50, 10)), ("cifar10", (100, 50, 10))), TABLE_METHODS),
-    "mnist5k": Table((("mnist5k", (40,)),), TABLE_METHODS),
+BENCHMARKS: dict[str, Benchmark] = {
+    "cifar": Benchmark((("cifar100", (100, 50, 10)), ("cifar10", (100, 50, 10))), TABLE_METHODS),
+    "mnist5k": Benchmark((("mnist5k", (40,)),), TABLE_METHODS),
 }
 
 
