@@ -1,16 +1,21 @@
 """Evaluation compared with PyTorch: milliseconds per batch of 64, images per second, FLOPs and parameters.
 
     python -m ltjax.bench infer --networks resnet32 resnet10 resnet50 resnext50_32x4d --size 224 --batch 64
+    python -m ltjax.bench infer --configs configs/imagenet_baselines.py:ride configs/imagenet_reslt.py:experts=3
 
 The forward pass from uint8 images on the device to logits, batch norm with its stored statistics; PyTorch runs eagerly
 in channels_last and ``inference_mode``. Networks of the CIFAR family always use 32 pixels. GFLOPs are XLA's count per
 image: 2 for a multiply-add (papers often count 1), without products with padding. Before timing, both sides compute
 float32 logits with the same weights, which must agree.
+
+``--configs`` measures what methods predict, with their heads, branches and experts (table 7 of ResLT compares it with
+RIDE), at their data set's image size; PyTorch has no such networks here.
 """
 
 import argparse
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,9 +28,14 @@ from ltjax.bench.peers.network import build_network, network_variables, settle_s
 from ltjax.bench.peers.steps import Evaluator, Images
 from ltjax.bench.problems import MEAN, STD, default_size
 from ltjax.commands import text_output
+from ltjax.data.datasets.stand_in import stand_in
 from ltjax.errors import choose
+from ltjax.methods import METHODS
 from ltjax.methods.common import evaluate_network
+from ltjax.methods.configure import resolve
+from ltjax.methods.stage import AnyStage
 from ltjax.models import BACKBONES, LinearHead, Network
+from ltjax.settings.command_line import load
 from ltjax.training.step.state import parameter_count
 
 NETWORKS = ("resnet32", "resnet10", "resnet50", "resnext50_32x4d")
@@ -34,12 +44,14 @@ BATCH_OF_THE_PAPERS = 64
 
 
 class Ours:
-    """One evaluation pass per call; returns the logits when they are computed."""
+    """One evaluation pass per call; returns the logits when they are computed.
 
-    def __init__(self, name: str, variables: Any, images: np.ndarray, classes: int, dtype: str) -> None:
-        network = make_network(name, classes, dtype)
+    predict: (variables, images) -> logits.
+    """
+
+    def __init__(self, predict: Callable[[Any, Any], jax.Array], variables: Any, images: np.ndarray) -> None:
         self.images, self.variables = jax.device_put((images, variables), jax.devices()[0])
-        lowered = jax.jit(lambda v, x: evaluate_network(network, v, x).logits).lower(self.variables, self.images)
+        lowered = jax.jit(predict).lower(self.variables, self.images)
         self.run = lowered.compile()
         counted: Any = lowered.cost_analysis() or {}  # on a GPU the compiled program does not count library calls
         self.flops = float(counted.get("flops", 0.0)) / len(images)
@@ -54,20 +66,26 @@ def make_network(name: str, classes: int, dtype: str) -> Network:
     return Network(BACKBONES[name](**types), LinearHead(classes, **types), MEAN, STD, types["dtype"])
 
 
-def fresh_variables(name: str, classes: int) -> Any:
-    """Random weights, used if PyTorch is not available to provide them."""
-    init = functools.partial(make_network(name, classes, "float32").init, train=False)
-    return jax.jit(init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3), np.uint8))
+def fresh_variables(network: Network, channels: int = 3) -> Any:
+    """Random weights."""
+    init = functools.partial(network.init, train=False)
+    return jax.jit(init)(jax.random.key(0), jnp.zeros((1, 32, 32, channels), np.uint8))
 
 
 def make_sides(name: str, images: np.ndarray, classes: int, dtype: str, platform: str) -> dict[str, Any]:
     """name -> evaluation pass: ltjax, and PyTorch if it is available, with the same weights and statistics."""
-    if pytorch.unavailable(platform):
-        return {"ltjax": Ours(name, fresh_variables(name, classes), images, classes, dtype)}
+    ours = make_network(name, classes, dtype)
+
+    def predict(variables: Any, images: Any) -> jax.Array:
+        return evaluate_network(ours, variables, images).logits
+
+    if pytorch.unavailable(platform):  # nothing provides weights
+        variables = fresh_variables(make_network(name, classes, "float32"))
+        return {"ltjax": Ours(predict, variables, images)}
     network = build_network(name, classes)
     settle_statistics(network)
     theirs = Evaluator(network, Images(images, MEAN, STD, platform, dtype))
-    return {"ltjax": Ours(name, network_variables(network), images, classes, dtype), "torch": theirs}
+    return {"ltjax": Ours(predict, network_variables(network), images), "torch": theirs}
 
 
 def check(ours: Ours, theirs: Evaluator, tolerance: float) -> float:
@@ -97,6 +115,37 @@ def measure_network(name: str, options: argparse.Namespace, platform: str) -> di
             difference = check(exact["ltjax"], exact["torch"], LOGITS_TOLERANCE)
     if options.dtype != "float32":
         sides = make_sides(name, images, options.classes, options.dtype, platform)
+    return record_of(name, size, sides, options, difference)
+
+
+def last_stage(source: str, dtype: str) -> tuple[AnyStage, tuple[int, int, int]]:
+    """The last stage of a config's method, whose prediction is its result, and the shape of the images.
+
+    Args:
+      source: "FILE.py:WORDS", as after --config=.
+      dtype: of the computation.
+    """
+    config = load(source)
+    config.dtype = dtype
+    settings = resolve(config)
+    data = stand_in(settings.data)
+    return METHODS[settings.method](settings, data)[-1], data.image_shape
+
+
+def measure_config(source: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Measures what a config's method predicts; returns its row."""
+    stage, shape = last_stage(source, options.dtype)
+    images = np.random.default_rng(0).integers(0, 256, (options.batch, *shape)).astype(np.uint8)
+    sides = {"ltjax": Ours(stage.predict, fresh_variables(stage.network, shape[-1]), images)}
+    path, _, words = source.partition(":")
+    name = f"{Path(path).stem}:{words}" if words else Path(path).stem
+    return record_of(name, shape[0], sides, options, None)
+
+
+def record_of(
+    name: str, size: int, sides: Mapping[str, Any], options: argparse.Namespace, difference: float | None
+) -> dict[str, Any]:
+    """Times the sides; the row of one network."""
     times = measure.interleaved(sides, options.repeats, warmup=2)
     return {
         "network": name,
@@ -126,13 +175,17 @@ def table_rows(results: list[dict[str, Any]], batch: int) -> list[list[str]]:
 
 def parse(arguments: list[str]) -> Any:
     parser = measure.Parser("infer", __doc__, repeats=5)
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), metavar="NAME")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--networks", nargs="+", default=list(NETWORKS), metavar="NAME")
+    what.add_argument("--configs", nargs="+", default=[], metavar="FILE:WORDS", help="config files, in place of these")
     parser.add_argument("--size", type=measure.at_least(8), default=224, help="pixels, for the ImageNet networks")
     parser.add_argument("--batch", type=measure.at_least(1), default=BATCH_OF_THE_PAPERS)
     parser.add_argument("--classes", type=measure.at_least(2), default=1000)
     options = parser.parse_args(arguments)
     for name in options.networks:
         choose(BACKBONES, name, "--networks")
+    for source in options.configs:
+        last_stage(source, options.dtype)  # a mistake in any is reported before the first is measured
     return options
 
 
@@ -141,15 +194,19 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     environment = measure.environment()
     print(measure.describe(environment), flush=True)
-    why_alone = pytorch.unavailable(environment["platform"])
+    why_alone = "" if options.configs else pytorch.unavailable(environment["platform"])
     if why_alone:
         print(why_alone)
+    classes = "" if options.configs else f", {options.classes} classes"
     print(
-        f"evaluation: batch {options.batch}, {options.classes} classes, {options.dtype}; medians of {options.repeats} "
+        f"evaluation: batch {options.batch}{classes}, {options.dtype}; medians of {options.repeats} "
         "alternating repetitions; a multiply-add counts as 2 FLOPs; logits differ: in float32, relative to the largest",
         flush=True,
     )
-    results = [measure_network(name, options, environment["platform"]) for name in options.networks]
+    if options.configs:
+        results = [measure_config(source, options) for source in options.configs]
+    else:
+        results = [measure_network(name, options, environment["platform"]) for name in options.networks]
     print(text_output.table(table_rows(results, options.batch)), flush=True)
     named: Mapping[str, Any] = {key: value for key, value in vars(options).items() if key != "json"}
     record = {"benchmark": "infer", "environment": environment, "options": named, "results": results}

@@ -38,6 +38,7 @@ from ltjax.methods.reweighting import (
     deferred_resampling,
     deferred_reweighting,
 )
+from ltjax.methods.ride import WORDS as RIDE_WORDS
 from ltjax.methods.ride import RIDESettings, ride
 from ltjax.settings import Block
 
@@ -66,7 +67,7 @@ METHODS: dict[str, AnyMethod] = {
     "cutmix": Method(cutmix, MixupSettings, "baseline"),
     "bbn": Method(bbn, BBNSettings, "baseline"),
     "causal_norm": Method(causal_norm, CausalNormSettings, "baseline"),
-    "ride": Method(ride, RIDESettings, "baseline"),
+    "ride": Method(ride, RIDESettings, "baseline", RIDE_WORDS),
     "balanced_softmax": Method(balanced_softmax, Block, "baseline"),
     "logit_adjustment": Method(logit_adjustment, LogitAdjustmentSettings, "baseline"),
     "lifted": Method(lifted, LiftedSettings, "baseline"),

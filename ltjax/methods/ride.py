@@ -24,6 +24,7 @@ from ltjax.methods.common import (
 from ltjax.methods.stage import Outcome, Stage, Term, Tree
 from ltjax.models import ExpertsHead
 from ltjax.settings import Block, Settings, setting
+from ltjax.settings.config_file import Word, sets
 from ltjax.settings.schema import Check, integer, number, one_of, positive
 
 _finite = Check(math.isfinite, "a number, negative to push the experts apart")
@@ -105,3 +106,7 @@ def first_reweighted_epoch(epochs: int, reweighted_from: float) -> int:
       [160, 8, 1]
     """
     return round(reweighted_from * epochs)
+
+
+# behind the colon, after "ride": ride,experts=2
+WORDS: dict[str, Word] = {"experts": sets("baseline.experts", int)}

@@ -104,6 +104,16 @@ def test_bfloat16_is_measured_in_bfloat16_and_checked_in_float32(tmp_path, capsy
     assert "bf16" in sides["ltjax"].run.as_text()
 
 
+def test_infer_measures_what_a_config_predicts(tmp_path, capsys):
+    words = "infer --configs configs/mnist5k_reslt.py:experts=2 configs/mnist5k_baselines.py:ride,experts=2"
+    printed, record = run(f"{words} --batch 2 --repeats 1", tmp_path / "infer.json", capsys)
+    reslt, ride = record["results"]
+    assert (reslt["network"], reslt["size"]) == ("mnist5k_reslt:experts=2", 28)
+    # a cosine classifier has no bias; every expert of ResLT has one, and the norms of its three branches
+    assert reslt["parameters"] - ride["parameters"] == 2 * (10 + 3 * 2 * 48)
+    assert reslt["gflops"] > ride["gflops"] > 0 and "mnist5k_baselines:ride,experts=2" in printed
+
+
 def test_without_pytorch_only_ltjax_is_measured_and_the_output_reports_it(no_torch, tmp_path, capsys):
     printed, record = run(f"{STEP} --classes 10", tmp_path / "step.json", capsys)
     assert "not installed: only ltjax is measured" in printed

@@ -83,6 +83,7 @@ BASELINES = {
     ("inat", "bbn"): {"epochs": 180, "batch_size": 128, "optimizer.learning_rate": 0.05},
     ("cifar100", "ride"): {"baseline.diversity": -0.45, "baseline.experts": 3, "optimizer.weight_decay": 5e-4},
     ("cifar10", "ride"): {"baseline.diversity": -0.2, "baseline.reweight_factor": 0.05},
+    ("imagenet", "ride,experts=2"): {"baseline.experts": 2, "baseline.diversity": -0.2, "baseline.reduce": True},
     ("imagenet", "ride"): {"epochs": 100, "baseline.reweight_factor": 0.02, "model.backbone": "ride_resnext50_32x4d"},
     ("cifar10", "causal_norm"): {"baseline.alpha": 1.0, "batch_size": 256, "baseline.momentum": "constant"},
     ("cifar100", "causal_norm"): {"baseline.alpha": 1.5, "model.backbone": "bbn_resnet32"},
