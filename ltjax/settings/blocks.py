@@ -283,7 +283,9 @@ class Settings(Block):
         added_later=True,
     )
     init_from: str = setting(
-        "", "workdir of a finished run whose last stage replaces the first stage; '' = train the first stage"
+        "",
+        "workdir of a finished run whose stage of the same name, or else whose last stage, replaces the first stage; "
+        "'' = train the first stage",
     )
     dtype: str = setting(
         "float32",

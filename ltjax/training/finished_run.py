@@ -21,7 +21,7 @@ from ltjax.training.workdir.metrics_log import Record
 class Finished(NamedTuple):
     config: Settings
     data: Data
-    stage: AnyStage  # the last one, with the run's predict
+    stage: AnyStage  # the restored one, with the run's predict
     variables: Tree
     mesh: Any
     results: Record
@@ -41,13 +41,14 @@ def read_config(workdir: str, key: str = "--run") -> Settings:
     return from_json(stored)
 
 
-def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run") -> Finished:
+def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run", stage_name: str = "") -> Finished:
     """Builds the data again and restores the last checkpoint of the last stage.
 
     Args:
       workdir: a run's folder; may be gs://.
       changes: settings to replace that do not affect results, such as {"data.dir": "/elsewhere"}.
       key: the flag that named the workdir, for errors.
+      stage_name: the stage to restore, if the run has one of this name; otherwise it is the last one.
 
     Raises:
       InputError: no run, an unfinished run, or other data than it was trained on.
@@ -57,7 +58,7 @@ def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run") 
     if not (folder / "results.json").exists():
         raise InputError(f"{key}={workdir}: is not finished; run its training command again to resume it")
     data, stages, mesh, fingerprint = prepare(config)
-    stage = stages[-1]
+    stage = next((stage for stage in stages if stage.name == stage_name), stages[-1])
     with checkpoints(folder / "checkpoints" / stage.name, keep=None) as saved:
         start = saved.restore_start()
         extras = start["extras"] if start is not None else {}

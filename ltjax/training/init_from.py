@@ -31,6 +31,8 @@ def check_source(config: Settings) -> None:
 def open_source(config: Settings, data: Data, stage: AnyStage, workdir: epath.Path) -> Previous | None:
     """The end of the run config.init_from, as the stage before ``stage``, whose network it must fit.
 
+    Of a run with a stage of the same name (the first phase of asynchronous modelling) it is the end of that stage.
+
     None without that setting, and if the first stage has been saved in the workdir: the other run may be gone by then.
 
     Raises:
@@ -39,7 +41,7 @@ def open_source(config: Settings, data: Data, stage: AnyStage, workdir: epath.Pa
     if not config.init_from or (workdir / "checkpoints" / stage.name / "0").exists():
         return None
     setting = f"config.init_from={config.init_from}"
-    source = open_finished(config.init_from, {"data.dir": config.data.dir}, "config.init_from")
+    source = open_finished(config.init_from, {"data.dir": config.data.dir}, "config.init_from", stage.name)
     if source.data.fingerprint != data.fingerprint:
         raise InputError(f"{setting}: trained on other images (imbalance, selection seed or validation split differ)")
     if seeds_of(source.config) != seeds_of(config):

@@ -41,9 +41,10 @@ def twice(config):
     return lambda variables, images: -network.apply(variables, images).logits
 
 
-def test_the_stages_after_it_are_the_same_as_in_one_run(runs, tmp_path):
+@pytest.mark.parametrize("source", ["first", "three"])  # its last stage is "first", or it has a stage of that name
+def test_the_stages_after_it_are_the_same_as_in_one_run(runs, tmp_path, source):
     root, both = runs
-    taken = loop.train(toy.config("three", init_from=str(root / "first")), str(tmp_path / "taken"))
+    taken = loop.train(toy.config("three", init_from=str(root / source)), str(tmp_path / "taken"))
     assert taken["per_class"] == both["per_class"]
     lines = [json.loads(line) for line in (tmp_path / "taken" / "metrics.jsonl").read_text().splitlines()]
     assert {line["stage"] for line in lines} == {"second"}, "the first stage was trained again"

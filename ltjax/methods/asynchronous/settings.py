@@ -76,6 +76,17 @@ class AsynchronousSettings(Block):
         "draws per epoch of the second phase; 0 = its number of images, exemplars and rare ones",
         integer(0),
     )
+    second_sampler: str = setting(
+        "",
+        "the second phase's sampler, a name as in data.sampler, which is the first phase's; '' = the same (section "
+        "3.2.1 speaks of the first phase only)",
+        added_later=True,
+    )
+    imprint: bool = setting(
+        True,
+        "start the classifier rows of the second phase's classes at their mean features (LUCIR); false: at random",
+        added_later=True,
+    )
 
 
 def resolve(config: Settings, settings: AsynchronousSettings) -> Settings:

@@ -65,7 +65,7 @@ def asynchronous(config: Settings, settings: AsynchronousSettings, data: Data) -
 def first_phase(config: Settings, data: Data, network: Any, frequent: np.ndarray) -> Stage:
     """Eq. 1. The classifier keeps its shape; masking the logits of absent classes is the paper's truncation W_c^1."""
     records = np.flatnonzero(frequent[data.train.labels])
-    sampler = subset_sampler(config, config.epochs)
+    sampler = subset_sampler(config, "config.data.sampler", config.data.sampler, config.epochs)
     tables = {"image": subset_tables(sampler, data.train.labels, data.num_classes, records)}
     make = initialise(network, data)
 
@@ -102,7 +102,9 @@ def second_phase(
     """Algorithm 1 from line 8 on: memory and rare classes, all weights, beside the frozen network of phase 1."""
     labels = data.train.labels
     epochs, optimizer = config.second_stage()
-    sampler = subset_sampler(config, epochs)
+    named = settings.second_sampler
+    key = "config.asynchronous.second_sampler" if named else "config.data.sampler"
+    sampler = subset_sampler(config, key, named or config.data.sampler, epochs)
     old, new = np.flatnonzero(frequent[labels]), np.flatnonzero(~frequent[labels])
     counts = np.bincount(labels, minlength=data.num_classes)
     images = int(np.minimum(counts, settings.bank_size)[frequent].sum()) + len(new)
@@ -112,7 +114,7 @@ def second_phase(
         assert previous is not None
         teacher = previous.variables
         picks = memory_bank(features(teacher, old), labels[old], settings.bank_size, settings.similarity)
-        start = imprinted(teacher, features(teacher, new), labels[new], frequent)
+        start = imprinted(teacher, features(teacher, new), labels[new], frequent) if settings.imprint else teacher
         records = np.concatenate([old[picks], new])
         assert len(records) == images
         tables = subset_tables(sampler, labels, data.num_classes, records)
@@ -227,7 +229,7 @@ def only(logits: jax.Array, present: np.ndarray) -> jax.Array:
     return jnp.where(present, logits, jnp.finfo(logits.dtype).min)
 
 
-def subset_sampler(config: Settings, epochs: int) -> Sampler:
-    """config.data.sampler over a part of the training set, for a phase of this length."""
-    make = lookup(SAMPLERS, config.data.sampler, "config.data.sampler")
+def subset_sampler(config: Settings, key: str, name: str, epochs: int) -> Sampler:
+    """The sampler of this name, the value of the setting ``key``, over a part of the training set, for ``epochs``."""
+    make = lookup(SAMPLERS, name, key)
     return over_subset(make(epochs=epochs, batch_size=config.batch_size))

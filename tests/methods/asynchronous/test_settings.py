@@ -19,6 +19,8 @@ from ltjax.methods.asynchronous.stages import (
     graph_weight,
     margin_term,
 )
+from ltjax.methods.stage import Previous
+from ltjax.settings.identity import identity
 from ltjax.training import prepare
 from tests import recipes
 from tests.methods.asynchronous.toy import Backbone, config, data
@@ -141,6 +143,50 @@ def test_plain_is_one_phase_with_the_same_head_and_sampling():
     assert stage.streams["image"].name == "progressive" and stage.epoch_size is None
 
 
+def test_each_phase_has_its_own_sampler():
+    """Section 3.2.1 speaks of progressively balanced sampling in the first phase only."""
+
+    def samplers(**changes):
+        return [stage.streams["image"].name for stage in METHODS["asynchronous"](config(**changes), data())]
+
+    assert samplers() == ["progressive within"] * 2
+    assert samplers(asynchronous__second_sampler="instance_balanced") == [
+        "progressive within",
+        "instance_balanced within",
+    ]
+    assert samplers(data__sampler="class_balanced", asynchronous__second_sampler="progressive") == [
+        "class_balanced within",
+        "progressive within",
+    ]
+    for changes in ({"asynchronous__second_sampler": "progresive"}, {"data__sampler": "progresive"}):
+        key = next(iter(changes)).replace("__", r"\.")
+        with pytest.raises(InputError, match=rf"^config\.{key}.*progresive.*progressive"):
+            samplers(**changes)
+
+
+def test_imprinting_can_be_switched_off():
+    kernel = np.array([[3.0, 1.0, 2.0, 0.5], [4.0, -1.0, 0.0, 0.5]])
+    taught = {"params": {"head": {"classifier": {"kernel": kernel}}}}
+
+    def kernel_at_start(**changes):
+        second = METHODS["asynchronous"](config(**changes), data())[1]
+        features = np.random.RandomState(0).randn(66, 2)
+        start = second.init(None, Previous("frequent", taught, {}), lambda variables, records: features[records])
+        return start.variables["params"]["head"]["classifier"]["kernel"]
+
+    rare, frequent = [0, 3], [1, 2]
+    assert (kernel_at_start()[:, rare] != kernel[:, rare]).all()
+    np.testing.assert_array_equal(kernel_at_start()[:, frequent], kernel[:, frequent])
+    np.testing.assert_array_equal(kernel_at_start(asynchronous__imprint=False), kernel)
+
+
+def test_settings_added_later_leave_the_identity_of_old_runs():
+    old = identity(config())
+    added = ("asynchronous.second_sampler", "asynchronous.imprint")
+    assert not set(added) & set(old)
+    assert "asynchronous.imprint" in identity(config(asynchronous__imprint=False))
+
+
 # --- settings
 
 BAD = {
@@ -161,8 +207,9 @@ BAD = {
 
 
 def test_every_setting_is_checked_or_a_switch():
-    switches = {"plain", "normalize_features"}
-    assert set(BAD) | switches == set(AsynchronousSettings().to_dict())
+    switches = {"plain", "normalize_features", "imprint"}
+    names = {"second_sampler"}  # checked where it is looked up
+    assert set(BAD) | switches | names == set(AsynchronousSettings().to_dict())
 
 
 @pytest.mark.parametrize("key", BAD)
