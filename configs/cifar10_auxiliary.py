@@ -16,7 +16,7 @@ def get_config(arg=None):
     config = new_config("auxiliary", recipe="cifar10")
     cifar_runs(config)
     config.data.update(name="cifar10", imbalance=100.0, augment="pad_crop_flip")
-    config.model.backbone = "resnet32"
+    config.model.update(backbone="resnet32", features=512)
     config.epochs = 200
     config.batch_size = 128
     config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=5e-4)

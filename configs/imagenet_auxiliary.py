@@ -18,7 +18,7 @@ def get_config(arg=None):
     config = new_config("auxiliary", recipe="imagenet_lt")
     large_runs(config)
     config.data.update(name="imagenet_lt", imbalance=1.0, augment="crop224_flip_jitter")
-    config.model.backbone = "resnet10"
+    config.model.update(backbone="resnet10", features=512)
     config.epochs = 90
     config.batch_size = 128
     config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=5e-4)

@@ -46,11 +46,13 @@ RECIPES = {
         "optimizer.backbone_rate": 1.0,
     },
 }
-# OLTR's authors: 30 epochs for the first stage, 60 for the memory; the rate decays by 10 after each third
+# OLTR's authors: 30 epochs for the first stage, 60 for the memory with a rate of 0.01 for the features and 0.1 for the
+# classifier; the rate decays by 10 after each third. The 512-d layer is in the second stage only
 OLTR = oltr_word(
     second_stage_epochs=60,
     first={
-        "oltr.features": 512,
+        "model.features": 512,
+        "oltr.first_stage_features": False,
         "epochs": 30,
         "batch_size": 128,
         "optimizer.learning_rate": 0.1,
@@ -59,6 +61,10 @@ OLTR = oltr_word(
         "optimizer.schedule.warmup_epochs": 0,
         "optimizer.schedule.milestones": (10, 20),
         "optimizer.schedule.decay": 0.1,
+    },
+    second={
+        "second_stage_optimizer.learning_rate": 0.1,
+        "second_stage_optimizer.backbone_rate": 0.1,
     },
 )
 

@@ -17,7 +17,7 @@ def get_config(arg=None):
     config = new_config("auxiliary", recipe="inat2018")
     large_runs(config)
     config.data.update(name="inat2018", imbalance=1.0, augment="crop224_flip")
-    config.model.backbone = "resnet50"
+    config.model.update(backbone="resnet50", features=512)
     config.epochs = 200
     config.batch_size = 256
     config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=1e-4)

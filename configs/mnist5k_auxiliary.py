@@ -16,7 +16,7 @@ from ltjax.settings.config_file import add_second_stage
 def get_config(arg=None):
     config = new_config("auxiliary", recipe="mnist5k")
     config.data.update(name="mnist5k", imbalance=40.0, augment="pad_crop")
-    config.model.backbone = "resnet8"
+    config.model.update(backbone="resnet8", features=512)
     config.epochs = 4
     config.batch_size = 64
     config.optimizer.update(learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)

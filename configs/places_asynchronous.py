@@ -1,14 +1,14 @@
 """Asynchronous modelling (anonymous, under review) on Places-LT, ResNet-152 from ImageNet weights, 60 epochs per phase.
 
-python -m ltjax.main --config=configs/places_asynchronous.py --workdir=runs/places_async --config.data.dir=DIR
+python -m ltjax.main --config=configs/places_asynchronous.py --workdir=runs/places_async --config.data.dir=DIR \\
+    --config.model.pretrained=FILE.npz
 
 Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars per class), ":split=250" (classes in the
 first phase), ":lambda=2" or ":lambda_base=2", ":literal" (the losses as printed: sums over nodes and over all classes,
-raw features), ":backbone=resnet50".
+raw features), ":backbone=resnet50", ":from_scratch" (random weights, one rate for all).
 
-For any number of GPUs or TPUs; --config.model.pretrained=FILE gives ImageNet weights to the backbone. The paper
-reports 39.8 %, many / medium / few 44.2 / 40.2 / 30.9 (plain 37.6: 46.2 / 36.3 / 24.5) (table 1); not measured here
-yet.
+For any number of GPUs or TPUs. The paper reports 39.8 %, many / medium / few 44.2 / 40.2 / 30.9 (plain 37.6: 46.2 /
+36.3 / 24.5) (table 1); not measured here yet.
 """
 
 from ltjax.methods.configure import new_config, with_words
@@ -19,7 +19,7 @@ def get_config(arg=None):
     config = new_config("asynchronous", recipe="places_lt")
     large_runs(config)
     config.data.update(name="places_lt", imbalance=1.0, augment="crop224_flip_jitter", sampler="progressive")
-    config.model.backbone = "resnet152"
+    config.model.update(backbone="resnet152", needs_pretrained=True)
     config.epochs = 60
     config.batch_size = 256
     # the head's rate is 0.05, the backbone's 5e-4

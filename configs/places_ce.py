@@ -5,7 +5,8 @@ python -m ltjax.main --config=configs/places_ce.py --workdir=runs/places_ce --co
 
 Meant for 8 GPUs of 16 GB or a v5e-8 slice in bfloat16 (batch 256); not run here yet.
 Kang et al. (2020, Decoupling), table 4, "joint": 30.2 %. Not measured here yet.
-Arguments: ":backbone=resnet10", ":epochs=180", ":sampler=progressive".
+Arguments: ":backbone=resnet10,from_scratch" (random weights, one rate for all), ":epochs=180",
+":sampler=progressive".
 """
 
 from ltjax.methods.configure import new_config, with_words
@@ -16,7 +17,7 @@ def get_config(arg=None):
     config = new_config("ce", recipe="places_lt")
     large_runs(config)
     config.data.update(name="places_lt", imbalance=1.0, augment="crop224_flip_jitter")
-    config.model.backbone = "resnet152"
+    config.model.update(backbone="resnet152", needs_pretrained=True)
     config.epochs = 30
     config.batch_size = 256
     # the head's rate is 0.05, the backbone's 5e-4

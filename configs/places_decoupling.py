@@ -4,7 +4,8 @@ python -m ltjax.main --config=configs/places_decoupling.py --workdir=runs/places
     --config.model.pretrained=FILE.npz
 
 Arguments: ":crt" (the default), ":lws", ":tau", ":ncm", ":mlp", ":cosine", ":cosine_norelu", ":joint" (one stage);
-":tau,tau_from=value". The first stage trains the last block and the classifier, as the authors did.
+":tau,tau_from=value". The first stage trains the last block and the classifier, as the authors did;
+":from_scratch" trains all of the network from random weights.
 ",cached" after ":crt", ":lws", ":mlp", ":cosine" or ":tau,tau_from=learned" trains on features computed once.
 ":crt,solver=lbfgs" and ":lws,solver=lbfgs" compute the optimum of that training directly, on the same features.
 "--config.init_from=WORKDIR" takes the first stage from a finished places_ce.py or places_decoupling.py:joint.
@@ -21,7 +22,7 @@ def get_config(arg=None):
     config = new_config("decoupling", recipe="places_lt")
     large_runs(config)
     config.data.update(name="places_lt", imbalance=1.0, augment="crop224_flip_jitter")
-    config.model.backbone = "resnet152"
+    config.model.update(backbone="resnet152", needs_pretrained=True)
     config.epochs = 30
     config.batch_size = 256
     # section 5.1 gives momentum 0.9, cosine to 0 and 224 x 224; the head's rate is 0.05, the backbone's 5e-4

@@ -1,5 +1,6 @@
 """One file a method. METHODS: name -> the method; a config file is written with ``new_config`` and ``with_words``."""
 
+from ltjax.methods import oltr_recipe
 from ltjax.methods.asynchronous import settings as of_asynchronous
 from ltjax.methods.asynchronous.stages import asynchronous
 from ltjax.methods.auxiliary import WORDS as AUXILIARY_WORDS
@@ -25,7 +26,6 @@ from ltjax.methods.metric_learning import (
 )
 from ltjax.methods.mixup import MixupSettings, cutmix, mixup
 from ltjax.methods.oltr import OLTRSettings, oltr
-from ltjax.methods.oltr_recipe import short as oltr_short
 from ltjax.methods.reslt import settings as of_reslt
 from ltjax.methods.reslt.stages import reslt
 from ltjax.methods.reweighting import (
@@ -74,5 +74,5 @@ METHODS: dict[str, AnyMethod] = {
     "range": Method(range_method, RangeSettings, "baseline"),
     "triplet": Method(triplet, TripletSettings, "baseline"),
     "proxy": Method(proxy, ProxySettings, "baseline"),
-    "oltr": Method(oltr, OLTRSettings, "oltr", {"short": oltr_short}),
+    "oltr": Method(oltr, OLTRSettings, "oltr", {"short": oltr_recipe.short, "from_scratch": oltr_recipe.from_scratch}),
 }  # fmt: skip

@@ -97,9 +97,6 @@ class AuxiliarySettings(Block):
         "classes than there are",
         integer(1),
     )
-    features: int = setting(
-        512, "width of the layer with ReLU after the pooling, part of f; 0 = no such layer", integer(0)
-    )
     finetune_classifier: str = setting(
         "new",
         "for variant=finetuned: the second stage's classifier is new, or kept from the first",
@@ -138,9 +135,7 @@ def auxiliary(config: Settings, settings: AuxiliarySettings, data: Data) -> list
 
 def joint(config: Settings, settings: AuxiliarySettings, data: Data) -> list[AnyStage]:
     """CBS+RRS+SS, and CBS+RRS where the rotation is no task; the stage after it has f and h alone."""
-    head = AuxiliaryHead(
-        data.num_classes, features=settings.features, rotation=settings.rotation in TASKS, **dtypes(config)
-    )
+    head = AuxiliaryHead(data.num_classes, rotation=settings.rotation in TASKS, **dtypes(config))
     network = build_network(config, data, head)
 
     def predict(variables: Tree, images: jax.Array) -> jax.Array:
@@ -158,7 +153,7 @@ def joint(config: Settings, settings: AuxiliarySettings, data: Data) -> list[Any
         updates=Updates(rates=rates(config.optimizer)),
         epoch_size=epoch_size(config, data),
     )
-    plain = plain_network(config, settings, data)
+    plain = plain_network(config, data)
     return [train, ClosedForm("primary", network=plain, init=without_auxiliary, predict=predicts(plain))]
 
 
@@ -257,7 +252,7 @@ def cbs_only(config: Settings, settings: AuxiliarySettings, data: Data) -> list[
 
 def finetuned(config: Settings, settings: AuxiliarySettings, data: Data) -> list[AnyStage]:
     """ftRRS+CBS (table 3): regular random sampling first, then all of the network under class-balanced sampling."""
-    network = plain_network(config, settings, data)
+    network = plain_network(config, data)
     reinitialise = ("head/classifier",) if settings.finetune_classifier == "new" else ()
     epochs, optimizer = config.second_stage()
     finetune = plain_stage(
@@ -274,17 +269,16 @@ def finetuned(config: Settings, settings: AuxiliarySettings, data: Data) -> list
     return [plain_stage("train", config, settings, data, "random"), finetune]
 
 
-def plain_network(config: Settings, settings: AuxiliarySettings, data: Data) -> Network:
+def plain_network(config: Settings, data: Data) -> Network:
     """f and h alone: what all variants are tested with."""
-    head = LinearHead(data.num_classes, features=settings.features or None, **dtypes(config))
-    return build_network(config, data, head)
+    return build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
 
 
 def plain_stage(
     name: str, config: Settings, settings: AuxiliarySettings, data: Data, stream: str, **fields: Any
 ) -> Stage:
     """One classifier on one of the two streams."""
-    network = plain_network(config, settings, data)
+    network = plain_network(config, data)
     sampler = class_balanced_batches(config, settings, data) if stream == "balanced" else configured_sampler(config)
     usual: dict[str, Any] = {
         "epochs": config.epochs,

@@ -36,27 +36,44 @@ from ltjax.settings import ModelSettings, Settings, StageOptimizer
 from ltjax.settings.user_code import lookup
 
 NEUTRAL = ModelSettings().to_dict()
+ATTENTION, FEATURE_LAYER = "attention", "head/fc"  # the paths of both; the layer is that of config.model.features
+NOT_OF_THE_BACKBONE = ("backbone", "pretrained", "needs_pretrained", "features")  # but of what surrounds it
 
 
-def build_network(config: Settings, data: Data, head: Any, **backbone_fields: Any) -> models.Network:
-    """The config's backbone with this head; the method may set ``backbone_fields`` such as final_relu=False."""
+def build_network(
+    config: Settings, data: Data, head: Any, attention: Any = None, **backbone_fields: Any
+) -> models.Network:
+    """The config's backbone with this head, on the layer of config.model.features where that has a width.
+
+    The method may put ``attention`` on the feature map, and set ``backbone_fields`` such as final_relu=False.
+    """
     types = dtypes(config)
+    if config.model.features:
+        head = models.HeadOnFeatureLayer(head, config.model.features, **types)
     return models.Network(
-        backbone=build_backbone(config, **backbone_fields), head=head, mean=data.mean, std=data.std,
-        dtype=types["dtype"],
+        backbone=build_backbone(config, layer_follows=True, **backbone_fields), head=head, mean=data.mean, std=data.std,
+        dtype=types["dtype"], attention=attention,
     )  # fmt: skip
 
 
-def build_backbone(config: Settings, **fields: Any) -> Any:
+def build_backbone(config: Settings, layer_follows: bool = False, **fields: Any) -> Any:
     """config.model as a module. Settings with their neutral value keep the backbone's default.
 
+    Args:
+      layer_follows: whether the caller adds the layer of config.model.features.
+
     Raises:
-      InputError: for an unknown backbone, or a setting that this one does not have.
+      InputError: for an unknown backbone, or a setting that this one or the method's network does not have.
     """
     name = config.model.backbone
+    if config.model.features and not layer_follows:
+        raise InputError(
+            f"config.model.features: {config.model.features}, but the network of config.method={config.method} has "
+            "no such layer; set it to 0"
+        )
     make = lookup(models.BACKBONES, name, "config.model.backbone")
     asked = {name: value for name, value in config.model.to_dict().items() if value != NEUTRAL[name]}
-    asked = {name: value for name, value in asked.items() if name not in ("backbone", "pretrained")}
+    asked = {name: value for name, value in asked.items() if name not in NOT_OF_THE_BACKBONE}
     known = inspect.signature(make).parameters
     for setting in asked | fields:
         if setting not in known:
@@ -109,9 +126,12 @@ def configured_sampler(config: Settings) -> Sampler:
 
 
 def rates(optimizer: StageOptimizer) -> dict[str, float]:
-    """The learning rates by parameter group, for Updates.rates."""
+    """The learning rates by parameter group, for Updates.rates.
+
+    Attention and the layer of config.model.features belong to the feature extractor, as in OLTR's public code.
+    """
     factor = optimizer.backbone_rate
-    return {} if factor == 1 else {"backbone": factor}
+    return {} if factor == 1 else dict.fromkeys(("backbone", ATTENTION, FEATURE_LAYER), factor)
 
 
 def fresh(network: Any, data: Data) -> Init:

@@ -10,6 +10,7 @@ from ltjax.settings import Block, Settings, command_line, config_file, user_code
 from ltjax.settings.blocks import read_settings
 from ltjax.settings.config_dict import Config
 from ltjax.settings.config_file import Word, config_of
+from ltjax.settings.identity import with_new_keys
 from ltjax.settings.reference import help_text
 
 BLOCKS = tuple(sorted({method.block for method in METHODS.values() if method.block}))
@@ -85,6 +86,7 @@ def from_json(stored: Mapping[str, Any]) -> Settings:
 def _typed(values: Mapping[str, Any], notes: Sequence[str], tolerant: bool) -> Settings:
     values = _with_absolute_files(values)
     method = find_method(values["method"])
+    values = with_new_keys(values, method.block) if tolerant else values
     settings = read_settings(values, method.block, method.settings, BLOCKS, tolerant)
     own: Any = settings.method_settings
     return method.resolve(dataclasses.replace(settings, notes=tuple(notes)), own)

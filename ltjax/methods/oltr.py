@@ -1,7 +1,8 @@
 """OLTR: dynamic meta-embedding (Liu et al., Large-Scale Long-Tailed Recognition in an Open World, CVPR 2019).
 
-First a plain network. Then a memory of class centroids, which starts as the class means of its features, and a cosine
-classifier on features x that borrow from the memory and are scaled by how near they are to it:
+First a plain network. Then modulated attention on its feature map, a memory of class centroids, which starts as the
+class means of the features, and a cosine classifier on features x that borrow from the memory and are scaled by how
+near they are to it:
 
     v = 10 / min_c |x - centroid_c| * (x + tanh(selector(x)) * softmax(hallucinator(x)) centroids)
 
@@ -9,8 +10,8 @@ trained on as many images of every class by
 
     loss = CE + 0.01 * (1/2 mean_i |x_i - centroid_y(i)|^2 + 0.01 * max(0, 10 - mean over i, c != y(i) of |x_i - c|^2))
 
-Its modulated attention and its open-set part are not here. With the backbone frozen it is the
-memory on another representation, or on top of cRT (Kang et al., ICLR 2020, appendix B.4).
+Its open-set part is not here. Without attention and with the backbone frozen it is the memory on another
+representation, or on top of cRT (Kang et al., ICLR 2020, appendix B.4).
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ from ltjax.data import Data
 from ltjax.data.sampling.class_cycle import class_cycle
 from ltjax.losses import cross_entropy
 from ltjax.methods.common import (
+    ATTENTION,
     accuracy,
     build_network,
     carry_over,
@@ -38,9 +40,9 @@ from ltjax.methods.common import (
     watched,
 )
 from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree, Updates
-from ltjax.models import LinearHead, MemoryHead
+from ltjax.models import LinearHead, MemoryHead, ModulatedAttention
 from ltjax.settings import Block, Settings, setting
-from ltjax.settings.schema import integer, not_negative
+from ltjax.settings.schema import integer, not_negative, one_of
 
 OF_THE_MEMORY = ("head/hallucinator", "head/selector", "head/classifier", "head/centroids")
 
@@ -49,10 +51,25 @@ OF_THE_MEMORY = ("head/hallucinator", "head/selector", "head/classifier", "head/
 class OLTRSettings(Block):
     """config.oltr: the authors' values."""
 
-    features: int = setting(
-        0, "width of a layer with ReLU after the pooling (512 in the authors' networks); 0: no such layer", integer(0)
+    attention: bool = setting(
+        False, "modulated attention on the last feature map in the second stage", added_later=True
     )
-    train_backbone: bool = setting(True, "train the backbone in the second stage; false: it is frozen")
+    first_stage_features: bool = setting(
+        True,
+        "the first stage has the layer of config.model.features, too; false: the second adds it",
+        added_later=True,
+    )
+    train_backbone: bool = setting(
+        True, "train the backbone in the second stage; false: only the attention and what comes after the backbone"
+    )
+    norm: str = setting(
+        "auto",
+        "batch normalisation in the second stage: frozen (the first stage's statistics), batch (those of each batch, "
+        "and the stored ones are updated, as in the authors' code) or auto (batch if the backbone is trained, "
+        "otherwise frozen)",
+        one_of("auto", "frozen", "batch"),
+        added_later=True,
+    )
     images_per_class: int = setting(4, "images taken at each visit to a class by class-aware sampling", integer(1))
     centroid_weight: float = setting(
         0.01,
@@ -65,25 +82,27 @@ class OLTRSettings(Block):
     margin: float = setting(10.0, "mean squared distance at which that part stops pushing", not_negative)
     centroid_rate: float = setting(
         10.0,
-        "factor on the centroids' learning rate; with centroid_weight it turns a rate of 0.1 into "
-        "0.01, the authors' rate for centroids",
+        "factor on the centroids' learning rate; with centroid_weight it turns a rate of 0.1 (100: of 0.01) into 0.01, "
+        "the authors' rate for centroids",
         not_negative,
     )
 
 
 def oltr(config: Settings, settings: OLTRSettings, data: Data) -> list[Stage]:
     """A plain network, then the memory on it; config.oltr."""
-    head = LinearHead(data.num_classes, features=settings.features or None, **dtypes(config))
-    network = build_network(config, data, head)
+    first_config = config if settings.first_stage_features else config.replaced({"model.features": 0})
+    network = build_network(first_config, data, LinearHead(data.num_classes, **dtypes(config)))
     (first,) = one_stage(config, data, network, classify("image", cross_entropy, config=config))
     return [dataclasses.replace(first, name="representation"), memory(config, settings, data)]
 
 
 def memory(config: Settings, settings: OLTRSettings, data: Data) -> Stage:
-    """Stage 2. All of the network is trained, or only what is new."""
+    """Stage 2. All of the network is trained, or only what comes after the backbone."""
     epochs, optimizer = config.second_stage()
-    head = MemoryHead(data.num_classes, features=settings.features, learn_centroids=True, **dtypes(config))
-    network = build_network(config, data, head)
+    head = MemoryHead(data.num_classes, learn_centroids=True, **dtypes(config))
+    attention = ModulatedAttention(**dtypes(config)) if settings.attention else None
+    network = build_network(config, data, head, attention)
+    norm = settings.norm if settings.norm != "auto" else "batch" if settings.train_backbone else "frozen"
     repels = settings.centroid_weight and settings.repel_weight
     return Stage(
         "memory",
@@ -95,27 +114,33 @@ def memory(config: Settings, settings: OLTRSettings, data: Data) -> Stage:
         objective=memory_objective(config, settings),
         predict=predicts(network),
         updates=Updates(
-            trainable=() if settings.train_backbone else OF_THE_MEMORY,
+            trainable=() if settings.train_backbone else ("head", *([ATTENTION] if settings.attention else [])),
             rates=rates(optimizer) | {"head/centroids": settings.centroid_rate},
             undecayed=("head/centroids",),  # they are means, not weights
-            norm="batch" if settings.train_backbone else "frozen",
+            norm=norm,
         ),
         whole_batch="the centroids' margin is one hinge on the batch's mean distance" if repels else "",
     )
 
 
 def with_class_means(network: Any, data: Data) -> Any:
-    """Starts from the stage before: its features' class means as centroids, its classifier as hallucinator."""
+    """Starts from the stage before: its class means as centroids, its classifier as hallucinator.
+
+    What the stage before does not have starts at random: the attention, a new layer of config.model.features, and the
+    hallucinator where that layer makes features of another width. The class means are those of this network then.
+    """
     start = carry_over(network, data, reinitialise=OF_THE_MEMORY)
 
     def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
         begun = start(key, previous, features)
         assert previous is not None
-        seen = features(previous.variables, np.arange(len(data.train)))
-        centroids = class_means_of_rows(seen, data.train.labels, data.num_classes)
-        given = {"centroids": centroids, "hallucinator": previous.variables["params"]["head"]["classifier"]}
+        seen = features(begun.variables, np.arange(len(data.train)), network=network)
         params = begun.variables["params"]
-        return Start({**begun.variables, "params": {**params, "head": {**params["head"], **given}}})
+        head = {**params["head"], "centroids": class_means_of_rows(seen, data.train.labels, data.num_classes)}
+        classifier = previous.variables["params"]["head"]["classifier"]
+        if classifier["kernel"].shape == head["hallucinator"]["kernel"].shape:
+            head["hallucinator"] = classifier
+        return Start({**begun.variables, "params": {**params, "head": head}})
 
     return init
 

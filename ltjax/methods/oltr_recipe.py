@@ -12,20 +12,29 @@ from ltjax.settings.config_file import add_second_stage, config_of, no_value
 GROUNDS = ("own", "representation", "crt")
 
 
-def oltr_word(second_stage_epochs: int, first: Mapping[str, Any]) -> Callable[[Config, str], None]:
-    """The word ``oltr``: two stages, the second with the optimizer of the first and a tenth of the rate at each third.
+# the second stage from random weights, the authors' on ImageNet-LT: features 0.01, classifier 0.1
+FROM_SCRATCH = {"second_stage_optimizer.learning_rate": 0.1, "second_stage_optimizer.backbone_rate": 0.1}
+
+
+def oltr_word(
+    second_stage_epochs: int, first: Mapping[str, Any], second: Mapping[str, Any] = FROM_SCRATCH
+) -> Callable[[Config, str], None]:
+    """The word ``oltr``: two stages, the second with modulated attention; a tenth of the rate after each third of it.
 
     Args:
       second_stage_epochs: of the memory.
-      first: settings of the first stage by flat key, where they are not the recipe's.
+      first: settings of both stages by flat key, where they are not the recipe's.
+      second: settings of the second stage by flat key; the others of its optimizer are the first stage's.
     """
 
     def apply(config: Config, value: str) -> None:
         no_value(value)
         config.method = "oltr"
         config.oltr = config_of(OLTRSettings)
+        config.oltr.attention = True
         config.update_from_flattened_dict(first)
         add_second_stage(config, second_stage_epochs)
+        config.update_from_flattened_dict(second)
         thirds(config.second_stage_optimizer, second_stage_epochs)
 
     return apply
@@ -56,7 +65,9 @@ def on_word(
         length = config.second_stage_epochs
         config.update(epochs=usual.epochs, batch_size=usual.batch_size)
         config.optimizer.update(usual.optimizer)
-        config.oltr.update(features=0, train_backbone=False)
+        config.model.features = 0
+        config.oltr = config_of(OLTRSettings)  # without attention
+        config.oltr.train_backbone = False
         add_second_stage(config, length, backbone_rate=1.0)
         thirds(config.second_stage_optimizer, length)
         if value == "crt":
@@ -66,6 +77,17 @@ def on_word(
             config.second_stage_optimizer.update(crt)
 
     return apply
+
+
+def from_scratch(config: Config, value: str) -> None:
+    """The common ``from_scratch``; the second stage is that of ImageNet-LT, which has no pretrained weights either."""
+    config_file.from_scratch(config, value)
+    memory_alone = not config.oltr.attention
+    if memory_alone:
+        return
+    config.update_from_flattened_dict(FROM_SCRATCH)
+    neutral = config_of(OLTRSettings)
+    config.oltr.update({name: neutral[name] for name in ("train_backbone", "norm", "centroid_rate")})
 
 
 def short(config: Config, value: str) -> None:

@@ -102,9 +102,10 @@ class Apply(Protocol):
     ) -> tuple[Any, Tree]: ...
 
 
-# (variables, records int [n][, source]) -> float [n, d]: features in evaluation mode, without augmentation, by the
-# stage's `representation` or else by the network of the stage before (the first stage's own). Of the training set,
-# unless another source is given. Those of all records may be memory-mapped, and larger than the memory.
+# (variables, records int [n][, source, network]) -> float [n, d]: features in evaluation mode, without augmentation, by
+# the stage's `representation` or else by the network of the stage before (the first stage's own), unless another is
+# given. Of the training set, unless another source is. Those of all records may be memory-mapped, and larger than the
+# memory.
 Features = Callable[..., Any]
 Init = Callable[[jax.Array, Previous | None, Features], Start]  # (key, stage before, features) -> Start
 Objective = Callable[[Apply, Tree, Tree, Batch, Context], Outcome]  # (apply, params, model_state, batch, context)

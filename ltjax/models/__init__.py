@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
+from ltjax.models.attention import ModulatedAttention
 from ltjax.models.backbone import Backbone, HasTrainableParts
 from ltjax.models.bbn import BBNNetwork, LargeTwoBranchBackbone, TwoBranchBackbone
 from ltjax.models.causal_norm import CausalNormNetwork
@@ -12,6 +13,7 @@ from ltjax.models.experts import ExpertBackbone, ExpertsHead, LargeExpertBackbon
 from ltjax.models.heads.auxiliary import AuxiliaryHead
 from ltjax.models.heads.class_means import MeanHead
 from ltjax.models.heads.cosine import CausalNormHead, CosineHead
+from ltjax.models.heads.feature_layer import HeadOnFeatureLayer
 from ltjax.models.heads.linear import LinearHead, MLPHead, ProxyHead
 from ltjax.models.heads.memory import MemoryHead
 from ltjax.models.heads.rescaled import LWSHead, TauHead
@@ -55,6 +57,7 @@ __all__ = [
     "ExpertsHead",
     "HasClassifierWeights",
     "HasTrainableParts",
+    "HeadOnFeatureLayer",
     "LWSHead",
     "LargeExpertBackbone",
     "LargeTwoBranchBackbone",
@@ -62,6 +65,7 @@ __all__ = [
     "MLPHead",
     "MeanHead",
     "MemoryHead",
+    "ModulatedAttention",
     "Network",
     "Outputs",
     "ProxyHead",

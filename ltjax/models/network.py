@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from ltjax.arrays import at_least_float32
 from ltjax.errors import InputError
+from ltjax.models.heads.feature_layer import HeadOnFeatureLayer
 from ltjax.models.norm import Dtype
 from ltjax.models.outputs import Outputs, pool
 
@@ -18,10 +19,11 @@ class Network(nn.Module):
     images: [B, H, W, channels]. uint8 is scaled to 0..1 and normalised with ``mean`` and ``std`` (units of 0..1, one
       number a channel); float images count as normalised. Or float [B, d], what ``Representation`` made of the images:
       the head alone is computed.
+    attention: what changes the feature map before the head, such as ``ModulatedAttention``; None: nothing does.
     options: what else the head takes beside the feature map, train and frozen_norm (``classifiers``, ``centroids``).
     A head that returns an array is paired with the pooled feature map; ``Outputs`` have the head's features.
     Variables: {"params": {"backbone": ..., "head": {..., "classifier": {"kernel" [d, C], "bias" [C]}}},
-      "batch_stats": {"backbone": ..., "head": ... where it has any}}.
+      "batch_stats": {"backbone": ..., "head": ... where it has any}}; "attention" where there is one.
 
     Raises:
       InputError: if images are neither uint8 nor float, or their channels are not those of ``mean`` and ``std``.
@@ -41,20 +43,24 @@ class Network(nn.Module):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     dtype: Dtype = jnp.float32
+    attention: nn.Module | None = None
 
     def __call__(self, images: jax.Array, train: bool = False, frozen_norm: bool = False, **options: Any) -> Outputs:
         if images.ndim == 2:
             feature_map = as_map(images)
+            options |= {"projected": True} if isinstance(self.head, HeadOnFeatureLayer) else {}
         else:
             feature_map = self.backbone(normalised(images, self.mean, self.std, self.dtype), train, frozen_norm)
+            feature_map = feature_map if self.attention is None else self.attention(feature_map)
         made = self.head(feature_map, train, frozen_norm, **options)
         return made if isinstance(made, Outputs) else Outputs(made, pool(feature_map))
 
 
 class Representation(nn.Module):
-    """A network without its head: ``Outputs`` with no logits and the pooled feature map [B, d], in at least float32.
+    """A network without its head: ``Outputs`` with no logits and the features [B, d], in at least float32.
 
-    It takes the variables of any ``Network`` with this backbone and leaves the head's alone.
+    The pooled feature map, or what the layer of config.model.features makes of it (``head``). It takes the variables
+    of any ``Network`` with this backbone (and layer) and leaves the head's others alone.
 
     Example:
       >>> from ltjax.models.resnet_cifar import ResNetCifar
@@ -69,15 +75,18 @@ class Representation(nn.Module):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     dtype: Dtype = jnp.float32
+    head: HeadOnFeatureLayer | None = None
 
     def __call__(self, images: jax.Array, train: bool = False, frozen_norm: bool = False) -> Outputs:
         images = normalised(images, self.mean, self.std, self.dtype)
-        return Outputs(None, pool(self.backbone(images, train, frozen_norm)))
+        feature_map = self.backbone(images, train, frozen_norm)
+        return Outputs(None, pool(feature_map) if self.head is None else self.head.project(feature_map))
 
 
 def representation(network: Network) -> Representation:
-    """The network without its head."""
-    return Representation(network.backbone, network.mean, network.std, network.dtype)
+    """The network without its head, but with the layer of config.model.features where it has that."""
+    layer = network.head if isinstance(network.head, HeadOnFeatureLayer) else None
+    return Representation(network.backbone, network.mean, network.std, network.dtype, layer)
 
 
 def as_map(features: jax.Array) -> jax.Array:

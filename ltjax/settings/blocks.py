@@ -136,6 +136,20 @@ class ModelSettings(Block):
         added_later=True,
     )
     pretrained: str = setting("", "initial weights of the backbone: an .npz file of a PyTorch state_dict; '' = random")
+    needs_pretrained: bool = setting(
+        False,
+        "the recipe's rates are for pretrained weights: refuse to train without model.pretrained; the word "
+        "from_scratch resets both",
+        run_only=True,
+    )
+    features: int = setting(
+        0,
+        "width of a layer with ReLU after the pooling, before the classifier of any method (512 in the networks of "
+        "OLTR and CBS+RRS+SS); 0 = no such layer",
+        integer(0),
+        added_later=True,
+        formerly=("auxiliary.features", "oltr.features"),
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -109,6 +109,16 @@ def short(config: Config, value: str) -> None:
     config.optimizer.schedule.update(name="cosine", unit="step", cosine_includes="start", warmup_epochs=0)
 
 
+def from_scratch(config: Config, value: str) -> None:
+    """Random weights where the recipe has pretrained ones, and the full learning rate for the backbone."""
+    no_value(value)
+    config.model.update(pretrained="", needs_pretrained=False)
+    first, second = config.optimizer, config.get("second_stage_optimizer")
+    if second is not None and second.backbone_rate == first.backbone_rate:  # the same low rate in both stages
+        second.backbone_rate = 1.0
+    first.backbone_rate = 1.0
+
+
 def no_value(value: str) -> None:
     """Raises ValueError if a bare word was given a value."""
     if value:
@@ -129,8 +139,11 @@ COMMON: dict[str, Word] = {
     "sampler": sets("data.sampler", str),
     "batch_size": sets("batch_size", int),
     "epochs": _epochs,
+    "backbone_rate": sets("optimizer.backbone_rate"),
+    "from_scratch": from_scratch,
 }
-LAST = {"epochs": 1, "short": 2}  # applied after the other words, whose results they change
+# applied after the other words, whose results they change
+LAST = {"from_scratch": 1, "backbone_rate": 2, "epochs": 2, "short": 3}
 
 
 def with_words(

@@ -37,6 +37,9 @@ def identity_of(values: Mapping[str, Any], settings: Settings) -> dict[str, Any]
     """``identity`` of a stored config, for a run with these settings."""
     found = json.loads(json.dumps(flat(values)))
     known = all_leaves(settings)
+    for key, former in former_keys(settings.method_block).items():
+        if key in found:  # under the name that it had in the older configs, which this run may resume
+            found[former] = found.pop(key)
 
     def matters(key: str) -> bool:
         default, about = known.get(key, (None, None))
@@ -54,11 +57,36 @@ def identity_of(values: Mapping[str, Any], settings: Settings) -> dict[str, Any]
     return found
 
 
+def former_keys(method_block: str) -> dict[str, str]:
+    """Flat key -> the key that the setting had in older configs of the methods with this block of settings."""
+    return {
+        key: former
+        for key, _, _, about in leaves(Settings)
+        for former in about.formerly
+        if method_block and former.startswith(f"{method_block}.")
+    }
+
+
+def with_new_keys(stored: Mapping[str, Any], method_block: str) -> Mapping[str, Any]:
+    """A stored config, with settings that older versions had under other keys where they belong now."""
+    changed = {key: former for key, former in former_keys(method_block).items() if former in flat(stored)}
+    if not changed:
+        return stored
+    nested = {name: dict(value) if isinstance(value, Mapping) else value for name, value in stored.items()}
+    for key, former in changed.items():
+        block, name = key.split(".")
+        old_block, old_name = former.split(".")
+        nested[block][name] = nested[old_block].pop(old_name)
+    return nested
+
+
 def difference(settings: Settings, stored: Mapping[str, Any]) -> str | None:
     """The first three settings in which a stored config differs from these, in words; None if there is none."""
     new, old = identity(settings), identity_of(stored, settings)
     keys = [k for k in sorted({*new, *old}) if new.get(k) != old.get(k)]
     if not keys:
         return None
+    names = {former: key for key, former in former_keys(settings.method_block).items()}
     more = f" (and {len(keys) - 3} more)" if len(keys) > 3 else ""
-    return "; ".join(f"config.{k} is {old.get(k)!r} there and {new.get(k)!r} here" for k in keys[:3]) + more
+    found = (f"config.{names.get(k, k)} is {old.get(k)!r} there and {new.get(k)!r} here" for k in keys[:3])
+    return "; ".join(found) + more

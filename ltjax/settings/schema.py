@@ -48,6 +48,7 @@ class Setting:
       added_later: some workdirs are older than the setting; at its default it is treated as absent.
       depends_on: flat key of an added_later setting; while that one is absent, this one is too.
       stored_if_set: omitted from the stored config while it is None; only some methods use it.
+      formerly: flat keys of the same setting in configs of older versions.
     """
 
     meaning: str
@@ -56,6 +57,7 @@ class Setting:
     added_later: bool = False
     depends_on: str = ""
     stored_if_set: bool = False
+    formerly: tuple[str, ...] = ()
 
 
 def setting(
@@ -67,9 +69,10 @@ def setting(
     added_later: bool = False,
     depends_on: str = "",
     stored_if_set: bool = False,
+    formerly: tuple[str, ...] = (),
 ) -> T:
     """A field of a block, with its default; the other arguments are those of ``Setting``."""
-    about = Setting(meaning, check, run_only, added_later, depends_on, stored_if_set)
+    about = Setting(meaning, check, run_only, added_later, depends_on, stored_if_set, formerly)
     return dataclasses.field(default=default, metadata={KEY: about})
 
 

@@ -28,6 +28,7 @@ from ltjax.training.step.state import TrainState, variables_of
 from ltjax.training.workdir.checkpoint import Checkpoints, checkpoints
 from ltjax.training.workdir.identity import absolute, open_workdir
 from ltjax.training.workdir.metrics_log import MetricsLog, Record, StageLines
+from ltjax.training.workdir.pretrained import check_pretrained
 from ltjax.training.workdir.results import (
     describe,
     evaluation_arrays,
@@ -53,6 +54,7 @@ def train(config: Settings, workdir: str) -> Record:
     if finished is not None:
         return finished
     check_source(config)
+    check_pretrained(config)
     setup = prepare(config)
     source = open_source(config, setup.data, setup.stages[0], folder)
     if jax.process_index() == 0:

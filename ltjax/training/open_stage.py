@@ -140,10 +140,10 @@ def shape_of_state(data: Data, stage: AnyStage, extras: Tree, seeds: int = 1) ->
 def _features(run: Run, index: int) -> Any:
     """The ``Features`` of a stage's init. Those of all records of a source are stored, and later runs find them."""
     data, stages, mesh, _ = run.setup
-    network = stages[index].representation or stages[max(index - 1, 0)].network
+    usual = stages[index].representation or stages[max(index - 1, 0)].network
 
-    def features(variables: Tree, records: np.ndarray, source: Source = data.train) -> np.ndarray:
-        records = np.asarray(records)
+    def features(variables: Tree, records: np.ndarray, source: Source = data.train, network: Any = None) -> np.ndarray:
+        records, network = np.asarray(records), network or usual
         if np.array_equal(records, np.arange(len(source))):
             return run.access.store.features(network, variables, source, data.image_shape, reading(run, source))
         size = run.config.evaluation.batch_size

@@ -18,7 +18,7 @@ from ltjax.errors import InputError
 from ltjax.losses import rotate
 from ltjax.methods import METHODS, common, configure
 from ltjax.methods.stage import Context, trained
-from ltjax.models import LinearHead, Network
+from ltjax.models import HeadOnFeatureLayer, LinearHead, Network
 from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.step.gradient_conflict import images_of_frequent_classes
@@ -44,7 +44,7 @@ def toys(monkeypatch):
 
 def config(**changes):
     """Batches of two classes with two images each."""
-    usual = {"auxiliary__images_per_class": 2, "auxiliary__features": 5}
+    usual = {"auxiliary__images_per_class": 2, "model__features": 5}
     usual |= {"epochs": 1, "batch_size": S, "second_stage_epochs": 1}
     return toy.config("auxiliary", second_stage=True, **(usual | changes))
 
@@ -271,7 +271,7 @@ def test_a_run_ends_without_auxiliary_classifiers_and_resumes_within(tmp_path, m
         if name.startswith((".params", ".model_state")):
             np.testing.assert_array_equal(used[name], trained[name], err_msg=name)
     assert not any("auxiliary" in name or "rotation" in name for name in used)
-    plain = Network(toy.Backbone(), LinearHead(3, features=5), mean=(0.5,), std=(0.25,))
+    plain = Network(toy.Backbone(), HeadOnFeatureLayer(LinearHead(3), 5), mean=(0.5,), std=(0.25,))
     fresh = jax.eval_shape(lambda: plain.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1), jnp.uint8)))
     assert whole["parameter_count"] == parameter_count(fresh["params"])
 
@@ -340,7 +340,6 @@ def test_the_finetuned_classifier_can_be_kept():
         ("weights", (0.5, -1.0, 1.0)),
         ("rotation", "half"),
         ("images_per_class", 0),
-        ("features", -1),
         ("finetune_classifier", "old"),
     ],
 )

@@ -72,8 +72,8 @@ def test_the_memory_starts_as_the_class_means_of_the_stage_before():
     variables = first.init(jax.random.key(0), None, None).variables
     images = np.stack([DATA.train.read(i) for i in range(42)])
 
-    def features(given, records):
-        return np.asarray(first.network.apply(given, images[records]).features)
+    def features(given, records, network=first.network):
+        return np.asarray(network.apply(given, images[records]).features)
 
     start = second.init(jax.random.key(1), Previous("representation", variables, {}), features).variables
     head = start["params"]["head"]
@@ -153,7 +153,7 @@ def nested(arrays, prefix):
 
 @pytest.mark.parametrize(
     "key, value",
-    [("features", -1), ("images_per_class", 0), ("centroid_weight", -1.0), ("margin", float("inf"))],
+    [("norm", "own"), ("images_per_class", 0), ("centroid_weight", -1.0), ("margin", float("inf"))],
 )
 def test_what_no_run_could_have_is_one_line(key, value):
     with pytest.raises(InputError, match=rf"^config\.oltr\.{key}: impossible value .*; allowed: [^\n]+$"):
@@ -162,7 +162,7 @@ def test_what_no_run_could_have_is_one_line(key, value):
 
 def test_the_authors_schedule_and_the_memory_on_other_ground():
     own = recipes.build("imagenet", "baselines", "oltr")
-    assert (own.method, own.epochs, own.batch_size, own.oltr.features) == ("oltr", 30, 128, 512)
+    assert (own.method, own.epochs, own.batch_size, own.model.features) == ("oltr", 30, 128, 512)
     assert own.optimizer.schedule.milestones == (10, 20) and own.optimizer.schedule.name == "step"
     assert own.second_stage_epochs == 60 and own.second_stage_optimizer.schedule.milestones == (20, 40)
     usual = recipes.build("imagenet", "ce")
@@ -171,7 +171,7 @@ def test_the_authors_schedule_and_the_memory_on_other_ground():
     for config in (there, crt):  # the first stage is ours
         assert (config.epochs, config.batch_size) == (usual.epochs, usual.batch_size)
         assert config.optimizer.to_dict() == usual.optimizer.to_dict()
-        assert not config.oltr.train_backbone and config.oltr.features == 0
+        assert not config.oltr.train_backbone and config.model.features == 0
     assert there.second_stage_epochs == 60 and there.oltr.centroid_weight == 0.01
     assert crt.second_stage_epochs == 10 and crt.oltr.centroid_weight == 0
     assert crt.second_stage_optimizer.schedule.name == "cosine"

@@ -20,6 +20,7 @@ from ltjax.methods.decoupling.settings import DecouplingSettings
 from ltjax.methods.decoupling.tau_search import best_tau, class_averaged_accuracies
 from ltjax.methods.stage import AnyStage, ClosedForm, Features, Init, Previous, Stage, Start, Tree, Updates, under
 from ltjax.models import CosineHead, HasTrainableParts, LinearHead, LWSHead, MeanHead, MLPHead, TauHead, representation
+from ltjax.models.heads.feature_layer import without_feature_layer
 from ltjax.settings import Settings
 
 
@@ -27,7 +28,9 @@ def retrained(config: Settings, settings: DecouplingSettings, data: Data) -> Any
     """cRT: a new linear classifier; or more than it, as table 1 compares (config.decoupling.retrain)."""
     head = LinearHead(data.num_classes, **dtypes(config))
     network = build_network(config, data, head)
-    return balanced_training("crt", config, settings, data, network, ("head",), part(settings.retrain, network))
+    return balanced_training(
+        "crt", config, settings, data, network, ("head/classifier",), part(settings.retrain, network)
+    )
 
 
 def learned_scales(config: Settings, settings: DecouplingSettings, data: Data) -> AnyStage:
@@ -40,7 +43,8 @@ def mlp(config: Settings, settings: DecouplingSettings, data: Data) -> AnyStage:
     """Appendix B.6: a classifier of two or three layers."""
     hidden = (settings.mlp_hidden,) * (settings.mlp_layers - 1)
     network = build_network(config, data, MLPHead(data.num_classes, hidden, **dtypes(config)))
-    return balanced_training("mlp", config, settings, data, network, ("head",), ("head",))
+    layers = (*(f"head/fc{number}" for number in range(1, settings.mlp_layers)), "head/classifier")
+    return balanced_training("mlp", config, settings, data, network, layers, layers)
 
 
 def cosine(config: Settings, settings: DecouplingSettings, data: Data) -> AnyStage:
@@ -51,7 +55,8 @@ def cosine(config: Settings, settings: DecouplingSettings, data: Data) -> AnySta
     signed = {} if settings.cosine_relu else {"final_relu": False}
     head = CosineHead(data.num_classes, scale=settings.cosine_scale, **dtypes(config))
     network = build_network(config, data, head, **signed)
-    return balanced_training("cosine", config, settings, data, network, ("head",), ("head",))
+    new = ("head/classifier", "head/scale")
+    return balanced_training("cosine", config, settings, data, network, new, new)
 
 
 def tau_normalized(config: Settings, settings: DecouplingSettings, data: Data) -> AnyStage:
@@ -155,7 +160,7 @@ def solved(
         )
     start = carry_over(network, data, reinitialise)
     exact = at_least_float32(network.dtype)  # a search for a minimum needs values that do not jump
-    precise = network.clone(dtype=exact, head=network.head.clone(dtype=exact))
+    precise = network.clone(dtype=exact, head=without_feature_layer(network.head).clone(dtype=exact))
 
     def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
         begun = start(key, previous, features)
@@ -214,7 +219,7 @@ def part(name: str, network: Any) -> tuple[str, ...]:
       InputError: if the backbone does not name its last block and stage.
     """
     if name in ("classifier", "all"):
-        return ("head",) if name == "classifier" else ()
+        return ("head/classifier",) if name == "classifier" else ()
     backbone = network.backbone
     if not isinstance(backbone, HasTrainableParts):
         raise InputError(

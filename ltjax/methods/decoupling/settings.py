@@ -136,6 +136,12 @@ def short(config: Config, value: str) -> None:
     config.second_stage_optimizer.update(same)
 
 
+def from_scratch(config: Config, value: str) -> None:
+    """The common ``from_scratch``; the first stage trains all of the network."""
+    config_file.from_scratch(config, value)
+    config.decoupling.representation = "all"
+
+
 def _solver(config: Config, value: str) -> None:
     config.decoupling.update(solver=value, cached=True)
 
@@ -158,4 +164,5 @@ WORDS: dict[str, Word] = {
     "backbone_rate": sets("second_stage_optimizer.backbone_rate"),
     "second_stage_epochs": sets("second_stage_epochs", int),
     "short": short,
+    "from_scratch": from_scratch,
 }

@@ -13,9 +13,9 @@ from ltjax.models.outputs import Outputs, pool
 class AuxiliaryHead(nn.Module):
     """Classifiers of balanced and of random batches and of rotations on one layer (CBS+RRS+SS, figure 1).
 
-    Pooling, a linear layer ``fc`` with ReLU (d -> ``features``; 0: none), then up to three linear layers:
-    ``classifier`` ("primary", class-balanced batches), ``auxiliary`` (uniform batches), ``rotation`` (four angles).
-    [B, h, w, d] -> ``Outputs``: logits {classifier: [B, C] or [B, 4]}, features [B, features].
+    Pooling, then up to three linear layers: ``classifier`` ("primary", class-balanced batches), ``auxiliary`` (uniform
+    batches), ``rotation`` (four angles). The paper's 512-d layer before them is ``HeadOnFeatureLayer``.
+    [B, h, w, d] -> ``Outputs``: logits {classifier: [B, C] or [B, 4]}, features [B, d].
 
     rotation: false leaves the third one out everywhere.
     classifiers (option of the call): which to compute; the parameters of the others need not be there.
@@ -31,7 +31,6 @@ class AuxiliaryHead(nn.Module):
     """
 
     num_classes: int
-    features: int = 512
     rotation: bool = True
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
@@ -50,8 +49,6 @@ class AuxiliaryHead(nn.Module):
             raise InputError(f"classifiers of the auxiliary head: unknown {unknown[0]!r}; allowed: {', '.join(layers)}")
         stored = stored_dtype(self)
         features = pool(feature_map)
-        if self.features > 0:
-            features = nn.relu(linear("fc", features, self.features, stored)(features))
         logits = {}
         for classifier in classifiers:
             if classifier != "rotation" or self.rotation:

@@ -16,8 +16,6 @@ class LinearHead(nn.Module):
     bias: false leaves it out.
     bias_init_value: a constant to start the bias with: -log(C - 1) for sigmoid losses, so that every class starts with
       probability 1/C (Cui et al., Class-Balanced Loss, 2019, section 5.1). None: uniform within 1/sqrt(d).
-    features: the size of a linear layer ``fc`` with ReLU between pooling and classifier (512 in OLTR). The head then
-      returns ``Outputs`` whose features are what comes after it, [B, features].
 
     Raises:
       InputError: if there is a ``bias_init_value`` but no bias.
@@ -30,22 +28,19 @@ class LinearHead(nn.Module):
     num_classes: int
     bias: bool = True
     bias_init_value: float | None = None
-    features: int | None = None
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
 
     @nn.compact
-    def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array | Outputs:
+    def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
         if self.bias_init_value is not None and not self.bias:
             raise InputError("bias_init_value of the linear head: there is no bias to start; set bias=True or drop it")
         stored = stored_dtype(self)
         features = pool(feature_map)
-        if self.features is not None:
-            features = nn.relu(linear("fc", features, self.features, stored)(features))
         start = None if self.bias_init_value is None else nn.initializers.constant(self.bias_init_value)
         classifier = linear("classifier", features, self.num_classes, stored, bias_init=start, use_bias=self.bias)
-        logits = classifier(features)
-        return logits if self.features is None else Outputs(logits, features)
+        logits: jax.Array = classifier(features)
+        return logits
 
 
 class MLPHead(nn.Module):

@@ -25,19 +25,17 @@ class MemoryHead(nn.Module):
     centroids (option of the call): [C, d], kept by the method, no parameter here; without them v = x.
     learn_centroids: they are the parameter ``centroids`` (zeros until the method says where they start) instead. No
       gradient of the logits reaches them, as in the authors' code: a loss of their own moves them.
-    features: the size of a linear layer ``fc`` with ReLU before all this (512 in OLTR); 0: none.
     Outputs: logits [B, C], and the direct feature x [B, d] as features.
-    Parameters: ``hallucinator`` d -> C, ``selector`` d -> d, ``classifier/kernel`` [d, C]; ``fc``, ``centroids`` if so.
+    Parameters: ``hallucinator`` d -> C, ``selector`` d -> d, ``classifier/kernel`` [d, C]; ``centroids`` if so.
 
     Example:
-      >>> head, feature_map = MemoryHead(10, features=32), jnp.zeros([2, 8, 8, 64])
+      >>> head, feature_map = MemoryHead(10), jnp.zeros([2, 8, 8, 64])
       >>> outputs, _ = jax.eval_shape(lambda: head.init_with_output(jax.random.key(0), feature_map, train=False))
       >>> outputs.logits.shape, outputs.features.shape
-      ((2, 10), (2, 32))
+      ((2, 10), (2, 64))
     """
 
     num_classes: int
-    features: int = 0
     learn_centroids: bool = False
     scale: float = 16.0
     dtype: Dtype = jnp.float32
@@ -53,8 +51,6 @@ class MemoryHead(nn.Module):
     ) -> Outputs:
         stored = stored_dtype(self)
         direct = pool(feature_map)
-        if self.features > 0:
-            direct = nn.relu(linear("fc", direct, self.features, stored)(direct))
         size = direct.shape[-1]
         within = bias_within_fan_in(size)
         attention = nn.softmax(linear("hallucinator", direct, self.num_classes, stored, within)(direct))

@@ -10,6 +10,28 @@ from flax import traverse_util
 from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
 from ltjax.models.weights.torch_resnet import import_resnet, import_resnet_cifar
+from ltjax.settings import Settings
+
+
+def check_pretrained(config: Settings) -> None:
+    """Raises InputError where the recipe is for pretrained weights and there is no file, or it does not exist.
+
+    A run with config.init_from takes the backbone from another run and needs none.
+    """
+    model = config.model
+    if config.init_from:
+        return
+    if model.needs_pretrained and not model.pretrained:
+        raise InputError(
+            "config.model.pretrained: this recipe fine-tunes pretrained weights; give --config.model.pretrained=FILE, "
+            f"the weights of a {model.backbone} ('Pretrained backbones' in docs/guides/runs.md says how to make it), "
+            "or train from random weights with the word from_scratch (--config=...:from_scratch)"
+        )
+    if model.pretrained and not epath.Path(model.pretrained).exists():
+        raise InputError(
+            f"config.model.pretrained={model.pretrained}: no such file; 'Pretrained backbones' in docs/guides/runs.md "
+            "says how to make it"
+        )
 
 
 def with_pretrained(variables: Tree, path: str) -> Tree:

@@ -20,7 +20,7 @@ SELECTOR = {"hallucinator/kernel": (D, C), "hallucinator/bias": (C,), "selector/
 LAYOUTS = {
     "linear": (models.LinearHead(C), LINEAR, (B, C), (B, D)),
     "linear without bias": (models.LinearHead(C, bias=False), KERNEL, (B, C), (B, D)),
-    "linear with fc": (models.LinearHead(C, features=3), FC | NARROW, (B, C), (B, 3)),
+    "linear with fc": (models.HeadOnFeatureLayer(models.LinearHead(C), 3), FC | NARROW, (B, C), (B, 3)),
     "mlp": (
         models.MLPHead(C, hidden=(7, 3)),
         {"fc1/kernel": (D, 7), "fc1/bias": (7,), "fc2/kernel": (7, 3), "fc2/bias": (3,)} | NARROW,
@@ -40,7 +40,7 @@ LAYOUTS = {
         (B, D),
     ),
     "auxiliary": (
-        models.AuxiliaryHead(C, features=3),
+        models.HeadOnFeatureLayer(models.AuxiliaryHead(C), 3),
         FC
         | NARROW
         | {"auxiliary/kernel": (3, C), "auxiliary/bias": (C,), "rotation/kernel": (3, 4), "rotation/bias": (4,)},
@@ -48,7 +48,7 @@ LAYOUTS = {
         (B, 3),
     ),
     "auxiliary without rotation and fc": (
-        models.AuxiliaryHead(C, features=0, rotation=False),
+        models.AuxiliaryHead(C, rotation=False),
         LINEAR | {"auxiliary/kernel": (D, C), "auxiliary/bias": (C,)},
         {"primary": (B, C), "auxiliary": (B, C)},
         (B, D),
@@ -107,7 +107,7 @@ def test_every_expert_has_a_head_under_its_own_name(head):
 
 
 def test_a_networks_options_reach_its_head():
-    net, images = network(models.AuxiliaryHead(C, features=3)), jnp.ones([B, 2, 2, D])
+    net, images = network(models.HeadOnFeatureLayer(models.AuxiliaryHead(C), 3)), jnp.ones([B, 2, 2, D])
     variables = random_variables(net, images)
     everything = net.apply(variables, images).logits
     # at test, the parameters of the other classifiers are gone

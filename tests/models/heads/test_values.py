@@ -18,9 +18,9 @@ def linear(x, layer):
 
 def test_the_layers_before_the_classifier_have_a_relu():
     for head, hidden in [
-        (models.LinearHead(5, features=3), ["fc"]),
+        (models.HeadOnFeatureLayer(models.LinearHead(5), 3), ["fc"]),
         (models.MLPHead(5, hidden=(7, 3)), ["fc1", "fc2"]),
-        (models.AuxiliaryHead(5, features=3), ["fc"]),
+        (models.HeadOnFeatureLayer(models.AuxiliaryHead(5), 3), ["fc"]),
     ]:
         variables = random_variables(head, as_map(X))
         params = variables["params"]
