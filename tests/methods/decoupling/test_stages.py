@@ -307,7 +307,7 @@ def blocks(count, stage):
 @pytest.mark.parametrize(
     "depth, name, expected",
     [
-        ("resnet8", "classifier", {"head"}),
+        ("resnet8", "classifier", {"head/classifier"}),
         ("resnet20", "last_block", {"head", "backbone/stage3_block2"}),
         ("resnet20", "last_stage", {"head"} | blocks(3, 3)),
         ("resnet10", "last_block", {"head", "backbone/stage4_block0"}),
