@@ -26,8 +26,8 @@ from typing import Any, NoReturn
 from ltjax.commands.cli import Parser, guarded, one_line
 from ltjax.commands.paper_tables import TABLES, Table
 from ltjax.commands.paper_tables.benchmarks import Benchmark
-from ltjax.commands.paper_tables.render import FINISHED, State, benchmark_sections, paper_sections
-from ltjax.commands.paper_tables.structure import DATASETS, SUBSTITUTES, Cell, check_substitute
+from ltjax.commands.paper_tables.render import FINISHED, SPEED, State, benchmark_sections, paper_sections
+from ltjax.commands.paper_tables.structure import DATASETS, SUBSTITUTES, WEIGHTS, Cell, PaperTable, check_substitute
 from ltjax.commands.train import run as train_and_report
 from ltjax.errors import InputError, choose, did_you_mean
 
@@ -87,6 +87,8 @@ def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     options.only = [name for words in options.only for name in words.split(",")]
     options.weights = _pairs("--weights", options.weights)
     options.data_dir = _pairs("--data-dir", options.data_dir)
+    for name in options.weights:
+        choose(WEIGHTS, name, "--weights")
     for name in options.data_dir:
         choose(dict.fromkeys(DATASETS.values()), name, "--data-dir")
     check_substitute(options.data)
@@ -105,7 +107,9 @@ def _pairs(flag: str, words: Sequence[str]) -> dict[str, str]:
     for word in (one for words in words for one in words.split(",")):
         name, equals, value = word.partition("=")
         if not (name and equals and value):
-            raise InputError(f"{flag}: impossible value '{word}'; write {flag}=NAME={flag[2:].upper()}")
+            raise InputError(
+                f"{flag}: impossible value '{word}'; write {flag}=NAME={'FILE' if flag == '--weights' else 'DIR'}"
+            )
         found[name] = value
     return found
 
@@ -116,6 +120,8 @@ def contents_of(options: argparse.Namespace) -> Table:
     Raises:
       InputError: for an unknown one, or --data with a table that is not a paper's.
     """
+    if options.table == ALL:
+        raise InputError(f"--table={ALL}: only with --list, which names all tables; make them one by one")
     contents = choose(TABLES, options.table, "--table")
     if options.data and isinstance(contents, Benchmark):
         raise InputError(f"--data: table '{options.table}' is of its own data sets; --data is for the papers' tables")
@@ -169,7 +175,9 @@ def state_of(argv: Sequence[str]) -> State:
         if not results.exists():
             return State("begun, not finished")
         report = (folder / "report" / "report.md").exists()  # main writes it last
-        return State(FINISHED if report else "finished, without its report", json.loads(results.read_text()))
+        speed = folder / "speed.json"
+        found = json.loads(results.read_text()) | ({"speed": json.loads(speed.read_text())} if speed.exists() else {})
+        return State(FINISHED if report else "finished, without its report", found)
     except ValueError as error:
         return State(f"unreadable config.json or results.json: {one_line(error)}")
 
@@ -180,8 +188,12 @@ def run_cell(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -
         needed = missing_weights(cell, options)
         if needed:
             raise InputError(f"it starts from pretrained weights: {needed}")
+        argv = arguments(cell, options, settings)
         with contextlib.redirect_stdout(sys.stderr):  # this command's output is the table alone
-            return train_and_report(arguments(cell, options, settings))
+            status = train_and_report(argv)
+        if status == 0:
+            measure_speed(cell, argv, options)
+        return status
     except ImportError:  # a missing package: every other cell would fail as well
         raise
     except (InputError, FloatingPointError, OSError) as error:
@@ -191,6 +203,18 @@ def run_cell(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -
         traceback.print_exc()
         log(f"error: {cell.name}: {type(error).__name__}: {one_line(error)[:300]}")
         return 1
+
+
+def measure_speed(cell: Cell, argv: Sequence[str], options: argparse.Namespace) -> None:
+    """Times the finished cell's network, if the table has a column of speed."""
+    contents = contents_of(options)
+    if isinstance(contents, PaperTable) and SPEED in contents.metrics.values():
+        from ltjax.commands.paper_tables.speed import measure_once
+        from ltjax.methods.configure import from_command_line
+        from ltjax.training.workdir.identity import absolute
+
+        config, workdir = from_command_line(argv)
+        measure_once(absolute(workdir), config, contents.views(cell, options.data, options.short))
 
 
 def run_cells(chosen_cells: Sequence[Cell], options: argparse.Namespace, settings: Sequence[str]) -> int:
@@ -274,15 +298,47 @@ def log(text: str) -> None:
 
 
 def print_list(cells: Sequence[Cell], options: argparse.Namespace, settings: Sequence[str]) -> None:
-    """The cells with their states and commands."""
+    """The cells with their states and commands, then what is missing to run them."""
     for cell in cells:
         words = arguments(cell, options, settings)
         state = state_of_cell(cell, options, settings)
         print(f"{cell.name}: {state.text}\n    {shlex.join(['python', '-m', 'ltjax.main', *words])}")
+    for line in needs_of(cells, options, settings):
+        print(line)
+
+
+def needs_of(cells: Sequence[Cell], options: argparse.Namespace, settings: Sequence[str]) -> list[str]:
+    """What is missing to run the cells that are not finished."""
+    from ltjax.commands.cli import use_devices
+    from ltjax.methods.configure import from_command_line
+
+    use_devices("float32")
+    from ltjax.commands.paper_tables.needs import needs
+
+    rest = [cell for cell in cells if state_of_cell(cell, options, settings).text != FINISHED]
+    given = {name: "FILE" for name in WEIGHTS} | options.weights
+    filled = argparse.Namespace(**vars(options) | {"weights": given})
+    runs = [from_command_line(arguments(cell, filled, settings))[0] for cell in rest]
+    return needs(runs, [cell.weights for cell in rest], options.weights)
+
+
+def print_overview(options: argparse.Namespace, settings: Sequence[str]) -> None:
+    """Every table with the number of its cells and what is missing to run them."""
+    for name, contents in TABLES.items():
+        if options.data and isinstance(contents, Benchmark):
+            continue
+        cells = contents.cells(options.data, options.short)
+        title = f": {contents.title}" if isinstance(contents, PaperTable) else ""
+        print(f"{name}{title} ({len(cells)} cells)")
+        for line in needs_of(cells, options, settings):
+            print(f"    {line}", flush=True)
 
 
 def run(argv: Sequence[str]) -> int:
     options, settings = parse_options(argv)
+    if options.table == ALL and options.list:
+        print_overview(options, settings)
+        return 0
     selected = chosen(contents_of(options).cells(options.data, options.short), options.only)
     if options.list:
         print_list(selected, options, settings)

@@ -3,16 +3,24 @@
 import argparse
 import functools
 import json
+import pathlib
 
+import jax
 import pytest
 
 from ltjax.commands import table
-from ltjax.commands.paper_tables import PAPERS, TABLES
+from ltjax.commands.paper_tables import PAPERS, TABLES, needs
 from ltjax.commands.paper_tables.structure import DATASETS, PaperTable, Result, Row
+from ltjax.commands.train import run as train
 from ltjax.methods import configure
 from ltjax.settings.identity import identity
+from tests import recipes
 
 NAMES = [name for name, contents in TABLES.items() if isinstance(contents, PaperTable)]
+TINY = [
+    "--config.epochs=1", "--config.batch_size=392", "--config.data.on_device=no",
+    "--config.model.backbone=tests/methods/asynchronous/toy.py:Backbone",
+]  # fmt: skip
 OPTIONS = argparse.Namespace(root="root", num_seeds=1, data_dir={}, weights={})
 # Table -> the paper's rightmost column, from top to bottom ("All", "Overall"; the last data set's, where there are two)
 LAST = {
@@ -86,3 +94,107 @@ def test_a_tenth_of_the_epochs():
 def test_every_table_of_the_papers_is_here():
     for paper, count in {"reslt": 1, "decoupling": 1, "asynchronous": 1, "auxiliary": 3}.items():
         assert len(PAPERS[paper]) >= count
+
+
+def weights_table():
+    rows = (Row(("Pretrained",), (Result("39.8", "places_reslt", weights="resnet152"),)),)
+    rows += (Row(("FSLwF",), (Result("28.4", reason="no recipe"),)), Row(("Lifted",), (Result(),)))
+    return PaperTable("three rows", ("Method",), rows, metrics={"": "all"})
+
+
+def test_rows_without_a_run_and_cells_without_weights(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(table, "TABLES", {"reslt:4": weights_table()})
+    monkeypatch.setattr(table, "train_and_report", lambda argv: pytest.fail("it has no weights"))
+    assert table.main([f"--root={tmp_path}", "--table=reslt:4"]) == 2
+    captured = capsys.readouterr()
+    assert "error: places_reslt_from-resnet152: " in captured.err and "--weights=resnet152=FILE" in captured.err
+    assert captured.out == (tmp_path / "reslt_4.md").read_text()
+    assert "| Pretrained | 39.8 / - | needs weights: give --weights=resnet152=FILE |" in captured.out
+    assert "| FSLwF | 28.4 | not built: no recipe |" in captured.out and "| Lifted | - |  |" in captured.out
+
+
+def test_the_list_says_what_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(table, "TABLES", {"reslt:4": weights_table()})
+    monkeypatch.setattr(needs, "forward_flops", lambda network, shape: 10**9)
+    arguments = [f"--root={tmp_path}", "--table=reslt:4", "--list", f"--data-dir=places_lt={tmp_path}"]
+    assert table.main(arguments) == 0
+    data, weights, hours = capsys.readouterr().out.splitlines()[2:]
+    assert data.startswith("data: places_lt is missing: ") and str(tmp_path) in data
+    assert weights.startswith("weights: resnet152 is missing: give --weights=resnet152=FILE, ")
+    assert hours.startswith("hours: about ") and "1 unfinished cells" in hours and "estimate" in hours
+    assert table.main([*arguments[:3], "--data=mnist5k", "--table=all"]) == 0
+    title, data, hours = capsys.readouterr().out.splitlines()
+    assert title == "reslt:4: three rows (1 cells)" and data.strip() == "data: mnist5k is here"
+
+
+def test_the_work_of_a_run_is_three_passes_of_every_image_or_one_where_the_backbone_is_frozen(monkeypatch):
+    monkeypatch.setattr(needs, "forward_flops", lambda network, shape: 1)
+    first = needs.training_flops(recipes.resolved("imagenet", "ce"))
+    assert first == 3 * 90 * (115_846 // 512) * 512
+    second = needs.training_flops(recipes.resolved("imagenet", "decoupling"))
+    assert second - first == 10 * (115_846 // 512) * 512
+    auxiliary = needs.training_flops(recipes.resolved("imagenet", "auxiliary"))
+    assert auxiliary == 3 * 2 * 90 * -(-115_846 // 128) * 128
+
+
+MISTAKES = {
+    "table": (["--table=reslt:99"], ["--table", "reslt:99", "did you mean"]),
+    "all": (["--table=all"], ["--list"]),
+    "data": (["--table=reslt:1", "--data=mnist"], ["--data", "'mnist'", "did you mean 'mnist5k'"]),
+    "data of a benchmark": (["--table=cifar", "--data=mnist5k"], ["--data", "'cifar'"]),
+    "weights": (["--table=reslt:1", "--weights=resnet152"], ["--weights", "resnet152", "--weights=NAME=FILE"]),
+    "unknown weights": (["--table=reslt:1", "--weights=resnet51=w.npz"], ["--weights", "did you mean"]),
+    "data dir": (["--table=reslt:1", "--data-dir=places=D"], ["--data-dir", "did you mean 'places_lt'"]),
+    "cell": (["--table=reslt:1", "--only=ResLT"], ["--only", "did you mean 'ResLT (Ours)'"]),
+    "data as a setting": (["--table=reslt:1", "--config.data.name=mnist5k"], ["config.data.name", "--data"]),
+}
+
+
+@pytest.mark.parametrize("arguments, words", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.setattr(table, "train_and_report", lambda argv: pytest.fail("it was wrong"))
+    assert table.main([f"--root={tmp_path}", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and captured.out == ""
+    assert all(word in captured.err for word in words), captured.err
+
+
+@pytest.fixture
+def compiled_fast():
+    """Toys: compiling them is all that takes time."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.mark.usefixtures("compiled_fast")
+def test_one_table_of_each_paper_on_mnist(tmp_path, monkeypatch, capsys):
+    """Real runs of a tiny network in one root: what rows or tables have in common is trained once."""
+    monkeypatch.setattr(table, "train_and_report", counted := Counted())
+    flags = [f"--root={tmp_path}", "--data=mnist5k", "--num-seeds=1", *TINY]
+    made = {
+        "decoupling:1": ("C", ["mnist5k_ce", "mnist5k_decoupling"], 1),
+        "reslt:1": ("Baseline (CE),Baseline (1)", ["mnist5k_reslt_variant-baseline"], 4),
+        "asynchronous:3": ("Cross Entropy,Ours (plain)", ["mnist5k_asynchronous_plain"], 2),
+        "auxiliary:4": ("1:0 (CBS-Only)", ["mnist5k_auxiliary_cbs_only"], 1),
+    }
+    for name, (rows, runs, shown) in made.items():
+        counted.runs.clear()
+        assert table.main([*flags, f"--table={name}", f"--only={rows}"]) == 0
+        assert counted.runs == runs
+        page = capsys.readouterr().out
+        assert page == (tmp_path / f"{name.replace(':', '_')}_mnist5k.md").read_text()
+        lines = [line for line in page.splitlines() if "| finished |" in line and not line.startswith("| `")]
+        assert len(lines) == shown and " / -" not in "".join(lines)
+
+
+class Counted:
+    """Trains, and notes which runs."""
+
+    def __init__(self):
+        self.runs = []
+
+    def __call__(self, argv):
+        self.runs += [pathlib.Path(word.partition("=")[2]).name for word in argv if word.startswith("--workdir=")]
+        return train(argv)

@@ -199,7 +199,8 @@ def test_the_list_names_states_and_commands_and_runs_nothing(tmp_path, runner, c
     root = tmp_path / "a table"
     assert make(root, "--list", "--only=ce", "--config.optimizer.schedule.milestones=(1,2)") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 12 and not runner.calls and not root.exists()
+    assert not runner.calls and not root.exists()
+    assert [line.partition(":")[0] for line in lines[12:]] == ["data", "data", "hours"]
     assert lines[0] == "cifar100_if100_ce: not run yet"
     assert lines[1] == (
         f"    python -m ltjax.main --config=configs/cifar100_ce.py:imbalance=100 '--workdir={root}/cifar100_if100_ce' "

@@ -9,6 +9,7 @@ from ltjax.report import Entry, format_comparison, percent
 from ltjax.report.text import DASH, markdown_table
 
 FINISHED = "finished"
+SPEED = "speed"
 GROUPS = ("many", "medium", "few")
 RUNS = ["run", "state", "seeds", "parameters", "wall time (s)", "hardware", "training images", "data"]
 
@@ -65,7 +66,8 @@ def value_of(results: Mapping[str, Any], place: str, shots: str = "strict", view
 
     Args:
       results: the run's.
-      place: all; many, medium or few; parameters; report.NAME, a number that the last stage reports.
+      place: all; many, medium or few; parameters; speed (milliseconds for 64 images); report.NAME, a number that the
+        last stage reports.
       shots: which groups many, medium and few are.
       view: the prediction whose accuracy it is; "" = the run's result.
 
@@ -77,6 +79,9 @@ def value_of(results: Mapping[str, Any], place: str, shots: str = "strict", view
     """
     if place == "parameters":
         return f"{results['parameter_count']:,}"
+    if place == SPEED:
+        milliseconds = results.get("speed", {}).get("ms", {}).get(view)
+        return DASH if milliseconds is None else f"{milliseconds:.1f}"
     deviations = results.get("std", {})
     block, _, key = place.rpartition(".")
     if block:

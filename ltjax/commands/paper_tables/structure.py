@@ -24,6 +24,12 @@ DATASETS = {
     "mnist5k": "mnist5k", "cifar10": "cifar10", "cifar100": "cifar100", "imagenet": "imagenet_lt",
     "places": "places_lt", "inat": "inat2018",
 }  # fmt: skip
+# Names of pretrained weights -> what they are; the file is an .npz of a PyTorch state_dict.
+WEIGHTS = {
+    "resnet152": "an .npz of the state_dict of torchvision's ResNet-152, trained on ImageNet",
+    "resnet152_cutmix": "an .npz of the state_dict of CutMix's public ResNet-152, trained on ImageNet",
+    "resnet50": "an .npz of the state_dict of torchvision's ResNet-50, trained on ImageNet",
+}
 SMALL = ("mnist5k", "cifar10", "cifar100")
 
 
@@ -36,7 +42,7 @@ class Result:
       config: the run that gives ours, "FILE[:WORDS]" as in ``--config=configs/FILE.py:WORDS``; "" = none.
       starts_from: the config of the run that is its first stage (config.init_from); "" = it trains all stages.
       view: the name in the run's ``results["views"]`` of another prediction of the same network; "" = the run's result.
-      weights: the name of the pretrained weights that it needs, as in ``--weights=NAME=FILE``; "" = random weights.
+      weights: the pretrained weights that it needs, a name in WEIGHTS, for ``--weights=NAME=FILE``; "" = random ones.
       reason: why there is no run, or "".
     """
 
@@ -105,6 +111,11 @@ class PaperTable:
                     found[cell.name] = dataclasses.replace(same, words=same.words | {*row.labels})
         return list(found.values())
 
+    def views(self, cell: "Cell", data: str = "", short: bool = False) -> list[str]:
+        """The views of a cell's run that the table shows; "" is the run's result."""
+        results = [result for row in self.rows for result in row.results if result.config]
+        return [result.view for result in results if cell_of(result, data, short).name == cell.name]
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -147,8 +158,10 @@ def cell_of(result: Result, data: str = "", short: bool = False) -> Cell:
     """
 
     def changed(config: str) -> str:
+        if not config:
+            return ""
         config = substituted(config, data) if data else config
-        return shortened(config) if short and config else config
+        return shortened(config) if short else config
 
     config, first = changed(result.config), changed(result.starts_from)
     weights = "" if data else result.weights
