@@ -3,8 +3,8 @@
 python -m ltjax.main --config=configs/cifar100_baselines.py:ldam_drw --workdir=runs/ldam_drw --config.data.dir=DIR
 
 The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
-cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; the default
-is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
+cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, seql, lifted, range, triplet, proxy, oltr, lfme,
+fslwf; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
 Cui et al. (2022, ResLT), table 5, at 200 epochs, imbalance 100 / 50 / 10 (%): focal 38.4 / 44.3 / 55.8, mixup 39.5 /
 45.0 / 58.0, cb_focal 39.6 / 45.2 / 58.0, ldam 39.6 / - / 56.9, ce_drw 41.5 / 45.3 / 58.1, ce_drs 41.6 / 45.5 / 58.1,
@@ -27,6 +27,14 @@ RECIPES = {
         "optimizer.schedule.warmup_start": 1 / 3,
         "optimizer.schedule.milestones": (119, 159),
         "optimizer.schedule.decay": 0.01,
+    },
+    # not published: the groups of the tables
+    "lfme": {
+        "baseline.boundaries": (35, 70),
+    },
+    # not published: the few-shot classes of the tables are the novel ones
+    "fslwf": {
+        "baseline.base_classes": 70,
     },
     "ride": {
         "model.backbone": "ride_resnet32",

@@ -3,8 +3,8 @@
 python -m ltjax.main --config=configs/imagenet_baselines.py:ldam_drw --workdir=runs/ldam_drw --config.data.dir=DIR
 
 The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
-cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; the default
-is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
+cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, seql, lifted, range, triplet, proxy, oltr, lfme,
+fslwf; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
 The papers report with ResNet-10 (:oltr,backbone=resnet10 and so on; %): lifted 30.8, focal 30.5, range 30.7,
 cost_sensitive 31.2, oltr 35.6; with ResNet-50: triplet 40.0, focal 40.1, proxy 39.8, cost_sensitive 39.6; with
@@ -18,6 +18,10 @@ from ltjax.settings.config_file import large_runs
 
 # method -> settings in its authors' script for this data set that differ from the recipe below
 RECIPES = {
+    # the authors' ImageNet script of few-shot learning
+    "fslwf": {
+        "baseline.attention_scale": 30.0,
+    },
     # not published
     "bbn": {
         "model.backbone": "bbn_resnet50",
@@ -35,6 +39,18 @@ RECIPES = {
         "optimizer.schedule.warmup_epochs": 5,
         "optimizer.schedule.milestones": (60, 80),
         "optimizer.schedule.decay": 0.1,
+    },
+    # the student's batch size for all (the authors' experts have less); the student's rate falls at the start of the
+    # epochs 50 and 80, counted from 1
+    "lfme": {
+        "epochs": 120,
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.1,
+        "optimizer.backbone_rate": 1.0,
+        "second_stage_epochs": 90,
+        "second_stage_optimizer.schedule.name": "step",
+        "second_stage_optimizer.schedule.milestones": (49, 79),
+        "second_stage_optimizer.schedule.decay": 0.1,
     },
     "causal_norm": {
         "model.backbone": "resnext50_32x4d",

@@ -3,8 +3,8 @@
 python -m ltjax.main --config=configs/inat_baselines.py:ldam_drw --workdir=runs/inat_ldam_drw --config.data.dir=DIR
 
 The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
-cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; the default
-is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
+cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, seql, lifted, range, triplet, proxy, oltr, lfme,
+fslwf; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
 The papers report with ResNet-50 (%): cb_focal 61.1, ldam 64.6, ldam_drw 68.0, bbn 69.6, causal_norm 64.0.
 Not measured here yet.
@@ -17,6 +17,10 @@ from ltjax.settings.config_file import large_runs
 
 # method -> settings in its authors' script for this data set that differ from the recipe below
 RECIPES = {
+    # the authors' ImageNet script of few-shot learning
+    "fslwf": {
+        "baseline.attention_scale": 30.0,
+    },
     "bbn": {
         "model.backbone": "bbn_resnet50",
         "epochs": 180,

@@ -3,8 +3,8 @@
 python -m ltjax.main --config=configs/mnist5k_baselines.py:ldam_drw --workdir=runs/mnist5k_ldam_drw
 
 The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
-cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; the default
-is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50". docs/results.md has
+cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, seql, lifted, range, triplet, proxy, oltr, lfme,
+fslwf; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50". docs/results.md has
 the accuracy of each over three seeds.
 """
 
@@ -18,6 +18,10 @@ RECIPES = {
     "bbn": {
         "model.backbone": "bbn_resnet8",
         "epochs": 10,
+    },
+    # the few-shot expert has 25 images: an epoch of each expert draws as many as the training set has
+    "lfme": {
+        "baseline.expert_epoch_size": 1166,
     },
     "ride": {
         "model.backbone": "ride_resnet8",

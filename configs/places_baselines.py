@@ -4,8 +4,8 @@ python -m ltjax.main --config=configs/places_baselines.py:ldam_drw --workdir=run
     --config.data.dir=DIR --config.model.pretrained=FILE.npz
 
 The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
-cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, lifted, range, triplet, proxy, oltr; the default
-is ldam_drw. Further words: ":bbn,short", ":focal,from_scratch" (random weights, one rate for all).
+cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, seql, lifted, range, triplet, proxy, oltr, lfme,
+fslwf; the default is ldam_drw. Further words: ":bbn,short", ":focal,from_scratch" (random weights, one rate for all).
 
 The papers report (%): lifted 35.2, focal 34.6, range 35.1, cost_sensitive 34.2, oltr 35.9. Not measured here yet.
 """
@@ -17,6 +17,10 @@ from ltjax.settings.config_file import large_runs
 
 # method -> settings in its authors' script for this data set that differ from the recipe below
 RECIPES = {
+    # the authors' ImageNet script of few-shot learning
+    "fslwf": {
+        "baseline.attention_scale": 30.0,
+    },
     # not published; two branches, for which there are no pretrained weights
     "bbn": {
         "model.backbone": "bbn_resnet50",

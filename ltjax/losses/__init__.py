@@ -1,6 +1,8 @@
 """Losses for long-tailed recognition: pure functions ``f(logits, labels, *, ..., where=None)``, jax only."""
 
+from ltjax.losses.distillation import distillation_loss
 from ltjax.losses.embedding import lifted_structure_loss, proxy_loss, range_loss, triplet_loss
+from ltjax.losses.equalization import softmax_equalization_loss
 from ltjax.losses.focal import focal_loss, sigmoid_focal_loss
 from ltjax.losses.graph import graph_matching_loss
 from ltjax.losses.margin import ldam_loss, margin_ranking_loss
@@ -16,6 +18,7 @@ __all__ = [
     "ResLTTerms",
     "balanced_softmax_loss",
     "cross_entropy",
+    "distillation_loss",
     "focal_loss",
     "graph_matching_loss",
     "ldam_loss",
@@ -31,6 +34,7 @@ __all__ = [
     "ride_loss",
     "rotate",
     "sigmoid_focal_loss",
+    "softmax_equalization_loss",
     "triplet_loss",
     "weighted_mean",
 ]

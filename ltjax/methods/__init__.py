@@ -1,6 +1,6 @@
 """One file a method. METHODS: name -> the method; a config file is written with ``new_config`` and ``with_words``."""
 
-from ltjax.methods import oltr_recipe
+from ltjax.methods import oltr_recipe, two_stages
 from ltjax.methods.asynchronous import settings as of_asynchronous
 from ltjax.methods.asynchronous.stages import asynchronous
 from ltjax.methods.auxiliary import WORDS as AUXILIARY_WORDS
@@ -11,7 +11,9 @@ from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.decoupling import settings as of_decoupling
 from ltjax.methods.decoupling.stages import decoupling
 from ltjax.methods.focal import ClassBalancedFocalSettings, FocalSettings, class_balanced_focal, focal
+from ltjax.methods.fslwf import FSLwFSettings, fslwf
 from ltjax.methods.ldam import LDAMDRWSettings, LDAMSettings, ldam, ldam_drw
+from ltjax.methods.lfme import LFMESettings, lfme
 from ltjax.methods.logit_adjustment import LogitAdjustmentSettings, balanced_softmax, logit_adjustment
 from ltjax.methods.method import AnyMethod, Method
 from ltjax.methods.metric_learning import (
@@ -40,6 +42,7 @@ from ltjax.methods.reweighting import (
 )
 from ltjax.methods.ride import WORDS as RIDE_WORDS
 from ltjax.methods.ride import RIDESettings, ride
+from ltjax.methods.seql import SEQLSettings, seql
 from ltjax.settings import Block
 
 METHODS: dict[str, AnyMethod] = {
@@ -70,9 +73,12 @@ METHODS: dict[str, AnyMethod] = {
     "ride": Method(ride, RIDESettings, "baseline", RIDE_WORDS),
     "balanced_softmax": Method(balanced_softmax, Block, "baseline"),
     "logit_adjustment": Method(logit_adjustment, LogitAdjustmentSettings, "baseline"),
+    "seql": Method(seql, SEQLSettings, "baseline"),
     "lifted": Method(lifted, LiftedSettings, "baseline"),
     "range": Method(range_method, RangeSettings, "baseline"),
     "triplet": Method(triplet, TripletSettings, "baseline"),
     "proxy": Method(proxy, ProxySettings, "baseline"),
+    "lfme": Method(lfme, LFMESettings, "baseline", two_stages.WORDS, two_stages.as_many_epochs),
+    "fslwf": Method(fslwf, FSLwFSettings, "baseline", two_stages.WORDS, two_stages.as_many_epochs),
     "oltr": Method(oltr, OLTRSettings, "oltr", {"short": oltr_recipe.short, "from_scratch": oltr_recipe.from_scratch}),
 }  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 
 from ltjax.methods import METHODS
 from ltjax.settings.config_dict import Config
-from ltjax.settings.config_file import Word, config_of, no_value
+from ltjax.settings.config_file import Word, add_second_stage, config_of, no_value
 
 # Four images of a class in a row, all classes alike, as OLTR's authors trained what they compare with; they say so at
 # github.com/zhmiao/OpenLongTailRecognition-OLTR/issues/44. It also gives the losses their pairs.
@@ -18,6 +18,10 @@ BASELINES: dict[str, Mapping[str, Any]] = {
     "triplet": CLASS_AWARE,
     "proxy": CLASS_AWARE,
 }
+
+
+# those of several stages: a second_stage_ setting in their recipes is one of the last trained stage
+TWO_STAGES = ("lfme", "fslwf")
 
 
 def baseline_words(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Word]:
@@ -34,6 +38,10 @@ def _named(name: str, changes: Mapping[str, Any]) -> Callable[[Config, str], Non
         no_value(value)
         config.method = name
         config.baseline = config_of(METHODS[name].settings)
-        config.update_from_flattened_dict(changes)
+        second = {key: change for key, change in changes.items() if key.startswith("second_stage_")}
+        config.update_from_flattened_dict({key: changes[key] for key in changes if key not in second})
+        if name in TWO_STAGES:
+            add_second_stage(config)
+        config.update_from_flattened_dict(second)
 
     return apply

@@ -80,6 +80,8 @@ class Start(NamedTuple):
     frozen: Mapping[str, Tree] = MappingProxyType({})  # constants of the stage, for Context.frozen
     tables: Mapping[str, Mapping[str, Any]] = MappingProxyType({})  # stream -> tables in place of its sampler's
     extras: Mapping[str, Tree] = MappingProxyType({})  # the first Context.extras
+    # a later stage that starts from random weights: config.model.pretrained applies to it as it does to the first
+    fresh: bool = False
 
 
 class Previous(NamedTuple):

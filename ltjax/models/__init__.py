@@ -14,6 +14,7 @@ from ltjax.models.heads.auxiliary import AuxiliaryHead
 from ltjax.models.heads.class_means import MeanHead
 from ltjax.models.heads.cosine import CausalNormHead, CosineHead
 from ltjax.models.heads.feature_layer import HeadOnFeatureLayer
+from ltjax.models.heads.generator import GeneratorHead, generated_weights
 from ltjax.models.heads.linear import LinearHead, MLPHead, ProxyHead
 from ltjax.models.heads.memory import MemoryHead
 from ltjax.models.heads.rescaled import LWSHead, TauHead
@@ -55,6 +56,7 @@ __all__ = [
     "CosineHead",
     "ExpertBackbone",
     "ExpertsHead",
+    "GeneratorHead",
     "HasClassifierWeights",
     "HasTrainableParts",
     "HeadOnFeatureLayer",
@@ -76,5 +78,6 @@ __all__ = [
     "TauHead",
     "TwoBranchBackbone",
     "classifier_weights",
+    "generated_weights",
     "representation",
 ]

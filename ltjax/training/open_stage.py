@@ -100,7 +100,7 @@ def _init_each(run: Run, index: int, previous: Previous | None) -> list[Start]:
     features = _features(run, index)
     made = [stage.init(_init_key(seed, stage), one, features) for seed, one in zip(seeds, before, strict=True)]
     pretrained = run.config.model.pretrained
-    if index == 0 and pretrained and not run.config.init_from:
+    if pretrained and (made[0].fresh or (index == 0 and not run.config.init_from)):
         made = [start._replace(variables=with_pretrained(start.variables, pretrained)) for start in made]
     return made
 

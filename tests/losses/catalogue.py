@@ -136,6 +136,11 @@ def proxy_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
     return function(x, y, jnp.asarray(feature_table(8, x.shape[-1])), where=where, **options)
 
 
+def distillation_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
+    teacher = jnp.take(jnp.asarray(feature_table(9, x.shape[-1])), jnp.clip(y, 0, NUM_CLASSES - 1), axis=0)
+    return function(x, teacher, where=where, **options)
+
+
 ENTRIES = [
     Entry("cross_entropy", oracle.cross_entropy),
     Entry("cross_entropy", lambda x, y: oracle.cross_entropy(x, y, 0.1), {"label_smoothing": 0.1}),
@@ -167,6 +172,22 @@ ENTRIES = [
         "logit_adjusted_loss",
         lambda x, y: oracle.logit_adjusted_loss(x, y, COUNTS, 1.5),
         {"class_counts": COUNTS, "tau": 1.5},
+    ),
+    Entry(
+        "softmax_equalization_loss",
+        lambda x, y: oracle.softmax_equalization_loss(x, y, COUNTS, 0.1, np.ones(5, bool)),
+        {"class_counts": COUNTS, "threshold": 0.1},
+    ),
+    Entry(
+        "softmax_equalization_loss",
+        lambda x, y: oracle.softmax_equalization_loss(x, y, COUNTS, 0.3, NEGATIVES),
+        {"class_counts": COUNTS, "threshold": 0.3, "ignored": NEGATIVES},
+    ),
+    Entry(
+        "distillation_loss",
+        lambda x, y: oracle.distillation_loss(x, feature_table(9, x.shape[1])[y], 2.0),
+        call=distillation_call,
+        exceptions={"soft": "no labels"},
     ),
     Entry("mixup_loss", mixup_formula, call=mixup_call),
     Entry(

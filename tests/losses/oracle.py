@@ -71,6 +71,25 @@ def logit_adjusted_loss(x, y, counts, tau):
     ]
 
 
+def softmax_equalization_loss(x, y, counts, threshold, ignored):
+    out = []
+    for row, label in zip(x, y, strict=True):
+        t = soft(label, len(row))
+        left_out = [b and n / sum(counts) < threshold for n, b in zip(counts, ignored, strict=True)]
+        w = [tk if out else 1 for tk, out in zip(t, left_out, strict=True)]
+        total = sum(wk * math.exp(v) for wk, v in zip(w, row, strict=True))
+        out.append(-sum(tk * (v - math.log(total)) for tk, v in zip(t, row, strict=True) if tk))
+    return out
+
+
+def distillation_loss(x, teacher, temperature):
+    out = []
+    for row, target in zip(x, teacher, strict=True):
+        p, q = (softmax([v / temperature for v in logits]) for logits in (row, target))
+        out.append(sum(b * math.log(b / a) for a, b in zip(p, q, strict=True)))
+    return out
+
+
 def reslt_loss(branches, y, masks, alpha, divisor, probability_epsilon, fusion_epsilon):
     def j(x, label, epsilon):
         return -math.log(softmax(x)[label] + epsilon)

@@ -74,6 +74,13 @@ def test_an_unknown_choice_is_named_with_those_allowed(entry):
         (lambda: losses.weighted_mean(jnp.ones(4), jnp.ones(3)), "weights"),
         (lambda: losses.weighted_mean(jnp.ones(()), jnp.ones(3)), "weights"),
         (lambda: losses.mixup_loss(X, Y, Y, jnp.ones(3)), "lam"),
+        (lambda: losses.distillation_loss(X, X[:3]), "teacher_logits"),
+        (
+            lambda: losses.softmax_equalization_loss(
+                X, Y, class_counts=np.arange(1, 6), threshold=0.1, ignored=[True] * 4
+            ),
+            "ignored",
+        ),
         (lambda: losses.reslt_loss(BRANCHES, Y, branch_masks=MASKS, alpha=0.5, divisor="sum"), "divisor"),
         (lambda: losses.reslt_loss(BRANCHES, Y, branch_masks=MASKS[:2], alpha=0.5), "branch_masks"),
         (lambda: losses.reslt_loss(BRANCHES, Y, branch_masks=~MASKS, alpha=0.5), "class 0 is missing"),

@@ -94,6 +94,33 @@ TABLE = {
         (lambda: losses.logit_adjusted_loss(X, Y, class_counts=COUNTS, tau=0.0), [-log(P2), log(3)]),
         (lambda: losses.logit_adjusted_loss(X[1], 0, class_counts=COUNTS, tau=2.0), log((36 + 9 + 1) / 36)),
     ],
+    "softmax_equalization_loss": [
+        (lambda: losses.softmax_equalization_loss(X, Y, class_counts=COUNTS, threshold=0.0), [-log(P2), log(3)]),
+        (lambda: losses.softmax_equalization_loss(X, Y, class_counts=COUNTS, threshold=0.2), [log(1 + 1 / E), log(3)]),
+        (lambda: losses.softmax_equalization_loss(X, Y, class_counts=COUNTS, threshold=0.5), [0, log(2)]),
+        (
+            lambda: losses.softmax_equalization_loss(
+                X, Y, class_counts=COUNTS, threshold=0.5, ignored=np.array([[True, False, True], [True, True, True]])
+            ),
+            [log(1 + 1 / E), log(2)],
+        ),
+        (
+            lambda: losses.softmax_equalization_loss(np.array([0.0, 0.0, 1e4]), 0, class_counts=COUNTS, threshold=0.2),
+            log(2),
+        ),
+        (
+            lambda: losses.softmax_equalization_loss(X[1], np.array([0.5, 0, 0.5]), class_counts=COUNTS, threshold=0.2),
+            log(2.5),
+        ),
+    ],
+    "distillation_loss": [
+        (lambda: losses.distillation_loss(X, X), [0, 0]),
+        (
+            lambda: losses.distillation_loss(X[1], X[0], temperature=1.0),
+            P2 * log(3 * P2) + P1 * log(3 * P1) + P0 * log(3 * P0),
+        ),
+        (lambda: losses.distillation_loss(X, [[2e4, 0, 0]] * 2, where=[True, False]), [log(1 + exp(-0.5) + 1 / E), 0]),
+    ],
     "mixup_loss": [
         (lambda: losses.mixup_loss(X[0], 0, 1, 0.25), -0.25 * log(P2) - 0.75 * log(P1)),
         (lambda: losses.mixup_loss(X, Y, Y, np.array([0.2, 0.9])), [-log(P2), log(3)]),

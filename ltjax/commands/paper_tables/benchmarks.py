@@ -85,6 +85,7 @@ TABLE_METHODS: dict[str, TableMethod] = {
     "causal_norm": TableMethod("baselines:causal_norm", (44.10, 50.30, 59.60), (80.60, 83.60, 88.50), RESLT),
     "ride": TableMethod("baselines:ride", (48.6, None, None), NONE, RESLT),
     "logit_adjustment": TableMethod("baselines:logit_adjustment"),
+    "seql": TableMethod("baselines:seql"),
     "lifted": TableMethod("baselines:lifted"),
     "range": TableMethod("baselines:range"),
     "triplet": TableMethod("baselines:triplet"),

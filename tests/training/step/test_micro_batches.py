@@ -88,7 +88,7 @@ SETTINGS = {
 SLOW = (
     "ce", "focal", "cb_focal", "ldam", "ce_drs", "balanced_softmax", "logit_adjustment", "cost_sensitive", "cb_ce",
     "ce_drw", "reslt, the branches' own means", "bbn", "causal_norm", "proxy", "ride", "decoupling", "oltr",
-    "asynchronous", "lifted", "range", "triplet", "mixup", "cutmix",
+    "asynchronous", "lifted", "range", "triplet", "mixup", "cutmix", "seql", "lfme", "fslwf",
 )  # fmt: skip
 CASES = [
     pytest.param(
@@ -106,7 +106,7 @@ WHOLE = {
     "oltr": (1, {}),
     "reslt": (0, {"reslt.mixup": 1.0}),
 }
-DRAWN = {"mixup": {}, "cutmix": {}, "auxiliary": {"auxiliary.rotation": "random"}}
+DRAWN = {"mixup": {}, "seql": {}, "cutmix": {}, "auxiliary": {"auxiliary.rotation": "random"}}
 
 
 @pytest.mark.parametrize("method, epoch, changes", CASES)
