@@ -17,7 +17,8 @@ A paper's module is plain data, ``TABLES: dict[str, PaperTable]`` by the number 
    runs of other tables that are the same have to have the same name (a test resolves all and compares).
 3. A row that is another prediction of a run (one expert, one branch) has that run's ``config`` and a ``view``, the
    name in its ``results["views"]``; it trains nothing.
-4. A row that nobody can run from public sources has no ``config`` but a ``reason``, one sentence.
+4. A row that nobody can run from public sources has no ``config`` but a ``reason``, one sentence; those of whole
+   methods are in ``not_built``.
 5. A run that needs pretrained weights names them (``weights="resnet152"``): the user gives ``--weights NAME=FILE``.
 
 ``tests/commands/test_paper_tables.py`` resolves every config of every table, here and with --data=mnist5k.

@@ -49,6 +49,10 @@ class GeneratorHead(nn.Module):
         self.param("attention_factor", nn.initializers.ones, (size,), stored)
         return Outputs(scale * cosines(features, kernel), features)
 
+    def classifier_weights(self, params: Mapping[str, Any]) -> jax.Array:
+        """See ``HasClassifierWeights``: of length 1."""
+        return unit(jnp.asarray(params["classifier"]["kernel"]), axis=0)
+
 
 def _near_identity(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
     return jnp.eye(*shape, dtype=dtype) + 1e-3 * jax.random.normal(key, shape, dtype)

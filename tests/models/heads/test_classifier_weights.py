@@ -14,6 +14,7 @@ from ltjax.models import (
     CausalNormHead,
     ConvTopHead,
     CosineHead,
+    GeneratorHead,
     ExpertsHead,
     LinearHead,
     LWSHead,
@@ -108,7 +109,9 @@ def test_a_plain_classifier_has_the_norms_of_its_kernel(head):
     np.testing.assert_allclose(classifier_weight_norms(object(), params), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("head", [CosineHead(CLASSES), MemoryHead(CLASSES)], ids=["cosine", "memory"])
+@pytest.mark.parametrize(
+    "head", [CosineHead(CLASSES), MemoryHead(CLASSES), GeneratorHead(CLASSES)], ids=["cosine", "memory", "generator"]
+)
 def test_directions_have_length_1(head):
     network = models.Network(None, head, (0.5,), (0.5,))
     norms = classifier_weight_norms(network, {"head": random_params(head)["params"]})
