@@ -58,6 +58,12 @@ from ltjax.settings import Block, Settings, setting
 from ltjax.settings.schema import Check, fraction, integer, positive, refuse
 
 FEW = 20  # images; a class with fewer is a few-shot class
+# of the head, without the layer of config.model.features, which belongs to the representation
+TRAINED = tuple(
+    f"head/{name}"
+    for name in ("classifier", "scale", "query", "query_bias", "keys", "attention_scale", "average_factor",
+                 "attention_factor")
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,7 +178,7 @@ def generator_stage(config: Settings, settings: FSLwFSettings, data: Data, netwo
         init=with_tables(carry_over(network, data), tables),
         objective=objective,
         predict=lambda variables, images: within(evaluate_network(network, variables, images).logits, base),
-        updates=Updates(trainable=("head",), norm="frozen"),
+        updates=Updates(trainable=TRAINED, norm="frozen"),
         epoch_size=len(records),
         whole_batch="an episode's weights are made of the images of a batch",
         representation=representation(network),
