@@ -162,7 +162,7 @@ def generator_stage(config: Settings, settings: FSLwFSettings, data: Data, netwo
             for key, stream in zip(dropout_keys, (support, query), strict=True)
         )
         head, kernel = params["head"], params["head"]["classifier"]["kernel"]
-        made = generated_weights(head, seen, support["label"], base & ~novel, len(base))
+        made = generated_weights(head, seen, support["label"], jnp.asarray(base) & ~novel, len(base))
         outputs, model_state = apply(params, model_state, asked)
         logits = within(head["scale"] * cosines(outputs.features, jnp.where(novel, made, kernel)), base)
         losses = cross_entropy(logits, query["label"])

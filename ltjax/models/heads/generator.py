@@ -55,7 +55,7 @@ class GeneratorHead(nn.Module):
 
 
 def _near_identity(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    return jnp.eye(*shape, dtype=dtype) + 1e-3 * jax.random.normal(key, shape, dtype)
+    return jnp.eye(shape[0], dtype=dtype) + 1e-3 * jax.random.normal(key, shape, dtype)
 
 
 def generated_weights(
