@@ -45,7 +45,7 @@ RECIPES = {
         "optimizer.schedule.milestones": (160, 180),
         "optimizer.schedule.decay": 0.01,
     },
-    # on BBN's network, with both branches
+    # on BBN's network, with both branches, and on its schedule
     "causal_norm": {
         "model.backbone": "bbn_resnet32",
         "baseline.alpha": 1.0,
@@ -53,7 +53,8 @@ RECIPES = {
         "optimizer.learning_rate": 0.2,
         "optimizer.weight_decay": 5e-4,
         "optimizer.schedule.warmup_epochs": 5,
-        "optimizer.schedule.milestones": (120, 160),
+        "optimizer.schedule.warmup_start": 1 / 3,
+        "optimizer.schedule.milestones": (119, 159),
         "optimizer.schedule.decay": 0.01,
     },
 }

@@ -21,14 +21,16 @@ RECIPES = {
     "fslwf": {
         "baseline.attention_scale": 30.0,
     },
+    # the authors' script has 120 and 160 and counts epochs from 1: it decays after 119 and 159 finished epochs
     "bbn": {
         "model.backbone": "bbn_resnet50",
         "epochs": 180,
         "batch_size": 128,
         "optimizer.learning_rate": 0.05,
+        "optimizer.nesterov": True,
         "optimizer.weight_decay": 1e-4,
         "optimizer.schedule.name": "step",
-        "optimizer.schedule.milestones": (120, 160),
+        "optimizer.schedule.milestones": (119, 159),
         "optimizer.schedule.decay": 0.1,
     },
     "ride": {

@@ -125,9 +125,14 @@ class Block:
         }
 
 
-def types_of(block: type[Block]) -> dict[str, Any]:
+_TYPES: dict[type[Block], Mapping[str, Any]] = {}  # kept: reading them is most of the time that a config takes
+
+
+def types_of(block: type[Block]) -> Mapping[str, Any]:
     """The type of each setting, by name."""
-    return typing.get_type_hints(block)
+    if block not in _TYPES:
+        _TYPES[block] = typing.get_type_hints(block)
+    return _TYPES[block]
 
 
 def settings_of(block: type[Block]) -> Iterator[dataclasses.Field[Any]]:

@@ -1,0 +1,130 @@
+"""What a setting is where a recipe says nothing about it, and how runs of each kind of data set are carried out."""
+
+UNUSED = "ours: without effect unless a recipe uses it"
+
+# Settings of the data, the network and the run
+DEFAULTS = {
+    "ours: how a run is carried out, which changes no result": {
+        "seeds_by": "auto",
+        "steps_per_call": 0,
+        "data.dir": "",
+        "data.source": "auto",
+        "data.workers": 0,
+        "data.on_error": "stop",
+        "data.max_skipped": 100,
+        "data.timeout": 600.0,
+        "data.on_device": "auto",
+        "features.dir": "",
+        "features.memory_mb": 1000.0,
+        "evaluation.batch_size": 500,
+        "checkpoint.every_steps": 200,
+        "checkpoint.keep": 2,
+    },
+    "ours: one seed, whole batches, float32": {
+        "seed": 0,
+        "num_seeds": 1,
+        "micro_batches": 1,
+        "dtype": "float32",
+        "init_from": "",
+        "model.remat": False,
+        "model.norm_group": 0,
+        "optimizer.rate_rule": "none",
+        "optimizer.recipe_batch_size": 0,
+    },
+    "ours: what is logged and evaluated": {
+        "evaluation.every_epochs": 0,
+        "gradients.every_steps": 0,
+        "gradients.frequent_classes": 0,
+        "watch_classes": (),
+        "log_every_steps": 20,
+    },
+    "Cao et al. (2019), authors' code: exponential, images chosen with seed 0": {
+        "data.profile": "exp",
+        "data.selection_seed": 0,
+        "data.imbalance": 100.0,
+    },
+    "ours: the training images as they are, all of them": {
+        "data.sampler": "instance_balanced",
+        "data.augment": "none",
+        "data.validation_fraction": 0.0,
+        "data.validation_use": "evaluate",
+        "data.test_fraction": 0.2,
+        "data.train_list": "",
+        "data.val_list": "",
+        "data.test_list": "",
+        "data.class_names": "",
+        "data.tfds": "",
+        "data.name": "",
+    },
+    "torchvision's evaluation of ImageNet, which all four papers use": {"data.image_size": 224, "data.resize": 256},
+    "ours: the network as published, from random weights": {
+        "model.backbone": "resnet32",
+        "model.width": 1,
+        "model.zero_init": False,
+        "model.pretrained": "",
+        "model.needs_pretrained": False,
+        "model.features": 0,
+    },
+    "Liu et al. (2019) as Kang et al. (2020), section 5.1, state it: many > 100, few < 20": {
+        "evaluation.shots": "strict"
+    },
+    "Cui et al. (2022), section 4.1: CIFAR-10's groups": {"evaluation.index_boundaries": (3, 6)},
+    "Cao et al. (2019), authors' code": {
+        "method": "ce",
+        "epochs": 200,
+        "batch_size": 128,
+        "optimizer.learning_rate": 0.1,
+        "optimizer.momentum": 0.9,
+        "optimizer.nesterov": False,
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.unit": "epoch",
+        "optimizer.schedule.milestones": (160, 180),
+    },
+    "Kang et al. (2020), authors' code": {"optimizer.weight_decay": 5e-4},
+    "Cui et al. (2022), section 4.1": {"optimizer.schedule.decay": 0.1},
+    UNUSED: {
+        "family": "",
+        "recipe": "",
+        "optimizer.backbone_rate": 1.0,
+        "optimizer.schedule.warmup_epochs": 0,
+        "optimizer.schedule.warmup_start": 0.0,
+        "optimizer.schedule.cosine_includes": "start",
+    },
+}
+
+# How runs of a kind of data set are carried out (ltjax/settings/config_file.py)
+CIFAR_RUNS = {"ours: intervals": {"evaluation.every_epochs": 20, "checkpoint.every_steps": 1000}}
+LARGE_RUNS = {
+    "ours: precision, loading and intervals": {
+        "dtype": "bfloat16",
+        "log_every_steps": 50,
+        "data.workers": 8,
+        "evaluation.batch_size": 512,
+        "evaluation.every_epochs": 10,
+        "checkpoint.every_steps": 1000,
+    }
+}
+USER_RUNS = {
+    "ours: for a few thousand images": {
+        "log_every_steps": 10,
+        "data.workers": 4,
+        "evaluation.batch_size": 64,
+        "evaluation.every_epochs": 10,
+    }
+}
+MNIST_RUNS = {"ours: intervals": {"evaluation.every_epochs": 5, "log_every_steps": 6}}
+
+# The word "short" of the small data sets
+SHORT = {
+    "ours: ten epochs, cosine per step from 0.1 to 0": {
+        "epochs": 10,
+        "evaluation.every_epochs": 0,
+        "checkpoint.every_steps": 200,
+        "optimizer.nesterov": True,
+        "optimizer.weight_decay": 5e-4,
+        "optimizer.schedule.name": "cosine",
+        "optimizer.schedule.unit": "step",
+        "optimizer.schedule.warmup_epochs": 0,
+        "optimizer.schedule.cosine_includes": "start",
+    }
+}
