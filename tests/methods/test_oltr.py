@@ -15,9 +15,12 @@ from ltjax.methods import METHODS, common
 from ltjax.methods.oltr import centroid_loss
 from ltjax.methods.stage import Previous
 from ltjax.models import MemoryHead
+from ltjax.settings.schema import flat
 from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
+from ltjax.training.step.state import rate_factors
 from tests import recipes
+from tests.configs.test_every_config import synthetic
 from tests.training import toy
 from tests.training.test_loop import final, lines, same, stop_at
 
@@ -158,6 +161,110 @@ def nested(arrays, prefix):
 def test_what_no_run_could_have_is_one_line(key, value):
     with pytest.raises(InputError, match=rf"^config\.oltr\.{key}: impossible value .*; allowed: [^\n]+$"):
         METHODS["oltr"](config(**{f"oltr__{key}": value}), DATA)
+
+
+# The authors' public configuration: stages 1 and 2 on ImageNet-LT with ResNet-10 and on Places-LT with ResNet-152
+PUBLISHED = {
+    "imagenet": {
+        "model.features": 512, "oltr.first_stage_features": False, "oltr.attention": True, "oltr.train_backbone": True,
+        "oltr.images_per_class": 4, "oltr.centroid_weight": 0.01, "oltr.repel_weight": 0.01, "oltr.margin": 10.0,
+        "batch_size": 128, "epochs": 30, "second_stage_epochs": 60,
+        "optimizer.learning_rate": 0.1, "optimizer.backbone_rate": 1.0, "optimizer.weight_decay": 5e-4,
+        "optimizer.momentum": 0.9, "optimizer.schedule.name": "step", "optimizer.schedule.milestones": (10, 20),
+        "optimizer.schedule.decay": 0.1, "optimizer.schedule.warmup_epochs": 0,
+        "second_stage_optimizer.learning_rate": 0.1, "second_stage_optimizer.backbone_rate": 0.1,
+        "second_stage_optimizer.schedule.milestones": (20, 40), "second_stage_optimizer.schedule.decay": 0.1,
+        "second_stage_optimizer.weight_decay": 5e-4, "second_stage_optimizer.momentum": 0.9,
+    },
+    "places": {
+        "model.features": 512, "oltr.first_stage_features": True, "oltr.attention": True, "oltr.train_backbone": False,
+        "oltr.norm": "batch", "oltr.images_per_class": 4, "model.backbone": "resnet152",
+        "batch_size": 128, "epochs": 30, "second_stage_epochs": 30,
+        "optimizer.learning_rate": 0.1, "optimizer.backbone_rate": 0.01, "optimizer.schedule.milestones": (10, 20),
+        "optimizer.schedule.decay": 0.1, "optimizer.weight_decay": 5e-4,
+        "second_stage_optimizer.learning_rate": 0.01, "second_stage_optimizer.backbone_rate": 0.01,
+        "second_stage_optimizer.schedule.milestones": (10, 20), "second_stage_optimizer.schedule.decay": 0.1,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dataset", PUBLISHED)
+def test_the_published_settings(dataset):
+    found = flat(recipes.resolved(dataset, "baselines", "oltr").to_dict())
+    assert {key: found[key] for key in PUBLISHED[dataset]} == PUBLISHED[dataset]
+
+
+# data set -> the rates of the second stage by part; 0 = frozen. Places-LT freezes all but attention and 512-d layer
+SECOND_RATES = {
+    "imagenet": {"backbone": 0.01, "attention": 0.01, "head/fc": 0.01, "head/selector": 0.1, "head/classifier": 0.1},
+    "places": {"backbone": 0.0, "attention": 1e-4, "head/fc": 1e-4, "head/selector": 0.01, "head/classifier": 0.01},
+}
+
+
+@pytest.mark.parametrize("dataset, first_features", [("imagenet", 2048), ("places", 512)])
+def test_the_layer_the_attention_and_the_rates_of_each_part(dataset, first_features):
+    settings = recipes.resolved(dataset, "baselines", "oltr").replaced({"model.backbone": "resnext50_32x4d"})
+    first, second = METHODS["oltr"](settings, synthetic(dataset))
+    images = np.zeros((1, 224, 224, 3), np.uint8)
+    before, after = (
+        jax.eval_shape(stage.network.init, jax.random.key(0), images)["params"] for stage in (first, second)
+    )
+    assert before["head"]["classifier"]["kernel"].shape[0] == first_features and "attention" not in before
+    assert ("fc" in before["head"]) == (dataset == "places")
+    assert after["head"]["fc"]["kernel"].shape == (2048, 512) and after["head"]["classifier"]["kernel"].shape[0] == 512
+    assert after["attention"]["mask"]["kernel"].shape == (7 * 7 * 2048, 49)
+    trained = {path: second.updates.trains(path) for path in SECOND_RATES[dataset]}
+    factors = rate_factors(SECOND_RATES[dataset], second.updates.rates)
+    rates = {path: trained[path] * factors[path] * second.optimizer.learning_rate for path in trained}
+    assert rates == pytest.approx(SECOND_RATES[dataset])
+    assert second.updates.norm == "batch"  # also where the backbone is frozen, in the authors' code
+    # the loss has the weight 0.01, the authors' rate of the centroids is 0.01
+    centroids = rate_factors(["head/centroids"], second.updates.rates)["head/centroids"]
+    assert centroids * second.optimizer.learning_rate * 0.01 == pytest.approx(0.01)
+
+
+def test_places_from_scratch_has_the_second_stage_of_imagenet():
+    scratch = recipes.resolved("places", "baselines", "oltr,from_scratch")
+    imagenet = recipes.resolved("imagenet", "baselines", "oltr")
+    assert scratch.optimizer.backbone_rate == 1 and not scratch.model.needs_pretrained
+    for name in ("learning_rate", "backbone_rate"):
+        assert getattr(scratch.second_stage_optimizer, name) == getattr(imagenet.second_stage_optimizer, name)
+    both = [
+        {
+            name: getattr(config.method_settings, name)
+            for name in ("train_backbone", "norm", "centroid_rate", "attention")
+        }
+        for config in (scratch, imagenet)
+    ]
+    assert both[0] == both[1]
+
+
+def test_what_the_second_stage_adds_is_new_and_gives_the_class_means():
+    """A layer of the second stage alone: the class means are those of the new features, the hallucinator is new."""
+    made = config(model__features=5, oltr__first_stage_features=False, oltr__attention=True)
+    first, second = METHODS["oltr"](made, DATA)
+    variables = first.init(jax.random.key(0), None, None).variables
+    images = np.stack([DATA.train.read(i) for i in range(42)])
+
+    def features(given, records, network=None):
+        assert network is second.network
+        return np.asarray(network.apply(given, images[records]).features)
+
+    def begin(seed):
+        return second.init(jax.random.key(seed), Previous("representation", variables, {}), features).variables
+
+    start, again, other = begin(1), begin(1), begin(2)
+    head = start["params"]["head"]
+    assert head["centroids"].shape == head["classifier"]["kernel"].T.shape == (3, 5)
+    means = [features(start, np.flatnonzero(DATA.train.labels == c), second.network).mean(0) for c in range(3)]
+    np.testing.assert_allclose(head["centroids"], means, rtol=1e-5)
+    assert head["hallucinator"]["kernel"].shape == (5, 3)
+    jax.tree.map(np.testing.assert_array_equal, start["params"]["backbone"], variables["params"]["backbone"])
+    jax.tree.map(np.testing.assert_array_equal, start, again)
+    for part in ("attention", "head"):
+        leaf = "mask" if part == "attention" else "fc"
+        kernels = [one["params"][part][leaf]["kernel"] for one in (start, other)]
+        assert not np.array_equal(*kernels)
 
 
 def test_the_authors_schedule_and_the_memory_on_other_ground():
