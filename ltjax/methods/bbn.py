@@ -24,6 +24,7 @@ from ltjax.methods.common import (
     configured_sampler,
     dtypes,
     evaluate_network,
+    of_family,
     one_stage,
 )
 from ltjax.methods.stage import Outcome, Stage, Term
@@ -52,10 +53,9 @@ def bbn(config: Settings, settings: BBNSettings, data: Data) -> list[Stage]:
     check_backbone(config, "bbn_")
     horizon = settings.horizon or LONGER.get(config.epochs, config.epochs)
     types = dtypes(config)
-    network = BBNNetwork(
-        backbone=build_backbone(config), head=LinearHead(data.num_classes, **types), mean=data.mean, std=data.std,
-        dtype=types["dtype"],
-    )  # fmt: skip
+    backbone = build_backbone(config)
+    head = of_family(LinearHead(data.num_classes, **types), backbone)
+    network = BBNNetwork(backbone, head, data.mean, data.std, types["dtype"])
 
     def objective(apply, params, model_state, batch, context):
         plain, turned = batch["image"], batch["reversed"]

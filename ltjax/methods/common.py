@@ -47,13 +47,18 @@ def build_network(
 
     The method may put ``attention`` on the feature map, and set ``backbone_fields`` such as final_relu=False.
     """
-    types = dtypes(config)
+    types, backbone = dtypes(config), build_backbone(config, layer_follows=True, **backbone_fields)
+    head = of_family(head, backbone)
     if config.model.features:
-        head = models.HeadOnFeatureLayer(head, config.model.features, **types)
-    return models.Network(
-        backbone=build_backbone(config, layer_follows=True, **backbone_fields), head=head, mean=data.mean, std=data.std,
-        dtype=types["dtype"], attention=attention,
-    )  # fmt: skip
+        head = of_family(models.HeadOnFeatureLayer(head, config.model.features, **types), backbone)
+    return models.Network(backbone, head, data.mean, data.std, types["dtype"], attention)
+
+
+def of_family(head: Any, backbone: Any) -> Any:
+    """The head, whose weights start as those of the backbone's family do: of the CIFAR ResNets, or of ImageNet's."""
+    if not hasattr(head, "init_family"):
+        return head
+    return head.clone(init_family="imagenet" if isinstance(backbone, models.ResNet) else "cifar")
 
 
 def build_backbone(config: Settings, layer_follows: bool = False, **fields: Any) -> Any:

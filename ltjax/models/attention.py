@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.arrays import at_least_float32
-from ltjax.models.layers import bias_within_fan_in, linear
+from ltjax.models.layers import linear, within_fan_in
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.resnet import kaiming_fan_out
 
@@ -47,7 +47,7 @@ class ModulatedAttention(nn.Module):
         similarities = jnp.einsum("bqd,bkd->bqk", query, key, preferred_element_type=exact)
         context = jnp.einsum("bqk,bkd->bqd", nn.softmax(similarities).astype(self.dtype), value)
         whole = positions.reshape(batch, -1).astype(exact)
-        within = bias_within_fan_in(whole.shape[-1])
+        within = within_fan_in(whole.shape[-1])
         weights = nn.softmax(linear("mask", whole, height * width, stored_dtype(self), within)(whole))
         attended = weights[..., None].astype(self.dtype) * pointwise("output", channels, use_bias=False)(context)
         return (positions + attended).astype(self.dtype).reshape(feature_map.shape)

@@ -154,6 +154,7 @@ class ExpertsHead(nn.Module):
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
     norm_group: int = 0
+    init_family: str = "cifar"
 
     @nn.compact
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> Outputs:
@@ -181,10 +182,10 @@ class ExpertsHead(nn.Module):
         if self.head == "cosine":
             return CosineHead(self.num_classes, self.scale, learn_scale=False, normed_init=True, **types, name=name)
         if self.head == "linear":
-            return LinearHead(self.num_classes, **types, name=name)
+            return LinearHead(self.num_classes, **types, init_family=self.init_family, name=name)
         if self.head == "reslt":
             conv_first = self.conv_before_pool_in_training
-            types |= {"norm_group": self.norm_group, "name": name}
+            types |= {"norm_group": self.norm_group, "init_family": self.init_family, "name": name}
             return ResLTHead(self.num_classes, self.branches, self.form, conv_first, self.gamma, **types)
         raise InputError(f"head of the experts: unknown value '{self.head}'; allowed: {', '.join(HEADS)}")
 

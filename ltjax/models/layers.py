@@ -11,6 +11,7 @@ from flax import traverse_util
 from ltjax.arrays import at_least_float32, unit
 from ltjax.models.conv import Conv
 from ltjax.models.norm import Dtype
+from ltjax.models.resnet import kaiming_fan_out
 from ltjax.models.resnet_cifar import kaiming_normal
 
 Initializer = nn.initializers.Initializer
@@ -25,9 +26,22 @@ def uniform(bound: float) -> Initializer:
     return init
 
 
-def bias_within_fan_in(size: int) -> Initializer:
-    """Uniform between -1/sqrt(size) and 1/sqrt(size): the bias of a linear layer with ``size`` inputs."""
+def within_fan_in(size: int) -> Initializer:
+    """Uniform between -1/sqrt(size) and 1/sqrt(size): PyTorch's default for a linear layer with ``size`` inputs."""
     return uniform(size**-0.5)
+
+
+def linear_init(family: str, size: int) -> Initializer:
+    """How the weights of a head's linear layer with ``size`` inputs start, by the family of its backbone.
+
+    "cifar": N(0, 2 / size), as in the public code for the CIFAR ResNets. "imagenet": PyTorch's default.
+
+    Example:
+      >>> kernel = linear_init("imagenet", 400)(jax.random.key(0), (400, 1000))
+      >>> jnp.abs(kernel).max().round(3).item()
+      0.05...
+    """
+    return {"cifar": kaiming_normal, "imagenet": within_fan_in(size)}[family]
 
 
 def unit_rows(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
@@ -62,13 +76,13 @@ def linear(
         param_dtype=param_dtype,
         precision=jax.lax.Precision.HIGHEST,
         kernel_init=kernel_init,
-        bias_init=bias_within_fan_in(inputs.shape[-1]) if bias_init is None else bias_init,
+        bias_init=within_fan_in(inputs.shape[-1]) if bias_init is None else bias_init,
         name=name,
     )
 
 
-def pointwise(name: str, features: int, groups: int, dtype: Dtype, param_dtype: Dtype) -> Conv:
-    """A bias-free 1x1 convolution."""
+def pointwise(name: str, features: int, groups: int, dtype: Dtype, param_dtype: Dtype, family: str = "cifar") -> Conv:
+    """A bias-free 1x1 convolution, whose weights start as those of the backbone's family: "cifar" or "imagenet"."""
     return Conv(
         features,
         (1, 1),
@@ -76,7 +90,7 @@ def pointwise(name: str, features: int, groups: int, dtype: Dtype, param_dtype: 
         use_bias=False,
         dtype=dtype,
         param_dtype=param_dtype,
-        kernel_init=kaiming_normal,
+        kernel_init={"cifar": kaiming_normal, "imagenet": kaiming_fan_out}[family],
         name=name,
     )
 
@@ -89,7 +103,7 @@ class HasClassifierWeights(Protocol):
     multiplies the features; experts come first. A factor of all classes, such as the scale of a cosine, is left out.
     """
 
-    def classifier_weights(self, params: Mapping[str, Any]) -> jax.Array: ...
+    def classifier_weights(self, params: Mapping[str, Any]) -> jax.Array | None: ...
 
 
 def classifier_weights(head: object, params: Mapping[str, Any]) -> jax.Array | None:
@@ -127,4 +141,4 @@ class Weights(nn.Module):
         kernel = self.param("kernel", self.kernel_init, (size, self.num_classes), self.param_dtype)
         if not self.bias:
             return kernel, None
-        return kernel, self.param("bias", bias_within_fan_in(size), (self.num_classes,), self.param_dtype)
+        return kernel, self.param("bias", within_fan_in(size), (self.num_classes,), self.param_dtype)

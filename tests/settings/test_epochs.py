@@ -1,8 +1,11 @@
 """Another number of epochs than the recipe's: schedules scale along, and the run reports it."""
 
+import jax.numpy as jnp
 import pytest
 
 from ltjax.errors import InputError
+from ltjax.methods.baselines import BASELINES
+from ltjax.methods.ride import first_reweighted_epoch
 from ltjax.training.step.schedules import make_schedule
 from tests import recipes
 from tests.shared import ROOT
@@ -31,6 +34,40 @@ def test_warm_up_and_milestones_scale_unless_they_are_given():
     assert (given.optimizer.schedule.milestones, given.optimizer.schedule.warmup_epochs) == ((50, 60), 2)
     same = recipes.parse(file, "--config.epochs=200")
     assert same == recipes.parse(file) and not same.notes
+
+
+@pytest.mark.parametrize("dataset", recipes.BENCHMARKS)
+def test_whatever_word_a_recipe_comes_with_it_scales(dataset):
+    file = f"--config=configs/{dataset}_baselines.py"
+    for word in (*BASELINES, "oltr", "oltr,on=representation"):
+        recipe = recipes.resolved(dataset, "baselines", word)
+        epochs = 2 * recipe.epochs
+        for twice in (
+            recipes.resolved(dataset, "baselines", f"{word},epochs={epochs}"),
+            recipes.resolved(dataset, "baselines", f"epochs={epochs},{word}"),
+            recipes.parse(f"{file}:{word}", f"--config.epochs={epochs}"),
+        ):
+            pairs = [(recipe.optimizer.schedule, twice.optimizer.schedule)]
+            if recipe.second_stage_optimizer is not None:
+                assert twice.second_stage_epochs == 2 * recipe.second_stage_epochs
+                pairs.append((recipe.second_stage_optimizer.schedule, twice.second_stage_optimizer.schedule))
+            for before, after in pairs:
+                assert after.warmup_epochs == 2 * before.warmup_epochs, word
+                if before.name == "step":
+                    assert after.milestones == tuple(2 * milestone for milestone in before.milestones), word
+
+
+@pytest.mark.parametrize("dataset", ["imagenet", "places", "inat"])
+def test_ride_at_reslts_180_epochs_decays_and_reweights_where_it_does_at_100(dataset):
+    """Cui et al. (2022), table 7. Its authors decay after 60 and 80 epochs of 100, and re-weight from 80 on."""
+    config = recipes.resolved(dataset, "baselines", "ride,epochs=180")
+    rates = [float(make_schedule(config.optimizer, 180, 1)(jnp.int32(epoch))) for epoch in (107, 108, 143, 144)]
+    rate = config.optimizer.learning_rate
+    assert rates == pytest.approx([rate, rate / 10, rate / 10, rate / 100])
+    assert first_reweighted_epoch(180, config.method_settings.reweighted_from) == 144
+    recipe = recipes.resolved(dataset, "baselines", "ride")
+    assert first_reweighted_epoch(100, recipe.method_settings.reweighted_from) == 80
+    assert recipe.optimizer.schedule.milestones == (60, 80)
 
 
 def test_a_second_stage_scales_with_the_first():

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.errors import InputError
-from ltjax.models.layers import linear
+from ltjax.models.layers import linear, linear_init
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.outputs import Outputs, pool
 
@@ -34,6 +34,7 @@ class AuxiliaryHead(nn.Module):
     rotation: bool = True
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
+    init_family: str = "cifar"
 
     @nn.compact
     def __call__(
@@ -49,9 +50,10 @@ class AuxiliaryHead(nn.Module):
             raise InputError(f"classifiers of the auxiliary head: unknown {unknown[0]!r}; allowed: {', '.join(layers)}")
         stored = stored_dtype(self)
         features = pool(feature_map)
+        init = linear_init(self.init_family, features.shape[-1])
         logits = {}
         for classifier in classifiers:
             if classifier != "rotation" or self.rotation:
                 name, size = layers[classifier]
-                logits[classifier] = linear(name, features, size, stored)(features)
+                logits[classifier] = linear(name, features, size, stored, init)(features)
         return Outputs(logits, features)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ltjax.arrays import causal_norm_cosines, causal_norm_weights, cosines, unit
 from ltjax.errors import InputError
-from ltjax.models.layers import Weights, bias_within_fan_in, unit_columns
+from ltjax.models.layers import Weights, unit_columns, within_fan_in
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.outputs import Outputs, pool
 
@@ -42,7 +42,7 @@ class CosineHead(nn.Module):
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> Outputs:
         stored = stored_dtype(self)
         features = pool(feature_map)
-        kernel_init = unit_columns if self.normed_init else bias_within_fan_in(features.shape[-1])
+        kernel_init = unit_columns if self.normed_init else within_fan_in(features.shape[-1])
         kernel, _ = Weights(self.num_classes, kernel_init, param_dtype=stored, name="classifier")(features.shape[-1])
         scale: float | jax.Array = self.scale
         if self.learn_scale:
@@ -91,7 +91,7 @@ class CausalNormHead(nn.Module):
         size = features.shape[-1]
         if self.num_heads < 1 or size % self.num_heads:
             raise InputError(f"num_heads of the causal-norm head: {self.num_heads} does not divide {size} features")
-        weights = Weights(self.num_classes, bias_within_fan_in(size), param_dtype=stored_dtype(self), name="classifier")
+        weights = Weights(self.num_classes, within_fan_in(size), param_dtype=stored_dtype(self), name="classifier")
         kernel, _ = weights(size)
         products = causal_norm_cosines(features, kernel, self.num_heads, self.gamma, mean_feature, alpha)
         return self.scale / self.num_heads * products

@@ -1,12 +1,13 @@
 """A layer between the pooling and any head: the 512-d features of OLTR's and CBS+RRS+SS's networks."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ltjax.models.layers import linear
+from ltjax.models.layers import classifier_weights, linear, linear_init
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.outputs import Outputs, pool
 
@@ -31,6 +32,7 @@ class HeadOnFeatureLayer(nn.Module):
     features: int
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
+    init_family: str = "cifar"
 
     def setup(self) -> None:
         nn.share_scope(self, self.head)
@@ -51,7 +53,13 @@ class HeadOnFeatureLayer(nn.Module):
     def project(self, feature_map: jax.Array) -> jax.Array:
         """The layer alone: [B, h, w, d] -> [B, features], at least float32."""
         pooled = pool(feature_map)
-        return nn.relu(linear("fc", pooled, self.features, stored_dtype(self))(pooled))
+        init = linear_init(self.init_family, pooled.shape[-1])
+        return nn.relu(linear("fc", pooled, self.features, stored_dtype(self), init)(pooled))
+
+    @nn.nowrap
+    def classifier_weights(self, params: Mapping[str, Any]) -> jax.Array | None:
+        """See ``HasClassifierWeights``: those of the head."""
+        return classifier_weights(self.head, params)
 
 
 def without_feature_layer(head: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.arrays import cosines, product, unit
-from ltjax.models.layers import Weights, bias_within_fan_in
+from ltjax.models.layers import Weights, within_fan_in
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.outputs import Outputs, pool
 
@@ -39,7 +39,7 @@ class GeneratorHead(nn.Module):
         stored = stored_dtype(self)
         features = pool(feature_map)
         size = features.shape[-1]
-        kernel, _ = Weights(self.num_classes, bias_within_fan_in(size), param_dtype=stored, name="classifier")(size)
+        kernel, _ = Weights(self.num_classes, within_fan_in(size), param_dtype=stored, name="classifier")(size)
         scale = self.param("scale", nn.initializers.constant(self.scale), (), stored)
         self.param("query", _near_identity, (size, size), stored)
         self.param("query_bias", nn.initializers.zeros, (size,), stored)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.errors import InputError
-from ltjax.models.layers import linear, unit_rows
+from ltjax.models.layers import linear, linear_init, unit_rows
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.outputs import Outputs, pool
 
@@ -16,6 +16,7 @@ class LinearHead(nn.Module):
     bias: false leaves it out.
     bias_init_value: a constant to start the bias with: -log(C - 1) for sigmoid losses, so that every class starts with
       probability 1/C (Cui et al., Class-Balanced Loss, 2019, section 5.1). None: uniform within 1/sqrt(d).
+    init_family: of the backbone, "cifar" or "imagenet": how the weights start (``linear_init``).
 
     Raises:
       InputError: if there is a ``bias_init_value`` but no bias.
@@ -30,6 +31,7 @@ class LinearHead(nn.Module):
     bias_init_value: float | None = None
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
+    init_family: str = "cifar"
 
     @nn.compact
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
@@ -38,7 +40,8 @@ class LinearHead(nn.Module):
         stored = stored_dtype(self)
         features = pool(feature_map)
         start = None if self.bias_init_value is None else nn.initializers.constant(self.bias_init_value)
-        classifier = linear("classifier", features, self.num_classes, stored, bias_init=start, use_bias=self.bias)
+        init = linear_init(self.init_family, features.shape[-1])
+        classifier = linear("classifier", features, self.num_classes, stored, init, start, self.bias)
         logits: jax.Array = classifier(features)
         return logits
 
@@ -60,14 +63,17 @@ class MLPHead(nn.Module):
     hidden: tuple[int, ...] = (2048,)
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
+    init_family: str = "cifar"
 
     @nn.compact
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> Outputs:
         stored = stored_dtype(self)
         features = pool(feature_map)
         for number, size in enumerate(self.hidden, start=1):
-            features = nn.relu(linear(f"fc{number}", features, size, stored)(features))
-        return Outputs(linear("classifier", features, self.num_classes, stored)(features), features)
+            init = linear_init(self.init_family, features.shape[-1])
+            features = nn.relu(linear(f"fc{number}", features, size, stored, init)(features))
+        init = linear_init(self.init_family, features.shape[-1])
+        return Outputs(linear("classifier", features, self.num_classes, stored, init)(features), features)
 
 
 class ProxyHead(nn.Module):
@@ -86,11 +92,13 @@ class ProxyHead(nn.Module):
     num_classes: int
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
+    init_family: str = "cifar"
 
     @nn.compact
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> Outputs:
         stored = stored_dtype(self)
         features = pool(feature_map)
         proxies = self.param("proxies", unit_rows, (self.num_classes, features.shape[-1]), stored)
-        logits = linear("classifier", features, self.num_classes, stored)(features)
+        init = linear_init(self.init_family, features.shape[-1])
+        logits = linear("classifier", features, self.num_classes, stored, init)(features)
         return Outputs({"classifier": logits, "proxies": proxies}, features)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.arrays import norm, product, squared_distances, unit
-from ltjax.models.layers import Weights, bias_within_fan_in, linear
+from ltjax.models.layers import Weights, linear, within_fan_in
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.outputs import Outputs, pool
 
@@ -52,7 +52,7 @@ class MemoryHead(nn.Module):
         stored = stored_dtype(self)
         direct = pool(feature_map)
         size = direct.shape[-1]
-        within = bias_within_fan_in(size)
+        within = within_fan_in(size)
         attention = nn.softmax(linear("hallucinator", direct, self.num_classes, stored, within)(direct))
         selector = jnp.tanh(linear("selector", direct, size, stored, within)(direct))
         kernel, _ = Weights(self.num_classes, within, param_dtype=stored, name="classifier")(size)

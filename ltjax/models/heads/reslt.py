@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ltjax.arrays import product, rescale_columns
 from ltjax.errors import InputError
-from ltjax.models.layers import linear, pointwise
+from ltjax.models.layers import linear, linear_init, pointwise
 from ltjax.models.norm import BatchNorm, Dtype, stored_dtype
 from ltjax.models.outputs import Outputs, pool
 
@@ -44,6 +44,7 @@ class ResLTHead(nn.Module):
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
     norm_group: int = 0
+    init_family: str = "cifar"
 
     @nn.compact
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
@@ -56,7 +57,8 @@ class ResLTHead(nn.Module):
             features = self._conv_branches(feature_map, stored, train, frozen_norm)
         else:
             raise InputError(f"form of the ResLT head: unknown value '{self.form}'; allowed: bn, conv")
-        classifier = linear("classifier", features, self.num_classes, stored)
+        init = linear_init(self.init_family, features.shape[-1])
+        classifier = linear("classifier", features, self.num_classes, stored, init)
         logits = classifier(features)
         if self.gamma is None or train:
             return logits
@@ -76,7 +78,7 @@ class ResLTHead(nn.Module):
 
     def _conv_branches(self, x: jax.Array, stored: Dtype, train: bool, frozen_norm: bool) -> jax.Array:
         size = x.shape[-1]
-        conv = pointwise("conv", self.branches * size, 1, self.dtype, stored)
+        conv = pointwise("conv", self.branches * size, 1, self.dtype, stored, self.init_family)
         norm = BatchNorm(dtype=self.dtype, param_dtype=stored, group=self.norm_group, name="norm")
         pool_first = not (train and self.conv_before_pool_in_training)
         if pool_first:
@@ -111,6 +113,7 @@ class ConvTopHead(nn.Module):
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
     norm_group: int = 0
+    init_family: str = "cifar"
 
     @nn.compact
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> Outputs:
@@ -123,7 +126,7 @@ class ConvTopHead(nn.Module):
         stored, size = stored_dtype(self), feature_map.shape[-1]
 
         def activated(x: jax.Array, suffix: str, groups: int) -> jax.Array:
-            conv = pointwise(f"conv{suffix}", groups * size, groups, self.dtype, stored)
+            conv = pointwise(f"conv{suffix}", groups * size, groups, self.dtype, stored, self.init_family)
             norm = BatchNorm(dtype=self.dtype, param_dtype=stored, group=self.norm_group, name=f"norm{suffix}")
             return pool(nn.relu(norm(conv(x), train, frozen_norm)))
 
@@ -133,4 +136,5 @@ class ConvTopHead(nn.Module):
         else:
             branches = jnp.stack([activated(feature_map, str(k), 1) for k in range(self.branches)], 1)
         features = branches.mean(1)
-        return Outputs(linear("classifier", features, self.num_classes, stored)(features), features)
+        init = linear_init(self.init_family, size)
+        return Outputs(linear("classifier", features, self.num_classes, stored, init)(features), features)

@@ -137,5 +137,13 @@ def test_the_parts_of_causal_norm_are_divided_one_by_one():
     np.testing.assert_allclose(norms, expected, rtol=1e-5)
 
 
+def test_a_head_on_a_feature_layer_has_its_own():
+    head = models.HeadOnFeatureLayer(TauHead(CLASSES), 5)
+    params = {**random_params(head)["params"], "tau": 1.0}
+    assert params["classifier"]["kernel"].shape == (5, CLASSES)
+    norms = classifier_weight_norms(models.Network(None, head, (0.5,), (0.5,)), {"head": params})
+    np.testing.assert_allclose(norms, np.ones(CLASSES), rtol=1e-6)
+
+
 def test_without_a_classifier_there_are_none():
     assert classifier_weight_norms(object(), {"layer": {"kernel": np.ones((2, 3))}}) is None
