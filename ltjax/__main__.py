@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": Command("ltjax.commands.evaluate", "ltjax.evaluate", "evaluate a finished run again"),
     "predict": Command("ltjax.commands.predict", "ltjax.predict", "classify images with a finished run"),
     "table": Command("ltjax.commands.table", "ltjax.table", "train every cell of a table of results"),
+    "compare": Command("ltjax.commands.compare", "ltjax.compare", "compare finished runs: table and figures"),
     "check": Command("ltjax.commands.check.command", "ltjax.data.check", "check a data set before a long run"),
     "prepare": Command(
         "ltjax.commands.prepare.command", "ltjax.data.prepare", "make shards, a CIFAR .npz file, or a TFDS data set"

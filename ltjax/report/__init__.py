@@ -6,7 +6,7 @@ from ltjax.report.comparison import Entry, format_comparison
 from ltjax.report.run import read_run
 from ltjax.report.text import CAPTIONS, format_report, format_table, percent
 
-__all__ = ["Entry", "format_comparison", "format_table", "percent", "write_report"]
+__all__ = ["Entry", "format_comparison", "format_table", "percent", "replace_file", "write_report"]
 
 
 def write_report(workdir: epath.PathLike) -> epath.Path:
@@ -41,15 +41,15 @@ def write_report(workdir: epath.PathLike) -> epath.Path:
     figures = draw(run)
     for name in CAPTIONS:
         if name in figures:
-            _replace(folder / f"{name}.png", figures[name])
+            replace_file(folder / f"{name}.png", figures[name])
         else:  # left by an earlier report on the same run
             (folder / f"{name}.png").unlink(missing_ok=True)
     report = folder / "report.md"
-    _replace(report, format_report(run, list(figures)).encode())
+    replace_file(report, format_report(run, list(figures)).encode())
     return report
 
 
-def _replace(path: epath.Path, content: bytes) -> None:
+def replace_file(path: epath.Path, content: bytes) -> None:
     """Writes a temporary file and renames it to ``path``, so that a reader never sees a partial file."""
     temporary = path.parent / f".{path.name}.tmp"
     temporary.write_bytes(content)

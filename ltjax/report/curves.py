@@ -237,9 +237,14 @@ def _name_stages(axes: Axes, boundaries: Sequence[tuple[float, str]]) -> int:
 
 
 def _draw_panel(axes: Axes, panel: Panel, edges: Sequence[float]) -> None:
+    for line in panel.lines:
+        draw_line(axes, line, edges)
+    finish_panel(axes, panel)
+
+
+def finish_panel(axes: Axes, panel: Panel) -> None:
+    """The scale, the limits, the label and the legend of a panel whose lines are drawn."""
     title, lines = panel.title, panel.lines
-    for line in lines:
-        _draw_line(axes, line, edges)
     values = np.concatenate([line.y for line in lines])
     if panel.log and values.min() > 0 and values.max() > LOG_FROM * values.min():
         axes.set_yscale("log")
@@ -254,8 +259,11 @@ def _draw_panel(axes: Axes, panel: Panel, edges: Sequence[float]) -> None:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
 
 
-def _draw_line(axes: Axes, line: Line, edges: Sequence[float]) -> None:
-    """Draws a curve and the band of its seeds, stage by stage; long curves as a running mean."""
+def draw_line(axes: Axes, line: Line, edges: Sequence[float]) -> None:
+    """Draws a curve and the band of its seeds, stage by stage; long curves as a running mean.
+
+    ``edges``: the starts of the stages, in epochs.
+    """
     label, color = line.label, line.color
     order = 3 if color == INK else 2
     marker = "o" if len(line.x) <= 40 else ""

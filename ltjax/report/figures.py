@@ -18,6 +18,7 @@ from ltjax.report.style import (
     STYLE,
     group_legend,
     group_spans,
+    name_ticks,
     new_figure,
     place_labels,
     png,
@@ -212,7 +213,7 @@ def weight_norms(results: dict[str, Any], norms: np.ndarray) -> bytes | None:
     axes.margins(y=0.12)
     if len(values) <= MAX_NAMED_CLASSES:
         labels = class_labels(results)
-        _name_ticks(axes, ranks, [labels[c] for c in order])
+        name_ticks(axes, ranks, [labels[c] for c in order])
     else:
         axes.set_xlabel("rank of the class, most frequent first")
     axes.set_title("Classifier weights: norm per class and mean of each group")
@@ -248,20 +249,11 @@ def _count_ticks(axes: Axes, counts: np.ndarray) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _name_ticks(axes: Axes, positions: np.ndarray, labels: list[str]) -> None:
-    """Class names as tick labels, slanted if they would overlap."""
-    slanted = len(labels) * max(map(len, labels)) > 70
-    axes.set_xticks(positions, labels, rotation=45 if slanted else 0, ha="right" if slanted else "center")
-    if slanted:
-        for tick in axes.get_xticklabels():
-            tick.set_rotation_mode("anchor")
-
-
 def _name_cells(axes: Axes, results: dict[str, Any], order: np.ndarray, shares: np.ndarray) -> None:
     """Class names on both axes (with training images on the rows), and whole percentages in the cells."""
     labels = [class_labels(results)[c] for c in order]
     centres = np.arange(len(order)) + 0.5
-    _name_ticks(axes, centres, labels)
+    name_ticks(axes, centres, labels)
     counts = results["class_counts"]
     axes.set_yticks(centres, [f"{label} ({counts[c]:,})" for label, c in zip(labels, order, strict=True)])
     axes.set(xlabel="predicted class", ylabel="true class (training images)")

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,10 @@ from etils import epath
 from ltjax.errors import InputError
 
 GROUPS = ("many", "medium", "few")
+NEEDED = (
+    "method", "dataset", "split", "epochs", "seeds", "class_counts", "per_class", "accuracy", "convention", "shots",
+    "train_index_sha256", "train_size", "parameter_count", "wall_time_s", "hardware",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Run:
       config: config.json, or None.
       confusion: int [C, C] (rows are the true classes), summed over the seeds, or None.
       weight_norms: float [C], mean over the seeds, or None.
+      test_counts: int [C], test images of each class, or None.
       unreadable: number of lines in metrics.jsonl that are not JSON objects; a killed process can leave a partial line.
     """
 
@@ -31,6 +37,7 @@ class Run:
     config: dict[str, Any] | None
     confusion: np.ndarray | None
     weight_norms: np.ndarray | None
+    test_counts: np.ndarray | None
     unreadable: int
 
 
@@ -50,18 +57,17 @@ def read_run(workdir: epath.PathLike) -> Run:
         raise InputError(
             f"{results_file}: no such file; a report needs a finished run: train it with python -m ltjax.main"
         )
-    try:
-        results = json.loads(results_file.read_text())
-    except json.JSONDecodeError as error:
-        raise InputError(f"{results_file}: not JSON ({error}); evaluate the run again") from None
+    results = _read_json(results_file, "evaluate the run again")
+    absent = [key for key in NEEDED if key not in results]
+    if absent:
+        raise InputError(
+            f"{results_file}: not the results of a run, for it has no {', '.join(absent)}; correct the path"
+        )
     metrics, unreadable = _read_lines(root / "metrics.jsonl")
     config_file, arrays_file = root / "config.json", root / "evaluation.npz"
-    config = json.loads(config_file.read_text()) if config_file.exists() else None
-    arrays: dict[str, np.ndarray] = {}
-    if arrays_file.exists():
-        with np.load(io.BytesIO(arrays_file.read_bytes())) as file:
-            arrays = {name: file[name] for name in file.files}
-    confusion, norms = arrays.get("confusion"), arrays.get("weight_norms")
+    config = _read_json(config_file, "remove it or train the run again") if config_file.exists() else None
+    arrays = _read_arrays(arrays_file) if arrays_file.exists() else {}
+    confusion, norms, total = (arrays.get(name) for name in ("confusion", "weight_norms", "total"))
     _check_seeds(results, results_file)
     if confusion is not None:
         _check_shape("confusion", confusion, 2, results, arrays_file)
@@ -69,7 +75,43 @@ def read_run(workdir: epath.PathLike) -> Run:
     if norms is not None:
         _check_shape("weight_norms", norms, 1, results, arrays_file)
         norms = norms.mean(0) if several_seeds(results) else norms
-    return Run(results, metrics, config, confusion, norms, unreadable)
+    if total is not None:
+        _check_shape("total", total, 1, results, arrays_file)
+        total = total[0] if several_seeds(results) else total  # all seeds have the same test images
+    return Run(results, metrics, config, confusion, norms, total, unreadable)
+
+
+def _read_json(path: epath.Path, mend: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); {mend}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a JSON object; {mend}")
+    return content
+
+
+def _read_arrays(path: epath.Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(path.read_bytes())) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read ({error}); remove it or evaluate the run again") from None
+
+
+def state_of(workdir: epath.PathLike) -> str:
+    """What a workdir holds, in words: finished, how far the run is, or that it holds no run."""
+    root = epath.Path(workdir)
+    if (root / "results.json").exists():
+        return "finished"
+    if not (root / "config.json").exists() and not (root / "checkpoints").exists():
+        return "no run: neither results.json nor config.json"
+    rows, _ = _read_lines(root / "metrics.jsonl")
+    if not rows:
+        return "not finished (no step is logged yet)"
+    last = rows[-1]
+    at = ", ".join(f"{key} {last[key]}" for key in ("stage", "epoch", "step") if key in last)
+    return f"not finished (last logged: {at})"
 
 
 def several_seeds(results: dict[str, Any]) -> bool:

@@ -1,6 +1,7 @@
 """The style of the figures: colours that colour-blind readers can tell apart, fonts, and shared drawing functions."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from ltjax.report.run import GROUPS
 COLORS = {"many": "#0072B2", "medium": "#009E73", "few": "#D55E00"}
 MARKERS = {"many": "o", "medium": "s", "few": "^"}
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LINE_DASHES = ("-", "--", ":", "-.")
+LINE_MARKERS = ("o", "s", "^", "D", "v", "P")
 INK = "#333333"
 
 STYLE: dict[Any, Any] = {
@@ -44,6 +47,24 @@ STYLE: dict[Any, Any] = {
 }
 
 
+def line_styles(count: int) -> list[dict[str, Any]]:
+    """Colour, dashes and marker of each of several lines; the colours repeat with other dashes.
+
+    Example:
+      >>> line_styles(7)[0], line_styles(7)[6]["linestyle"]
+      ({'color': '#0072B2', 'linestyle': '-', 'marker': 'o'}, '--')
+    """
+    colors, markers, dashes = len(LINE_COLORS), len(LINE_MARKERS), len(LINE_DASHES)
+    return [
+        {
+            "color": LINE_COLORS[i % colors],
+            "linestyle": LINE_DASHES[i // colors % dashes],
+            "marker": LINE_MARKERS[(i + i // colors) % markers],
+        }
+        for i in range(count)
+    ]
+
+
 def new_figure(width: float, height: float) -> Figure:
     """A new figure; sizes in inches. Without pyplot, so that no figure stays open."""
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -64,6 +85,30 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def plain(text: str) -> str:
+    """A text in which $ is not read as the beginning of a formula."""
+    return text.replace("$", r"\$")
+
+
+def legend_label(text: str) -> str:
+    """A text for a legend beside the axes, in several lines if it is long."""
+    return plain(textwrap.fill(text, 32))
+
+
+def name_ticks(axes: Axes, positions: Sequence[float] | np.ndarray, labels: Sequence[str]) -> None:
+    """Class names as tick labels, slanted if they would overlap."""
+    slanted = len(labels) * max(map(len, labels)) > 70
+    axes.set_xticks(
+        positions,
+        [plain(label) for label in labels],
+        rotation=45 if slanted else 0,
+        ha="right" if slanted else "center",
+    )
+    if slanted:
+        for tick in axes.get_xticklabels():
+            tick.set_rotation_mode("anchor")
 
 
 def group_spans(sizes: Sequence[int]) -> list[tuple[str, int, int]]:
@@ -100,6 +145,16 @@ def group_legend(axes: Axes, labels: dict[str, str], markers: bool) -> None:
     )  # fmt: skip
     legend.set_in_layout(False)  # otherwise a legend wider than the axes would shrink them
     axes.set_title(axes.get_title(loc="left"), pad=30)
+
+
+def legend_beside(axes: Axes) -> None:
+    """The legend of the axes' lines or bars to their right; the axes keep their width, and another legend stays."""
+    before = axes.get_legend()
+    handles, labels = axes.get_legend_handles_labels()
+    legend = axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+    legend.set_in_layout(False)  # png() enlarges the image for it
+    if before is not None:
+        axes.add_artist(before)
 
 
 def _places() -> list[tuple[float, float, str, str]]:

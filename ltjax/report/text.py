@@ -178,7 +178,9 @@ def _views_section(results: dict[str, Any]) -> str:
     """Accuracy by group of the result and of each view (a single branch, another fusion)."""
     keys = ("all", *GROUPS)
     rows = [("the result", results["accuracy"], _deviations(results)["accuracy"])]
-    rows += [(name, view["accuracy"], view.get("std", {})) for name, view in results["views"].items()]
+    rows += [
+        (name, view["accuracy"], view.get("std", {}).get("accuracy", {})) for name, view in results["views"].items()
+    ]
     table = [[name, *(percent(accuracy.get(key), spread.get(key)) for key in keys)] for name, accuracy, spread in rows]
     return f"## Other views of the network\n\n{markdown_table(['accuracy (%)', *keys], table)}"
 

@@ -157,7 +157,7 @@ def test_views_are_a_table_below_the_result(tmp_path):
 def test_views_of_several_seeds_have_deviations(tmp_path):
     results = results_of_seeds(COUNTS, 2)
     results["views"] = views_of(results, ["first branch"])
-    results["views"]["first branch"]["std"] = {"all": 0.012, "many": math.nan, "few": None}
+    results["views"]["first branch"]["std"] = {"accuracy": {"all": 0.012, "many": math.nan, "few": None}}
     text = text_of(tmp_path, results)
     branch = table_under(text, "## Other views of the network")[2]
     assert "10.0 ± 1.2" in branch and branch.count("±") == 1
