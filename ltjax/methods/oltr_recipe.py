@@ -12,12 +12,12 @@ from ltjax.settings.config_file import add_second_stage, config_of, no_value
 GROUNDS = ("own", "representation", "crt")
 
 
-# the features have a tenth of the classifier's rate in the second stage, as the authors' on ImageNet-LT
-TENTH = {"second_stage_optimizer.backbone_rate": 0.1}
+# the second stage from random weights, the authors' on ImageNet-LT: features 0.01, classifier 0.1
+FROM_SCRATCH = {"second_stage_optimizer.learning_rate": 0.1, "second_stage_optimizer.backbone_rate": 0.1}
 
 
 def oltr_word(
-    second_stage_epochs: int, first: Mapping[str, Any], second: Mapping[str, Any] = TENTH
+    second_stage_epochs: int, first: Mapping[str, Any], second: Mapping[str, Any] = FROM_SCRATCH
 ) -> Callable[[Config, str], None]:
     """The word ``oltr``: two stages, the second with modulated attention; a tenth of the rate after each third of it.
 
@@ -83,8 +83,7 @@ def from_scratch(config: Config, value: str) -> None:
     """The common ``from_scratch``; the second stage is that of ImageNet-LT, which has no pretrained weights either."""
     config_file.from_scratch(config, value)
     if config.oltr.attention:  # else it is the memory alone on another representation (``on``)
-        config.second_stage_optimizer.learning_rate = config.optimizer.learning_rate
-        config.update_from_flattened_dict(TENTH)
+        config.update_from_flattened_dict(FROM_SCRATCH)
         neutral = config_of(OLTRSettings)
         config.oltr.update({name: neutral[name] for name in ("train_backbone", "norm", "centroid_rate")})
 

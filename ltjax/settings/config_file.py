@@ -140,6 +140,7 @@ COMMON: dict[str, Word] = {
     "batch_size": sets("batch_size", int),
     "epochs": _epochs,
     "backbone_rate": sets("optimizer.backbone_rate"),
+    "features": sets("model.features", int),
     "from_scratch": from_scratch,
 }
 # applied after the other words, whose results they change

@@ -94,7 +94,7 @@ def test_any_method_has_the_512_d_layer(method, monkeypatch):
     """Zhang et al. (2019), section 4.2: the compared methods have its 512-d layer after the pooling, too."""
     family = "ce" if method == "ce" else "baselines"
     words = None if method == "ce" else method
-    config = recipes.resolved("cifar10", family, words).replaced({"model.features": 512})
+    config = recipes.resolved("cifar10", family, "features=512" if words is None else f"{words},features=512")
     config = config.replaced({"optimizer.backbone_rate": 0.01})
     stage = METHODS[config.method](config, synthetic("cifar10"))[0]
     images = jnp.zeros((2, 32, 32, 3), jnp.uint8)
