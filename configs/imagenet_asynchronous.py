@@ -4,7 +4,7 @@ python -m ltjax.main --config=configs/imagenet_asynchronous.py --workdir=runs/im
 
 Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars per class), ":split=700" (classes in the
 first phase), ":lambda=2" or ":lambda_base=2", ":literal" (the losses as printed: sums over nodes and over all classes,
-raw features), ":backbone=resnet50".
+raw features), ":one_rate" (the second phase at the first's rate, as printed), ":backbone=resnet50".
 
 For any number of GPUs or TPUs. The paper reports 42.0 % (plain 41.3 %), with ResNet-50 51.0 % (49.7 %), with
 ResNet-152 53.0 % (51.7 %) (table 2); not measured here yet. It gives neither epochs nor batch size; these
@@ -24,5 +24,6 @@ def get_config(arg=None):
     config.batch_size = 512
     config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4)
     config.optimizer.schedule.update(name="cosine", unit="epoch")
-    add_second_stage(config)  # algorithm 1 has one T for both phases and no second schedule
+    # algorithm 1 has one T and one learning rate; a tenth forgets less (docs/methods/asynchronous.md)
+    add_second_stage(config, learning_rate=0.005)
     return with_words(config, arg)

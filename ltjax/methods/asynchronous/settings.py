@@ -98,9 +98,23 @@ def resolve(config: Settings, settings: AsynchronousSettings) -> Settings:
 
 
 def short(config: Config, value: str) -> None:
-    """The common ``short``, in both phases."""
+    """The common ``short``, in both phases; the second keeps its learning rate."""
     config_file.short(config, value)
+    rate = config.second_stage_optimizer.learning_rate
     config.second_stage_optimizer = config.optimizer.copy_and_resolve_references()
+    config.second_stage_optimizer.learning_rate = rate
+
+
+def plain(config: Config, value: str) -> None:
+    """One phase. The second's learning rate, which it does not use, is that of the runs before ``one_rate`` existed."""
+    one_rate(config, value)
+    config.asynchronous.plain = True
+
+
+def one_rate(config: Config, value: str) -> None:
+    """The second phase at the learning rate of the first: algorithm 1 has one."""
+    config_file.no_value(value)
+    config.second_stage_optimizer.learning_rate = config.optimizer.learning_rate
 
 
 # Eqs. 6 to 9 as they are printed
@@ -112,8 +126,9 @@ LITERAL: Word = {
     "asynchronous.margin_reduction": "sum",
 }
 WORDS: dict[str, Word] = {
-    "plain": {"asynchronous.plain": True},
+    "plain": plain,
     "literal": LITERAL,
+    "one_rate": one_rate,
     "bank": sets("asynchronous.bank_size", int),
     "split": sets("asynchronous.split", int),
     "lambda": sets("asynchronous.lambda_value"),

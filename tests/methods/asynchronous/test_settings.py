@@ -228,13 +228,15 @@ def test_a_batch_larger_than_a_phase_is_one_line():
 def test_the_recipes_are_those_of_the_papers_appendix():
     cifar, places = recipes.build("cifar100", "asynchronous"), recipes.build("places", "asynchronous")
     assert (cifar.batch_size, cifar.epochs, cifar.second_stage_epochs) == (64, 200, None)
+    assert (cifar.optimizer.learning_rate, cifar.second_stage_optimizer.learning_rate) == (0.1, 0.01)
     for optimizer in (cifar.optimizer, cifar.second_stage_optimizer):
-        assert (optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay) == (0.1, 0.9, 5e-4)
+        assert (optimizer.momentum, optimizer.weight_decay) == (0.9, 5e-4)
         assert (optimizer.schedule.milestones, optimizer.schedule.decay) == ((160, 180), 0.01)
         assert optimizer.schedule.name == "step" and optimizer.schedule.warmup_epochs == 0
     for optimizer in (places.optimizer, places.second_stage_optimizer):
-        assert (optimizer.learning_rate, optimizer.backbone_rate * optimizer.learning_rate) == (0.05, 5e-4)
+        assert optimizer.backbone_rate == 0.01  # 5e-4 beside 0.05
         assert (optimizer.schedule.milestones, optimizer.schedule.decay) == ((20, 40), 0.01)
+    assert (places.optimizer.learning_rate, places.second_stage_optimizer.learning_rate) == (0.05, 0.005)
     assert (places.epochs, places.model.backbone) == (60, "resnet152")
     for name, epochs in (("imagenet", 90), ("inat", 200)):
         made = recipes.build(name, "asynchronous")
@@ -257,7 +259,19 @@ def test_the_arguments_of_the_config_files():
     short = recipes.build("cifar100", "asynchronous", "short")
     own = short.optimizer.to_dict()
     assert own.pop("rate_rule") == "none"  # one for both phases
-    assert short.second_stage_optimizer.to_dict() == own
+    assert own.pop("learning_rate") == 0.1
+    assert short.second_stage_optimizer.to_dict() == own | {"learning_rate": 0.01}
     assert short.optimizer.schedule.name == "cosine"
     one = recipes.build("mnist5k", "asynchronous", "epochs=1")
     assert one.epochs == 1 and one.second_stage_optimizer.schedule.warmup_epochs == 0
+
+
+def test_the_second_phase_learns_slower_but_for_the_word_that_has_algorithm_1():
+    for name in ("cifar10", "cifar100", "imagenet", "places", "inat"):
+        made = recipes.build(name, "asynchronous")
+        assert made.second_stage_optimizer.learning_rate == pytest.approx(made.optimizer.learning_rate / 10)
+        for words in ("one_rate", "plain"):  # a plain run has no second phase, and keeps its identity
+            made = recipes.build(name, "asynchronous", words)
+            assert made.second_stage_optimizer.learning_rate == made.optimizer.learning_rate
+    with pytest.raises(InputError, match="impossible value '3' for 'one_rate'"):
+        recipes.build("cifar100", "asynchronous", "one_rate=3")

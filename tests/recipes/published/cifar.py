@@ -216,7 +216,7 @@ def tables(dataset: str) -> Tables:
             reslt,
             {"short": SHORT, **RESLT_WORDS, **{f"imbalance={factor:g}": part for factor, part in of_alpha.items()}},
         ),
-        **with_words(f"{dataset}_asynchronous", second_stage(asynchronous), methods.ASYNCHRONOUS_WORDS),
+        **with_words(f"{dataset}_asynchronous", methods.two_phases(asynchronous), methods.ASYNCHRONOUS_WORDS),
         **with_words(f"{dataset}_decoupling", second_stage(decoupling, DECOUPLING), methods.DECOUPLING_WORDS),
         **with_words(f"{dataset}_auxiliary", second_stage(auxiliary, FINETUNING), methods.AUXILIARY_WORDS),
         **baselines,

@@ -207,7 +207,7 @@ def tables() -> Tables:
     return {
         **with_words("imagenet_ce", recipe(base, named("ce"), CE), CE_WORDS),
         **with_words("imagenet_reslt", recipe(base, named("reslt"), methods.RESLT, RESLT), RESLT_WORDS),
-        **with_words("imagenet_asynchronous", second_stage(asynchronous), methods.ASYNCHRONOUS_WORDS),
+        **with_words("imagenet_asynchronous", methods.two_phases(asynchronous), methods.ASYNCHRONOUS_WORDS),
         **with_words(
             "imagenet_decoupling",
             second_stage(decoupling, DECOUPLING),

@@ -189,7 +189,7 @@ def tables() -> Tables:
     return {
         **with_words("inat_ce", recipe(base, named("ce"), CE), {}),
         **with_words("inat_reslt", recipe(base, named("reslt"), methods.RESLT, RESLT), RESLT_WORDS),
-        **with_words("inat_asynchronous", second_stage(asynchronous), methods.ASYNCHRONOUS_WORDS),
+        **with_words("inat_asynchronous", methods.two_phases(asynchronous), methods.ASYNCHRONOUS_WORDS),
         **with_words(
             "inat_decoupling", second_stage(decoupling, DECOUPLING), methods.DECOUPLING_WORDS | DECOUPLING_WORDS
         ),

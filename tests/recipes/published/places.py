@@ -189,7 +189,7 @@ def tables() -> Tables:
     return {
         **with_words("places_ce", recipe(base, named("ce"), CE), words),
         **with_words("places_reslt", recipe(base, named("reslt"), methods.RESLT, RESLT), RESLT_WORDS | words),
-        **with_words("places_asynchronous", second_stage(asynchronous), methods.ASYNCHRONOUS_WORDS | in_both),
+        **with_words("places_asynchronous", methods.two_phases(asynchronous), methods.ASYNCHRONOUS_WORDS | in_both),
         **with_words(
             "places_decoupling",
             second_stage(decoupling, DECOUPLING),

@@ -102,7 +102,7 @@ def tables() -> Tables:
     made = {
         **with_words("mnist5k_ce", recipe(base, named("ce")), {"short": SHORT}),
         **with_words("mnist5k_reslt", recipe(base, named("reslt"), methods.RESLT, RESLT), RESLT_WORDS),
-        **with_words("mnist5k_asynchronous", second_stage(asynchronous), methods.ASYNCHRONOUS_WORDS),
+        **with_words("mnist5k_asynchronous", second_stage(asynchronous), methods.ONE_RATE_WORDS),
         **with_words("mnist5k_decoupling", second_stage(decoupling, DECOUPLING), methods.DECOUPLING_WORDS),
         **with_words("mnist5k_auxiliary", second_stage(auxiliary, FINETUNING), methods.AUXILIARY_WORDS),
         **methods.baselines("mnist5k_baselines", base, AS_AUTHORS, {}),
