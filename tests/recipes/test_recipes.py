@@ -2,11 +2,14 @@
 
 import pytest
 
-from ltjax.settings.blocks import Settings
-from ltjax.settings.schema import leaves
+from ltjax.methods import METHODS
+from ltjax.methods.baselines import BASELINES
+from ltjax.settings.config_file import COMMON
+from ltjax.settings.user_code import load_file
+from tests import recipes
+from tests.recipes.compare import of_constants, of_defaults
 from tests.recipes.published import TABLES
-from tests.recipes.published.defaults import DEFAULTS
-from tests.recipes.table import differences, same
+from tests.recipes.table import differences
 from tests.shared import ROOT
 
 
@@ -22,8 +25,28 @@ def test_every_config_file_has_a_table():
     assert files == {name.partition(":")[0] for name in TABLES}
 
 
+def test_every_word_has_a_table():
+    """Of a family in one of its files at least, of a file in its own; those that all files have in one of them."""
+    tested: dict[str, set[str]] = {}
+    for name in TABLES:
+        stem, _, words = name.partition(":")
+        for key in (stem, stem.partition("_")[2]):
+            tested.setdefault(key, set()).update(word.partition("=")[0] for word in words.split(","))
+    assert set(COMMON) <= tested["ce"]
+    for family in recipes.FAMILIES[1:-1]:
+        assert set(METHODS[family].words) <= tested[family]
+    for stem in {name.partition(":")[0] for name in TABLES}:
+        words = vars(load_file(f"configs/{stem}.py", "--config")).get("WORDS", {})
+        assert set(words) - {"strong"} <= tested[stem] or stem == "places_reslt", stem
+        if stem.endswith("_baselines"):
+            assert {*BASELINES, "oltr", "on"} <= tested[stem], stem
+
+
 def test_a_setting_that_no_recipe_mentions_has_its_default():
-    published = {key: (value, source) for source, says in DEFAULTS.items() for key, value in says.items()}
-    for key, _, default, about in leaves(Settings):
-        if not about.stored_if_set and not key.startswith("second_stage_"):
-            assert same(default, published[key][0]), f"{key}: {default!r}; {published[key][1]}: {published[key][0]!r}"
+    lines = of_defaults()
+    assert not lines, "\n".join(lines)
+
+
+def test_constants_have_their_published_values():
+    lines = of_constants()
+    assert not lines, "\n".join(lines)

@@ -1,7 +1,7 @@
 """CIFAR-10-LT and CIFAR-100-LT with ResNet-32."""
 
 from tests.recipes.published import methods
-from tests.recipes.published.defaults import CIFAR_RUNS, DEFAULTS, SHORT
+from tests.recipes.published.defaults import CIFAR_RUNS, COMMON_WORDS, DEFAULTS, SHORT
 from tests.recipes.table import Part, Tables, named, recipe, second_stage, with_words
 
 CAO = "Cao et al. (2019, LDAM-DRW), authors' code"
@@ -26,8 +26,6 @@ OF_DATASET: dict[str, Part] = {
         "Cui et al. (2022), section 4.1: classes 0-34, 35-69, 70-99": {"evaluation.index_boundaries": (35, 70)},
     },
 }
-
-IMBALANCE_50: Part = {"Cui et al. (2022), section 4.1: imbalance factor 0.02": {"data.imbalance": 50.0}}
 
 # the training of LDAM-DRW, which the tables' baselines share
 CE: Part = {
@@ -188,10 +186,14 @@ PARAMETERS: dict[str, dict[str, Part]] = {
     "cifar10": {
         "ride": {"Wang et al. (2021, RIDE), authors' default": {"baseline.diversity": -0.2}},
         "causal_norm": {TANG: {"baseline.alpha": 1.0}},
+        "lfme": {"ours: the groups of the tables": {"baseline.boundaries": (3, 6)}},
+        "fslwf": {"ours: all but the tables' few-shot classes": {"baseline.base_classes": 6}},
     },
     "cifar100": {
         "ride": {"Wang et al. (2021, RIDE), authors' script": {"baseline.diversity": -0.45}},
         "causal_norm": {TANG: {"baseline.alpha": 1.5}},
+        "lfme": {"ours: the groups of the tables": {"baseline.boundaries": (35, 70)}},
+        "fslwf": {"ours: all but the tables' few-shot classes": {"baseline.base_classes": 70}},
     },
 }
 
@@ -210,7 +212,7 @@ def tables(dataset: str) -> Tables:
     auxiliary = recipe(base, named("auxiliary"), methods.AUXILIARY, AUXILIARY)
     baselines = methods.baselines(f"{dataset}_baselines", recipe(base, CE), AS_AUTHORS, PARAMETERS[dataset])
     return {
-        **with_words(f"{dataset}_ce", recipe(base, named("ce"), CE), {"short": SHORT, "imbalance=50": IMBALANCE_50}),
+        **with_words(f"{dataset}_ce", recipe(base, named("ce"), CE), {"short": SHORT, **COMMON_WORDS}),
         **with_words(
             f"{dataset}_reslt",
             reslt,
@@ -220,6 +222,7 @@ def tables(dataset: str) -> Tables:
         **with_words(f"{dataset}_decoupling", second_stage(decoupling, DECOUPLING), methods.DECOUPLING_WORDS),
         **with_words(f"{dataset}_auxiliary", second_stage(auxiliary, FINETUNING), methods.AUXILIARY_WORDS),
         **baselines,
+        **methods.two_stages(f"{dataset}_baselines", recipe(base, CE), PARAMETERS[dataset], {}),
         **methods.oltr(f"{dataset}_baselines", recipe(base, CE), {}, OLTR_LENGTH, OLTR_CRT),
         f"{dataset}_baselines:bbn,short": recipe(baselines[f"{dataset}_baselines:bbn"], SHORT),
     }

@@ -1,5 +1,7 @@
 """What a setting is where a recipe says nothing about it, and how runs of each kind of data set are carried out."""
 
+from tests.recipes.table import Word
+
 UNUSED = "ours: without effect unless a recipe uses it"
 
 # Settings of the data, the network and the run
@@ -113,6 +115,29 @@ USER_RUNS = {
     }
 }
 MNIST_RUNS = {"ours: intervals": {"evaluation.every_epochs": 5, "log_every_steps": 6}}
+
+# Words that every config file has
+COMMON_WORDS: dict[str, Word] = {
+    "sampler=square_root": {"Kang et al. (2020), table 5": {"data.sampler": "square_root"}},
+    "imbalance=50": {"the papers' 0.02": {"data.imbalance": 50.0}},
+    "backbone=resnet20": {"a given backbone": {"model.backbone": "resnet20"}},
+    "width=3": {"Cui et al. (2022), figure 4": {"model.width": 3}},
+    "features=512": {"Zhang et al. (2019), section 4.3": {"model.features": 512}},
+    "backbone_rate=0.1": {"a given factor": {"optimizer.backbone_rate": 0.1}},
+    "from_scratch": {"ours: what a recipe without pretrained weights has": {"optimizer.backbone_rate": 1.0}},
+    "batch_size=64": lambda first: {
+        **first,
+        "batch_size": (64, "a given batch"),
+        "optimizer.recipe_batch_size": (128, "ours: the rates stay those of the recipe's"),
+    },
+    "epochs=100": {
+        "ours: the schedule scales": {
+            "epochs": 100,
+            "optimizer.schedule.milestones": (80, 90),
+            "optimizer.schedule.warmup_epochs": 2,
+        }
+    },
+}
 
 # The word "short" of the small data sets
 SHORT = {

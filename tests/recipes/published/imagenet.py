@@ -56,13 +56,6 @@ DECOUPLING_WORDS: dict[str, Part] = {
             "second_stage_optimizer.backbone_rate": 0.1,
         }
     },
-    "mlp,mlp_layers=3,mlp_hidden=512": {
-        "Kang et al. (2020), table 10": {
-            "decoupling.second_stage": "mlp",
-            "decoupling.mlp_layers": 3,
-            "decoupling.mlp_hidden": 512,
-        }
-    },
 }
 
 RESLT: Part = {
@@ -172,6 +165,29 @@ AS_AUTHORS: dict[str, Part] = {
         "Tang et al. (2020, Causal Norm), authors' code off CIFAR": {"baseline.momentum": "learning_rate"},
     },
 }
+TWO_STAGES: dict[str, Part] = {
+    "lfme": {
+        "Xiang et al. (2020), authors' configs of experts and student": {
+            "epochs": 120,
+            "batch_size": 256,
+            "optimizer.learning_rate": 0.1,
+            "optimizer.momentum": 0.9,
+            "optimizer.weight_decay": 5e-4,
+            "optimizer.schedule.name": "cosine",
+        }
+    },
+    "fslwf": methods.FEW_SHOT_SCRIPT,
+}
+LFME_STUDENT: dict[str, Part] = {
+    "lfme": {
+        "Xiang et al. (2020), authors' config; epochs counted from 1": {
+            "second_stage_epochs": 90,
+            "second_stage_optimizer.schedule.name": "step",
+            "second_stage_optimizer.schedule.milestones": (49, 79),
+            "second_stage_optimizer.schedule.decay": 0.1,
+        }
+    }
+}
 OLTR_FIRST: Part = {
     "Liu et al. (2019, OLTR), authors' config; use_fc in the second stage only": {
         "epochs": 30,
@@ -215,6 +231,7 @@ def tables() -> Tables:
         ),
         **with_words("imagenet_auxiliary", second_stage(auxiliary, FINETUNING), methods.AUXILIARY_WORDS),
         **made,
+        **methods.two_stages("imagenet_baselines", recipe(base, CE), TWO_STAGES, LFME_STUDENT),
         **methods.oltr("imagenet_baselines", recipe(base, CE), OLTR_FIRST, OLTR_LENGTH, OLTR_CRT),
         "imagenet_baselines:ride,epochs=180": recipe(made["imagenet_baselines:ride"], ride.EPOCHS_180),
     }

@@ -195,5 +195,6 @@ def tables() -> Tables:
         ),
         **with_words("inat_auxiliary", second_stage(auxiliary, FINETUNING), methods.AUXILIARY_WORDS),
         **methods.baselines("inat_baselines", recipe(base, CE), AS_AUTHORS, {}),
+        **methods.two_stages("inat_baselines", recipe(base, CE), {"fslwf": methods.FEW_SHOT_SCRIPT}, {}),
         **methods.oltr("inat_baselines", recipe(base, CE), {}, OLTR_LENGTH, OLTR_CRT),
     }

@@ -79,6 +79,32 @@ DECOUPLING_WORDS: dict[str, Word] = {
     },
     "joint": {"Kang et al. (2020), section 5.1": {"decoupling.second_stage": "joint"}},
     "cached": {"ours: features computed once": {"decoupling.cached": True}},
+    "ncm,ncm_metric=cosine,ncm_features=l2": {
+        "Kang et al. (2020), section 4: cosine similarity": {
+            "decoupling.second_stage": "ncm",
+            "decoupling.ncm_metric": "cosine",
+            "decoupling.ncm_features": "l2",
+        }
+    },
+    "tau,tau_from=learned": {
+        "Kang et al. (2020), B.5": {"decoupling.second_stage": "tau", "decoupling.tau_from": "learned"}
+    },
+    "images_per_class=8": {"a given number": {"decoupling.images_per_class": 8}},
+    "norm=batch": {"the authors' drifting statistics": {"decoupling.norm": "batch"}},
+    "second_stage_epochs=3": {"a given number": {"second_stage_epochs": 3}},
+    "retrain=last_block,backbone_rate=0.5": {
+        "Kang et al. (2020), table 1: LB+C": {
+            "decoupling.retrain": "last_block",
+            "second_stage_optimizer.backbone_rate": 0.5,
+        }
+    },
+    "mlp,mlp_layers=3,mlp_hidden=512": {
+        "Kang et al. (2020), table 10": {
+            "decoupling.second_stage": "mlp",
+            "decoupling.mlp_layers": 3,
+            "decoupling.mlp_hidden": 512,
+        }
+    },
     "solver=lbfgs": {"ours: the optimum of that training": {"decoupling.cached": True, "decoupling.solver": "lbfgs"}},
     "tau=0.5": {
         "a given tau": {"decoupling.second_stage": "tau", "decoupling.tau_from": "value", "decoupling.tau": 0.5}
@@ -147,6 +173,7 @@ ASYNCHRONOUS_WORDS: dict[str, Word] = {
     "split=5": {"a given number of classes": {"asynchronous.split": 5}},
     "lambda=1.5": {"a given lambda": {"asynchronous.lambda_value": 1.5}},
     "lambda_base=2": {"a given factor": {"asynchronous.lambda_base": 2.0}},
+    "second_stage_epochs=3": {"a given number": {"second_stage_epochs": 3}},
 }
 ONE_RATE_WORDS: dict[str, Word] = ASYNCHRONOUS_WORDS | {
     "short": lambda first: second_stage(recipe(first, SHORT), {"as the first phase": {"second_stage_epochs": 10}}),
@@ -221,6 +248,12 @@ BASELINES = {
     },
     "balanced_softmax": {},
     "logit_adjustment": {"Menon et al. (2021), section 6: tau = 1": {"baseline.tau": 1.0}},
+    "seql": {
+        "BagofTricks-LT: gamma, and lambda as half the mean class's share": {
+            "baseline.gamma": 0.9,
+            "baseline.rare_share": 0.5,
+        }
+    },
     "lifted": {
         **PAIRS,
         "Oh Song et al. (2016), eq. 4": {"baseline.margin": 1.0, "baseline.normalize": False},
@@ -249,6 +282,33 @@ BASELINES = {
         "ours: of the gradient's size": {"baseline.weight": 1.0},
     },
 }
+# of two stages, the second as long as the first unless a recipe says otherwise
+TWO_STAGES: dict[str, Part] = {
+    "lfme": {
+        "Xiang et al. (2020), authors' config": {
+            "baseline.temperature": 2.0,
+            "baseline.distillation_weight": 1.0,
+            "baseline.decay_from": 0.3,
+            "baseline.images_per_class": 4,
+        },
+        "Xiang et al. (2020), authors' code: weight 1 after half of the epochs": {"baseline.curriculum_part": 0.5},
+        "Xiang et al. (2020), section 3: groups by shots": {"baseline.boundaries": ()},
+        "ours: an expert's epoch is its images": {"baseline.expert_epoch_size": 0},
+    },
+    "fslwf": {
+        "ours: classes of 20 images and more are the base": {"baseline.base_classes": 0},
+        "Gidaris and Komodakis (2018), authors' ImageNet script: 10 images, 250 of 389 classes": {
+            "baseline.images_per_class": 10,
+            "baseline.novel_part": 0.64,
+        },
+        "Gidaris and Komodakis (2018), authors' scripts": {
+            "baseline.scale": 10.0,
+            "baseline.attention_scale": 10.0,
+            "baseline.dropout": 0.5,
+        },
+    },
+}
+FEW_SHOT_SCRIPT: Part = {"Gidaris and Komodakis (2018), authors' ImageNet script": {"baseline.attention_scale": 30.0}}
 OLTR: Part = {
     "Liu et al. (2019, OLTR), authors' configs": {
         "oltr.attention": True,
@@ -310,6 +370,23 @@ def baselines(stem: str, training: Recipe, as_authors: Mapping[str, Part], param
         return recipe(training, named(name, "baselines"), BASELINES[name], *changes)
 
     return {stem: of("ldam_drw")} | {f"{stem}:{name}": of(name) for name in BASELINES}
+
+
+def two_stages(stem: str, training: Recipe, changes: Mapping[str, Part], second: Mapping[str, Part]) -> Tables:
+    """The words of a file of baselines that name methods of two stages.
+
+    Args:
+      stem: the file.
+      training: of the data set.
+      changes: method -> where it differs on this data set.
+      second: method -> where its second stage differs from its first.
+    """
+    made = {}
+    for name, part in TWO_STAGES.items():
+        first = recipe(training, named(name, "baselines"), part, changes.get(name, {}))
+        as_many = {"as the first stage": {"second_stage_epochs": first["epochs"][0]}}
+        made[f"{stem}:{name}"] = second_stage(first, as_many, second.get(name, {}))
+    return made
 
 
 def oltr(stem: str, training: Recipe, first: Part, length: Part, crt: Part, second: Part = OLTR_SECOND) -> Tables:

@@ -198,5 +198,6 @@ def tables() -> Tables:
         **with_words("places_auxiliary", second_stage(auxiliary, FINETUNING), methods.AUXILIARY_WORDS | in_both),
         **made,
         "places_baselines:focal,from_scratch": recipe(made["places_baselines:focal"], FROM_SCRATCH),
+        **methods.two_stages("places_baselines", recipe(base, CE), {"fslwf": methods.FEW_SHOT_SCRIPT}, {}),
         **methods.oltr("places_baselines", recipe(base, CE), OLTR_FIRST, OLTR_LENGTH, OLTR_CRT, OLTR_SECOND),
     }

@@ -58,6 +58,7 @@ FINETUNING: Part = {"ours: half the first stage": {"second_stage_epochs": 2}}
 AS_AUTHORS: dict[str, Part] = {
     "bbn": {"ours: 20 epochs' worth of images, two batches a step": {"model.backbone": "bbn_resnet8", "epochs": 10}},
     "ride": {"ours: RIDE's form": {"model.backbone": "ride_resnet8"}},
+    "lfme": {"ours: as many draws as the training set has images": {"baseline.expert_epoch_size": 1166}},
     "causal_norm": {"ours: as CIFAR-10": {"model.backbone": "bbn_resnet8", "baseline.alpha": 1.0}},
 }
 OLTR_LENGTH: Part = {
@@ -106,6 +107,7 @@ def tables() -> Tables:
         **with_words("mnist5k_decoupling", second_stage(decoupling, DECOUPLING), methods.DECOUPLING_WORDS),
         **with_words("mnist5k_auxiliary", second_stage(auxiliary, FINETUNING), methods.AUXILIARY_WORDS),
         **methods.baselines("mnist5k_baselines", base, AS_AUTHORS, {}),
+        **methods.two_stages("mnist5k_baselines", base, AS_AUTHORS, {}),
         **methods.oltr("mnist5k_baselines", base, {}, OLTR_LENGTH, OLTR_CRT),
     }
     for name in ("folder", "list"):
