@@ -54,7 +54,8 @@ def train(config: Settings, workdir: str) -> Record:
     if finished is not None:
         return finished
     check_source(config)
-    check_pretrained(config)
+    if not (folder / "checkpoints").exists():  # a run that has begun has its weights
+        check_pretrained(config)
     setup = prepare(config)
     source = open_source(config, setup.data, setup.stages[0], folder)
     if jax.process_index() == 0:

@@ -7,6 +7,7 @@ import pytest
 from ltjax import models
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
+from ltjax.settings.identity import to_json
 from ltjax.settings.schema import flat
 from ltjax.training import loop
 from ltjax.training.step.state import rate_factors
@@ -59,6 +60,12 @@ def test_places_refuses_to_start_without_its_weights_and_starts_from_scratch(fam
     missing = config.replaced({"model.pretrained": str(tmp_path / "none.npz")})
     with pytest.raises(InputError, match=r"none\.npz: no such file"):
         loop.train(missing, str(tmp_path / "run"))
+
+    begun = tmp_path / "begun"
+    (begun / "checkpoints").mkdir(parents=True)
+    (begun / "config.json").write_text(to_json(missing))
+    with pytest.raises(InputError, match=r"config\.data"):  # a run that resumes needs no file
+        loop.train(missing.replaced({"data.dir": str(tmp_path / "nothing")}), str(begun))
 
     scratch = recipes.resolved("places", family, "from_scratch")
     assert not scratch.model.needs_pretrained and scratch.optimizer.backbone_rate == 1
