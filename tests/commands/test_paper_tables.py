@@ -47,7 +47,7 @@ LAST = {
     "asynchronous:5": "41.6 44.3 47.3 47.7 49.7 51.0 44.2 47.4 49.8 50.2 51.2 52.1 44.9 47.8 50.1 50.5 51.7 53.0",
     "asynchronous:figure2a": "- - - - -",
     "asynchronous:figure2b": "- - - - -",
-    "asynchronous:figure3": "- - - - -",
+    "asynchronous:figure3": "- - - - - - - - - - - - - - -",
     "auxiliary:3": "19.3 22.4 24.6 27.8",
     "auxiliary:4": "19.3 27.8 27.1 25.6 22.4",
     "auxiliary:5": "27.8 27.2 28.9",
