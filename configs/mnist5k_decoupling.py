@@ -31,7 +31,8 @@ def get_config(arg=None):
     # tau: the best of the grid on 30 % of the training images, held out, mean of seeds 0 and 1; the images
     # trained on cannot select it, because every tau up to 0.7 classifies 99 to 100 % of them correctly
     config.decoupling.update(tau=0.4, tau_from="value")
-    # the second stage restarts the schedule of the learning rate; 10 epochs, LWS 5
+    # the second stage restarts the schedule of the learning rate; 10 epochs, LWS 5. Both anneal per step, for
+    # this recipe is no paper's
     add_second_stage(config)
-    config.second_stage_optimizer.schedule.update(name="cosine", unit="epoch", cosine_includes="end", warmup_epochs=0)
+    config.second_stage_optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
     return with_words(config, arg)

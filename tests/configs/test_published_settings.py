@@ -46,9 +46,9 @@ def test_every_published_curve_has_a_recipe(reference):
 @pytest.mark.parametrize(
     ("dataset", "family", "words", "epochs"),
     [
-        *((d, "decoupling", None, 10) for d in ("mnist5k", "cifar10", "cifar100", "imagenet", "places")),
+        *((d, "decoupling", None, 10) for d in ("cifar10", "cifar100", "imagenet", "places")),
         ("inat", "decoupling", None, 30),
-        *((d, "decoupling", "lws", 5) for d in recipes.BENCHMARKS),
+        *((d, "decoupling", "lws", 5) for d in recipes.BENCHMARKS if d != "mnist5k"),
         ("imagenet", "decoupling", "epochs=30", 10),
         *((d, "baselines", "oltr,on=crt", 10) for d in ("mnist5k", "cifar100", "imagenet", "places")),
     ],
