@@ -55,9 +55,9 @@ def _some(labels: Sequence[str]) -> str:
 
     Example:
       >>> _some(["ce"]), _some(["ce", "reslt", "ride", "bbn"])
-      ('ce', 'ce, reslt and 2 more')
+      ('ce', 'ce; reslt; 2 more')
     """
-    return ", ".join(labels) if len(labels) <= 3 else f"{', '.join(labels[:2])} and {len(labels) - 2} more"
+    return "; ".join(labels if len(labels) <= 3 else [*labels[:2], f"{len(labels) - 2} more"])
 
 
 def _data(group: SeedGroup) -> str:

@@ -77,11 +77,12 @@ def make_sweep(groups: Sequence[SeedGroup], key: str) -> Sweep:
     unique = list({json.dumps(value): value for value in values}.values())
     if numeric:
         unique.sort()
+    references = [group for group in groups if not any(group is one for one in inside)]
+    labels = _series_labels([of[0] for of in lines], references, [key, *along])
     series = [
         Series(label, sorted(of, key=lambda group: unique.index(group.settings.get(key))))
-        for label, of in zip(_series_labels(lines, [key, *along]), lines, strict=True)
+        for label, of in zip(labels, lines, strict=True)
     ]
-    references = [group for group in groups if not any(group is one for one in inside)]
     return Sweep(key, numeric, unique, series, references, along)
 
 
@@ -124,13 +125,16 @@ def _follows(groups: Sequence[SeedGroup], other: str, key: str) -> bool:
     )
 
 
-def _series_labels(lines: Sequence[Sequence[SeedGroup]], without: Sequence[str]) -> list[str]:
-    firsts = [of[0] for of in lines]
+def _series_labels(firsts: Sequence[SeedGroup], references: Sequence[SeedGroup], without: Sequence[str]) -> list[str]:
+    """The method of each line, given by its first row, and settings that tell it from other lines and references."""
     labels = []
     for first in firsts:
-        alike = [other for other in firsts if other.method == first.method]
-        keys = [k for k in _keys(alike) if k not in without and len({_plain(other, k) for other in alike}) > 1]
-        labels.append(
-            ", ".join([first.method, *(f"{short_key(k)}={short_value(first.settings.get(k))}" for k in keys)])
-        )
+        alike = [other for other in [*firsts, *references] if other.method == first.method]
+        parts = []
+        for key in _keys(alike):
+            same = [other for other in alike if _plain(other, key) == _plain(first, key)]
+            if key not in without and len(same) < len(alike):
+                parts.append(f"{short_key(key)}={short_value(first.settings.get(key))}")
+                alike = same
+        labels.append(", ".join([first.method, *parts]))
     return labels

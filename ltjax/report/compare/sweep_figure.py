@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -104,14 +105,15 @@ def _categories(sweep: Sweep) -> bytes:
     return png(figure)
 
 
-def _draw_line(axes: Axes, sweep: Sweep, line: Series, key: str, style: dict[str, str]) -> None:
+def _draw_line(axes: Axes, sweep: Sweep, line: Series, key: str, style: dict[str, Any]) -> None:
     """Means with their deviations as error bars; rows without classes in the group are left out."""
     known = [(g.settings[sweep.key], *g.accuracy(key)) for g in line.groups if g.accuracy(key)[0] is not None]
     x, means = [value for value, _, _ in known], [percent_of(mean) for _, mean, _ in known]
     deviations = [0.0 if std is None else 100 * std for _, _, std in known]
     if x:
-        shown = deviations if any(deviations) else None
-        axes.errorbar(x, means, shown, capsize=3, markersize=5, elinewidth=1, zorder=3, **style)  # type: ignore[arg-type]
+        axes.plot(x, means, markersize=5, zorder=3, **style)
+        if any(deviations):
+            axes.errorbar(x, means, deviations, fmt="none", ecolor=style["color"], capsize=3, elinewidth=1, zorder=2.5)
 
 
 def _value_axis(axes: Axes, sweep: Sweep) -> None:

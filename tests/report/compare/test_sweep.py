@@ -32,6 +32,7 @@ def test_each_combination_of_the_other_settings_is_a_line():
     assert [line.label for line in sweep.series] == ["reslt, groups=2", "reslt, groups=3"]
     assert [group.settings["reslt.groups"] for group in sweep.references] == [9]
     assert "choose one with --x=KEY" in choose_sweep(groups)
+    assert [line.label for line in make_sweep(groups[:2] + groups[4:], "alpha").series] == ["reslt, groups=2"]
 
 
 def test_two_methods_over_one_setting_are_two_lines():
