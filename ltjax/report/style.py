@@ -97,15 +97,14 @@ def legend_label(text: str) -> str:
     return plain(textwrap.fill(text, 32))
 
 
-def name_ticks(axes: Axes, positions: Sequence[float] | np.ndarray, labels: Sequence[str]) -> None:
-    """Class names as tick labels, slanted if they would overlap."""
-    slanted = len(labels) * max(map(len, labels)) > 70
-    axes.set_xticks(
-        positions,
-        [plain(label) for label in labels],
-        rotation=45 if slanted else 0,
-        ha="right" if slanted else "center",
-    )
+def name_ticks(axes: Axes, positions: Sequence[float] | np.ndarray, labels: Sequence[str], room: int = 70) -> None:
+    """Names as tick labels, slanted if they would overlap.
+
+    ``room``: the characters that the axis has room for; the default is that of a figure's width.
+    """
+    slanted = len(labels) * max(map(len, labels)) > room
+    shown = [plain(label) for label in labels]
+    axes.set_xticks(positions, shown, rotation=45 if slanted else 0, ha="right" if slanted else "center")
     if slanted:
         for tick in axes.get_xticklabels():
             tick.set_rotation_mode("anchor")

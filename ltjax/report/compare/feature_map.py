@@ -86,4 +86,4 @@ def _number_classes(axes: Axes, one: FeatureMap, chosen: Mapping[str, Sequence[i
     place_labels(axes, middle[:, 0], middle[:, 1], [str(c) for c in shown], np.zeros(len(shown)))
     for text in axes.texts:
         if text.get_text():
-            text.set(fontweight="bold", bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8})
+            text.set(bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.4})

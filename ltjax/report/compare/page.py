@@ -27,7 +27,7 @@ EXPLAINED = {
     "views": "The result, and each branch, expert or other fusion of the same network alone. Error bars: one sample "
     "standard deviation.",
     "sweep": "The runs of a line differ in this setting only. Error bars: one sample standard deviation over the "
-    "seeds. Dashed: rows without this setting.",
+    "seeds. Dashed: the other rows.",
     "gradients": "Cosine of the gradient of frequent and of rare classes with the full gradient, and their norms, in "
     "the steps that measured them. Bands: from the lowest to the highest seed.",
     "features": "Up to six classes of each group, evenly spaced by frequency, up to 50 test images each; t-SNE of the "

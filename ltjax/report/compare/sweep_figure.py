@@ -3,12 +3,12 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullLocator
 
-from ltjax.report.compare.bars import draw_bars, percent_of
+from ltjax.report.compare.bars import percent_of
 from ltjax.report.compare.groups import short_key, short_value
 from ltjax.report.compare.sweep import Series, Sweep
 from ltjax.report.run import GROUPS
@@ -25,20 +25,48 @@ from ltjax.report.style import (
     png,
 )
 
-LOG_FROM = 30  # positive values are on a log axis, from this ratio of the largest to the smallest
+LOG_FROM = 30  # positive values may be on a log axis, from this ratio of the largest to the smallest
 NAMED = {"many": "many-shot", "medium": "medium-shot", "few": "few-shot", "all": "all classes"}
 
 
-def draw_sweep(sweep: Sweep) -> bytes:
-    """One line: all classes above, many, medium and few below. Several: a panel for each of the four.
+class Axis(NamedTuple):
+    """The horizontal axis.
 
-    All classes have a panel of their own, for they change less than the groups. Values that are no numbers have bars.
+    Attributes:
+      positions: of the values.
+      note: how they are spaced, for its label; "" = in proportion.
+      log: whether the axis is logarithmic.
     """
-    if not sweep.numeric:
-        return _categories(sweep)
-    if len(sweep.series) == 1 and not sweep.references:
+
+    positions: list[float]
+    note: str = ""
+    log: bool = False
+
+
+def draw_sweep(sweep: Sweep) -> bytes:
+    """One line: all classes above, many, medium and few below. Several, or words: a panel for each of the four.
+
+    All classes have a panel of their own, for they change less than the groups. Words are points beside each other.
+    """
+    if sweep.numeric and len(sweep.series) == 1 and not sweep.references:
         return _one_line(sweep, sweep.series[0])
-    return _several_lines(sweep)
+    return _four_panels(sweep)
+
+
+def axis_of(values: Sequence[Any], numeric: bool) -> Axis:
+    """Values in proportion, logarithmic or, where their labels would overlap otherwise, evenly spaced.
+
+    Example:
+      >>> axis_of([0.1, 0.5, 1.0], True).positions, axis_of([0.9, 0.99, 0.995, 1], True)
+      ([0.1, 0.5, 1.0], Axis(positions=[0.0, 1.0, 2.0, 3.0], note='evenly spaced', log=False))
+    """
+    if numeric:
+        low, high = min(values), max(values)
+        if low > 0 and high > LOG_FROM * low and _apart([math.log(value) for value in values]):
+            return Axis([float(value) for value in values], "log scale", True)
+        if _apart(values):
+            return Axis([float(value) for value in values])
+    return Axis([float(i) for i in range(len(values))], "evenly spaced" if numeric else "")
 
 
 def _one_line(sweep: Sweep, line: Series) -> bytes:
@@ -57,18 +85,23 @@ def _one_line(sweep: Sweep, line: Series) -> bytes:
     return png(figure)
 
 
-def _several_lines(sweep: Sweep) -> bytes:
-    figure = new_figure(10, 7)
+def _four_panels(sweep: Sweep) -> bytes:
+    wide = 0.35 * len(sweep.values) * len(sweep.series) if not sweep.numeric else 0.0
+    figure = new_figure(max(10.0, 2 * wide), 7.5)
     panels = figure.subplots(2, 2, sharex=True)
     styles = line_styles(len(sweep.series) + len(sweep.references))
     for axes, key in zip(panels.flat, ("all", *GROUPS), strict=True):
-        for line, style in zip(sweep.series, styles, strict=False):
-            _draw_line(axes, sweep, line, key, style | {"label": legend_label(line.label)})
+        for i, (line, style) in enumerate(zip(sweep.series, styles, strict=False)):
+            if not sweep.numeric:
+                style = style | {"linestyle": ""}
+            shift = 0.0 if sweep.numeric else 0.6 * ((i + 0.5) / len(sweep.series) - 0.5)
+            _draw_line(axes, sweep, line, key, style | {"label": legend_label(line.label)}, shift)
         for group, style in zip(sweep.references, styles[len(sweep.series) :], strict=True):
             mean = percent_of(group.accuracy(key)[0])
-            style = {"color": style["color"], "linestyle": style["linestyle"] if style["linestyle"] != "-" else "--"}
+            dashes = style["linestyle"] if style["linestyle"] != "-" else "--"
             if math.isfinite(mean):
-                axes.axhline(mean, label=legend_label(group.label), linewidth=1.4, zorder=1, **style)
+                look: dict[str, Any] = {"color": style["color"], "linestyle": dashes, "linewidth": 1.4, "zorder": 1}
+                axes.axhline(mean, label=legend_label(group.label), **look)
         axes.set_title(NAMED[key], fontsize=11)
         axes.margins(y=0.15)
     for axes in panels[:, 0]:
@@ -80,35 +113,12 @@ def _several_lines(sweep: Sweep) -> bytes:
     return png(figure)
 
 
-def _categories(sweep: Sweep) -> bytes:
-    """A cluster of bars for each value, in the order in which the runs were given."""
-    names = [short_value(value) for value in sweep.values]
-    figure = new_figure(max(7.2, 0.5 * len(names) * (len(sweep.series) + 1)), 8)
-    panels = figure.subplots(4, 1, sharex=True)
-    for axes, key in zip(panels, ("all", *GROUPS), strict=True):
-        bars = []
-        for line in sweep.series:
-            at = {short_value(group.settings.get(sweep.key)): group.accuracy(key) for group in line.groups}
-            pairs = [at.get(name, (None, None)) for name in names]
-            bars.append((line.label, [percent_of(mean) for mean, _ in pairs], [percent_of(std) for _, std in pairs]))
-        draw_bars(axes, names, bars)
-        for group in sweep.references:
-            mean = percent_of(group.accuracy(key)[0])
-            if math.isfinite(mean):
-                axes.axhline(mean, color=INK, linestyle="--", linewidth=1.2, label=legend_label(group.label))
-        axes.set_title(NAMED[key], fontsize=11)
-        axes.set_ylabel("accuracy (%)")
-    name_ticks(panels[-1], range(len(names)), names)
-    panels[-1].set_xlabel(short_key(sweep.key))
-    legend_beside(panels[0])
-    figure.suptitle(f"Accuracy against {short_key(sweep.key)}", x=0.01, ha="left", fontsize=13)
-    return png(figure)
-
-
-def _draw_line(axes: Axes, sweep: Sweep, line: Series, key: str, style: dict[str, Any]) -> None:
+def _draw_line(axes: Axes, sweep: Sweep, line: Series, key: str, style: dict[str, Any], shift: float = 0.0) -> None:
     """Means with their deviations as error bars; rows without classes in the group are left out."""
-    known = [(g.settings[sweep.key], *g.accuracy(key)) for g in line.groups if g.accuracy(key)[0] is not None]
-    x, means = [value for value, _, _ in known], [percent_of(mean) for _, mean, _ in known]
+    places = axis_of(sweep.values, sweep.numeric).positions
+    known = [(sweep.values.index(g.settings[sweep.key]), *g.accuracy(key)) for g in line.groups]
+    known = [one for one in known if one[1] is not None]
+    x, means = [places[i] + shift for i, _, _ in known], [percent_of(mean) for _, mean, _ in known]
     deviations = [0.0 if std is None else 100 * std for _, _, std in known]
     if x:
         axes.plot(x, means, markersize=5, zorder=3, **style)
@@ -117,16 +127,15 @@ def _draw_line(axes: Axes, sweep: Sweep, line: Series, key: str, style: dict[str
 
 
 def _value_axis(axes: Axes, sweep: Sweep) -> None:
-    """Ticks at the values themselves, as long as they do not crowd."""
-    values = sweep.values
-    axes.set_xlabel(short_key(sweep.key))
-    if min(values) > 0 and max(values) > LOG_FROM * min(values):
+    """A tick at each value."""
+    axis = axis_of(sweep.values, sweep.numeric)
+    if axis.log:
         axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel(f"{short_key(sweep.key)} (log scale)")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    elif _apart(values):
-        axes.set_xticks(values, [short_value(value) for value in values])
+        axes.xaxis.set_minor_locator(NullLocator())
+    name_ticks(axes, axis.positions, [short_value(value) for value in sweep.values], room=40)
+    if not sweep.numeric:
+        axes.set_xlim(-0.5, len(sweep.values) - 0.5)
+    axes.set_xlabel(short_key(sweep.key) + (f" ({axis.note})" if axis.note else ""))
 
 
 def _apart(values: Sequence[float]) -> bool:

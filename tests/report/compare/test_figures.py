@@ -119,17 +119,30 @@ def test_a_sweep_has_all_classes_above_and_the_groups_below(figures):
     members = [member("reslt", settings={"reslt.alpha": a}, seed=s) for a in (0.1, 0.5, 1.0) for s in (0, 1)]
     sweep_figure.draw_sweep(choose_sweep(group_by_seed(members)))
     above, below = figures[0].axes
-    assert [len(axes.containers) for axes in (above, below)] == [1, 3]
+    assert [sorted(lines_of(axes)) for axes in (above, below)] == [
+        ["all classes"],
+        ["few-shot", "many-shot", "medium-shot"],
+    ]
     assert [tick.get_text() for tick in below.get_xticklabels()] == ["0.1", "0.5", "1"]
     assert_apart(figures[0])
 
 
-def test_a_sweep_of_words_has_clusters_and_a_plain_run_is_a_line(figures):
+def test_values_close_together_are_spaced_evenly_or_by_their_logarithms(figures):
+    for values, places in (((0.9, 0.99, 0.995, 1.0), [0, 1, 2, 3]), ((0.001, 0.01, 0.1), [0.001, 0.01, 0.1])):
+        members = [member("reslt", settings={"reslt.alpha": value}) for value in values]
+        sweep_figure.draw_sweep(choose_sweep(group_by_seed(members)))
+        line = figures[-1].axes[0].lines[0]
+        assert line.get_xdata().tolist() == places
+        assert_apart(figures[-1])
+
+
+def test_a_sweep_of_words_has_points_beside_each_other_and_a_plain_run_is_a_line(figures):
     samplers = ("instance_balanced", "square_root", "progressive", "class_balanced")
     members = [member(m, settings={"data.sampler": s}) for m in ("ce", "reslt") for s in samplers]
     sweep_figure.draw_sweep(choose_sweep(group_by_seed([*members, member("ldam_drw", settings={"x": 1})])))
-    axes = figures[0].axes[0]
-    assert [len(container) for container in axes.containers] == [4, 4] and "ldam_drw" in lines_of(axes)
+    first = {line.get_label(): line for line in figures[0].axes[0].lines}
+    assert {"ce", "reslt", "ldam_drw"} <= set(first)
+    np.testing.assert_allclose(first["reslt"].get_xdata() - first["ce"].get_xdata(), 0.3)
     assert_apart(figures[0])
 
 
@@ -166,6 +179,8 @@ def test_features_are_coloured_by_group_and_numbered(figures):
     for axes in figures[0].axes:
         written = [text for text in axes.texts if text.get_text()]
         assert sorted(int(text.get_text()) for text in written) == sorted(set(labels.tolist()))
+        boxes = [text.get_window_extent() for text in written]
+        assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
 @pytest.mark.filterwarnings("error")
