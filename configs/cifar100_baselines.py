@@ -4,7 +4,7 @@ python -m ltjax.main --config=configs/cifar100_baselines.py:ldam_drw --workdir=r
 
 The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
 cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, seql, lifted, range, triplet, proxy, oltr, lfme,
-fslwf; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
+fslwf, fsa; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
 Cui et al. (2022, ResLT), table 5, at 200 epochs, imbalance 100 / 50 / 10 (%): focal 38.4 / 44.3 / 55.8, mixup 39.5 /
 45.0 / 58.0, cb_focal 39.6 / 45.2 / 58.0, ldam 39.6 / - / 56.9, ce_drw 41.5 / 45.3 / 58.1, ce_drs 41.6 / 45.5 / 58.1,
@@ -32,7 +32,11 @@ RECIPES = {
     "lfme": {
         "baseline.boundaries": (35, 70),
     },
-    # not published: the few-shot classes of the tables are the novel ones
+    # not published: the few-shot classes of the tables are the rare ones
+    "fsa": {
+        "baseline.head_classes": 70,
+    },
+    # not published: they are the novel ones
     "fslwf": {
         "baseline.base_classes": 70,
     },

@@ -4,7 +4,7 @@ python -m ltjax.main --config=configs/cifar10_baselines.py:ldam_drw --workdir=ru
 
 The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
 cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, seql, lifted, range, triplet, proxy, oltr, lfme,
-fslwf; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
+fslwf, fsa; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
 Cui et al. (2022, ResLT), table 5, at 200 epochs, imbalance 100 / 50 / 10 (%): focal 70.4 / 76.7 / 86.7, mixup 73.1 /
 77.8 / 87.1, cb_focal 74.6 / 79.3 / 87.1, ldam 73.4 / - / 87.0, ce_drw 76.3 / 80.0 / 87.6, ce_drs 75.6 / 79.8 / 87.4,
@@ -32,7 +32,11 @@ RECIPES = {
     "lfme": {
         "baseline.boundaries": (3, 6),
     },
-    # not published: the few-shot classes of the tables are the novel ones
+    # not published: the few-shot classes of the tables are the rare ones
+    "fsa": {
+        "baseline.head_classes": 6,
+    },
+    # not published: they are the novel ones
     "fslwf": {
         "baseline.base_classes": 6,
     },

@@ -4,7 +4,7 @@ python -m ltjax.main --config=configs/imagenet_baselines.py:ldam_drw --workdir=r
 
 The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
 cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, seql, lifted, range, triplet, proxy, oltr, lfme,
-fslwf; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
+fslwf, fsa; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
 The papers report with ResNet-10 (:oltr,backbone=resnet10 and so on; %): lifted 30.8, focal 30.5, range 30.7,
 cost_sensitive 31.2, oltr 35.6; with ResNet-50: triplet 40.0, focal 40.1, proxy 39.8, cost_sensitive 39.6; with

@@ -4,7 +4,7 @@ python -m ltjax.main --config=configs/inat_baselines.py:ldam_drw --workdir=runs/
 
 The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
 cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, seql, lifted, range, triplet, proxy, oltr, lfme,
-fslwf; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
+fslwf, fsa; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50".
 
 The papers report with ResNet-50 (%): cb_focal 61.1, ldam 64.6, ldam_drw 68.0, bbn 69.6, causal_norm 64.0.
 Not measured here yet.

@@ -4,7 +4,7 @@ python -m ltjax.main --config=configs/mnist5k_baselines.py:ldam_drw --workdir=ru
 
 The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
 cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, seql, lifted, range, triplet, proxy, oltr, lfme,
-fslwf; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50". docs/results.md has
+fslwf, fsa; the default is ldam_drw. Further words: ":bbn,short", ":ride,imbalance=50". docs/results.md has
 the accuracy of each over three seeds.
 """
 

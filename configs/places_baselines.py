@@ -5,7 +5,8 @@ python -m ltjax.main --config=configs/places_baselines.py:ldam_drw --workdir=run
 
 The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
 cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, seql, lifted, range, triplet, proxy, oltr, lfme,
-fslwf; the default is ldam_drw. Further words: ":bbn,short", ":focal,from_scratch" (random weights, one rate for all).
+fslwf, fsa; the default is ldam_drw. Further words: ":bbn,short", ":focal,from_scratch" (random weights, one rate for
+all).
 
 The papers report (%): lifted 35.2, focal 34.6, range 35.1, cost_sensitive 34.2, oltr 35.9. Not measured here yet.
 """

@@ -11,6 +11,8 @@ from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.decoupling import settings as of_decoupling
 from ltjax.methods.decoupling.stages import decoupling
 from ltjax.methods.focal import ClassBalancedFocalSettings, FocalSettings, class_balanced_focal, focal
+from ltjax.methods.fsa import FSASettings, fsa
+from ltjax.methods.fsa import resolve as resolve_fsa
 from ltjax.methods.fslwf import FSLwFSettings, fslwf
 from ltjax.methods.ldam import LDAMDRWSettings, LDAMSettings, ldam, ldam_drw
 from ltjax.methods.lfme import LFMESettings, lfme
@@ -80,5 +82,6 @@ METHODS: dict[str, AnyMethod] = {
     "proxy": Method(proxy, ProxySettings, "baseline"),
     "lfme": Method(lfme, LFMESettings, "baseline", two_stages.WORDS, two_stages.as_many_epochs),
     "fslwf": Method(fslwf, FSLwFSettings, "baseline", two_stages.WORDS, two_stages.as_many_epochs),
+    "fsa": Method(fsa, FSASettings, "baseline", two_stages.WORDS, resolve_fsa),
     "oltr": Method(oltr, OLTRSettings, "oltr", {"short": oltr_recipe.short, "from_scratch": oltr_recipe.from_scratch}),
 }  # fmt: skip

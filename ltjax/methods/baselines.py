@@ -21,7 +21,7 @@ BASELINES: dict[str, Mapping[str, Any]] = {
 
 
 # those of several stages: a second_stage_ setting in their recipes is one of the last trained stage
-TWO_STAGES = ("lfme", "fslwf")
+TWO_STAGES = ("lfme", "fslwf", "fsa")
 
 
 def baseline_words(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Word]:

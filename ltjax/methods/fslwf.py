@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax.arrays import cosines
-from ltjax.class_counts import frequency_order
 from ltjax.data import Data
 from ltjax.data.sampling.class_cycle import class_cycle
 from ltjax.data.sampling.combine import over_subset, subset_tables
@@ -53,11 +52,11 @@ from ltjax.methods.stage import (
     Tree,
     Updates,
 )
+from ltjax.methods.two_stages import frequent_enough
 from ltjax.models import CosineHead, GeneratorHead, Network, generated_weights, representation
 from ltjax.settings import Block, Settings, setting
-from ltjax.settings.schema import Check, fraction, integer, positive, refuse
+from ltjax.settings.schema import Check, fraction, integer, positive
 
-FEW = 20  # images; a class with fewer is a few-shot class
 # of the head, without the layer of config.model.features, which belongs to the representation
 TRAINED = tuple(
     f"head/{name}"
@@ -88,7 +87,7 @@ class FSLwFSettings(Block):
 
 def fslwf(config: Settings, settings: FSLwFSettings, data: Data) -> list[AnyStage]:
     """Base classes, generator, novel classes."""
-    base = base_classes(settings, data)
+    base = frequent_enough(settings.base_classes, data, "config.baseline.base_classes")
     first = build_network(
         config, data, CosineHead(data.num_classes, scale=settings.scale, **dtypes(config)), final_relu=False
     )
@@ -99,20 +98,6 @@ def fslwf(config: Settings, settings: FSLwFSettings, data: Data) -> list[AnyStag
         generator_stage(config, settings, data, network, base),
         novel_stage(data, network, base),
     ]
-
-
-def base_classes(settings: FSLwFSettings, data: Data) -> np.ndarray:
-    """bool [C]: the base classes.
-
-    Raises:
-      InputError: unless some class is left to be novel.
-    """
-    counts = np.asarray(data.class_counts)
-    number = settings.base_classes or max(2, int(np.sum(counts >= FEW)))
-    if number >= data.num_classes:
-        allowed = f"a number from 2 to {data.num_classes - 1}: every class has {FEW} images or more"
-        refuse("config.baseline.base_classes", settings.base_classes, allowed)
-    return np.asarray(np.argsort(frequency_order(counts)) < number)
 
 
 def base_stage(config: Settings, data: Data, network: Network, base: np.ndarray) -> Stage:

@@ -14,6 +14,7 @@ from ltjax.models.heads.auxiliary import AuxiliaryHead
 from ltjax.models.heads.class_means import MeanHead
 from ltjax.models.heads.cosine import CausalNormHead, CosineHead
 from ltjax.models.heads.feature_layer import HeadOnFeatureLayer
+from ltjax.models.heads.feature_map import FeatureMapHead
 from ltjax.models.heads.generator import GeneratorHead, generated_weights
 from ltjax.models.heads.linear import LinearHead, MLPHead, ProxyHead
 from ltjax.models.heads.memory import MemoryHead
@@ -56,6 +57,7 @@ __all__ = [
     "CosineHead",
     "ExpertBackbone",
     "ExpertsHead",
+    "FeatureMapHead",
     "GeneratorHead",
     "HasClassifierWeights",
     "HasTrainableParts",

@@ -108,7 +108,7 @@ def test_deferred_resampling_draws_every_image_once_and_class_balanced_at_the_en
 
 def test_every_name_of_the_issue_is_a_baseline_and_a_method():
     named = "focal cb_ce cb_focal cost_sensitive ldam ldam_drw ce_drw ce_drs mixup cutmix bbn causal_norm ride"
-    named += " balanced_softmax logit_adjustment seql lifted range triplet proxy oltr lfme fslwf"
+    named += " balanced_softmax logit_adjustment seql lifted range triplet proxy oltr lfme fslwf fsa"
     for name in named.split():
         assert name == "oltr" or name in BASELINES, name
         assert name in METHODS, name

@@ -8,8 +8,9 @@ import pytest
 from ltjax import models
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
-from ltjax.methods.fslwf import base_classes, drop, novel_of_episode
+from ltjax.methods.fslwf import drop, novel_of_episode
 from ltjax.methods.stage import Context, Previous
+from ltjax.methods.two_stages import frequent_enough
 from ltjax.models import GeneratorHead, generated_weights
 from ltjax.training import loop, prepare
 from tests.methods.asynchronous import toy as four
@@ -58,10 +59,8 @@ def test_generated_weights_are_the_equations():
 
 
 def test_base_classes_are_those_with_twenty_images_or_the_most_frequent():
-    settings = config_of().method_settings
-    assert base_classes(settings, four.data()).tolist() == BASE.tolist()
-    three = config_of(baseline__base_classes=3).method_settings
-    assert base_classes(three, four.data()).tolist() == [False, True, True, True]
+    assert frequent_enough(0, four.data(), "key").tolist() == BASE.tolist()
+    assert frequent_enough(3, four.data(), "key").tolist() == [False, True, True, True]
     for number in (1, 4):
         with pytest.raises(InputError, match=r"config\.baseline\.base_classes: impossible value"):
             METHODS["fslwf"](config_of(baseline__base_classes=number), four.data())

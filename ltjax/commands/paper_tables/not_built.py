@@ -3,5 +3,4 @@
 NOT_BUILT: dict[str, str] = {
     "ELF": "no code is public, and no public page says how its exits are built or when an image takes one",
     "IEM": "no code is public, and no public page gives its memory's size and updates or its region self-attention",
-    "FSA": "no code of the authors is public, and an unofficial one mixes the features in two different ways",
 }
