@@ -12,6 +12,7 @@ CITED = {
     "Focal Loss (Lin et al., 2017)": "baselines:focal",
     "Range Loss (Zhang et al., 2017b)": "baselines:range",
     "FSLwF (Gidaris & Komodakis, 2018)": "baselines:fslwf",
+    "FSA (Chu et al., 2020)": "baselines:fsa",
     "OLTR (Liu et al., 2019)": "baselines:oltr",
     "CB-Focal (Cao et al., 2019)": "baselines:cb_focal",
     "LDAM (Cao et al., 2019)": "baselines:ldam_drw",
@@ -24,7 +25,6 @@ CITED = {
     "Ours": "asynchronous",
 }
 MISSING = {
-    "FSA (Chu et al., 2020)": NOT_BUILT["FSA"],
     "IEM (Zhu & Yang, 2020)": NOT_BUILT["IEM"],
     "Ours†": EXTENDED,
 }

@@ -188,12 +188,14 @@ PARAMETERS: dict[str, dict[str, Part]] = {
         "causal_norm": {TANG: {"baseline.alpha": 1.0}},
         "lfme": {"ours: the groups of the tables": {"baseline.boundaries": (3, 6)}},
         "fslwf": {"ours: all but the tables' few-shot classes": {"baseline.base_classes": 6}},
+        "fsa": {"ours: all but the tables' few-shot classes": {"baseline.head_classes": 6}},
     },
     "cifar100": {
         "ride": {"Wang et al. (2021, RIDE), authors' script": {"baseline.diversity": -0.45}},
         "causal_norm": {TANG: {"baseline.alpha": 1.5}},
         "lfme": {"ours: the groups of the tables": {"baseline.boundaries": (35, 70)}},
         "fslwf": {"ours: all but the tables' few-shot classes": {"baseline.base_classes": 70}},
+        "fsa": {"ours: all but the tables' few-shot classes": {"baseline.head_classes": 70}},
     },
 }
 

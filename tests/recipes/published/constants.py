@@ -19,10 +19,10 @@ from ltjax.methods.auxiliary import images_per_class
 from ltjax.methods.bbn import LONGER, conventional_weight
 from ltjax.methods.causal_norm import CausalNormSettings, mean_momentum
 from ltjax.methods.decoupling import tau_search
-from ltjax.methods.fslwf import FEW
 from ltjax.methods.reslt import settings as reslt
 from ltjax.methods.ride import first_reweighted_epoch
 from ltjax.methods.stage import Context
+from ltjax.methods.two_stages import FEW
 from ltjax.models.norm import BatchNorm
 
 

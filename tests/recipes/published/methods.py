@@ -307,6 +307,16 @@ TWO_STAGES: dict[str, Part] = {
             "baseline.dropout": 0.5,
         },
     },
+    "fsa": {
+        "ours: classes of 20 images and more lend": {"baseline.head_classes": 0},
+        "an unofficial implementation of Chu et al. (2020)": {
+            "baseline.confusing": 15,
+            "baseline.copies": 15,
+            "baseline.specific_above": 0.8,
+            "baseline.generic_below": 0.2,
+            "second_stage_epochs": 10,
+        },
+    },
 }
 FEW_SHOT_SCRIPT: Part = {"Gidaris and Komodakis (2018), authors' ImageNet script": {"baseline.attention_scale": 30.0}}
 OLTR: Part = {
@@ -384,7 +394,7 @@ def two_stages(stem: str, training: Recipe, changes: Mapping[str, Part], second:
     made = {}
     for name, part in TWO_STAGES.items():
         first = recipe(training, named(name, "baselines"), part, changes.get(name, {}))
-        as_many = {"as the first stage": {"second_stage_epochs": first["epochs"][0]}}
+        as_many = {"as the first stage": {"second_stage_epochs": first.get("second_stage_epochs", first["epochs"])[0]}}
         made[f"{stem}:{name}"] = second_stage(first, as_many, second.get(name, {}))
     return made
 
