@@ -225,28 +225,6 @@ def test_a_batch_larger_than_a_phase_is_one_line():
         prepare.prepare(config(batch_size=32))
 
 
-def test_the_recipes_are_those_of_the_papers_appendix():
-    cifar, places = recipes.build("cifar100", "asynchronous"), recipes.build("places", "asynchronous")
-    assert (cifar.batch_size, cifar.epochs, cifar.second_stage_epochs) == (64, 200, None)
-    assert (cifar.optimizer.learning_rate, cifar.second_stage_optimizer.learning_rate) == (0.1, 0.01)
-    for optimizer in (cifar.optimizer, cifar.second_stage_optimizer):
-        assert (optimizer.momentum, optimizer.weight_decay) == (0.9, 5e-4)
-        assert (optimizer.schedule.milestones, optimizer.schedule.decay) == ((160, 180), 0.01)
-        assert optimizer.schedule.name == "step" and optimizer.schedule.warmup_epochs == 0
-    for optimizer in (places.optimizer, places.second_stage_optimizer):
-        assert optimizer.backbone_rate == 0.01  # 5e-4 beside 0.05
-        assert (optimizer.schedule.milestones, optimizer.schedule.decay) == ((20, 40), 0.01)
-    assert (places.optimizer.learning_rate, places.second_stage_optimizer.learning_rate) == (0.05, 0.005)
-    assert (places.epochs, places.model.backbone) == (60, "resnet152")
-    for name, epochs in (("imagenet", 90), ("inat", 200)):
-        made = recipes.build(name, "asynchronous")
-        assert (made.optimizer.learning_rate, made.optimizer.schedule.name, made.epochs) == (0.05, "cosine", epochs)
-        assert made.optimizer.weight_decay == 5e-4
-    for name in ("mnist5k", "cifar10", "cifar100", "imagenet", "places", "inat"):
-        made = recipes.build(name, "asynchronous")
-        assert made.data.sampler == "progressive" and made.asynchronous.bank_size == 10
-
-
 def test_the_arguments_of_the_config_files():
     made = recipes.build("cifar100", "asynchronous", "bank=2,split=60,lambda=1.5,literal")
     block = made.asynchronous

@@ -383,24 +383,6 @@ def test_the_words_behind_the_colon(arguments, expected):
     assert {key: settings[key] for key in expected} == expected
 
 
-@pytest.mark.parametrize(
-    "dataset, arguments, epochs, rate",
-    [
-        ("imagenet", "", 10, 0.2),
-        ("imagenet", ":lws", 5, 0.2),
-        ("places", "", 10, 0.1),
-        ("inat", "", 30, 0.2),
-        ("cifar100", ":second_stage_epochs=3", 3, 0.1),
-    ],
-)
-def test_the_second_stage_has_the_paper_s_schedule(dataset, arguments, epochs, rate):
-    made = parse(arguments, dataset)
-    optimizer = made.second_stage_optimizer
-    assert (made.second_stage_epochs, optimizer.learning_rate, optimizer.backbone_rate) == (epochs, rate, 1.0)
-    assert (optimizer.schedule.name, optimizer.schedule.warmup_epochs) == ("cosine", 0)
-    assert optimizer.weight_decay == made.optimizer.weight_decay
-
-
 def test_where_tau_comes_from():
     assert parse(":tau").method_settings.tau_from == "auto"
     made = parse(":tau", "mnist5k").method_settings

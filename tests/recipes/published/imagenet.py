@@ -233,5 +233,6 @@ def tables() -> Tables:
         **made,
         **methods.two_stages("imagenet_baselines", recipe(base, CE), TWO_STAGES, LFME_STUDENT),
         **methods.oltr("imagenet_baselines", recipe(base, CE), OLTR_FIRST, OLTR_LENGTH, OLTR_CRT),
+        "imagenet_baselines:ride,experts=2": recipe(made["imagenet_baselines:ride"], ride.TWO_EXPERTS),
         "imagenet_baselines:ride,epochs=180": recipe(made["imagenet_baselines:ride"], ride.EPOCHS_180),
     }

@@ -40,3 +40,4 @@ EPOCHS_180: Part = {
         "optimizer.schedule.milestones": (108, 144),
     },
 }
+TWO_EXPERTS: Part = {"Cui et al. (2022), table 7: RIDE (2 experts)": {"baseline.experts": 2}}
