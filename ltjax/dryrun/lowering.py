@@ -107,12 +107,12 @@ def _variables(state: TrainState) -> Tree:
     return {"params": state.params, **state.model_state}
 
 
-def _start(stage: AnyStage, previous: Previous | None, data: Data, network: Any) -> tuple[Tree, Tree, dict[str, Any]]:
+def _start(stage: AnyStage, previous: Previous | None, data: Data, usual: Any) -> tuple[Tree, Tree, dict[str, Any]]:
     """(frozen, extras, tables) of the stage's init as shapes, from zero features and, if needed, zero weights."""
     if not isinstance(stage, Stage):  # no compiled program takes them
         return {}, {}, {}
 
-    def features(variables: Tree, records: np.ndarray, source: Source = data.train) -> np.ndarray:
+    def features(variables: Tree, records: np.ndarray, source: Source = data.train, network: Any = usual) -> np.ndarray:
         del source
         width = jax.eval_shape(
             lambda v: network.apply(v, jnp.zeros((1, *data.image_shape), jnp.uint8), train=False).features, variables
