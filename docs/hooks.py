@@ -44,7 +44,7 @@ def numbers(name: str) -> str:
     found = measured(f"mnist5k_{family}.py" + (f":{word}" if word else ""))
     if found:
         lines += [
-            "Measured on MNIST-5k-LT, ResNet-8, three seeds "
+            f"Measured on MNIST-5k-LT, ResNet-8, {'three seeds' if '±' in found[0] else 'one seed'} "
             "([conditions](../results.md#mnist-5k-lt)), test accuracy in %:",
             "",
             "| many | medium | few | all | parameters |",

@@ -91,6 +91,7 @@ TABLE_METHODS: dict[str, TableMethod] = {
     "triplet": TableMethod("baselines:triplet"),
     "proxy": TableMethod("baselines:proxy"),
     "oltr": TableMethod("baselines:oltr"),
+    "lfme": TableMethod("baselines:lfme"),
     "fslwf": TableMethod("baselines:fslwf"),
 }
 
