@@ -38,7 +38,7 @@ def feature_maps(groups: Sequence[SeedGroup], data_dir: str | None, log: Callabl
     maps = []
     for group in groups:
         log(f"{group.label}: features of test images")
-        features, classes = test_features(_workdir(group), chosen, data_dir)
+        features, classes = features_of_images(_workdir(group), chosen, data_dir)
         maps.append(FeatureMap(group.label, embedded(features), classes))
     return maps
 
@@ -47,7 +47,7 @@ def _workdir(group: SeedGroup) -> str:
     return group.members[0].path.removesuffix("results.json") or "."
 
 
-def test_features(
+def features_of_images(
     workdir: str, chosen: Mapping[str, Sequence[int]], data_dir: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """(float [n, d], int [n]): features of up to 50 test images of each class, and the classes."""

@@ -238,7 +238,7 @@ def test_tsne_takes_the_same_images_of_every_run(tmp_path, monkeypatch):
         random = np.random.default_rng(len(asked))
         return random.normal(size=(40, 5)), np.repeat([c for of in chosen.values() for c in of], 4)
 
-    monkeypatch.setattr(tsne, "test_features", features)
+    monkeypatch.setattr(tsne, "features_of_images", features)
     monkeypatch.setattr(tsne, "embedded", lambda rows: rows[:, :2])
     runs = [make_run(tmp_path, "one"), make_run(tmp_path, "two", "reslt")]
     assert run(*runs, "--tsne", "--data-dir=D", f"--out={tmp_path}/out") == 0

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from ltjax.commands import predict
+from ltjax.commands import compare, predict, tsne
 from ltjax.commands.train import main
 from ltjax.methods.configure import from_command_line as parse
 from ltjax.training.finished_run import open_finished
@@ -54,6 +54,18 @@ def test_a_folder_trains_and_what_was_held_out_is_said(run):
     results = json.loads((workdir / "results.json").read_text())
     assert (results["class_names"], results["class_counts"]) == (["a", "b", "c"], [13, 6, 3])
     assert "6 of 28 images are held out for testing" in said
+
+
+def test_a_run_is_compared_with_the_features_of_its_test_images(run, tmp_path, capsys, monkeypatch):
+    seen = []
+    monkeypatch.setattr(tsne, "embedded", lambda features: seen.append(features) or features[:, :2])
+    assert compare.main([f"mine={run[0]}", "--tsne", f"--out={tmp_path}"]) == 0
+    finished = open_finished(str(run[0]), {})
+    test, first = finished.data.test, jax.tree.map(lambda a: a[0], finished.variables)
+    order = np.argsort(test.labels, kind="stable")  # a, b, c: the most frequent class first
+    expected = finished.stage.network.apply(first, test.images(order), train=False).features
+    np.testing.assert_allclose(seen[0], expected, rtol=1e-4, atol=1e-5)
+    assert "| mine |" in capsys.readouterr().out and (tmp_path / "features.png").exists()
 
 
 # ---------------------------------------------------------------------------------------------------- ltjax.predict
