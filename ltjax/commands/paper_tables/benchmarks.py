@@ -92,6 +92,7 @@ TABLE_METHODS: dict[str, TableMethod] = {
     "proxy": TableMethod("baselines:proxy"),
     "oltr": TableMethod("baselines:oltr"),
     "lfme": TableMethod("baselines:lfme"),
+    "fsa": TableMethod("baselines:fsa"),
     "fslwf": TableMethod("baselines:fslwf"),
 }
 
