@@ -153,10 +153,14 @@ def within(node: ast.AST) -> Iterator[ast.Constant]:
             yield from within(child)
 
 
-def forget() -> None:
-    """Drops all that may hold on to a module of ltjax, config files too: the next import takes the mutant."""
+def forget(module: str) -> None:
+    """Drops all that may hold on to a module of ltjax, config files too: the next import takes the mutant.
+
+    Nothing below the methods imports them, and the rest is what takes time to import again.
+    """
+    above = "ltjax.methods" if module.startswith("ltjax.methods") else "ltjax"
     for name in list(sys.modules):
-        if name.startswith("ltjax") or name.split(".")[:2] == ["tests", "recipes"]:
+        if name.startswith((above, "ltjax_file_")) or name.split(".")[:2] == ["tests", "recipes"]:
             del sys.modules[name]
 
 
@@ -205,14 +209,14 @@ def in_place_of(path: pathlib.Path, tree: ast.Module) -> Iterator[None]:
         finally:
             command_line.load_file = load
         return
-    SUBSTITUTE.name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    SUBSTITUTE.path, SUBSTITUTE.code = str(path), code
-    forget()
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    SUBSTITUTE.name, SUBSTITUTE.path, SUBSTITUTE.code = name, str(path), code
+    forget(name)
     try:
         yield
     finally:
         SUBSTITUTE.name = ""
-        forget()
+        forget(name)
 
 
 def check(path: pathlib.Path, names: list[list[str]]) -> tuple[int, list[str]]:
