@@ -43,7 +43,8 @@ def accuracy_by_class(groups: Sequence[SeedGroup]) -> bytes | None:
     """Training images of each class above the accuracy of each row; None if no class was tested."""
     values = [_accuracies(group) for group in groups]
     title = f"Accuracy by class ({groups[0].results['split']} images)"
-    return _below_counts(groups, values, title, "accuracy (%)", (-4, 104))
+    lowest = min((float(np.nanmin(one)) for one in values if np.isfinite(one).any()), default=0.0)
+    return _below_counts(groups, values, title, "accuracy (%)", (max(-4.0, lowest - 8), 104))
 
 
 def weight_norms(groups: Sequence[SeedGroup]) -> bytes | None:
