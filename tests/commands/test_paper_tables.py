@@ -216,7 +216,7 @@ def test_a_mistake_is_one_line(tmp_path, monkeypatch, capsys, arguments, words):
 @pytest.fixture
 def compiled_fast():
     """Toys: compiling them is all that takes time."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
