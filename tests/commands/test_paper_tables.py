@@ -181,6 +181,14 @@ def test_the_list_says_what_is_missing(tmp_path, monkeypatch, capsys):
     assert title == "reslt:4: three rows (1 cells)" and data.strip() == "data: mnist5k is here"
 
 
+def test_a_run_that_is_not_possible_is_a_line_and_does_not_count():
+    impossible = recipes.resolved("cifar100", "asynchronous", "imbalance=10")
+    lines = needs.needs([impossible], [], {})
+    assert lines[-2].startswith("cannot run: config.asynchronous.split: ") and lines[-1].startswith(
+        "hours: about 0 for 0"
+    )
+
+
 def test_the_work_of_a_run_is_three_passes_of_every_image_or_one_where_the_backbone_is_frozen(monkeypatch):
     monkeypatch.setattr(needs, "forward_flops", lambda network, shape: 1)
     first = needs.training_flops(recipes.resolved("imagenet", "ce"))

@@ -53,12 +53,18 @@ def needs(runs: Sequence[Settings], weights: Sequence[str], given: Mapping[str, 
         lines.append(f"weights: {name} is {here}")
     if not runs:
         return [*lines, "hours: none, all cells are finished"]
-    flops = sum(training_flops(run) for run in runs)
+    possible, flops = 0, 0.0
+    for run in runs:
+        try:
+            flops += training_flops(run)
+            possible += 1
+        except InputError as error:
+            lines.append(f"cannot run: {one_line(error)}")
     rate, source = sustained_rate({run.dtype for run in runs})
     hours, speed = significant(flops / rate / HOUR), f"{rate / 1e12:.2g} TFLOP/s ({source})"
     return [
         *lines,
-        f"hours: about {hours} for {len(runs)} unfinished cells with all seeds on {hardware()}; an estimate from "
+        f"hours: about {hours} for {possible} unfinished cells with all seeds on {hardware()}; an estimate from "
         f"{flops:.1e} FLOP at {speed}",
     ]
 
