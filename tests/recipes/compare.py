@@ -1,22 +1,37 @@
 """The comparisons of test_recipes.py, one after another, up to the first that fails."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from ltjax.methods import METHODS
 from ltjax.settings.blocks import Settings
 from ltjax.settings.schema import leaves
-from tests.recipes.published import TABLES
+from tests.recipes.published import TABLES, methods
 from tests.recipes.published.constants import CONSTANTS
 from tests.recipes.published.defaults import DEFAULTS
-from tests.recipes.table import differences, same
+from tests.recipes.table import Recipe, differences, recipe, same
 
 
 def of_defaults() -> list[str]:
     """A line for each setting whose default is not the table's."""
     published = {key: (value, source) for source, says in DEFAULTS.items() for key, value in says.items()}
+    found = {
+        key: value
+        for key, _, value, about in leaves(Settings)
+        if not about.stored_if_set and not key.startswith("second_stage_")
+    }
+    lines = _unlike(found, published)
+    for name, method in METHODS.items():
+        of_method = {key: row for key, row in recipe(methods.DEFAULTS.get(name, {})).items() if key[:5] != "data."}
+        lines += _unlike({key: value for key, _, value, _ in leaves(method.settings, f"{method.block}.")}, of_method)
+    return lines
+
+
+def _unlike(found: Mapping[str, Any], published: Recipe) -> list[str]:
     return [
         f"{key}: {value!r} by default; {published[key][1]}: {published[key][0]!r}"
-        for key, _, value, about in leaves(Settings)
-        if not about.stored_if_set and not key.startswith("second_stage_") and not same(value, published[key][0])
+        for key, value in found.items()
+        if not same(value, published[key][0])
     ]
 
 

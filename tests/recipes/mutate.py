@@ -24,7 +24,9 @@ from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = (
-    *sorted(path for path in (ROOT / "ltjax/methods").rglob("*.py") if path.name != "__init__.py"),
+    *sorted(
+        path for path in (ROOT / "ltjax/methods").rglob("*.py") if path.name not in ("__init__.py", "configure.py")
+    ),
     *(ROOT / f"ltjax/settings/{name}.py" for name in ("blocks", "config_file")),
     *(ROOT / f"ltjax/data/datasets/{name}.py" for name in ("assemble", "cifar", "lt_benchmarks")),
     *(ROOT / f"ltjax/data/augment/{name}.py" for name in ("autoaugment", "color_jitter", "crops", "registry")),
@@ -42,6 +44,8 @@ LEFT_OUT = (
     ("ROWS", "as many rows are processed at a time, which changes no result"),
     ("TOLERANCE", "of the search for an optimum, not of a recipe; tests/methods/decoupling/test_lbfgs.py"),
     ("MOST", "bound of the same search"),
+    ("TRAINED", "names of parameters; tests/methods/test_fslwf.py"),
+    ("AUGMENTATIONS", "names of variants; tests/methods/test_auxiliary.py"),
     ("UNIT", "the scale of a random word"),
     ("OVERSAMPLING", "of the decoder's reduced size; tests/data/augment/test_crops.py"),
     ("MAX_REDUCTION", "of the blur before linear interpolation; tests/data/augment/test_crops.py"),

@@ -14,6 +14,7 @@ HOU = "Hou et al. (2019, LUCIR), authors' code"
 # ------------------------------------------------------------------------------------------------------- the papers'
 
 RESLT = {
+    "Cui et al. (2022), authors' code: by data set and imbalance (constants.py)": {"reslt.alpha": None},
     "Cui et al. (2022), section 3.2: three groups, the branches' sum": {
         "reslt.groups": 3,
         "reslt.variant": "full",
@@ -362,6 +363,17 @@ OF_CRT: Part = {
         "second_stage_optimizer.schedule.unit": "epoch",
         "second_stage_optimizer.schedule.cosine_includes": "end",
     }
+}
+
+# method -> the defaults of its settings
+DEFAULTS: dict[str, Part] = {
+    "reslt": RESLT,
+    "decoupling": DECOUPLING,
+    "asynchronous": ASYNCHRONOUS,
+    "auxiliary": AUXILIARY,
+    **BASELINES,
+    **TWO_STAGES,
+    "oltr": {**OLTR, "ours: the memory alone unless a recipe says otherwise": {"oltr.attention": False}},
 }
 
 
