@@ -25,7 +25,9 @@ from collections.abc import Iterator
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = (
     *sorted(
-        path for path in (ROOT / "ltjax/methods").rglob("*.py") if path.name not in ("__init__.py", "configure.py")
+        path
+        for path in (ROOT / "ltjax/methods").rglob("*.py")
+        if path.name not in ("__init__.py", "configure.py", "stage.py")
     ),
     *(ROOT / f"ltjax/settings/{name}.py" for name in ("blocks", "config_file")),
     *(ROOT / f"ltjax/data/datasets/{name}.py" for name in ("assemble", "cifar", "lt_benchmarks")),

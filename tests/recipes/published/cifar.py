@@ -181,6 +181,14 @@ OLTR_LENGTH: Part = {
         "second_stage_optimizer.schedule.milestones": (20, 40),
     }
 }
+OLTR_SHORT: Part = {
+    "ours: ten epochs in thirds": {
+        "second_stage_epochs": 10,
+        "second_stage_optimizer.nesterov": True,
+        "second_stage_optimizer.weight_decay": 5e-4,
+        "second_stage_optimizer.schedule.milestones": (3, 7),
+    }
+}
 OLTR_CRT: Part = {"ours: as ImageNet-LT": {"second_stage_epochs": 10}}
 PARAMETERS: dict[str, dict[str, Part]] = {
     "cifar10": {
@@ -213,6 +221,7 @@ def tables(dataset: str) -> Tables:
     decoupling = recipe(base, named("decoupling"), methods.DECOUPLING, CE)
     auxiliary = recipe(base, named("auxiliary"), methods.AUXILIARY, AUXILIARY)
     baselines = methods.baselines(f"{dataset}_baselines", recipe(base, CE), AS_AUTHORS, PARAMETERS[dataset])
+    oltr = methods.oltr(f"{dataset}_baselines", recipe(base, CE), {}, OLTR_LENGTH, OLTR_CRT)
     return {
         **with_words(f"{dataset}_ce", recipe(base, named("ce"), CE), {"short": SHORT, **COMMON_WORDS}),
         **with_words(
@@ -225,6 +234,7 @@ def tables(dataset: str) -> Tables:
         **with_words(f"{dataset}_auxiliary", second_stage(auxiliary, FINETUNING), methods.AUXILIARY_WORDS),
         **baselines,
         **methods.two_stages(f"{dataset}_baselines", recipe(base, CE), PARAMETERS[dataset], {}),
-        **methods.oltr(f"{dataset}_baselines", recipe(base, CE), {}, OLTR_LENGTH, OLTR_CRT),
+        **oltr,
+        f"{dataset}_baselines:oltr,short": recipe(oltr[f"{dataset}_baselines:oltr"], SHORT, OLTR_SHORT),
         f"{dataset}_baselines:bbn,short": recipe(baselines[f"{dataset}_baselines:bbn"], SHORT),
     }

@@ -1,6 +1,7 @@
 """Published numbers that are not settings: found in the code, by name, and published, with their source."""
 
 import inspect
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from ltjax.methods.auxiliary import images_per_class
 from ltjax.methods.bbn import LONGER, conventional_weight
 from ltjax.methods.causal_norm import CausalNormSettings, mean_momentum
 from ltjax.methods.decoupling import tau_search
+from ltjax.methods.oltr_recipe import thirds
 from ltjax.methods.reslt import settings as reslt
 from ltjax.methods.ride import first_reweighted_epoch
 from ltjax.methods.stage import Context
@@ -55,6 +57,13 @@ def hole(side: int) -> int:
 def policies(table: Any) -> list[str]:
     """The policies as lines "operation, probability in tenths, level, twice"."""
     return [" ".join(str(value) for operation in pair for value in operation) for pair in table]
+
+
+def third_epochs(epochs: int) -> tuple[int, ...]:
+    """The milestones of OLTR's schedule."""
+    schedule: dict[str, Any] = {}
+    thirds(types.SimpleNamespace(schedule=schedule), epochs)
+    return tuple(schedule["milestones"])
 
 
 CIFAR_POLICIES = """
@@ -186,6 +195,11 @@ CONSTANTS: dict[str, dict[str, tuple[Any, Any]]] = {
         "re-weighted from, of 200 epochs": (first_reweighted_epoch(200, 0.8), 160),
         "re-weighted from, of 100 epochs": (first_reweighted_epoch(100, 0.8), 80),
     },
+    "Liu et al. (2019, OLTR), authors' configs": {
+        "thirds of 60": (third_epochs(60), (20, 40)),
+        "thirds of 30": (third_epochs(30), (10, 20)),
+    },
+    "ours: rising milestones for any number of epochs": {"thirds of 1": (third_epochs(1), (1, 2))},
     "Hou et al. (2019, LUCIR), authors' code": {"margin": (default(losses.margin_ranking_loss, "margin"), 0.5)},
     "Xiang et al. (2020, LFME), authors' config": {
         "temperature": (default(losses.distillation_loss, "temperature"), 2.0)
