@@ -52,6 +52,13 @@ DECOUPLING: Part = {
         "decoupling.tau_from": "value",
     },
 }
+ONE_EPOCH: Part = {
+    "ours: at most three times the first stage": {
+        "epochs": 1,
+        "second_stage_epochs": 3,
+        "optimizer.schedule.warmup_epochs": 0,
+    }
+}
 AUXILIARY: Part = {"ours: a step has four batches": {"epochs": 4}}
 FINETUNING: Part = {"ours: half the first stage": {"second_stage_epochs": 2}}
 AS_AUTHORS: dict[str, Part] = {
@@ -104,6 +111,7 @@ def tables() -> Tables:
         **with_words("mnist5k_reslt", recipe(base, named("reslt"), methods.RESLT, RESLT), RESLT_WORDS),
         **with_words("mnist5k_asynchronous", second_stage(asynchronous), methods.ONE_RATE_WORDS),
         **with_words("mnist5k_decoupling", second_stage(decoupling, DECOUPLING), methods.DECOUPLING_WORDS),
+        "mnist5k_decoupling:epochs=1": recipe(second_stage(decoupling, DECOUPLING), ONE_EPOCH),
         **with_words("mnist5k_auxiliary", second_stage(auxiliary, FINETUNING), methods.AUXILIARY_WORDS),
         **methods.baselines("mnist5k_baselines", base, AS_AUTHORS, {}),
         **methods.two_stages("mnist5k_baselines", base, AS_AUTHORS, {}),
