@@ -7,7 +7,7 @@ Two branches, as in the authors' code: all classes, and the 6,600 rarest of the 
 Arguments: ":backbone=resnet152" (batch 128, learning rate 0.05), ":experts=3" (RIDE's ResNet-50 and five epochs of
 warm-up, table 7; its view first_2_experts is the row of two), ":alpha=0.9" (the paper's text; its code has 0.85),
 ":gamma=-1" (no normalised classifier at test), ":long" (360 epochs), ":strong,pretrained=FILE" (mixup, from ImageNet's
-weights: an .npz of a PyTorch state_dict).
+weights: an .npz of a PyTorch state_dict; ":strong,from_scratch" from random ones).
 
 For GPUs or TPUs; the authors used four NVIDIA 2080 Ti. The paper reports 70.2 % (table 8), 73.2 % with ResNet-152
 (section 4.3), 72.9 % with ":experts=3" (table 7; its first two experts 72.1), 70.5 % with ":long" and 72.3 % with
@@ -40,6 +40,7 @@ WORDS = {
     "backbone": backbones(BACKBONES),
     "experts": experts_on("ride_resnet50", reduce=False, changes=BACKBONES["ride_resnet50"]),
     "long": {"epochs": 360, "optimizer.schedule.milestones": (320, 360)},
+    "strong": {"reslt.mixup": 1.0, "model.needs_pretrained": True},  # table 2
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import traverse_util
 
 from ltjax import models
@@ -195,6 +196,11 @@ def grafted(fresh_variables: Tree, variables: Tree, skip: Sequence[str] = ()) ->
             "config.model.backbone"
         )
     return traverse_util.unflatten_dict(initial | taken, sep="/")
+
+
+def within(logits: jax.Array, group: np.ndarray) -> jax.Array:
+    """Logits [..., C] of which only the classes of ``group`` bool [C] have a part in softmax, argmax and gradient."""
+    return jnp.where(group, logits, jnp.finfo(logits.dtype).min)
 
 
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:

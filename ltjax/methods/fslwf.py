@@ -34,8 +34,8 @@ from ltjax.methods.common import (
     predicts,
     rates,
     watched,
+    within,
 )
-from ltjax.methods.lfme import within
 from ltjax.methods.stage import (
     AnyStage,
     Apply,

@@ -35,6 +35,7 @@ from ltjax.methods.common import (
     predicts,
     rates,
     watched,
+    within,
 )
 from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree, Updates
 from ltjax.models import LinearHead, Network
@@ -278,8 +279,3 @@ def first_weights(confidence: np.ndarray, labels: np.ndarray, least: float) -> n
 def mean_count(data: Data, group: np.ndarray) -> float:
     """The mean number of images of a class of the group."""
     return float(np.mean(np.asarray(data.class_counts)[group]))
-
-
-def within(logits: jax.Array, group: np.ndarray) -> jax.Array:
-    """Logits [..., C] of which only the classes of the group have a part in softmax, argmax and gradient."""
-    return jnp.where(group, logits, jnp.finfo(logits.dtype).min)

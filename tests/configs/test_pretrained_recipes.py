@@ -135,3 +135,11 @@ def test_the_layer_is_part_of_decouplings_representation(words):
         assert logits.shape == (2, 10)
     if words != "ncm":
         assert isinstance(second.network.head, models.HeadOnFeatureLayer)
+
+
+def test_the_strong_rows_of_inaturalist_start_from_weights(tmp_path):
+    """Cui et al. (2022), table 2: "trained with mixup and initialized with ImageNet pre-trained model"."""
+    with pytest.raises(InputError, match=r"--config\.model\.pretrained=FILE"):
+        loop.train(recipes.resolved("inat", "reslt", "strong"), str(tmp_path / "run"))
+    assert not recipes.resolved("inat", "reslt", "strong,from_scratch").model.needs_pretrained
+    assert not recipes.resolved("inat", "reslt").model.needs_pretrained

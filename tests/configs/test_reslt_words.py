@@ -67,7 +67,7 @@ WORDS = {
         "long": ("table 2: 360 epochs", {"epochs": 360, "optimizer.schedule.milestones": (320, 360)}),
         "strong,pretrained=w.npz": (
             "table 2: mixup, from ImageNet's weights; no AutoAugment",
-            {"reslt.mixup": 1.0, "model.pretrained": "w.npz"},
+            {"reslt.mixup": 1.0, "model.pretrained": "w.npz", "model.needs_pretrained": True},
         ),
         "alpha=0.9": ("section 4.2.5", {"reslt.alpha": 0.9}),
     },

@@ -40,6 +40,7 @@ from ltjax.methods.common import (
     predicts,
     rates,
     watched,
+    within,
 )
 from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree, Updates
 from ltjax.models import CosineHead
@@ -77,7 +78,7 @@ def first_phase(config: Settings, data: Data, network: Any, frequent: np.ndarray
         del context
         images, labels = batch["image"]["image"], batch["image"]["label"]
         outputs, model_state = apply(params, model_state, images)
-        logits = only(outputs.logits, frequent)
+        logits = within(outputs.logits, frequent)
         losses = cross_entropy(logits, labels)
         seen = {"accuracy": accuracy(logits, labels)} | watched(config, losses, labels)
         return Outcome({"classification": Term(losses)}, model_state, seen)
@@ -90,7 +91,7 @@ def first_phase(config: Settings, data: Data, network: Any, frequent: np.ndarray
         streams={"image": sampler},
         init=init,
         objective=objective,
-        predict=lambda variables, images: only(evaluate_network(network, variables, images).logits, frequent),
+        predict=lambda variables, images: within(evaluate_network(network, variables, images).logits, frequent),
         updates=Updates(rates=rates(config.optimizer)),
         epoch_size=len(records),
     )
@@ -222,11 +223,6 @@ def first_phase_classes(split: int, class_counts: np.ndarray) -> np.ndarray:
             f"many; give the number of classes of the first phase, 1 to {len(frequent) - 1}"
         )
     return frequent
-
-
-def only(logits: jax.Array, present: np.ndarray) -> jax.Array:
-    """Logits [..., C] of which only the classes ``present`` bool [C] have a part in softmax, argmax and gradient."""
-    return jnp.where(present, logits, jnp.finfo(logits.dtype).min)
 
 
 def subset_sampler(config: Settings, key: str, name: str, epochs: int) -> Sampler:

@@ -102,7 +102,10 @@ RESLT_WORDS: dict[str, Part] = {
         "unused": {"optimizer.schedule.milestones": (320, 360)},
     },
     "strong,pretrained=w.npz": {
-        "Cui et al. (2022), table 2: mixup, torchvision's weights": {"model.pretrained": "w.npz"},
+        "Cui et al. (2022), table 2: mixup, torchvision's weights": {
+            "model.pretrained": "w.npz",
+            "model.needs_pretrained": True,
+        },
         "ours: a uniform share": {"reslt.mixup": 1.0},
     },
 }
