@@ -22,6 +22,7 @@ from ltjax.methods.causal_norm import CausalNormSettings, mean_momentum
 from ltjax.methods.decoupling import tau_search
 from ltjax.methods.oltr_recipe import thirds
 from ltjax.methods.reslt import settings as reslt
+from ltjax.methods.reslt.variants import VARIANTS
 from ltjax.methods.ride import first_reweighted_epoch
 from ltjax.methods.stage import Context
 from ltjax.methods.two_stages import FEW
@@ -171,6 +172,17 @@ CONSTANTS: dict[str, dict[str, tuple[Any, Any]]] = {
         "alpha": (
             reslt.ALPHA,
             {"cifar10": {100: 0.998, 50: 0.998, 10: 0.96}, "cifar100": {100: 0.995, 50: 0.99, 10: 0.72}},
+        ),
+    },
+    "Cui et al. (2022), figure 2 and section 3.1: fusion, one branch, branches alone": {
+        "variants": (
+            {name: (one.fusion, one.one_branch, one.branches_alone) for name, one in VARIANTS.items()},
+            {
+                **{name: ("sum", False, False) for name in ("full", "a", "b", "c")},
+                "d": ("main", False, False),
+                "e": ("sum", True, False),
+                "baseline": ("sum", False, True),
+            },
         ),
     },
     "ours: between the paper's 0.90 of iNaturalist and others": {
