@@ -46,6 +46,7 @@ LEFT_OUT = (
     ("ROWS", "as many rows are processed at a time, which changes no result"),
     ("TOLERANCE", "of the search for an optimum, not of a recipe; tests/methods/decoupling/test_lbfgs.py"),
     ("MOST", "bound of the same search"),
+    ("LAST", "ranks of words that are applied last, which count only among themselves; tests/settings/test_epochs.py"),
     ("FUSIONS", "axes of arrays; tests/methods/test_reslt.py"),
     ("PARTS", "names of parts of a network; tests/methods/decoupling/test_stages.py"),
     ("TRAINED", "names of parameters; tests/methods/test_fslwf.py"),
