@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import io
 import json
@@ -47,7 +48,8 @@ def classifier_weight_norms(network: object, params: Tree) -> np.ndarray | None:
     length 1 in a cosine classifier, the class means of NCM (Kang et al., 2020, figure 2).
     """
     head = getattr(network, "head", None)
-    weights = classifier_weights(head, params["head"] if head is not None and "head" in params else params)
+    given = jax.device_put(params["head"] if head is not None and "head" in params else params)
+    weights = jax.device_get(jax.jit(functools.partial(classifier_weights, head))(given))
     if weights is None:
         return None
     norms = np.linalg.norm(np.asarray(weights, np.float64), axis=-2)
