@@ -13,6 +13,7 @@ from ltjax.commands.check.inspect_files import evenly_spread, inspect_file, insp
 from ltjax.commands.prepare import shards as prepare
 from ltjax.data.dataset import Source, array_source
 from tests.data.conftest import write_image
+from tests.report.synthetic import results_of
 
 
 def run(capsys, tmp_path, *arguments):
@@ -189,9 +190,8 @@ def test_bad_input_is_one_line_that_names_it(roses, tmp_path, capsys):
 
 
 def test_a_finished_run_with_another_head_is_an_error(roses, tmp_path, capsys):
-    results = {"seeds": [0], "class_counts": [9, 5, 3], "per_class": [1, 1, 1], "train_index_sha256": "ab"}
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "results.json").write_text(json.dumps(results))
+    (tmp_path / "run" / "results.json").write_text(json.dumps(results_of([9, 5, 3])))
     status, printed, _, _ = run(capsys, tmp_path, f"--folder={roses}", f"--run={tmp_path}/run")
     assert status == 1 and f"error: {tmp_path}/run: its head has 3 classes, the data has 2 [head]" in printed
 
