@@ -17,6 +17,12 @@ BASELINES: dict[str, Mapping[str, Any]] = {
     "range": CLASS_AWARE,
     "triplet": CLASS_AWARE,
     "proxy": CLASS_AWARE,
+    # ten epochs of the classifier; they are too few for the first stage's warm-up and milestones
+    "fsa": {
+        "second_stage_epochs": 10,
+        "second_stage_optimizer.schedule.name": "cosine",
+        "second_stage_optimizer.schedule.warmup_epochs": 0,
+    },
 }
 
 

@@ -319,6 +319,15 @@ TWO_STAGES: dict[str, Part] = {
         },
     },
 }
+# what the second stages of these methods have of their own on every data set
+SECOND_STAGES: dict[str, Part] = {
+    "fsa": {
+        "ours: ten epochs are too few for the first stage's warm-up and milestones": {
+            "second_stage_optimizer.schedule.name": "cosine",
+            "second_stage_optimizer.schedule.warmup_epochs": 0,
+        }
+    }
+}
 FEW_SHOT_SCRIPT: Part = {"Gidaris and Komodakis (2018), authors' ImageNet script": {"baseline.attention_scale": 30.0}}
 OLTR: Part = {
     "Liu et al. (2019, OLTR), authors' configs": {
@@ -407,7 +416,7 @@ def two_stages(stem: str, training: Recipe, changes: Mapping[str, Part], second:
     for name, part in TWO_STAGES.items():
         first = recipe(training, named(name, "baselines"), part, changes.get(name, {}))
         as_many = {"as the first stage": {"second_stage_epochs": first.get("second_stage_epochs", first["epochs"])[0]}}
-        made[f"{stem}:{name}"] = second_stage(first, as_many, second.get(name, {}))
+        made[f"{stem}:{name}"] = second_stage(first, as_many, SECOND_STAGES.get(name, {}), second.get(name, {}))
     return made
 
 
