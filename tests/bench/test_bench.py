@@ -286,6 +286,7 @@ def test_in_float64_the_whole_loops_agree_and_other_crops_do_not():
             scan.check(ours, theirs, 1e-9)
 
 
+@pytest.mark.slow
 def test_scan_without_pytorch_and_with_a_profile(no_torch, tmp_path, capsys):
     profile = tmp_path / "profile"
     printed, record = run(f"{SCAN} --classes 10 --profile {profile}", tmp_path / "scan.json", capsys)

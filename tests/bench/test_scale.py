@@ -63,6 +63,7 @@ def test_mistakes_are_one_line(options, message, capsys):
     assert message in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_step_is_measured_on_simulated_devices(capsys):
     assert main(["scale", "--topologies", "--devices", "2", "--batch", "4", "--repeats", "1"]) == 0
     out = capsys.readouterr().out

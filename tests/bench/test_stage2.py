@@ -11,6 +11,7 @@ from tests.bench.test_bench import keep_the_compiler_flag, run  # noqa: F401
 SMALL = "--network resnet8 --batch 8 --size 8 --classes 10 --images 400 --steps 2"
 
 
+@pytest.mark.slow
 def test_second_stages_are_measured_on_features_and_through_the_backbone(tmp_path, capsys):
     printed, record = run(f"stage2 {SMALL} --repeats 1", tmp_path / "stage2.json", capsys)
     assert list(record["sides"]) == ["cached features", "backbone every batch"]

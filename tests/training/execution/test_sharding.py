@@ -133,6 +133,7 @@ def read(pictures, workdir, devices):
     return losses(workdir), results
 
 
+@pytest.mark.slow
 def test_eight_devices_train_on_files_as_one_does(pictures, alone, tmp_path):
     """Of a batch every device has one image; batch normalisation is over all of them."""
     eight, results = read(pictures, tmp_path / "eight", 8)
