@@ -9,21 +9,22 @@ is all; with it the folder gets comparison.md, table.csv, table.tex and the figu
 images are refused unless --allow names that. Exit status: 0 done, 1 reading or writing failed, 2 bad input.
 """
 
+from __future__ import annotations  # the report needs packages that the base install has not: imported where it is used
+
 import argparse
 import os
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ltjax.commands.cli import Parser, guarded
 from ltjax.commands.run_settings import epochs_of, identifying_settings
 from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError, did_you_mean
-from ltjax.report.compare import Member, SeedGroup, choose_sweep, compare, explain, group_by_seed, write_comparison
-from ltjax.report.compare.differences import ASPECTS, refuse
-from ltjax.report.compare.table import as_markdown
-from ltjax.report.run import read_run, state_of
+
+if TYPE_CHECKING:
+    from ltjax.report.compare import Member, SeedGroup
 
 CONVENTIONS = ("strict", "inclusive", "index")
 
@@ -43,6 +44,8 @@ class Found(NamedTuple):
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
+    from ltjax.report.compare.differences import ASPECTS
+
     parser = Parser("compare", "ltjax.compare", __doc__)
     parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN", help="finished runs; NAME is the label of the row")
     parser.add_argument(
@@ -75,6 +78,8 @@ def find_runs(given: str) -> list[Found]:
     Raises:
       InputError: no such path, no run, or a run that is not finished.
     """
+    from ltjax.report.run import state_of
+
     name, path = name_and_path(given)
     root = open_path(path)
     if not root.exists():
@@ -128,6 +133,9 @@ def workdirs_in(root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def read_member(found: Found) -> Member:
+    from ltjax.report.compare import Member
+    from ltjax.report.run import read_run
+
     run = read_run(found.folder)
     settings = identifying_settings(run.config) if run.config is not None else {}
     return Member(found.given, found.name, run, settings, epochs_of(run.results, run.config))
@@ -139,6 +147,8 @@ def read_groups(options: argparse.Namespace) -> tuple[list[SeedGroup], list[Seed
     Raises:
       InputError: no run, unreadable files, the same run twice, two rows with one label, an unknown baseline.
     """
+    from ltjax.report.compare import group_by_seed
+
     found = [one for given in options.runs for one in find_runs(given)]
     named: list[list[str] | str] = []  # of each baseline the folders, or the label
     for given in options.baseline:
@@ -177,6 +187,10 @@ def _baseline(given: list[str] | str, groups: Sequence[SeedGroup], members: Mapp
 
 
 def run(argv: Sequence[str]) -> int:
+    from ltjax.report.compare import choose_sweep, compare, explain, write_comparison
+    from ltjax.report.compare.differences import refuse
+    from ltjax.report.compare.table import as_markdown
+
     options = parse(argv)
     groups, baselines = read_groups(options)
     found = refuse(groups, options.allow)

@@ -26,8 +26,17 @@ from typing import Any, NoReturn
 from ltjax.commands.cli import Parser, guarded, one_line
 from ltjax.commands.paper_tables import TABLES, Table
 from ltjax.commands.paper_tables.benchmarks import Benchmark
-from ltjax.commands.paper_tables.render import FINISHED, SPEED, State, benchmark_sections, paper_sections
-from ltjax.commands.paper_tables.structure import DATASETS, SUBSTITUTES, WEIGHTS, Cell, PaperTable, check_substitute
+from ltjax.commands.paper_tables.structure import (
+    DATASETS,
+    FINISHED,
+    SPEED,
+    SUBSTITUTES,
+    WEIGHTS,
+    Cell,
+    PaperTable,
+    State,
+    check_substitute,
+)
 from ltjax.commands.train import run as train_and_report
 from ltjax.errors import InputError, choose, did_you_mean
 
@@ -256,6 +265,7 @@ def file_name(options: argparse.Namespace) -> str:
 
 def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str:
     """All cells of the table, also those that --only leaves out."""
+    from ltjax.commands.paper_tables.render import benchmark_sections, paper_sections
     from ltjax.settings.identity import run_only
 
     contents = contents_of(options)

@@ -10,9 +10,6 @@ from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-import cloudpickle
-from tqdm import tqdm
-
 from ltjax.errors import InputError
 from ltjax.processes import end_with_parent, without_interrupts
 
@@ -45,6 +42,8 @@ def run_jobs(
       InputError: when a worker process dies.
       Whatever a job raises; the jobs that have not begun are then dropped.
     """
+    from tqdm import tqdm  # not in the base install
+
     # On a terminal a line that is redrawn, in a log file a line every half minute.
     every = POLL if sys.stderr.isatty() else 30.0
     with tqdm(total=total, unit=" images", mininterval=every, maxinterval=every, disable=not jobs) as bar:
@@ -60,6 +59,8 @@ def _in_processes(
 ) -> Iterator[tuple[Job, Result]]:
     context = multiprocessing.get_context("spawn")
     done = context.RawArray("q", len(jobs))  # images of every job; without a lock, which could die with its holder
+    import cloudpickle  # not in the base install
+
     # In a file: a worker that dies while it is still being sent much would leave its parent waiting forever.
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "shared")

@@ -1,24 +1,15 @@
 """A paper's table as Markdown: the paper's numbers beside ours, then the runs and what their numbers depend on."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ltjax.commands.paper_tables.benchmarks import Benchmark, published
-from ltjax.commands.paper_tables.structure import Cell, PaperTable, Result, Row, cell_of
+from ltjax.commands.paper_tables.structure import SPEED, Cell, PaperTable, Result, Row, State, cell_of
 from ltjax.report import Entry, format_comparison, percent
 from ltjax.report.text import DASH, markdown_table
 
-FINISHED = "finished"
-SPEED = "speed"
 GROUPS = ("many", "medium", "few")
 RUNS = ["run", "state", "seeds", "parameters", "wall time (s)", "hardware", "training images", "data"]
-
-
-class State(NamedTuple):
-    """The state of a cell in words, and its results.json if it is finished with the settings of this command."""
-
-    text: str
-    results: dict[str, Any] | None = None
 
 
 StateOf = Callable[[Cell], State]

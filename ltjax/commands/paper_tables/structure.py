@@ -7,6 +7,7 @@ ours. Cells are named by what is run, so that rows and tables with the same run 
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from ltjax.errors import InputError, did_you_mean
 
@@ -31,6 +32,17 @@ WEIGHTS = {
     "resnet50": "an .npz of the state_dict of torchvision's ResNet-50, trained on ImageNet",
 }
 SMALL = ("mnist5k", "cifar10", "cifar100")
+
+
+FINISHED = "finished"
+SPEED = "speed"
+
+
+class State(NamedTuple):
+    """The state of a cell in words, and its results.json if it is finished with the settings of this command."""
+
+    text: str
+    results: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
