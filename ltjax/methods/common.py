@@ -222,6 +222,7 @@ def classify(
     *,
     config: Settings | None = None,
     weights: Callable[[jax.Array, Context], jax.Array] | None = None,
+    group: np.ndarray | None = None,
 ) -> Callable[..., Outcome]:
     """One pass over one stream, one loss on its logits.
 
@@ -230,15 +231,17 @@ def classify(
       loss: (logits [B, C], labels [B]) -> [B].
       config: for the classes to watch; None watches none.
       weights: (labels [B], context) -> [B], the weight of each example in the mean; None = equal weights.
+      group: bool [C], the classes that take part; None = all.
     """
 
     def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
         images, labels = batch[stream]["image"], batch[stream]["label"]
         outputs, model_state = apply(params, model_state, images)
-        losses = loss(outputs.logits, labels)
+        logits = outputs.logits if group is None else within(outputs.logits, group)
+        losses = loss(logits, labels)
         terms = {"classification": Term(losses, None if weights is None else weights(labels, context))}
         seen = {} if config is None else watched(config, losses, labels)
-        return Outcome(terms, model_state, {"accuracy": accuracy(outputs.logits, labels)} | seen)
+        return Outcome(terms, model_state, {"accuracy": accuracy(logits, labels)} | seen)
 
     return objective
 

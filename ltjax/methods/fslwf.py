@@ -27,6 +27,7 @@ from ltjax.methods.common import (
     accuracy,
     build_network,
     carry_over,
+    classify,
     configured_sampler,
     dtypes,
     evaluate_network,
@@ -107,15 +108,6 @@ def base_stage(config: Settings, data: Data, network: Network, base: np.ndarray)
     sampler = over_subset(configured_sampler(config))
     tables = {"image": subset_tables(sampler, labels, data.num_classes, records)}
 
-    def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
-        del context
-        images, given = batch["image"]["image"], batch["image"]["label"]
-        outputs, model_state = apply(params, model_state, images)
-        logits = within(outputs.logits, base)
-        losses = cross_entropy(logits, given)
-        metrics = {"accuracy": accuracy(logits, given)} | watched(config, losses, given)
-        return Outcome({"classification": Term(losses)}, model_state, metrics)
-
     return Stage(
         "base",
         network=network,
@@ -123,7 +115,7 @@ def base_stage(config: Settings, data: Data, network: Network, base: np.ndarray)
         optimizer=config.optimizer,
         streams={"image": sampler},
         init=with_tables(fresh(network, data), tables),
-        objective=objective,
+        objective=classify("image", cross_entropy, config=config, group=base),
         predict=lambda variables, images: within(evaluate_network(network, variables, images).logits, base),
         updates=Updates(rates=rates(config.optimizer)),
         epoch_size=len(records),

@@ -28,6 +28,7 @@ from ltjax.losses import cross_entropy, distillation_loss
 from ltjax.methods.common import (
     accuracy,
     build_network,
+    classify,
     configured_sampler,
     dtypes,
     evaluate_network,
@@ -112,15 +113,6 @@ def expert(config: Settings, settings: LFMESettings, data: Data, network: Networ
         del features
         return Start(make(key), tables=tables, extras=finished_experts(previous, groups, name), fresh=True)
 
-    def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
-        del context
-        images, labels = batch["image"]["image"], batch["image"]["label"]
-        outputs, model_state = apply(params, model_state, images)
-        logits = within(outputs.logits, group)
-        losses = cross_entropy(logits, labels)
-        seen = {"accuracy": accuracy(logits, labels)} | watched(config, losses, labels)
-        return Outcome({"classification": Term(losses)}, model_state, seen)
-
     return Stage(
         name,
         network=network,
@@ -128,7 +120,7 @@ def expert(config: Settings, settings: LFMESettings, data: Data, network: Networ
         optimizer=config.optimizer,
         streams={"image": sampler},
         init=init,
-        objective=objective,
+        objective=classify("image", cross_entropy, config=config, group=group),
         predict=lambda variables, images: within(evaluate_network(network, variables, images).logits, group),
         updates=Updates(rates=rates(config.optimizer)),
         epoch_size=settings.expert_epoch_size or max(len(records), config.batch_size),

@@ -74,15 +74,6 @@ def first_phase(config: Settings, data: Data, network: Any, frequent: np.ndarray
         del previous, features
         return Start(make(key), tables=tables)
 
-    def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
-        del context
-        images, labels = batch["image"]["image"], batch["image"]["label"]
-        outputs, model_state = apply(params, model_state, images)
-        logits = within(outputs.logits, frequent)
-        losses = cross_entropy(logits, labels)
-        seen = {"accuracy": accuracy(logits, labels)} | watched(config, losses, labels)
-        return Outcome({"classification": Term(losses)}, model_state, seen)
-
     return Stage(
         "frequent",
         network=network,
@@ -90,7 +81,7 @@ def first_phase(config: Settings, data: Data, network: Any, frequent: np.ndarray
         optimizer=config.optimizer,
         streams={"image": sampler},
         init=init,
-        objective=objective,
+        objective=classify("image", cross_entropy, config=config, group=frequent),
         predict=lambda variables, images: within(evaluate_network(network, variables, images).logits, frequent),
         updates=Updates(rates=rates(config.optimizer)),
         epoch_size=len(records),
