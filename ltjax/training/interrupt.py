@@ -1,11 +1,22 @@
-"""SIGTERM and Ctrl-C set a flag that the loop reads between steps; a second signal ends the process at once."""
+"""SIGTERM and Ctrl-C set a flag that the loop reads between steps; a later second signal ends the process at once.
 
+Signals that come together, as from a terminal and a scheduler, are one.
+"""
+
+import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from types import FrameType
 
 import jax
 import numpy as np
+
+from ltjax.errors import InputError
+
+TOGETHER = 1.0  # seconds in which further signals are the same wish
+LOST = 1000  # in place of a signal's number: another run has taken the workdir over
 
 
 class Interrupted(Exception):
@@ -17,11 +28,17 @@ class Interrupted(Exception):
 
 
 class Interrupt:
-    """Within the `with` block, SIGTERM and SIGINT are recorded in `signum`."""
+    """Within the `with` block, SIGTERM and SIGINT are recorded in `signum`.
 
-    def __init__(self) -> None:
+    Args:
+      lost: why the workdir is no longer this run's, "" while it is (``Lock.lost``).
+    """
+
+    def __init__(self, lost: Callable[[], str] = lambda: "") -> None:
         self.signum = 0
+        self.lost = lost
         self.before: dict[int, object] = {}
+        self.since = 0.0
 
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
@@ -34,17 +51,30 @@ class Interrupt:
             signal.signal(signum, handler)  # type: ignore[arg-type]
 
     def _record(self, signum: int, frame: FrameType | None) -> None:
-        self.signum = signum
-        for handled in self.before:
-            signal.signal(handled, signal.SIG_DFL)
+        now = time.monotonic()
+        if not self.signum:
+            self.signum, self.since = signum, now
+        elif now - self.since > TOGETHER:
+            name = signal.Signals(signum).name
+            os.write(2, f"\nended at once by {name}: run the same command to resume from the last save\n".encode())
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
 
     def agreed(self) -> int:
-        """The signal that any process got, 0 for none: the same in all of them, which must call it at the same step."""
-        if jax.process_count() == 1:
-            return self.signum
-        from jax.experimental import multihost_utils
+        """The signal that any process got, 0 for none: the same in all of them, which must call it at the same step.
 
-        return int(np.max(multihost_utils.process_allgather(np.int32(self.signum))))
+        Raises:
+          InputError: in all of them, if another run has taken the workdir over; nothing may be saved then.
+        """
+        lost = self.lost()
+        signum = LOST if lost else self.signum
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils
+
+            signum = int(np.max(multihost_utils.process_allgather(np.int32(signum))))
+        if signum == LOST:
+            raise InputError(lost or "another run has taken the workdir over; this one ends")
+        return signum
 
     def raise_if_signalled(self) -> None:
         """Raises Interrupted if any process got a signal, where nothing is left to save. Call it like ``agreed``."""

@@ -27,6 +27,7 @@ from ltjax.training.step.gradient_conflict import frequent_side, make_distortion
 from ltjax.training.step.state import TrainState, variables_of
 from ltjax.training.workdir.checkpoint import Checkpoints, checkpoints
 from ltjax.training.workdir.identity import absolute, open_workdir
+from ltjax.training.workdir.lock import Lock, locked
 from ltjax.training.workdir.metrics_log import MetricsLog, Record, StageLines
 from ltjax.training.workdir.pretrained import check_pretrained
 from ltjax.training.workdir.results import (
@@ -53,15 +54,22 @@ def train(config: Settings, workdir: str) -> Record:
     finished = open_workdir(folder, config)
     if finished is not None:
         return finished
+    with locked(folder) as lock:
+        finished = open_workdir(folder, config)  # again: another run may just have ended
+        return _train_locked(config, folder, lock) if finished is None else finished
+
+
+def _train_locked(config: Settings, folder: epath.Path, lock: Lock) -> Record:
     check_source(config)
     if not (folder / "checkpoints").exists():  # a run that has begun has its weights
         check_pretrained(config)
     setup = prepare(config)
     source = open_source(config, setup.data, setup.stages[0], folder)
+    lock.confirm()
     if jax.process_index() == 0:
         write_atomically(folder / "config.json", to_json(config))
-    with Interrupt() as interrupt:
-        run = _start(config, folder, setup, interrupt)
+    with Interrupt(lambda: lock.lost) as interrupt:
+        run = _start(config, folder, setup, lock, interrupt)
         try:
             return _run_stages(run, source)
         finally:
@@ -69,7 +77,7 @@ def train(config: Settings, workdir: str) -> Record:
             run.log.close()
 
 
-def _start(config: Settings, folder: epath.Path, setup: Setup, interrupt: Interrupt) -> Run:
+def _start(config: Settings, folder: epath.Path, setup: Setup, lock: Lock, interrupt: Interrupt) -> Run:
     """Places the data, and reports what a reader of the log should know before the first step."""
     data, stages, mesh, _ = setup
     log = MetricsLog(folder, seeds_of(config))
@@ -81,7 +89,7 @@ def _start(config: Settings, folder: epath.Path, setup: Setup, interrupt: Interr
     progress.report(why)
     watch = make_watch(config, folder, progress.report)
     store = make_store(config, folder, mesh, progress.report, interrupt.raise_if_signalled)
-    return Run(config, folder, setup, DataAccess(placed, watch, store), log, progress, interrupt)
+    return Run(config, folder, setup, DataAccess(placed, watch, store), log, progress, lock, interrupt)
 
 
 def _run_stages(run: Run, source: Previous | None) -> Record:
@@ -126,6 +134,7 @@ def _train_stage(
         return current
 
     def meta(step: int) -> dict[str, Any]:
+        run.lock.check()
         progress.show(log.settle(offset + step))  # a step with a bad loss must never become the last good one
         return {
             "fingerprint": run.setup.fingerprint,
@@ -222,6 +231,7 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
         **results_over_seeds(config, summaries, _last_epoch_loss(run), reports),
         **({"views": views} if views else {}),
     }
+    run.lock.check()
     if jax.process_index() == 0:
         write_results(run.workdir, record, arrays)
     return record

@@ -25,6 +25,7 @@ from ltjax.training.prepare import Setup
 from ltjax.training.progress import Progress
 from ltjax.training.step.state import TrainState, create_state, variables_of
 from ltjax.training.workdir.checkpoint import Checkpoints, abstract
+from ltjax.training.workdir.lock import Lock
 from ltjax.training.workdir.metrics_log import MetricsLog, Record
 from ltjax.training.workdir.pretrained import with_pretrained
 
@@ -46,6 +47,7 @@ class Run(NamedTuple):
     access: DataAccess
     log: MetricsLog
     progress: Progress
+    lock: Lock
     interrupt: Interrupt
 
 
