@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ltjax.errors import did_you_mean
+from ltjax.commands.cli import guarded
+from ltjax.errors import InputError, did_you_mean
 
 
 class Command(NamedTuple):
@@ -57,15 +58,17 @@ def overview() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Calls the command that the first argument names with the other arguments; returns its exit status."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    if not given or given[0] in ("--help", "-h"):
+    return guarded(_call, argv)
+
+
+def _call(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("--help", "-h"):
         print(overview())
         return 0
-    name, *arguments = given
+    name, *arguments = argv
     if name not in COMMANDS:
         hint = did_you_mean(name, COMMANDS)
-        print(f"error: unknown command '{name}'{hint}; allowed: {', '.join(COMMANDS)}", file=sys.stderr)
-        return 2
+        raise InputError(f"unknown command '{name}'{hint}; allowed: {', '.join(COMMANDS)}")
     return importlib.import_module(COMMANDS[name].module).main(arguments)
 
 

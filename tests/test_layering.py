@@ -19,15 +19,16 @@ PACKAGE = ROOT / "ltjax"
 PACKAGES: dict[str, set[str]] = {
     "": set(),  # ltjax/__init__.py: the version
     "errors": set(),
-    "processes": {"errors"},  # what data's and the commands' worker processes share
+    "escape": set(),  # names from outside, for whoever prints or writes one
+    "processes": {"errors", "escape"},  # what data's and the commands' worker processes share
     "class_counts": {"errors"},
     "arrays": {"errors", "class_counts"},  # the arithmetic that losses, classifiers, metrics and heads share
     "losses": {"errors", "arrays", "class_counts"},
     "classifiers": {"errors", "arrays", "class_counts"},
     "metrics": {"errors", "arrays", "class_counts"},
-    "settings": {"errors"},
+    "settings": {"errors", "escape"},
     "hardware": {"errors"},
-    "data": {"errors", "processes", "class_counts", "settings"},
+    "data": {"errors", "escape", "processes", "class_counts", "settings"},
     "samplers": {"errors", "data"},  # the public face of data/sampling
     "models": {"errors", "arrays", "class_counts", "settings"},  # heads share the classifiers' arithmetic
     "methods": {
@@ -35,25 +36,25 @@ PACKAGES: dict[str, set[str]] = {
         "models",
     },
     "training": {
-        "", "errors", "processes", "arrays", "class_counts", "losses", "classifiers", "metrics", "settings", "hardware",
-        "data", "samplers", "models", "methods",
+        "", "errors", "escape", "processes", "arrays", "class_counts", "losses", "classifiers", "metrics", "settings",
+        "hardware", "data", "samplers", "models", "methods",
     },
-    "report": {"errors", "class_counts", "metrics"},
+    "report": {"errors", "escape", "class_counts", "metrics"},
     "commands": {
-        "", "errors", "processes", "class_counts", "classifiers", "metrics", "settings",
+        "", "errors", "escape", "processes", "class_counts", "classifiers", "metrics", "settings",
         "hardware", "data", "models", "methods", "training", "report",
     },
     # Both are commands, too: they parse arguments, print tables and report errors as the others do.
     "dryrun": {
-        "errors", "class_counts", "settings", "hardware", "data", "models", "methods", "training",
+        "errors", "escape", "class_counts", "settings", "hardware", "data", "models", "methods", "training",
         "commands",
     },
     "bench": {
-        "errors", "arrays", "class_counts", "losses", "classifiers", "settings", "hardware",
+        "errors", "escape", "arrays", "class_counts", "losses", "classifiers", "settings", "hardware",
         "data", "samplers", "models", "methods", "training", "commands",
         "dryrun",  # `bench scale` has dry runs made
     },
-    "__main__": {"errors", "commands", "dryrun", "bench"},  # the console script
+    "__main__": {"errors", "escape", "commands", "dryrun", "bench"},  # the console script
 }  # fmt: skip
 
 # The folders inside a package, from the bottom to the top: a folder may import those before it.

@@ -1,11 +1,15 @@
 """What all commands share: how they were started, the argument parser, the one line of an error, devices."""
 
 import argparse
+import contextlib
+import io
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from ltjax import escape
 from ltjax.errors import InputError
 
 # What `pip install 'ltjax[train]'` brings beside jax and numpy.
@@ -96,10 +100,15 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
 
     Returns:
       The exit status: that of ``run``; 2 for bad input or a missing package; 1 when computing, reading or writing
-      failed; 130 after Ctrl-C.
+      failed; 130 after Ctrl-C; 141 when the reader of its output has ended.
     """
+    streams_for_any_text()
     try:
-        return run(sys.argv[1:] if argv is None else argv)
+        status = run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()  # a full disk behind stdout is an error here, not a trace when Python ends
+        return status
+    except BrokenPipeError as error:
+        return 141 if _drop_unwritable() else _report(one_line(error), 1)
     except InputError as error:
         return _report(one_line(error), 2)
     except ModuleNotFoundError as error:
@@ -109,6 +118,7 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
     except ImportError as error:  # a path of a cloud store whose package is missing
         return _report(one_line(error), 2)
     except (FloatingPointError, OSError) as error:
+        _drop_unwritable()
         return _report(one_line(error) + (f"; {unfinished}" if unfinished else ""), 1)
     except KeyboardInterrupt:
         print(f"\nstopped by SIGINT; {unfinished or 'there was no work to save'}", file=sys.stderr)
@@ -116,5 +126,47 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
 
 
 def _report(message: str, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {escape.terminal(message)}", file=sys.stderr)
     return status
+
+
+def streams_for_any_text() -> None:
+    """Whatever the locale or PYTHONIOENCODING, a letter that the terminal does not have is printed as an escape.
+
+    A stream that was closed before Python began (``>&-``) takes everything and prints nothing.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", errors="backslashreplace"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):  # not the streams of a notebook or a test
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_unwritable() -> bool:
+    """Drops what stdout and stderr still hold if they cannot be written; True if the reader of a pipe has ended.
+
+    Python would try again when it ends, and print a trace.
+    """
+    closed = False
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(io.UnsupportedOperation):  # a notebook's or a test's stream has no file
+            file = stream.fileno()
+            unread = _has_no_reader(file)
+            try:
+                stream.flush()
+            except OSError:
+                unwritable = True
+            else:
+                unwritable = unread
+            if unwritable:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), file)
+            closed = closed or unread
+    return closed
+
+
+def _has_no_reader(file: int) -> bool:
+    """Whether a file descriptor is a pipe whose other end is closed."""
+    poll = select.poll()
+    poll.register(file, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))

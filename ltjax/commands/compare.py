@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from ltjax import escape
 from ltjax.commands.cli import Parser, guarded
 from ltjax.commands.run_settings import epochs_of, identifying_settings
 from ltjax.data.storage.paths import open_path
@@ -201,7 +202,7 @@ def run(argv: Sequence[str]) -> int:
     if not options.out:
         return 0
     page = write_comparison(open_path(options.out), groups, baselines, sweep, found, features)
-    print(f"\ncomparison: {page}")
+    print(f"\ncomparison: {escape.terminal(str(page))}")
     return 0
 
 
@@ -222,7 +223,7 @@ def feature_png(groups: Sequence[SeedGroup], found: Mapping[str, str], data_dir:
 
 
 def log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(escape.terminal(text), file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from ltjax import escape
 from ltjax.commands.cli import Parser, guarded, is_first_process, use_devices
 from ltjax.errors import InputError
 from ltjax.settings import Settings
@@ -71,6 +72,7 @@ def run(argv: Sequence[str]) -> int:
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
     finished = open_finished(options.run, {key: value for key, value in changes.items() if value is not None})
     class_names = finished.data.class_names or tuple(str(label) for label in range(finished.data.num_classes))
+    shown = [escape.terminal(name) for name in escape.distinct(class_names)]
     skipped: list[str] = []
     top = min(options.top, len(class_names))
     predicted = predict(finished, paths, top, skipped if options.on_error == "skip" else None)
@@ -78,12 +80,13 @@ def run(argv: Sequence[str]) -> int:
         rows = list(predicted)
         if is_first_process():
             write_atomically(absolute(options.out), as_csv(rows, class_names, top))
-            print(f"{len(rows)} images: {options.out}")
+            print(f"{len(rows)} images: {escape.terminal(options.out)}")
     else:
         for one in predicted:
             shares = zip(one.labels, one.probabilities, strict=True)
             if is_first_process():
-                print(one.path, *(f"{class_names[label]} {100 * share:.1f}" for label, share in shares), sep="\t")
+                words = (f"{shown[label]} {100 * share:.1f}" for label, share in shares)
+                print(escape.terminal(one.path), *words, sep="\t")
     if skipped:
         print(f"left out {len(skipped)} of {len(paths)} images, which could not be read", file=sys.stderr)
     return 0
@@ -137,7 +140,7 @@ def predict(finished: Any, paths: Sequence[str], top: int, skipped: list[str] | 
                 if isinstance(image, InputError):
                     if skipped is None:
                         raise image
-                    print(f"left out: {image}", file=sys.stderr)
+                    print(f"left out: {escape.terminal(str(image))}", file=sys.stderr)
                     skipped.append(path)
                 else:
                     read_paths.append(path)
@@ -205,13 +208,15 @@ def make_probabilities(finished: Any) -> Any:
 
 
 def as_csv(predictions: Sequence[Prediction], class_names: Sequence[str], top: int) -> str:
-    """The text of a CSV file: path, class_1, probability_1, class_2, ..."""
+    """The text of a CSV file: path, class_1, probability_1, class_2, ...; the names by ``escape.csv_cell``."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["path", *(word for k in range(1, top + 1) for word in (f"class_{k}", f"probability_{k}"))])
+    names = [escape.csv_cell(str(name)) for name in class_names]
     for one in predictions:
         shares = zip(one.labels, one.probabilities, strict=True)
-        table.writerow([one.path, *(word for label, share in shares for word in (class_names[label], f"{share:.6f}"))])
+        words = (word for label, share in shares for word in (names[label], f"{share:.6f}"))
+        table.writerow([escape.csv_cell(one.path), *words])
     return text.getvalue()
 
 

@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+from ltjax import escape
 from ltjax.commands.cli import Parser, guarded, one_line
 from ltjax.commands.paper_tables import TABLES, Table
 from ltjax.commands.paper_tables.benchmarks import Benchmark
@@ -273,7 +274,9 @@ def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str
     def state(cell: Cell) -> State:
         return state_of_cell(cell, options, settings)
 
-    shown = [f"`{s}`" for s in settings if s.removeprefix("--config.").partition("=")[0] not in run_only()]
+    shown = [
+        escape.markdown_code(s) for s in settings if s.removeprefix("--config.").partition("=")[0] not in run_only()
+    ]
     changed = f" Settings: {', '.join(shown)}." if shown else ""
     accuracy = "Accuracy in % of the last epoch, mean ± sample standard deviation over the seeds."
     if isinstance(contents, Benchmark):
@@ -304,7 +307,7 @@ def _sigterm_raises() -> Iterator[None]:
 
 
 def log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(escape.terminal(text), file=sys.stderr, flush=True)
 
 
 def print_list(cells: Sequence[Cell], options: argparse.Namespace, settings: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ python -m ltjax.main --config=configs/mnist5k_reslt.py --workdir=runs/mnist5k_re
 import sys
 from collections.abc import Sequence
 
+from ltjax import escape
 from ltjax.commands.cli import guarded, is_first_process, use_devices
 
 
@@ -39,7 +40,7 @@ def run(argv: Sequence[str]) -> int:
         # Made from the files, so that a run that was killed between its results and its report gets it now.
         page = write_report(absolute(workdir))
         print(format_table(results))
-        print(f"report: {page}")
+        print(f"report: {escape.terminal(str(page))}")
     return 0
 
 

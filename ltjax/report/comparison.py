@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ltjax import escape
 from ltjax.report.run import GROUPS
 from ltjax.report.text import DASH, markdown_table, percent
 
@@ -42,16 +43,16 @@ def _row(entry: Entry) -> list[str]:
     published = DASH if entry.published is None else f"{entry.published:.1f}"
     results = entry.results
     if results is None:
-        return [entry.label, entry.state, "", "", "", "", published, "", "", "", ""]
+        return [escape.markdown(entry.label), escape.markdown(entry.state), "", "", "", "", published, "", "", "", ""]
     deviations = results.get("std", {}).get("accuracy", {})
     return [
-        entry.label,
+        escape.markdown(entry.label),
         *(percent(results["accuracy"].get(key), deviations.get(key)) for key in COLUMNS),
         str(len(results["seeds"])),
         published,
         f"{results['parameter_count']:,}",
         f"{results['wall_time_s']:,.1f}",
-        str(results["hardware"]),
+        escape.markdown(str(results["hardware"])),
         f"`{results['train_index_sha256'][:12]}`",
     ]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from ltjax import escape
 from ltjax.errors import InputError
 
 GROUPS = ("many", "medium", "few")
@@ -180,11 +181,11 @@ def group_sizes(results: dict[str, Any]) -> tuple[int, int, int]:
 
 
 def class_labels(results: dict[str, Any]) -> list[str]:
-    """The names of the classes, or their indices if results.json has no ``class_names``.
+    """The names of the classes, to be told apart by eye (``escape.distinct``); their indices without ``class_names``.
 
     Example:
       >>> class_labels({"class_counts": [4, 2]})
       ['0', '1']
     """
     names = results.get("class_names")
-    return [str(name) for name in names] if names else [str(c) for c in range(len(results["class_counts"]))]
+    return escape.distinct(names) if names else [str(c) for c in range(len(results["class_counts"]))]

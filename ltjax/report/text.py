@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ltjax import escape
 from ltjax.class_counts import frequency_order
 from ltjax.report.run import GROUPS, Run, class_labels, group_sizes, several_seeds
 
@@ -63,7 +64,7 @@ def format_table(results: dict[str, Any]) -> str:
         ["accuracy %", *(percent(accuracy.get(key), deviation.get(key)) for key in _SEED_KEYS)],
         ["classes", total, total, *map(str, group_sizes(results))],
     ]
-    lines = [_headline(results), *_aligned(rows)]
+    lines = [escape.terminal(_headline(results)), *_aligned(rows)]
     if several_seeds(results):
         lines += [_explain_seeds(results), *_aligned([["seed", *_SEED_HEADER], *_seed_rows(results)])]
     return "\n".join([*lines, f"groups: {convention} ({_explain(convention)})"])
@@ -93,7 +94,7 @@ def _deviations(results: dict[str, Any]) -> dict[str, Any]:
 def format_report(run: Run, figures: Sequence[str]) -> str:
     """The text of report.md: results, their conditions, figures (names from CAPTIONS), each class, the settings."""
     results = run.results
-    parts = [f"# {_headline(results)}", _accuracy_section(results)]
+    parts = [f"# {escape.markdown(_headline(results))}", _accuracy_section(results)]
     if results.get("views"):
         parts.append(_views_section(results))
     parts.append(_conditions_section(run))
@@ -133,7 +134,10 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 
 def markdown_table(header: list[str], rows: list[list[str]], numbers: bool = True) -> str:
-    """A Markdown table; the first column is aligned left, the others right if they are ``numbers``."""
+    """A Markdown table of cells in Markdown (a name from outside: ``escape.markdown``).
+
+    The first column is aligned left, the others right if they are ``numbers``.
+    """
     lines = [header, ["---", *["---:" if numbers else "---"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
@@ -179,7 +183,8 @@ def _views_section(results: dict[str, Any]) -> str:
     keys = ("all", *GROUPS)
     rows = [("the result", results["accuracy"], _deviations(results)["accuracy"])]
     rows += [
-        (name, view["accuracy"], view.get("std", {}).get("accuracy", {})) for name, view in results["views"].items()
+        (escape.markdown(name), view["accuracy"], view.get("std", {}).get("accuracy", {}))
+        for name, view in results["views"].items()
     ]
     table = [[name, *(percent(accuracy.get(key), spread.get(key)) for key in keys)] for name, accuracy, spread in rows]
     return f"## Other views of the network\n\n{markdown_table(['accuracy (%)', *keys], table)}"
@@ -200,20 +205,20 @@ def _conditions_section(run: Run) -> str:
         ["parameters", f"{results['parameter_count']:,}"],
         ["epochs", f"{results['epochs']} ({results['step']:,} steps); the {results['epoch_rule']} epoch is reported"],
         ["seeds", ", ".join(map(str, results["seeds"]))],
-        ["hardware", _flat(results["hardware"])],
+        ["hardware", escape.markdown(_flat(results["hardware"]))],
         ["wall time", duration(results["wall_time_s"]) + (", all seeds together" if several_seeds(results) else "")],
-        ["resumes", _resumes(resumes)],
+        ["resumes", escape.markdown(_resumes(resumes))],
     ]
     if results.get("train_loss_last_epoch") is not None:
         spread = results.get("std", {}).get("train_loss_last_epoch")
         loss = f"{results['train_loss_last_epoch']:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
         rows.insert(4, ["mean training loss of the last epoch", loss])
     if results.get("chosen"):
-        rows.insert(4, ["selected by the run", _selected(results)])
+        rows.insert(4, ["selected by the run", escape.markdown(_selected(results))])
     if results.get("step_ms") is not None:
         rows.append(["time per step", _step_time(results)])
     if results.get("versions"):
-        rows.append(["versions", _flat(results["versions"])])
+        rows.append(["versions", escape.markdown(_flat(results["versions"]))])
     if run.unreadable:
         rows.append(["metrics.jsonl", f"{run.unreadable} unreadable line(s), not included in the curves"])
     return f"## What the numbers depend on\n\n{markdown_table(['', ''], rows, numbers=False)}"
@@ -272,7 +277,7 @@ def _classes_section(results: dict[str, Any]) -> str:
     accuracies, deviations = results["per_class"], _deviations(results)["per_class"]
     group = [name for name, size in zip(GROUPS, group_sizes(results), strict=True) for _ in range(size)]
     rows = [
-        [f"{labels[c]} ({g})", f"{counts[c]:,}", percent(accuracies[c], deviations[c])]
+        [f"{escape.markdown(labels[c])} ({g})", f"{counts[c]:,}", percent(accuracies[c], deviations[c])]
         for c, g in zip(frequency_order(counts), group, strict=True)
     ]
     header = ["class (group)", "training images", "accuracy (%)"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from ltjax import escape
 from ltjax.training.workdir.metrics_log import Record
 
 
@@ -98,14 +99,20 @@ class Progress:
     def report(self, text: str, live: bool = False) -> None:
         if not self.quiet:
             clear = "\r\x1b[2K" if self.live else ""
-            self.stream.write(clear + text + ("" if live else "\n"))
+            self._write(clear + escape.terminal(text) + ("" if live else "\n"))
+
+    def _write(self, text: str) -> None:
+        """Writes to the stream; without a reader, or with a full disk behind it, the run goes on silently."""
+        try:
+            self.stream.write(text)
             self.stream.flush()
+        except OSError:
+            self.quiet = True
 
     def end(self) -> None:
         """Ends the live line."""
         if self.live and not self.quiet:
-            self.stream.write("\n")
-            self.stream.flush()
+            self._write("\n")
 
 
 def duration(seconds: float) -> str:

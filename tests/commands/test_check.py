@@ -201,7 +201,7 @@ def test_file_names_that_are_not_utf8_are_printed_with_escapes(roses, tmp_path, 
     (roses / "test" / "rose").rename(roses / "test" / "$a$ro\udcffse")
     (roses / "train" / "tulip" / "\udcfe.jpg").write_bytes(b"")
     status, printed, _, report = run(capsys, tmp_path, f"--folder={roses}")
-    assert status == 1 and "tulip/\\udcfe.jpg: the file is empty" in printed and report["counts"]["train"] == [5, 4]
+    assert status == 1 and "tulip/\\xfe.jpg: the file is empty" in printed and report["counts"]["train"] == [5, 4]
 
 
 def test_prepared_shards_are_checked_and_left_as_they_are(roses, tmp_path, capsys):

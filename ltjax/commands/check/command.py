@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from ltjax import escape
 from ltjax.class_counts import shot_groups
 from ltjax.commands.check import findings
 from ltjax.commands.check.inspect_files import Inspection, evenly_spread, inspect_files
 from ltjax.commands.check.lenient_read import read_leniently
-from ltjax.commands.check.report import describe, printable, write
+from ltjax.commands.check.report import describe, write
 from ltjax.commands.cli import Parser, guarded
 from ltjax.data.dataset import Data, Source
 from ltjax.data.datasets.lt_benchmarks import SPECS
@@ -90,10 +91,11 @@ def run(argv: Sequence[str]) -> int:
     found = [one._replace(level="allowed") if one.kind in allowed else one for one in found]
     report["status"] = int(any(one.level == "error" for one in found))
     report["findings"] = [one._asdict() for one in found]
-    print(printable(describe(report, found)))
+    print(describe(report, found))
     figure = None if data is None else _figure(report)
     path = write(options.out, report, figure)
-    print(f"all findings: {path}{'' if figure is None else '; the counts are drawn in class_counts.png beside it'}")
+    drawn = "" if figure is None else "; the counts are drawn in class_counts.png beside it"
+    print(f"all findings: {escape.terminal(path)}{drawn}")
     return report["status"]
 
 
@@ -188,7 +190,7 @@ def _figure(report: Mapping[str, Any]) -> bytes:
     classes = np.arange(len(report["counts"]["train"]))
     groups = {group: np.isin(classes, members) for group, members in report["groups"].items()}
     names = report["class_names"]
-    return class_curve(report["counts"], groups, names and [printable(name) for name in names])
+    return class_curve(report["counts"], groups, names)
 
 
 Inspections = dict[str, dict[int, Inspection]]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ltjax import escape
 from ltjax.class_counts import frequency_order
 from ltjax.commands.check.findings import Finding
 from ltjax.data.storage.paths import write_atomically
@@ -36,20 +37,16 @@ def describe(report: dict[str, Any], found: Sequence[Finding]) -> str:
     lines.append(
         f"{errors} kind{'' if errors == 1 else 's'} of error" if errors else "nothing would stop or spoil a run"
     )
-    return "\n".join(lines)
-
-
-def printable(text: str) -> str:
-    """With the bytes of file names that are not UTF-8 as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return "\n".join(map(escape.terminal, lines))
 
 
 def _count_lines(report: dict[str, Any]) -> list[str]:
     names, train = report["class_names"], report["counts"]["train"]
+    names = escape.distinct(names) if names else [str(k) for k in range(len(train))]
     order = frequency_order(train).tolist()
 
     def named(k: int) -> str:
-        return f"{train[k]:,} ({names[k] if names else k})"
+        return f"{train[k]:,} ({names[k]})"
 
     head, tail = max(train), min(train)
     factor = f"imbalance {head / tail:.1f}" if tail else "infinite imbalance"

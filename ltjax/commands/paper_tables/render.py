@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ltjax import escape
 from ltjax.commands.paper_tables.benchmarks import Benchmark, published
 from ltjax.commands.paper_tables.structure import SPEED, Cell, PaperTable, Result, Row, State, cell_of
 from ltjax.report import Entry, format_comparison, percent
@@ -49,7 +50,11 @@ def _row(table: PaperTable, row: Row, states: list[State]) -> list[str]:
         for number, place in zip(printed, table.metrics.values(), strict=True):
             ours = value_of(state.results, place, table.shots, result.view) if state.results else DASH
             numbers.append(f"{number} / {ours}" if result.config else number)
-    return [*row.labels, *numbers, "; ".join(dict.fromkeys(state.text for state in states if state.text))]
+    return [
+        *row.labels,
+        *numbers,
+        escape.markdown("; ".join(dict.fromkeys(state.text for state in states if state.text))),
+    ]
 
 
 def value_of(results: Mapping[str, Any], place: str, shots: str = "strict", view: str = "") -> str:
@@ -89,14 +94,14 @@ def value_of(results: Mapping[str, Any], place: str, shots: str = "strict", view
 def _run(name: str, state: State) -> list[str]:
     results = state.results
     if results is None:
-        return [f"`{name}`", state.text, *[""] * (len(RUNS) - 2)]
+        return [f"`{name}`", escape.markdown(state.text), *[""] * (len(RUNS) - 2)]
     return [
         f"`{name}`",
-        state.text,
+        escape.markdown(state.text),
         str(len(results["seeds"])),
         f"{results['parameter_count']:,}",
         f"{results['wall_time_s']:,.1f}",
-        str(results["hardware"]),
+        escape.markdown(str(results["hardware"])),
         f"{results['train_size']:,}",
         f"`{results['train_index_sha256'][:12]}`",
     ]

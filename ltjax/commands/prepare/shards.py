@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from ltjax import escape
 from ltjax.commands.cli import Parser, guarded
 from ltjax.commands.prepare.shard_writer import (
     Job,
@@ -64,7 +65,7 @@ def prepare(arguments: Any) -> str:
     splits = _splits(arguments)
     out = os.path.abspath(os.path.expanduser(arguments.out))
     for note in splits.notes:
-        print(note, file=sys.stderr)
+        print(escape.terminal(note), file=sys.stderr)
     with locked(out):
         plan = adopt_plan(out, make_plan(splits, arguments.shards), arguments.shards)
         written = _write_all(out, plan, splits, arguments.workers)
@@ -103,14 +104,14 @@ def _write_one(shared: tuple[str, dict[str, Split]], job: Job, advance: Advance)
 
 
 def _summary(out: str, manifest: dict[str, Any]) -> str:
-    lines = [f"{out}: {len(manifest['class_names'])} classes"]
+    lines = [f"{escape.terminal(out)}: {len(manifest['class_names'])} classes"]
     for name, split in manifest["splits"].items():
         counts, size = split["class_counts"], sum(shard["bytes"] for shard in split["shards"])
         lines.append(
             f"{name}: {split['records']} images in {len(split['shards'])} shards, {size / 1e6:,.1f} MB, {max(counts)} "
             f"to {min(counts)} a class, sha256 {split['records_sha256']}"
         )
-    lines.append(f"use it with --config.data.name=shards --config.data.dir={out}")
+    lines.append(f"use it with --config.data.name=shards --config.data.dir={escape.terminal(out)}")
     return "\n".join(lines)
 
 

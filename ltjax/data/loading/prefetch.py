@@ -22,6 +22,7 @@ from typing import Any, Protocol, SupportsInt, TypeAlias
 
 import numpy as np
 
+from ltjax import escape
 from ltjax.data.loading.unreadable import Fault, from_arrays
 from ltjax.errors import InputError
 from ltjax.processes import end_with_parent
@@ -52,7 +53,7 @@ class BatchIterator(Iterator[Batch], Protocol):
 
 def to_stderr(line: str) -> None:
     """Prints a line to stderr."""
-    print(line, file=sys.stderr, flush=True)
+    print(escape.terminal(line), file=sys.stderr, flush=True)
 
 
 @dataclasses.dataclass(frozen=True)

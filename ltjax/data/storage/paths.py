@@ -39,12 +39,12 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
 
     Args:
       path: a string or a path.
-      content: bytes, or text in UTF-8.
+      content: bytes, or text, which is written in UTF-8; bytes of names that are not UTF-8 become escapes.
     """
     target = open_path(path)
     unfinished = target.parent / f".{target.name}.{os.getpid()}.unfinished"
     with unfinished.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
         if "://" not in str(target):
             file.flush()
             os.fsync(file.fileno())

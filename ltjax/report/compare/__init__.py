@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from etils import epath
 
+from ltjax import escape
 from ltjax.errors import InputError
 from ltjax.report import replace_file
 from ltjax.report.compare.groups import Member, SeedGroup, group_by_seed
@@ -76,7 +77,8 @@ def write_comparison(
     table = compare(groups, baselines, found)
     notes = []
     if isinstance(sweep, Sweep) and sweep.along:
-        notes.append(f"In the curves over {sweep.key}, these settings vary along: {', '.join(sweep.along)}.")
+        along = ", ".join(sweep.along)
+        notes.append(escape.markdown(f"In the curves over {sweep.key}, these settings vary along: {along}."))
     files = {f"{name}.png": content for name, content in figures.items()}
     files |= {"table.csv": as_csv(table).encode(), "table.tex": as_latex(table).encode()}
     files["comparison.md"] = page(table, groups, found, list(figures), missing, notes).encode()

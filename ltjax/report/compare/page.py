@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ltjax import escape
 from ltjax.report.compare.differences import ASPECTS
 from ltjax.report.compare.groups import SeedGroup
 from ltjax.report.compare.table import Comparison, as_markdown
@@ -37,7 +38,7 @@ EXPLAINED = {
 
 
 def explain(groups: Sequence[SeedGroup], found: Mapping[str, str]) -> str:
-    """What the numbers of the table depend on: what is the same for all rows, then what differs.
+    """What the numbers of the table depend on, in Markdown: what is the same for all rows, then what differs.
 
     Args:
       groups: the rows.
@@ -46,7 +47,7 @@ def explain(groups: Sequence[SeedGroup], found: Mapping[str, str]) -> str:
     results = groups[0].results
     convention = results["convention"]
     common = {
-        "test": f"{results['dataset']}, {results['split']} images",
+        "test": escape.markdown(f"{results['dataset']}, {results['split']} images"),
         "data": f"{results['train_size']:,} training images in {len(results['class_counts']):,} classes, index list "
         f"sha256 `{results['train_index_sha256'][:12]}`",
         "epochs": f"{groups[0].epochs} epochs in all, the last one is evaluated",
@@ -58,7 +59,7 @@ def explain(groups: Sequence[SeedGroup], found: Mapping[str, str]) -> str:
     spread = ", mean ± sample standard deviation over the seeds" if several else ""
     lines = [f"Accuracy in %{spread}.{' For all rows: ' + same + '.' if same else ''}"]
     for aspect, how in found.items():
-        lines.append(f"**The rows differ in {ASPECTS[aspect]}:** {how}.")
+        lines.append(f"**The rows differ in {ASPECTS[aspect]}:** {escape.markdown(how)}.")
     return "\n\n".join(lines)
 
 
@@ -85,7 +86,7 @@ def page(
         if name in figures:
             parts.append(f"## {CAPTIONS[name]}\n\n{EXPLAINED[name]}\n\n![{CAPTIONS[name]}]({name}.png)")
     if missing:
-        reasons = "\n".join(f"- {CAPTIONS[name]}: {why}." for name, why in missing.items())
+        reasons = "\n".join(f"- {CAPTIONS[name]}: {escape.markdown(why)}." for name, why in missing.items())
         parts.append(f"## Not drawn\n\n{reasons}")
     parts.append(f"## The runs\n\n{_runs(groups)}")
     return "\n\n".join(parts) + "\n"
@@ -101,7 +102,8 @@ def _runs(groups: Sequence[SeedGroup]) -> str:
         for member in group.members:
             results = member.run.results
             rows.append(
-                [group.label, f"`{member.path}`", ", ".join(map(str, results["seeds"])), str(member.epochs),
-                 f"{results['parameter_count']:,}", duration(results["wall_time_s"]), str(results["hardware"])]
+                [escape.markdown(group.label), escape.markdown_code(member.path), ", ".join(map(str, results["seeds"])),
+                 str(member.epochs), f"{results['parameter_count']:,}", duration(results["wall_time_s"]),
+                 escape.markdown(str(results["hardware"]))]
             )  # fmt: skip
     return markdown_table(["row", "run", "seeds", "epochs", "parameters", "wall time", "hardware"], rows, numbers=False)

@@ -5,15 +5,12 @@ import io
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from ltjax import escape
 from ltjax.report.compare.groups import SeedGroup
 from ltjax.report.run import GROUPS
 from ltjax.report.text import DASH, markdown_table, percent
 
 KEYS = (*GROUPS, "all")
-SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-}  # fmt: skip
 
 
 class Line(NamedTuple):
@@ -78,23 +75,28 @@ def as_markdown(table: Comparison) -> str:
     """
     header = ["method", *KEYS, *(f"gain over {base}" for base in table.baselines), "seeds", *_columns(table)]
     rows = [
-        [line.label, *(percent(*pair) for pair in line.accuracies), *map(_gain, line.gains), str(line.seeds),
-         *line.conditions.values()]
+        [escape.markdown(line.label), *(percent(*pair) for pair in line.accuracies), *map(_gain, line.gains),
+         str(line.seeds), *map(escape.markdown, line.conditions.values())]
         for line in table.lines
     ]  # fmt: skip
-    return markdown_table(header, rows)
+    return markdown_table([escape.markdown(word) for word in header], rows)
 
 
 def as_csv(table: Comparison) -> str:
-    """Percentages with four decimals, mean and deviation in columns of their own; empty where unknown."""
+    """Percentages with four decimals, mean and deviation in columns of their own; empty where unknown.
+
+    Labels are written by ``escape.csv_cell``: no spreadsheet takes one for a formula.
+    """
     spread = [word for key in KEYS for word in (key, f"{key}_std")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", *spread, *(f"gain_over_{base}" for base in table.baselines), "seeds", *_columns(table)])
+    gains_over = [escape.csv_cell(f"gain_over_{base}") for base in table.baselines]
+    writer.writerow(["method", *spread, *gains_over, "seeds", *_columns(table)])
     for line in table.lines:
         numbers = [_number(value) for pair in line.accuracies for value in pair]
         gains = [_number(gain) for gain in line.gains]
-        writer.writerow([line.label, *numbers, *gains, line.seeds, *line.conditions.values()])
+        conditions = map(escape.csv_cell, line.conditions.values())
+        writer.writerow([escape.csv_cell(line.label), *numbers, *gains, line.seeds, *conditions])
     return text.getvalue()
 
 
@@ -115,27 +117,17 @@ def as_latex(table: Comparison) -> str:
     """
     header = ["method", *KEYS, *(f"gain over {base}" for base in table.baselines), "seeds", *_columns(table)]
     rows = [
-        [escaped(line.label), *(_math(percent(*pair)) for pair in line.accuracies),
-         *(_math(_gain(gain)) for gain in line.gains), str(line.seeds), *map(escaped, line.conditions.values())]
+        [escape.latex(line.label), *(_math(percent(*pair)) for pair in line.accuracies),
+         *(_math(_gain(gain)) for gain in line.gains), str(line.seeds), *map(escape.latex, line.conditions.values())]
         for line in table.lines
     ]  # fmt: skip
-    first = [escaped(word[:1].upper() + word[1:]) for word in header]
+    first = [escape.latex(word[:1].upper() + word[1:]) for word in header]
     body = [r" \\".join([" & ".join(row), ""]).rstrip() for row in [first, *rows]]
     columns = "l" + "r" * (len(header) - 1)
     return "\n".join(
         [r"% \usepackage{booktabs}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", body[0], r"\midrule", *body[1:],
          r"\bottomrule", r"\end{tabular}"]
     ) + "\n"  # fmt: skip
-
-
-def escaped(text: str) -> str:
-    """Plain text for LaTeX.
-
-    Example:
-      >>> print(escaped("a_b & 50 %"))
-      a\\_b \\& 50 \\%
-    """
-    return "".join(SPECIAL.get(character, character) for character in text)
 
 
 def _columns(table: Comparison) -> list[str]:
