@@ -62,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
     options = parse(argv)
     paths, left_out = find_images(options.images)
     if left_out:
-        print(f"left out {left_out} files whose names are not those of images", file=sys.stderr)
+        print(f"left out {left_out}", file=sys.stderr)
 
     from ltjax.data.storage.paths import write_atomically
     from ltjax.training.finished_run import open_finished, read_config
@@ -92,13 +92,14 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def find_images(given: Sequence[str]) -> tuple[list[str], int]:
-    """The files as they are given and all images in the folders, sorted; and the number of other files there.
+def find_images(given: Sequence[str]) -> tuple[list[str], str]:
+    """The files as they are given and all images in the folders, sorted; and what else is there, "" if nothing.
 
     Raises:
       InputError: for a path that does not exist, or if there is no image.
     """
-    from ltjax.data.storage.image_folder import IMAGES, images_in
+    from ltjax.data import image_formats
+    from ltjax.data.storage.image_folder import images_in
 
     paths: list[str] = []
     strays: Counter = Counter()
@@ -109,9 +110,13 @@ def find_images(given: Sequence[str]) -> tuple[list[str], int]:
             paths += [os.path.join(one, name) for name in images_in(one, "", strays)]
         else:
             raise InputError(f"'{one}': no such file or folder")
+    unread = image_formats.unread(strays)
     if not paths:
-        raise InputError(f"{', '.join(given)}: contains no image ({', '.join(IMAGES)}); choose another folder")
-    return paths, strays.total()
+        endings = ", ".join(image_formats.endings())
+        there = f"; not read: {unread}" if unread else ""
+        raise InputError(f"{', '.join(given)}: contains no image ({endings}){there}; choose another folder")
+    others = f"{strays.total()} files whose names are not those of images that are read" if strays else ""
+    return paths, others + (f": {unread}" if unread else "")
 
 
 def predict(finished: Any, paths: Sequence[str], top: int, skipped: list[str] | None) -> Iterator[Prediction]:

@@ -35,7 +35,7 @@ class CroppedImages:
         from PIL import Image, ImageEnhance
 
         drawn = {name: values[position] for name, values in self.draws.items()}
-        image = Image.open(self.paths[self.records[position]]).convert("RGB")
+        image = Image.open(self.paths[self.records[position]], formats=["JPEG"]).convert("RGB")
         box = random_box(image.height, image.width, drawn)
         image = image.crop((box.left, box.top, box.left + box.width, box.top + box.height))
         image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)

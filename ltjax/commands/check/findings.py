@@ -11,19 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ltjax.commands.check.inspect_files import Inspection
+from ltjax.data import image_formats
 from ltjax.data.dataset import Data, Source
 
 LONG = 10  # longer side / shorter side above which an image is reported
 # ending of a file name -> Pillow's name of the format
-FORMATS = {
-    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
-    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
-    **dict.fromkeys((".ppm", ".pgm"), "PPM"),
-    ".png": "PNG",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".webp": "WEBP",
-}
+FORMATS = {ending: name for name, endings in image_formats.FORMATS.items() for ending in endings}
 SAME_AS = {"MPO": "JPEG"}  # a JPEG followed by a second one, as some cameras write them
 ABSENT = ("No such file or directory", "Not a directory")
 

@@ -9,7 +9,8 @@ Rules for every format and both decoders:
     the public data sets (ImageNet, Places, iNaturalist) have almost none, users' photographs often do.
   Transparent pixels are composited on white, as viewers and web pages show them.
   16-bit values are scaled to 8 bits (Pillow's own conversion would turn nearly all of them white).
-  A file is readable if Pillow reads it, even a JPEG with extra bytes; a truncated file is not.
+  The formats are those of ``image_formats``, whatever else Pillow knows. A file is readable if Pillow reads it, even a
+    JPEG with extra bytes; a truncated file is not. Of several frames the first is the image.
   Images of more than ``MAX_PIXELS`` are not decoded: a small file could decompress to more than the memory.
 """
 
@@ -21,15 +22,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ltjax.data import image_formats
 from ltjax.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
 MAX_PIXELS = 89_478_485  # Pillow's limit; 268 MB
-ORIENTATION = 0x0112  # EXIF tag
-EXIF = b"Exif\0\0"
-SCAN = b"\xda"  # marks the segment before the pixels
+ORIENTATION = 0x0112  # tags of EXIF and TIFF
+IMAGE_WIDTH, IMAGE_LENGTH, BITS_PER_SAMPLE, PHOTOMETRIC = 256, 257, 258, 262
+WHITE_IS_ZERO = 0
+IN_JPEG = (b"Exif\0\0", b"tiff:Orientation")  # a JPEG with an orientation, in EXIF or XMP, contains one of them
+IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # and a PNG one of these
+UNSHRUNK = 8  # shorter sides stay as they are: only then do a half, a quarter and an eighth have different sizes
 # orientation -> (1 to transpose first, step along rows, step along columns)
 UPRIGHT = {2: (0, 1, -1), 3: (0, -1, -1), 4: (0, -1, 1), 5: (1, 1, 1), 6: (1, 1, -1), 7: (1, -1, -1), 8: (1, -1, 1)}
 
@@ -48,7 +53,7 @@ def decode(encoded: bytes, shrink: int = 1, head: Head | None = None) -> np.ndar
     Args:
       encoded: the bytes of the file.
       shrink: 1, 2, 4 or 8: the sides of a JPEG are divided by it (rounded up) by means of a smaller DCT, which is
-        faster and takes less memory; other formats keep their size.
+        faster and takes less memory; other formats, CMYK, and sides below 8 pixels keep their size.
       head: ``read_head(encoded)``, if it is already known.
 
     Returns:
@@ -67,9 +72,14 @@ def decode(encoded: bytes, shrink: int = 1, head: Head | None = None) -> np.ndar
     height, width, plain = read_head(encoded) if head is None else head
     if height * width > MAX_PIXELS:
         raise InputError(f"{width} x {height} pixels; at most {MAX_PIXELS:,} can be decoded: make the image smaller")
+    if min(height, width) < UNSHRUNK:
+        shrink = 1
     simplejpeg = simplejpeg_module() if plain else None
     pixels = None if simplejpeg is None else _simplejpeg(simplejpeg, encoded, height, width, shrink)
-    return _pillow(encoded, shrink) if pixels is None else pixels
+    pixels = _pillow(encoded, shrink) if pixels is None else pixels
+    if pixels.shape[:2] not in ((height, width), (-(-height // shrink), -(-width // shrink))):
+        raise InputError(f"{width} x {height} pixels by its header, but {pixels.shape[1]} x {pixels.shape[0]} in fact")
+    return pixels
 
 
 def read_head(encoded: bytes) -> Head:
@@ -86,7 +96,7 @@ def read_head(encoded: bytes) -> Head:
       Head(height=4, width=6, plain=False)
     """
     simplejpeg = simplejpeg_module()
-    if simplejpeg is not None and encoded[:2] == b"\xff\xd8" and not _has_exif(encoded):
+    if simplejpeg is not None and encoded[:2] == b"\xff\xd8" and not any(mark in encoded for mark in IN_JPEG):
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
         except ValueError:
@@ -94,8 +104,7 @@ def read_head(encoded: bytes) -> Head:
         if colours in ("YCbCr", "Gray"):
             return Head(height, width, True)
     image = _open(encoded)
-    turned = UPRIGHT.get(_orientation(image), (0, 1, 1))[0]
-    return Head(image.width, image.height, False) if turned else Head(image.height, image.width, False)
+    return Head(*_upright_size(image, _orientation(image, encoded)), False)
 
 
 class Description(NamedTuple):
@@ -122,19 +131,8 @@ def describe(encoded: bytes) -> Description:
       Description(format='PNG', mode='L', height=4, width=6, orientation=1)
     """
     image = _open(encoded)
-    orientation = _orientation(image)
-    height, width = (image.width, image.height) if orientation >= 5 else (image.height, image.width)
-    return Description(str(image.format), image.mode, height, width, orientation)
-
-
-def _has_exif(encoded: bytes) -> bool:
-    """Whether a JPEG has an EXIF segment before its pixels."""
-    at = 2
-    while encoded[at : at + 1] == b"\xff" and encoded[at + 1 : at + 2] != SCAN:
-        if encoded[at + 4 : at + 10] == EXIF:
-            return True
-        at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
-    return False
+    mode, orientation = image.mode, _orientation(image, encoded)
+    return Description(str(image.format), mode, *_upright_size(image, orientation), orientation)
 
 
 def simplejpeg_module() -> ModuleType | None:
@@ -169,14 +167,17 @@ def _open(encoded: bytes) -> "PillowImage":
         raise InputError("the file is empty (0 bytes)")
     try:
         from PIL import Image, UnidentifiedImageError
+
+        formats = image_formats.readable()
     except ImportError:
         raise InputError('reading images needs Pillow: pip install "ltjax[train]"') from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about large images, which ``decode`` refuses, and odd metadata
-            return Image.open(io.BytesIO(encoded))
+            return Image.open(io.BytesIO(encoded), formats=formats)
     except UnidentifiedImageError:
-        raise InputError(f"not an image ({len(encoded):,} bytes that begin with {encoded[:8]!r})") from None
+        begin = f"not an image ({len(encoded):,} bytes that begin with {encoded[:8]!r})"
+        raise InputError(image_formats.described(encoded) or begin) from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{error}; at most {MAX_PIXELS:,} can be decoded") from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... for a bad header
@@ -185,7 +186,7 @@ def _open(encoded: bytes) -> "PillowImage":
 
 def _pillow(encoded: bytes, shrink: int) -> np.ndarray:
     image = _open(encoded)
-    if shrink > 1 and image.format == "JPEG" and image.mode in ("RGB", "L"):
+    if shrink > 1 and image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
         image.draft(image.mode, (max(image.width // shrink, 1), max(image.height // shrink, 1)))
     try:
         with warnings.catch_warnings():
@@ -196,35 +197,69 @@ def _pillow(encoded: bytes, shrink: int) -> np.ndarray:
         raise
     except Exception as error:  # OSError for a truncated file, anything for a corrupt one
         raise InputError(f"truncated or corrupt {image.format} ({_first_line(error)})") from None
-    return _turned(pixels, _orientation(image))
+    # Pillow turns a TIFF itself when it loads the pixels.
+    return pixels if image.format == "TIFF" else _turned(pixels, _orientation(image, encoded))
 
 
 def _rgb(image: "PillowImage") -> np.ndarray:
     """uint8 [h, w, 3], from any of Pillow's modes."""
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16-bit values, possibly stored in 32 bits
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() >= 2**16:
-            raise InputError(f"values from {values.min()} to {values.max()}; values must have 8 or 16 bits")
-        return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode.startswith("I"):
+        return np.repeat(_grey(image)[..., None], 3, axis=2)
     if image.mode == "F":
         raise InputError("floating-point values; values must have 8 or 16 bits")
     if image.has_transparency_data:
+        if image.mode == "La":  # colours multiplied by alpha
+            image = image.convert("LA")
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.array(image.convert("RGB"))  # a copy, because Pillow's array is read-only
 
 
-def _orientation(image: "PillowImage") -> int:
-    """The EXIF orientation 1 .. 8; 1 (upright) if there is none or it is invalid."""
+def _grey(image: "PillowImage") -> np.ndarray:
+    """uint8 [h, w], from grey values of 16 bits, or 12 in a TIFF, which Pillow possibly stores in 32."""
+    values = np.asarray(image).astype(np.int64)
+    tags = getattr(image, "tag_v2", {})
+    bits = 12 if tags.get(BITS_PER_SAMPLE) in (12, (12,)) else 16
+    if values.min() < 0 or values.max() >= 2**bits:
+        raise InputError(f"values from {values.min()} to {values.max()}; values must have 8 or 16 bits")
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow inverts only values of up to 8 bits
+        values = 2**bits - 1 - values
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        values[values == clear] = 2**bits - 1
+    return (values >> (bits - 8)).astype(np.uint8)
+
+
+def _orientation(image: "PillowImage", encoded: bytes) -> int:
+    """The orientation 1 .. 8, of EXIF or else XMP; 1 (upright) if there is none or it is invalid.
+
+    In a PNG it may follow the pixels, so Pillow decodes the whole file to look for it: only if there can be one.
+    A HEIF is upright already: its container has a rotation of its own, which pillow-heif applies.
+    """
+    if image.format == "HEIF":
+        return 1
+    if image.format == "PNG" and (
+        image.width * image.height > MAX_PIXELS or not any(mark in encoded for mark in IN_PNG)
+    ):
+        return 1
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = image.getexif().get(ORIENTATION, 1)
+        return int(found) if found in UPRIGHT else 1
     except Exception:  # broken metadata raises nearly anything
         return 1
-    return found if found in UPRIGHT else 1
+
+
+def _upright_size(image: "PillowImage", orientation: int) -> tuple[int, int]:
+    """(height, width) of the image when it is upright; ``image`` is not loaded."""
+    width, height = image.size
+    if image.format == "TIFF":  # some versions of Pillow give the upright size, others the stored one
+        tags = getattr(image, "tag_v2", {})
+        width, height = tags[IMAGE_WIDTH], tags[IMAGE_LENGTH]
+    return (width, height) if orientation >= 5 else (height, width)
 
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:

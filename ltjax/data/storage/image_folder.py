@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 
+from ltjax.data import image_formats
 from ltjax.data.storage.packed_names import PackedNames
 from ltjax.errors import InputError
 
@@ -15,7 +16,6 @@ SPLITS = {
     "test": ("test", "testing"),
     "validation": ("val", "valid", "validation"),
 }
-IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +39,14 @@ class ClassFolders:
     empty: tuple[str, ...] = ()
 
     def notes(self) -> tuple[str, ...]:
-        """One line about the files that were skipped, if any."""
+        """One line about the files that were skipped, if any, and one about the images among them."""
         if not self.strays:
             return ()
         kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.strays.items()))
         reason = "have no image extension or lie beside class folders"
-        return (f"{self.root}: skipped {self.strays.total()} files that {reason} ({kinds})",)
+        note = f"{self.root}: skipped {self.strays.total()} files that {reason} ({kinds})"
+        unread = image_formats.unread(self.strays)
+        return (note, f"{self.root}: has images that are not read: {unread}") if unread else (note,)
 
 
 def split_folders(root: str) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -103,7 +105,10 @@ def read_class_folders(root: str, classes: tuple[str, ...] | None = None) -> Cla
             "folders); add it there, or remove it here"
         )
     if tree.empty:
-        raise InputError(f"{root}/{tree.empty[0]}: a class folder without an image; add images, or remove it")
+        raise InputError(
+            f"{root}/{tree.empty[0]}: a class folder without an image{_of_other_formats(tree.strays)}; add images, or "
+            "remove it"
+        )
     return tree
 
 
@@ -126,8 +131,17 @@ def scan_class_folders(root: str, classes: tuple[str, ...] | None = None) -> Cla
         labels += [label_of[name]] * len(files)
         empty += [] if files else [name]
     if not names:
-        raise InputError(f"{root}/{folders[0]}: a class folder without an image, like all others; add images")
+        raise InputError(
+            f"{root}/{folders[0]}: a class folder without an image, like all others{_of_other_formats(strays)}; add "
+            "images"
+        )
     return ClassFolders(root, PackedNames.of(names), np.array(labels, np.int32), tuple(ordered), strays, tuple(empty))
+
+
+def _of_other_formats(strays: Counter) -> str:
+    """ " (not read: 7 x *.svg (...))", for a message; "" if no image was left out."""
+    unread = image_formats.unread(strays)
+    return f" (not read: {unread})" if unread else ""
 
 
 def _class_folders(root: str, strays: Counter) -> list[str]:
@@ -145,7 +159,7 @@ def images_in(root: str, name: str, strays: Counter) -> list[str]:
     Paths relative to ``root``, sorted; links to a parent folder are followed once. Other files are counted in
     ``strays``.
     """
-    found, entered = [], set()
+    found, entered, endings = [], set(), image_formats.endings()
     for folder, inside, files in os.walk(os.path.join(root, name), followlinks=True):
         real = os.path.realpath(folder)
         if real in entered:
@@ -154,7 +168,7 @@ def images_in(root: str, name: str, strays: Counter) -> list[str]:
         entered.add(real)
         inside[:] = sorted(one for one in inside if not one.startswith("."))
         for file in files:
-            if file.startswith(".") or not file.lower().endswith(IMAGES):
+            if file.startswith(".") or not file.lower().endswith(endings):
                 strays[_kind(file)] += 1
             else:
                 found.append(os.path.join(folder, file)[len(root.rstrip("/")) + 1 :])
