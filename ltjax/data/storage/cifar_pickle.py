@@ -2,13 +2,12 @@
 
 import dataclasses
 import pathlib
-import pickle
-from collections.abc import Mapping
 
 import numpy as np
 
 from ltjax.data.balanced_set import BalancedSet, BalancedSpec, check_balanced, check_image_array
 from ltjax.data.dataset import Source, array_source, check_labels
+from ltjax.data.storage import plain_pickle
 from ltjax.errors import InputError
 
 URL = "https://www.cs.toronto.edu/~kriz"
@@ -78,36 +77,30 @@ def read(path: pathlib.Path, spec: BalancedSpec) -> BalancedSet:
 
 
 def _batch(path: pathlib.Path, labels_name: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Images [N, 32, 32, 3] and labels [N] of one pickled batch, in which images are flat, channels first."""
+    """Images [N, 32, 32, 3] and labels int64 [N] of one pickled batch, in which images are flat, channels first."""
     try:
-        with path.open("rb") as file:
-            content = _ArrayUnpickler(file, encoding="bytes").load()
+        content = plain_pickle.read(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); unpack the archive again") from error
-    except Exception as error:  # a damaged pickle raises nearly anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError(f"{path}: not a Python batch of CIFAR ({reason}); unpack the archive again") from error
-    if not isinstance(content, Mapping) or not {b"data", labels_name} <= content.keys():
+    except plain_pickle.PlainPickleError as error:
+        raise InputError(f"{path}: not a Python batch of CIFAR ({error}); unpack the archive again") from error
+    if not isinstance(content, dict):
+        content = {}
+    # Pickled again by Python 3, the names are perhaps text.
+    data, labels = (content.get(name, content.get(name.decode())) for name in (b"data", labels_name))
+    if data is None or labels is None:
         raise InputError(f"{path}: not a Python batch of CIFAR (no 'data' or no '{labels_name.decode()}' in it)")
-    data = np.asarray(content[b"data"])
-    if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * 32 * 32:
-        raise InputError(f"{path}: data is {data.dtype} {list(data.shape)}; it must be uint8 [N, 3072]")
-    return data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), np.asarray(content[labels_name])
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * 32 * 32:
+        what = f"{data.dtype} {list(data.shape)}" if isinstance(data, np.ndarray) else "no array"
+        raise InputError(f"{path}: data is {what}; it must be uint8 [N, 3072]")
+    return data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), _integers(labels, f"{path}: {labels_name.decode()}")
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Loads only what numpy arrays consist of, so that a downloaded file cannot run code."""
-
-    def find_class(self, module: str, name: str) -> object:
-        # numpy 2.0 moved its internals: the function is taken from an array of the installed numpy instead.
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return np.empty(0).__reduce__()[0]
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        if module == "_codecs" and name == "encode":  # protocol 2 of Python 3 stores an array's bytes this way
-            return _latin1_bytes
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-
-
-def _latin1_bytes(text: str, encoding: str) -> bytes:
-    return text.encode("latin1")
+def _integers(labels: object, field: str) -> np.ndarray:
+    """Labels as int64 [N]."""
+    if isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype.kind in "iu":
+        if not labels.size or int(labels.max()) < 2**63:
+            return labels.astype(np.int64)
+    elif isinstance(labels, list) and all(type(one) is int and abs(one) < 2**63 for one in labels):
+        return np.array(labels, np.int64)
+    raise InputError(f"{field}: must be a list of integers; unpack the archive again")
