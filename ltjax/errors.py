@@ -5,10 +5,25 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
+MAX_QUOTED = 200  # characters of a path or of a line of a file that a message quotes
 
 
 class InputError(ValueError):
     """Bad input (a setting, a file, a data set). The commands print it as one line and exit with status 2."""
+
+
+def shortened(text: object, limit: int = MAX_QUOTED) -> str:
+    """The text as a message quotes it: of a longer one the beginning and the end, ``limit`` characters together.
+
+    Example:
+      >>> shortened("rose/1.jpg"), shortened("a" * 10 + "b" * 10, limit=9)
+      ('rose/1.jpg', 'aaa...bbb')
+    """
+    whole = str(text)
+    if len(whole) <= limit:
+        return whole
+    kept = limit - 3
+    return f"{whole[: kept - kept // 2]}...{whole[len(whole) - kept // 2 :]}"
 
 
 def did_you_mean(name: object, allowed: Iterable[object]) -> str:

@@ -32,6 +32,7 @@ from ltjax.data.loading.host_batches import TrainElements, train_batches
 from ltjax.data.sampling.counter_rng import name_id
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.errors import InputError
+from ltjax.settings.user_paths import expanded
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TOLERANCE = 1.5  # allowed mean difference of the pixels, of 255, between the two resampling methods
@@ -196,7 +197,7 @@ def parse(arguments: list[str]) -> Any:
 def find_files(options: argparse.Namespace, made: str) -> list[str]:
     if options.folder is None:
         make_photographs(made, options.images)
-    found = sorted(str(path) for path in pathlib.Path(options.folder or made).rglob("*.jpg"))
+    found = sorted(str(path) for path in pathlib.Path(expanded(options.folder or made)).rglob("*.jpg"))
     if not found:
         raise InputError(f"--folder: no .jpg file in '{options.folder}'; choose another folder")
     return found

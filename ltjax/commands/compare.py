@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ltjax import escape
 from ltjax.commands.cli import Parser, guarded
 from ltjax.commands.run_settings import epochs_of, identifying_settings
-from ltjax.data.storage.paths import open_path
+from ltjax.data.storage.paths import as_path, open_path
 from ltjax.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def name_and_path(given: str) -> tuple[str, str]:
 
 def _absolute(folder: pathlib.Path) -> pathlib.Path:
     """A local folder as an absolute path, a bucket's as it is."""
-    return folder if "://" in str(folder) else open_path(os.path.abspath(folder))
+    return folder if "://" in str(folder) else as_path(os.path.abspath(folder))
 
 
 def workdirs_in(root: pathlib.Path) -> list[pathlib.Path]:

@@ -23,6 +23,7 @@ from ltjax import escape
 from ltjax.commands.cli import Parser, guarded, is_first_process, use_devices
 from ltjax.errors import InputError
 from ltjax.settings import Settings
+from ltjax.settings.user_paths import expanded
 
 
 class Prediction(NamedTuple):
@@ -52,6 +53,7 @@ def parse(argv: Sequence[str]) -> Any:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')}: impossible value {value}; allowed: an integer >= 1")
+    options.out = options.out and expanded(options.out)
     folder = pathlib.Path(options.out or "x").absolute().parent
     if not folder.is_dir():
         raise InputError(f"--out: no folder '{folder}'; create it")
@@ -103,7 +105,7 @@ def find_images(given: Sequence[str]) -> tuple[list[str], str]:
 
     paths: list[str] = []
     strays: Counter = Counter()
-    for one in given:
+    for one in map(expanded, given):
         if os.path.isfile(one):
             paths.append(one)
         elif os.path.isdir(one):

@@ -6,10 +6,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ltjax.settings.user_paths import expanded
+
 
 def writable(text: str) -> pathlib.Path:
     """The type of --json: a missing folder is an error before the measurement, not after it."""
-    path = pathlib.Path(text)
+    path = pathlib.Path(expanded(text))
     if path.is_dir() or not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"cannot write the file '{text}'; name a file in an existing folder")
     return path

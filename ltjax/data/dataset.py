@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ltjax.data.augment.transform import Image
-from ltjax.errors import InputError
+from ltjax.errors import MAX_QUOTED, InputError, shortened
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ class Source:
 
     def named(self, record: int) -> str:
         """How messages name a record: its number, index and location."""
-        where = "" if self.where is None else f", {self.where(record)}"
+        where = "" if self.where is None else f", {shortened(self.where(record), 2 * MAX_QUOTED)}"  # file and list
         return f"record {record} (index {self.index[record]}{where})"
 
     def cut(self, record: int, cut: Callable[[Image], np.ndarray]) -> np.ndarray:

@@ -12,6 +12,7 @@ from ltjax.settings.config_dict import Config
 from ltjax.settings.config_file import Word, config_of
 from ltjax.settings.identity import with_new_keys
 from ltjax.settings.reference import help_text
+from ltjax.settings.user_paths import absolute
 
 BLOCKS = tuple(sorted({method.block for method in METHODS.values() if method.block}))
 
@@ -93,11 +94,17 @@ def _typed(values: Mapping[str, Any], notes: Sequence[str], tolerant: bool) -> S
 
 
 def _with_absolute_files(values: Mapping[str, Any]) -> dict[str, Any]:
-    """FILE.py:NAME with the file from the root, so that the stored config finds it from anywhere."""
+    """FILE.py:NAME and folders with their absolute paths, so that the stored config finds them from anywhere.
+
+    Only of settings that may change on resume: the others identify a run as they were written.
+    """
     made = dict(values) | {"method": user_code.absolute(str(values.get("method", "ce")))}
     for block, name in (("data", "name"), ("data", "sampler"), ("model", "backbone")):
         if isinstance(made.get(block), Mapping) and isinstance(made[block].get(name), str):
             made[block] = dict(made[block]) | {name: user_code.absolute(made[block][name])}
+    for block, name in (("data", "dir"), ("features", "dir")):
+        if isinstance(made.get(block), Mapping) and made[block].get(name) and isinstance(made[block][name], str):
+            made[block] = dict(made[block]) | {name: absolute(made[block][name])}
     return made
 
 

@@ -52,6 +52,9 @@ class DataSettings(Block):
     class_names: str = setting(
         "", "for list files: a file with one class name per line, in label order; '' = the names of the image folders"
     )
+    allow_outside: bool = setting(
+        False, "whether list files may name images outside of dir, with an absolute path or '..'", run_only=True
+    )
     tfds: str = setting("", "for data.name=tfds: NAME or NAME:VERSION of the TFDS data set")
     test_fraction: float = setting(
         0.2, "fraction of each class held out for testing if the data set has no test images", fraction

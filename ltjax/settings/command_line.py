@@ -13,6 +13,7 @@ from ltjax.settings.blocks import Settings
 from ltjax.settings.epochs import scale_epochs
 from ltjax.settings.schema import allowed_values, flat, leaves
 from ltjax.settings.user_code import line_of, load_file
+from ltjax.settings.user_paths import expanded
 
 HELP = "--help-config"
 
@@ -34,6 +35,7 @@ class CommandLine:
 
 def find(path: str) -> str:
     """The path of a config file: as given, or of the shipped one with that name (``configs/NAME.py`` or ``NAME``)."""
+    path = expanded(path)
     if pathlib.Path(path).is_file():
         return path
     package = pathlib.Path(__file__).parent.parent

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ltjax.errors import InputError, did_you_mean
+from ltjax.settings.user_paths import expanded
 
 T = TypeVar("T")
 PREFIX = "ltjax_file_"  # of the module names of the user's files
@@ -59,7 +60,7 @@ def absolute(name: str) -> str:
       ('resnet32', 'package.module:name')
     """
     place, _, attribute = name.rpartition(":")
-    return f"{os.path.abspath(os.path.expanduser(place))}:{attribute}" if place.endswith(".py") else name
+    return f"{os.path.abspath(expanded(place))}:{attribute}" if place.endswith(".py") else name
 
 
 def address(thing: Callable[..., Any]) -> str:
@@ -88,7 +89,7 @@ def load_file(path: str, where: str) -> types.ModuleType:
     Raises:
       InputError: if the file does not exist or raises an exception.
     """
-    path = os.path.abspath(os.path.expanduser(path))
+    path = os.path.abspath(expanded(path))
     if not os.path.isfile(path):
         raise InputError(f"{where}: no file '{path}'; correct the path")
     name = f"{PREFIX}{zlib.crc32(path.encode()):08x}"

@@ -25,6 +25,7 @@ def settings():
             "test_list": "",
             "class_names": "",
             "tfds": "",
+            "allow_outside": False,
             "test_fraction": 0.2,
             "image_size": 224,
             "resize": 256,

@@ -13,6 +13,7 @@ Exit status: 0 nothing would stop or spoil a run, 1 something would, 2 bad input
 """
 
 import argparse
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -29,11 +30,13 @@ from ltjax.commands.check.inspect_files import Inspection, evenly_spread, inspec
 from ltjax.commands.check.lenient_read import read_leniently
 from ltjax.commands.check.report import describe, write
 from ltjax.commands.cli import Parser, guarded
+from ltjax.commands.data_flags import in_flags, named_by_flags
 from ltjax.data.dataset import Data, Source
 from ltjax.data.datasets.lt_benchmarks import SPECS
 from ltjax.data.storage.find_dataset import data_root
 from ltjax.errors import InputError, did_you_mean
 from ltjax.settings import DataSettings, Settings
+from ltjax.settings.user_paths import expanded
 
 SAMPLED = 2000  # files of a split that are inspected without --files=all
 AT_ONCE = 1024  # arrays of images are hashed in blocks of this many
@@ -52,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--test-list", help="with --list")
     parser.add_argument("--val-list", help="with --list")
     parser.add_argument("--root", help="with --list: the folder that the paths in the lists are relative to")
+    parser.add_argument(
+        "--allow-outside", action="store_true", help="with --list: the lists may name images outside of --root"
+    )
     parser.add_argument("--files", choices=("sample", "all"), default="sample", help=f"{SAMPLED:,} of a split, or all")
     parser.add_argument("--run", help="the workdir of a finished run, to compare the head of")
     parser.add_argument("--allow", default="", metavar="KIND,...", help="kinds of findings to accept, such as leak")
@@ -76,7 +82,10 @@ def run(argv: Sequence[str]) -> int:
     settings = dataclasses.replace(config.data, keep_labels=False)
     if settings.name in PUBLIC:
         allowed |= AS_PUBLISHED
-    data, found = read_leniently(settings)
+    with named_by_flags(bool(options.list)) if options.folder or options.list else contextlib.nullcontext():
+        data, found = read_leniently(settings)
+    if options.folder or options.list:
+        found = [one._replace(message=in_flags(one.message, bool(options.list))) for one in found]
     report: dict[str, Any] = {"status": 0, "data": settings.name, "dir": settings.dir}
     if data is not None:
         found += findings.class_findings(data, images_per_class(config, data))
@@ -118,8 +127,8 @@ def _config(options: Any, rest: list[str]) -> Any:
     whole = any(word.partition("=")[0] in ("--config", "-config") for word in rest)
     if whole + bool(options.folder) + bool(options.list) != 1:
         raise InputError("give one of --config=FILE, --folder=DIR and --list=FILE: the data set to check")
-    if not options.list and (options.test_list or options.val_list or options.root):
-        raise InputError("--test-list, --val-list and --root are only allowed with --list")
+    if not options.list and (options.test_list or options.val_list or options.root or options.allow_outside):
+        raise InputError("--test-list, --val-list, --root and --allow-outside are only allowed with --list")
     arguments = []
     if options.folder:
         arguments = ["--config=configs/folder_ce.py", f"--config.data.dir={options.folder}"]
@@ -129,6 +138,7 @@ def _config(options: Any, rest: list[str]) -> Any:
         lists = {"train_list": options.list, "test_list": options.test_list, "val_list": options.val_list}
         arguments = ["--config=configs/list_ce.py", f"--config.data.dir={options.root}"]
         arguments += [f"--config.data.{key}={path}" for key, path in lists.items() if path]
+        arguments += [f"--config.data.allow_outside={options.allow_outside}"]
     from ltjax.methods.configure import from_command_line
 
     return from_command_line([*arguments, *rest, "--workdir=unused"])[0]
@@ -138,7 +148,7 @@ def _check_out(out: str, settings: DataSettings) -> None:
     """Raises InputError when it is in the data's folder, which stays as it is."""
     root = str(data_root(settings))
     if "://" not in root:
-        root, place = os.path.realpath(root), os.path.realpath(os.path.expanduser(out))
+        root, place = os.path.realpath(root), os.path.realpath(expanded(out))
         if place == root or place.startswith(root.rstrip(os.sep) + os.sep):
             raise InputError(f"--out: '{place}' is inside the data ({root}), which is only read; choose another folder")
 
@@ -146,7 +156,7 @@ def _check_out(out: str, settings: DataSettings) -> None:
 def _results(workdir: str) -> Mapping[str, Any]:
     from ltjax.report.run import read_run
 
-    return read_run(workdir).results
+    return read_run(expanded(workdir)).results
 
 
 def images_per_class(config: Settings, data: Data) -> int | None:

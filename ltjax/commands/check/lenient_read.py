@@ -1,7 +1,5 @@
 """Reads a data set as far as possible: where a run stops at the first mistake, all impossible labels are found."""
 
-import os
-
 import numpy as np
 
 from ltjax.commands.check.findings import Finding, finding, finding_if_any, name_of
@@ -13,7 +11,7 @@ from ltjax.data.datasets.user_images import find_list, read_folder, read_lists
 from ltjax.data.storage.find_dataset import data_root, required_dir
 from ltjax.data.storage.image_folder import scan_class_folders
 from ltjax.data.storage.shards import MANIFEST
-from ltjax.errors import InputError
+from ltjax.errors import InputError, shortened
 from ltjax.settings import DataSettings
 
 
@@ -45,9 +43,9 @@ def _check_lists(settings: DataSettings) -> None:
     """Raises InputError for a list that does not exist."""
     for key in ("train_list", "test_list", "val_list"):
         name = getattr(settings, key)
-        path = find_list(os.path.expanduser(settings.dir), name) if name else None
+        path = find_list(str(data_root(settings)), name) if name else None
         if path is not None and not path.exists():
-            raise InputError(f"{path}: no such file; correct config.data.{key} (--list, --test-list, --val-list)")
+            raise InputError(f"{shortened(path)}: no such file; correct config.data.{key}")
 
 
 def _splits(settings: DataSettings) -> Splits | None:

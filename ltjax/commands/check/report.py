@@ -11,7 +11,8 @@ from ltjax import escape
 from ltjax.class_counts import frequency_order
 from ltjax.commands.check.findings import Finding
 from ltjax.data.storage.paths import write_atomically
-from ltjax.errors import InputError
+from ltjax.errors import MAX_QUOTED, InputError, shortened
+from ltjax.settings.user_paths import expanded
 
 ITEMS_PRINTED = {"error": 10, "allowed": 3, "note": 3}  # of a finding; check.json has all
 CLASSES_PRINTED = 5  # the most and the least frequent
@@ -30,7 +31,7 @@ def describe(report: dict[str, Any], found: Sequence[Finding]) -> str:
     for one in found:
         lines.append(f"{one.level}: {one.message} [{one.kind}]")
         shown = ITEMS_PRINTED[one.level]
-        lines += [f"  {item}" for item in one.items[:shown]]
+        lines += [f"  {shortened(item, 4 * MAX_QUOTED)}" for item in one.items[:shown]]
         if len(one.items) > shown:
             lines.append(f"  ... and {len(one.items) - shown:,} more")
     errors = sum(one.level == "error" for one in found)
@@ -93,7 +94,7 @@ def write(out: str, report: dict[str, Any], figure: bytes | None) -> str:
     Raises:
       InputError: when the folder cannot be written.
     """
-    folder = os.path.expanduser(out)
+    folder = expanded(out)
     path = os.path.join(folder, "check.json")
     try:
         os.makedirs(folder, exist_ok=True)

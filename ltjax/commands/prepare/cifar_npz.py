@@ -14,7 +14,6 @@ because the long-tailed selection shuffles all images of a class. With all 50,00
 import argparse
 import contextlib
 import hashlib
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,7 @@ from ltjax.data.balanced_set import BalancedSpec, check_balanced, check_image_ar
 from ltjax.data.dataset import check_index, check_labels
 from ltjax.data.datasets.cifar import SPECS
 from ltjax.data.storage.cifar_npz import open_arrays
-from ltjax.data.storage.paths import open_path
+from ltjax.data.storage.paths import open_path, unfinished_name
 from ltjax.errors import InputError, did_you_mean
 
 
@@ -143,7 +142,7 @@ def _load(text: str) -> np.ndarray:
 @contextlib.contextmanager
 def _replacing(path: Any) -> Iterator[Any]:
     """A file to write to, which replaces ``path`` when the block ends, and is removed when the block fails."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    unfinished = path.with_name(unfinished_name(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:

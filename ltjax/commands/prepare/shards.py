@@ -16,6 +16,7 @@ from typing import Any
 
 from ltjax import escape
 from ltjax.commands.cli import Parser, guarded
+from ltjax.commands.data_flags import in_flags, named_by_flags
 from ltjax.commands.prepare.shard_writer import (
     Job,
     adopt_plan,
@@ -31,6 +32,7 @@ from ltjax.data.datasets.assemble import Split, Splits
 from ltjax.data.datasets.user_images import find_list, read_folder, read_lists
 from ltjax.errors import InputError
 from ltjax.settings import DataSettings
+from ltjax.settings.user_paths import expanded, without_slashes
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         "--class-names",
         default="",
         help="with --list: a file with a class name in each line, by label",
+    )
+    parser.add_argument(
+        "--allow-outside", action="store_true", help="with --list: the lists may name images outside of --root"
     )
     parser.add_argument("--out", required=True, help="the folder for the shards")
     parser.add_argument("--shards", type=int, help="shards of every split; default: as many as give about 256 MB each")
@@ -62,10 +67,11 @@ def prepare(arguments: Any) -> str:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise InputError(f"--{name}: impossible value {value}; allowed: an integer >= 1")
-    splits = _splits(arguments)
-    out = os.path.abspath(os.path.expanduser(arguments.out))
+    with named_by_flags(of_lists=not arguments.folder):
+        splits = _splits(arguments)
+    out = os.path.abspath(expanded(arguments.out))
     for note in splits.notes:
-        print(escape.terminal(note), file=sys.stderr)
+        print(escape.terminal(in_flags(note, of_lists=not arguments.folder)), file=sys.stderr)
     with locked(out):
         plan = adopt_plan(out, make_plan(splits, arguments.shards), arguments.shards)
         written = _write_all(out, plan, splits, arguments.workers)
@@ -74,16 +80,18 @@ def prepare(arguments: Any) -> str:
 
 
 def _splits(arguments: Any) -> Splits:
-    settings = DataSettings(image_size=224, resize=256, class_names=arguments.class_names)
-    of_lists = ("test_list", "val_list", "root", "class_names")
+    settings = DataSettings(
+        image_size=224, resize=256, class_names=arguments.class_names, allow_outside=arguments.allow_outside
+    )
+    of_lists = ("test_list", "val_list", "root", "class_names", "allow_outside")
     if arguments.folder:
         given = [name.replace("_", "-") for name in of_lists if getattr(arguments, name)]
         if given:
             raise InputError(f"--{given[0]}: only allowed with --list, not with --folder")
-        return read_folder(os.path.expanduser(arguments.folder), settings)
+        return read_folder(without_slashes(expanded(arguments.folder)), settings)
     if not arguments.root:
         raise InputError("--list needs --root: the folder that the paths in the lists are relative to")
-    root = os.path.expanduser(arguments.root)
+    root = without_slashes(expanded(arguments.root))
     lists = {"train": arguments.list, "test": arguments.test_list, "validation": arguments.val_list}
     return read_lists(root, {split: find_list(root, name) for split, name in lists.items() if name}, settings)
 

@@ -18,6 +18,7 @@ from ltjax.commands.cli import Parser, guarded
 from ltjax.commands.prepare.builders import NAMES, builder_class
 from ltjax.data.storage.find_dataset import data_root
 from ltjax.errors import InputError
+from ltjax.settings.user_paths import expanded
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,7 +40,7 @@ def prepare(arguments: Any) -> str:
     except ImportError:
         raise InputError('preparing needs TensorFlow Datasets; pip install "ltjax[train]"') from None
     root = str(data_root(arguments))
-    manual = arguments.manual_dir and os.path.abspath(os.path.expanduser(arguments.manual_dir))
+    manual = arguments.manual_dir and os.path.abspath(expanded(arguments.manual_dir))
     if manual and not os.path.isdir(manual):
         raise InputError(f"--manual-dir: '{manual}' is not a folder")
     builder = builder_class(arguments.name)(data_dir=root, file_format="array_record")

@@ -9,6 +9,7 @@ from ltjax.data.dataset import Data
 from ltjax.data.datasets.assemble import Split, Splits, assemble, check_tested, encoded_source
 from ltjax.data.storage import image_folder as folders
 from ltjax.data.storage.find_dataset import required_dir
+from ltjax.data.storage.folder_shapes import splits_beside
 from ltjax.data.storage.image_files import ImageFiles, find_files
 from ltjax.data.storage.list_file import ImageList, check_all_classes, check_classes, read_list
 from ltjax.data.storage.packed_names import PackedNames
@@ -36,8 +37,8 @@ def read_folder(
     With ``read_class_folders=folders.scan_class_folders`` classes may have no image, and test labels may be C or more.
     """
     found, skipped = folders.split_folders(root)
-    train = read_class_folders(found.pop("train"))
-    notes = [*skipped, *train.notes()]
+    train = read_class_folders(found.pop("train"), data_dir=root)
+    notes = [*skipped, *train.notes(), *(() if found else splits_beside(root))]
     others: dict[str, Split] = {}
     for split, path in found.items():
         tree = read_class_folders(path, train.classes)
@@ -89,7 +90,7 @@ def read_lists(
       num_classes: C, if it is known; else it follows from the training list.
       strict: False accepts labels outside 0 .. C - 1, classes without an image, and missing files.
     """
-    listings = {split: read_list(path) for split, path in paths.items()}
+    listings = {split: read_list(path, root, settings.allow_outside) for split, path in paths.items()}
     train = listings["train"]
     class_names = _class_names(settings.class_names, root) if settings.class_names else None
     known = num_classes or (class_names and len(class_names)) or None
@@ -105,18 +106,18 @@ def read_lists(
     splits = {split: _of_listing(root, listing, settings, strict) for split, listing in listings.items()}
     return Splits(
         str(train.path), splits["train"], splits.get("test"), splits.get("validation"),
-        class_names or names_by_folder(train.names, train.labels, classes), tuple(notes),
+        class_names or names_by_folder(train.files, train.labels, classes), tuple(notes),
     )  # fmt: skip
 
 
 def _of_listing(root: str, listing: ImageList, settings: DataSettings, strict: bool) -> Split:
-    files = find_files(root, listing.names, listing.path, listing.lines, strict)
+    files = find_files(root, listing.files, listing.path, listing.lines, strict)
     return Split(encoded_source(files, listing.labels, settings, files.where, listing.lines - 1), listing.names)
 
 
 def _shared_images(train: ImageList, other: ImageList) -> list[str]:
     """One line if images of ``other`` are also training images."""
-    shared, trained = other.names.shared(train.names)
+    shared, trained = other.files.shared(train.files)
     if not shared.size:
         return []
     line = train.lines[trained[0]]

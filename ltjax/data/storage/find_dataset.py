@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError, choose
 from ltjax.settings import DataSettings
+from ltjax.settings.user_paths import expanded, without_slashes
 
 TFDS_DIR = "~/tensorflow_datasets"  # TFDS's default
 
@@ -46,14 +47,15 @@ def data_root(settings: DataSettings) -> pathlib.Path:
 
 
 def required_dir(settings: DataSettings) -> str:
-    """The folder that ``config.data.dir`` names.
+    """The folder that ``config.data.dir``, or else LTJAX_DATA_DIR, names.
 
     Raises:
-      InputError: if it is not set.
+      InputError: if neither is set.
     """
-    if not settings.dir:
-        raise InputError("config.data.dir is missing: set it to the folder that holds the images")
-    return os.path.expanduser(str(settings.dir))
+    named = settings.dir or os.environ.get("LTJAX_DATA_DIR")
+    if not named:
+        raise InputError("config.data.dir is missing: set it, or LTJAX_DATA_DIR, to the folder that holds the images")
+    return without_slashes(expanded(named))
 
 
 def find_dataset(

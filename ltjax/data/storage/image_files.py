@@ -19,8 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from ltjax.data.storage.packed_names import PackedNames
-from ltjax.data.storage.paths import open_path
-from ltjax.errors import InputError
+from ltjax.data.storage.paths import as_path
+from ltjax.errors import InputError, shortened
 
 CHECKED_FILES = 256  # files whose existence is checked when a data set is built
 CHECK_THREADS = 16  # threads that look for files, for slow disks
@@ -32,6 +32,8 @@ def _letters(train: str, val: str) -> Callable[[str], str]:
 
     def style(name: str) -> str:
         parts = name.lstrip("/").split("/")
+        if ".." in re.split("[/-]", name):  # would leave the root
+            return name
         if parts[0] == "val" and len(parts) == 3:
             return f"{val}/{parts[2]}"
         if parts[0] == "train" and len(parts) == 3:
@@ -82,15 +84,21 @@ class ImageFiles:
         return _join(self.root, STYLES[self.style](self.names[position]))
 
     def where(self, position: int) -> str:
-        """The path of the file and its line in the list, for messages."""
-        line = "" if self.lines is None else f" (line {self.lines[position]} of {self.origin})"
-        return self.path(position) + line
+        """The path of the file and its line in the list."""
+        return self.path(position) + self._line(position)
+
+    def quoted(self, position: int) -> str:
+        """``where``, with long paths shortened, for errors."""
+        return shortened(self.path(position)) + self._line(position)
+
+    def _line(self, position: int) -> str:
+        return "" if self.lines is None else f" (line {self.lines[position]} of {shortened(self.origin)})"
 
     def __call__(self, position: int) -> bytes:
         path = self.path(position)
         try:
             if "://" in path:
-                content = open_path(path).read_bytes()
+                content = as_path(path).read_bytes()
             else:
                 with open(path, "rb") as file:
                     content = file.read()
@@ -106,7 +114,7 @@ def _join(root: str, name: str) -> str:
 
 
 def _is_there(path: str) -> bool:
-    return open_path(path).exists() if "://" in path else os.path.isfile(path)
+    return as_path(path).exists() if "://" in path else os.path.isfile(path)
 
 
 def find_files(
@@ -119,8 +127,10 @@ def find_files(
     Raises:
       InputError: if the root or a file of the sample does not exist, with path and line.
     """
-    if not open_path(root).exists():
-        raise InputError(f"config.data.dir: '{root}' does not exist; set it to the folder that holds the images")
+    if not as_path(root).exists():
+        raise InputError(
+            f"config.data.dir: '{shortened(root)}' does not exist; set it to the folder that holds the images"
+        )
     sample = np.unique(np.linspace(0, len(names) - 1, min(len(names), CHECKED_FILES)).astype(np.int64))
     found = []
     for style in STYLES:
@@ -132,9 +142,11 @@ def find_files(
     count, files, first = min(found, key=lambda one: one[0])
     if not strict:
         return files
+    name = names[first]
+    how = "or correct the line" if "\\" not in name else "or write / in place of \\ in the list"
     raise InputError(
-        f"{files.where(first)}: missing ({count} of {len(sample)} checked files are); set config.data.dir to the "
-        f"folder that contains '{names[first]}', or correct the line"
+        f"{files.quoted(first)}: missing ({count} of {len(sample)} checked files are); set config.data.dir to the "
+        f"folder that contains '{shortened(name)}', {how}"
     )
 
 

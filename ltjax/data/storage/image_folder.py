@@ -7,15 +7,9 @@ from collections import Counter
 import numpy as np
 
 from ltjax.data import image_formats
+from ltjax.data.storage import folder_shapes as shapes
 from ltjax.data.storage.packed_names import PackedNames
-from ltjax.errors import InputError
-
-# split -> names of its folder, in upper or lower case
-SPLITS = {
-    "train": ("train", "training"),
-    "test": ("test", "testing"),
-    "validation": ("val", "valid", "validation"),
-}
+from ltjax.errors import InputError, shortened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +33,42 @@ class ClassFolders:
     empty: tuple[str, ...] = ()
 
     def notes(self) -> tuple[str, ...]:
-        """One line about the files that were skipped, if any, and one about the images among them."""
-        if not self.strays:
-            return ()
-        kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.strays.items()))
-        reason = "have no image extension or lie beside class folders"
-        note = f"{self.root}: skipped {self.strays.total()} files that {reason} ({kinds})"
-        unread = image_formats.unread(self.strays)
-        return (note, f"{self.root}: has images that are not read: {unread}") if unread else (note,)
+        """One line about the files that were skipped, the images among them, and classes that may be a mistake, if any."""
+        found = []
+        if self.strays:
+            kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.strays.items()))
+            reason = "have no image extension or lie beside class folders"
+            found.append(f"{self.root}: skipped {self.strays.total()} files that {reason} ({kinds})")
+            unread = image_formats.unread(self.strays)
+            found += [f"{self.root}: has images that are not read: {unread}"] if unread else []
+        _, inner = self.levels()
+        if len(inner) > 1 and len(inner) == len(self.classes):
+            example = f"{self.classes[0]}/{inner[self.classes[0]][0]}"
+            found.append(
+                f"{self.root}: all {len(inner)} classes are folders of folders of images ({example}); for the inner "
+                "ones as classes, set config.data.dir to one of the outer ones, or use lists"
+            )
+        alike: dict[str, str] = {}
+        for name in self.classes:
+            other = alike.setdefault(shapes.alike(name), name)
+            if other != name:
+                found.append(f"{self.root}: '{other}' and '{name}', which differ in case or spaces, are two classes")
+        return tuple(found)
+
+    def levels(self) -> tuple[dict[str, str], dict[str, list[str]]]:
+        """(class with images -> its first image; those without an image of their own -> the folders inside)."""
+        examples, inner = {}, {}
+        present, firsts = np.unique(self.labels, return_index=True)
+        ends = np.append(firsts[1:], len(self.labels))
+        for label, start, end in zip(present.tolist(), firsts.tolist(), ends.tolist(), strict=True):
+            name = self.classes[label]
+            examples[name] = self.names[start]
+            if "/" not in self.names[start][len(name) + 1 :]:
+                continue
+            deeper = [self.names[i][len(name) + 1 :] for i in range(start, end)]
+            if all("/" in path for path in deeper):
+                inner[name] = sorted({path.partition("/")[0] for path in deeper})
+        return examples, inner
 
 
 def split_folders(root: str) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -63,57 +85,71 @@ def split_folders(root: str) -> tuple[dict[str, str], tuple[str, ...]]:
             f"config.data.dir: '{root}' is in a bucket; folders are read from disks: copy it, or prepare shards of it "
             "(python -m ltjax.data.prepare)"
         )
-    inside = {entry.name.lower(): entry.path for entry in _entries(root) if entry.is_dir()}
-    named = [(split, inside[name]) for split, names in SPLITS.items() for name in names[::-1] if name in inside]
-    found = {split: path for split, path in named if any(entry.is_dir() for entry in _entries(path))}
+    inside = filter(_is_folder, _entries(root))
+    named = [(split, entry.path) for entry in inside if (split := shapes.split_of(entry.name))]
+    with_folders = sorted((split, path) for split, path in named if any(map(_is_folder, _entries(path))))
+    found: dict[str, str] = {}
+    for split, path in with_folders:
+        if split in found:
+            raise InputError(
+                f"{shortened(root)}: both {os.path.basename(found[split])}/ and {os.path.basename(path)}/ could be the "
+                f"{split} images; remove or rename one"
+            )
+        found[split] = path
+    if "train" not in found:
+        shapes.refuse_unusual_splits(root)
     if not found:
         return {"train": root}, ()
     if "train" not in found:
         raise InputError(
-            f"{root}: has {', '.join(found.values())}, but no train/; add it, or set config.data.dir to a folder of "
-            "class folders"
+            f"{shortened(root)}: has {', '.join(map(shortened, found.values()))}, but no train/ of class folders; add "
+            "it, or set config.data.dir to a folder of class folders"
         )
-    left_out = [path for split, path in named if split not in found]
+    left_out = sorted(path for split, path in named if split not in found)
     return found, tuple(f"{path}: contains no class folders and is skipped" for path in left_out)
 
 
-def _entries(folder: str) -> list:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir() and not shapes.is_leftover(entry.name)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         return list(os.scandir(folder))
     except OSError as error:
         raise InputError(
-            f"config.data.dir: '{folder}' cannot be read ({error.strerror or error}); correct the path"
+            f"config.data.dir: '{shortened(folder)}' cannot be read ({error.strerror or error}); correct the path"
         ) from error
 
 
-def read_class_folders(root: str, classes: tuple[str, ...] | None = None) -> ClassFolders:
+def read_class_folders(root: str, classes: tuple[str, ...] | None = None, data_dir: str = "") -> ClassFolders:
     """All images under ``root``, by class folder; subfolders of a class folder belong to the class.
 
     Args:
       root: a folder of class folders.
-      classes: class names by label; by default the sorted names of the folders.
+      classes: class names by label; by default the sorted names of the folders, of which there are at least two.
+      data_dir: config.data.dir, if ``root`` is a split in it.
 
     Raises:
-      InputError: for a folder without class folders, a class folder without an image, or a class folder that is not
-        one of ``classes``.
+      InputError: for a folder without class folders, a class folder without an image, a class folder that is not one of
+        ``classes``, a single class, or folders that are probably not classes.
     """
     tree = scan_class_folders(root, classes)
-    unknown = tree.classes[len(tree.classes if classes is None else classes) :]
-    if unknown:
-        raise InputError(
-            f"{root}/{unknown[0]}: the training images have no class folder of this name ({len(unknown)} such "
-            "folders); add it there, or remove it here"
-        )
+    if classes is None:
+        shapes.refuse_misread(root, *tree.levels(), data_dir or root)
+    elif len(tree.classes) > len(classes):
+        shapes.refuse_unknown_classes(root, tree.classes[len(classes) :], classes)
     if tree.empty:
-        raise InputError(
-            f"{root}/{tree.empty[0]}: a class folder without an image{_of_other_formats(tree.strays)}; add images, or "
-            "remove it"
-        )
+        place = shortened(os.path.join(root, tree.empty[0]))
+        others = _of_other_formats(tree.strays)
+        raise InputError(f"{place}: a class folder without an image{others}; add images, or remove it")
     return tree
 
 
-def scan_class_folders(root: str, classes: tuple[str, ...] | None = None) -> ClassFolders:
-    """Like ``read_class_folders``, but accepts empty and unknown class folders; unknown ones follow ``classes``.
+def scan_class_folders(root: str, classes: tuple[str, ...] | None = None, data_dir: str = "") -> ClassFolders:
+    """Like ``read_class_folders``, but accepts empty, unknown, single and improbable class folders.
+
+    Unknown ones follow ``classes``.
 
     Raises:
       InputError: for a folder without class folders, or without any image.
@@ -131,10 +167,8 @@ def scan_class_folders(root: str, classes: tuple[str, ...] | None = None) -> Cla
         labels += [label_of[name]] * len(files)
         empty += [] if files else [name]
     if not names:
-        raise InputError(
-            f"{root}/{folders[0]}: a class folder without an image, like all others{_of_other_formats(strays)}; add "
-            "images"
-        )
+        place, others = shortened(os.path.join(root, folders[0])), _of_other_formats(strays)
+        raise InputError(f"{place}: a class folder without an image, like all others{others}; add images")
     return ClassFolders(root, PackedNames.of(names), np.array(labels, np.int32), tuple(ordered), strays, tuple(empty))
 
 
@@ -146,11 +180,17 @@ def _of_other_formats(strays: Counter) -> str:
 
 def _class_folders(root: str, strays: Counter) -> list[str]:
     entries = _entries(root)
-    folders = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    folders = sorted(entry.name for entry in entries if _is_folder(entry))
     strays.update(_kind(entry.name) for entry in entries if not entry.is_dir())
+    _count_leftovers([entry.name for entry in entries if entry.is_dir()], strays)
     if not folders:
-        raise InputError(f"{root}: contains no class folders; it needs folders of images, such as rose/ and tulip/")
+        shapes.refuse_flat(root)
     return folders
+
+
+def _count_leftovers(folders: list[str], strays: Counter) -> None:
+    """Counts the folders that are skipped, but for hidden ones."""
+    strays.update(f"{name}/" for name in folders if name in shapes.LEFTOVERS)
 
 
 def images_in(root: str, name: str, strays: Counter) -> list[str]:
@@ -166,7 +206,8 @@ def images_in(root: str, name: str, strays: Counter) -> list[str]:
             inside.clear()
             continue
         entered.add(real)
-        inside[:] = sorted(one for one in inside if not one.startswith("."))
+        _count_leftovers(inside, strays)
+        inside[:] = sorted(one for one in inside if not shapes.is_leftover(one))
         for file in files:
             if file.startswith(".") or not file.lower().endswith(endings):
                 strays[_kind(file)] += 1

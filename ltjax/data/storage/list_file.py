@@ -1,22 +1,24 @@
 """List files with lines ``relative/path label``: the public lists of ImageNet-LT, Places-LT and iNaturalist 2018.
 
-Accepted: any line endings, a byte-order mark, empty lines, spaces in paths, tabs, ``.txt`` and ``.txt.xz``. A line that
-repeats an earlier one is dropped and reported, because images are counted and held out, not lines. A path with two
-labels is an error.
+Accepted: any line endings, a byte-order mark, empty lines, spaces in paths, quotes around them, tabs, ``.txt`` and
+``.txt.xz``. ``./a.jpg``, ``im//a.jpg`` and ``im/../a.jpg`` are the images ``a.jpg``, ``im/a.jpg`` and ``a.jpg``. A line
+that repeats an earlier image is dropped and reported, because images are counted and held out, not lines. An image with
+two labels is an error, and so is a path that leaves the folder of the images, unless that is allowed.
 """
 
 import dataclasses
 import lzma
 import os
+import posixpath
 
 import numpy as np
 
 from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import open_path
-from ltjax.errors import InputError
+from ltjax.errors import InputError, shortened
 
 MAX_DIGITS = 9
-MAX_SHOWN = 80  # characters of a malformed line
+MAX_SEARCHED = 256  # absolute paths that are looked for on the disk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +27,9 @@ class ImageList:
 
     Attributes:
       path: the list file.
-      names: N relative paths.
+      names: N paths as they are written, which a run's fingerprint covers.
+      files: N paths of the images, normalised: two names are the same image if and only if they have the same file.
+        Relative to the folder of the images, except those outside of it.
       labels: int32 [N], as in the file.
       lines: int64 [N], line numbers from 1.
       notes: what was accepted but the user should know, one line each.
@@ -33,6 +37,7 @@ class ImageList:
 
     path: str
     names: PackedNames
+    files: PackedNames
     labels: np.ndarray
     lines: np.ndarray
     notes: tuple[str, ...] = ()
@@ -42,21 +47,23 @@ class ImageList:
 
     def at(self, position: int) -> str:
         """For messages: "train.txt, line 7: 'rose/1.jpg'"."""
-        return f"{self.path}, line {self.lines[position]}: '{self.names[position]}'"
+        return f"{shortened(self.path)}, line {self.lines[position]}: '{shortened(self.names[position])}'"
 
 
-def read_list(path: str | os.PathLike[str]) -> ImageList:
+def read_list(path: str | os.PathLike[str], root: str = "", allow_outside: bool = False) -> ImageList:
     """The list in ``path``, each image once.
 
     Args:
       path: a ``.txt`` or ``.txt.xz`` file, possibly in a bucket.
+      root: the folder that the paths in the list are relative to.
+      allow_outside: accept paths that leave ``root``.
 
     Raises:
-      InputError: one line with path and line number: a missing or unreadable file, a malformed line, a path
-        with two labels.
+      InputError: one line with path and line number: a missing or unreadable file, a malformed line, an image with two
+        labels, a path that leaves ``root``.
     """
     names, labels, lines = _parse(_text(path), str(path))
-    return _each_once(ImageList(str(path), names, labels, lines))
+    return _each_once(_normalised(ImageList(str(path), names, names, labels, lines), root, allow_outside))
 
 
 def _text(path: str | os.PathLike[str]) -> bytes:
@@ -65,11 +72,16 @@ def _text(path: str | os.PathLike[str]) -> bytes:
         text = open_path(path).read_bytes()
         text = lzma.decompress(text) if str(path).endswith(".xz") else text
     except OSError as error:
-        raise InputError(f"{path}: the list cannot be read ({error.strerror or error}); correct the path") from error
+        here = "" if os.path.isabs(path) or "://" in str(path) else f", looked for in {os.getcwd()}"
+        raise InputError(
+            f"{shortened(path)}: the list cannot be read ({error.strerror or error}{here}); correct the path"
+        ) from error
     except (lzma.LZMAError, EOFError) as error:
-        raise InputError(f"{path}: the list is not a complete .xz file ({error}); download it again") from error
+        raise InputError(
+            f"{shortened(path)}: the list is not a complete .xz file ({error}); download it again"
+        ) from error
     if b"\0" in text:
-        raise InputError(f"{path}: the list is not plain UTF-8 text; save it as such")
+        raise InputError(f"{shortened(path)}: the list is not plain UTF-8 text; save it as such")
     return text.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
@@ -81,19 +93,66 @@ def _parse(text: bytes, path: str) -> tuple[PackedNames, np.ndarray, np.ndarray]
     stops = _strip(data, starts, np.concatenate([breaks, [len(data)]]).astype(np.int64))
     lines = np.flatnonzero(stops > starts)
     if not lines.size:
-        raise InputError(f"{path}: the list is empty; it needs lines such as 'train/rose/1.jpg 0'")
+        raise InputError(f"{shortened(path)}: the list is empty; it needs lines such as 'train/rose/1.jpg 0'")
     starts, ends = starts[lines], stops[lines]
     labels, stops = _numbers(data, starts, ends)
     paths = _strip(data, starts, stops)
     wrong = np.flatnonzero((stops == ends) | (paths == stops) | (paths == starts))
     if wrong.size:
         shown = text[starts[wrong[0]] : ends[wrong[0]]].decode("utf-8", "replace")
-        shown = shown if len(shown) <= MAX_SHOWN else shown[:MAX_SHOWN] + "..."
         raise InputError(
-            f"{path}, line {lines[wrong[0]] + 1}: '{shown}' is not 'relative/path label', such as 'train/rose/1.jpg 0' "
-            f"({wrong.size} such lines); correct or remove it"
+            f"{shortened(path)}, line {lines[wrong[0]] + 1}: '{shortened(shown)}' is not 'relative/path label', "
+            f"such as 'train/rose/1.jpg 0' ({wrong.size} such lines); {_how_to_mend(shown)}"
         )
-    return PackedNames(text, starts, paths), labels.astype(np.int32), lines + 1
+    quoted = (data[starts] == ord('"')) & (data[paths - 1] == ord('"')) & (paths - starts > 2)
+    return PackedNames(text, starts + quoted, paths - quoted), labels.astype(np.int32), lines + 1
+
+
+def _how_to_mend(line: str) -> str:
+    """What is probably wrong with a malformed line."""
+    if line.partition(",")[2].strip():
+        return "write the path, a space and the label as a number from 0, without a comma or a header"
+    if line.split()[0].isdecimal() and len(line.split()) > 1:
+        return "write the path first, then the label"
+    return "correct or remove it"
+
+
+def _normalised(listing: ImageList, root: str, allow_outside: bool) -> ImageList:
+    """With the ``files`` that the names mean.
+
+    Raises:
+      InputError: for a path that leaves ``root``, naming the line, unless ``allow_outside``.
+    """
+    names = listing.names
+    absolute = np.frombuffer(names.text, np.uint8)[names.starts] == ord("/")
+    if b"//" not in names.text and b"./" not in names.text and not absolute.any():
+        return listing
+    prefix = (root if "://" in root else os.path.abspath(root)).rstrip("/") + "/"
+    files = {i: _normal(name, prefix) for i, name in enumerate(names) if absolute[i] or "//" in name or "./" in name}
+    outside = [i for i, file in files.items() if file.startswith("../") or file == ".."]
+    rooted = [i for i, file in files.items() if file.startswith("/")]
+    if not allow_outside:
+        # A path of another folder if it exists, or one that a published list writes so: under the root.
+        outside += [
+            i for i in rooted[:MAX_SEARCHED] if os.path.exists(files[i]) and not os.path.exists(prefix + files[i][1:])
+        ]
+        files |= {i: files[i].lstrip("/") for i in rooted}
+    if outside and not allow_outside:
+        raise InputError(
+            f"{listing.at(outside[0])} is outside of config.data.dir, '{shortened(root)}' ({len(outside)} such lines); "
+            "write paths relative to that folder, or set config.data.allow_outside=True"
+        )
+    return dataclasses.replace(listing, files=names.replaced(files))
+
+
+def _normal(name: str, prefix: str) -> str:
+    """The path relative to the folder ``prefix`` where it is below it, without ``./``, ``//`` and ``x/..``."""
+    if name.startswith("/") or "://" in name:
+        below = name if "://" in name else posixpath.normpath(name).replace("//", "/")
+        if not below.startswith(prefix):
+            return below
+        name = below[len(prefix) :]
+    return posixpath.normpath(name)
 
 
 def _strip(data: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
@@ -122,7 +181,7 @@ def _numbers(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np
 
 
 def _each_once(listing: ImageList) -> ImageList:
-    later, first = listing.names.repeats()
+    later, first = listing.files.repeats()
     if not later.size:
         return listing
     other = np.flatnonzero(listing.labels[later] != listing.labels[first])
@@ -133,13 +192,12 @@ def _each_once(listing: ImageList) -> ImageList:
             f"({other.size} such lines); keep the right one"
         )
     note = (
-        f"{listing.path}: {later.size} lines repeat an earlier line and are ignored (the first: line "
+        f"{shortened(listing.path)}: {later.size} lines repeat an earlier line and are ignored (the first: line "
         f"{listing.lines[later[0]]} repeats line {listing.lines[first[0]]})"
     )
     kept = np.setdiff1d(np.arange(len(listing)), later)
-    return ImageList(
-        listing.path, listing.names.take(kept), listing.labels[kept], listing.lines[kept], (*listing.notes, note)
-    )
+    names, files = listing.names.take(kept), listing.files.take(kept)
+    return ImageList(listing.path, names, files, listing.labels[kept], listing.lines[kept], (*listing.notes, note))
 
 
 def check_classes(listing: ImageList, num_classes: int) -> None:
@@ -166,7 +224,13 @@ def check_all_classes(listing: ImageList, num_classes: int | None = None) -> int
         unused = next(i for i in range(size) if i >= len(present) or present[i] != i)
         origin = "" if num_classes is not None else f"; line {listing.lines[largest]} has the largest label, {size - 1}"
         raise InputError(
-            f"{listing.path}: class {unused} has no image ({size - len(present)} of {size} classes{origin}); every "
-            "class needs a training image: number the labels without gaps"
+            f"{shortened(listing.path)}: class {unused} has no image "
+            f"({size - len(present)} of {size} classes{origin}); every class needs a training image: number the labels "
+            "without gaps"
+        )
+    if size == 1:
+        raise InputError(
+            f"{shortened(listing.path)}: all {len(listing)} images have label 0; a run needs at least two classes: "
+            "number the classes from 0"
         )
     return size

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -50,6 +50,18 @@ class PackedNames:
     def take(self, positions: np.ndarray) -> "PackedNames":
         """The names at these positions [n], in this order."""
         return PackedNames(self.text, self.starts[positions], self.ends[positions])
+
+    def replaced(self, changes: Mapping[int, str]) -> "PackedNames":
+        """The names with those at some positions replaced.
+
+        Example:
+          >>> list(PackedNames.of(["a", "./b", "c"]).replaced({1: "b"}))
+          ['a', 'b', 'c']
+        """
+        new, positions = PackedNames.of(changes.values()), np.array(list(changes), np.int64)
+        starts, ends = self.starts.copy(), self.ends.copy()
+        starts[positions], ends[positions] = new.starts + len(self.text), new.ends + len(self.text)
+        return PackedNames(self.text + new.text, starts, ends)
 
     def sha256(self) -> str:
         """SHA-256, in hex, of the names joined by line breaks."""

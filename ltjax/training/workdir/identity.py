@@ -1,20 +1,19 @@
 """Which run a workdir belongs to: it resumes only under the config that it was started with."""
 
 import json
-import os
 
 import jax
 from etils import epath
 
 from ltjax.errors import InputError
-from ltjax.settings import Settings
+from ltjax.settings import Settings, user_paths
 from ltjax.settings.identity import difference
 from ltjax.training.workdir.metrics_log import Record
 
 
 def absolute(workdir: str) -> epath.Path:
     """The folder as orbax needs it: a local path is made absolute, a bucket's stays as it is."""
-    return epath.Path(workdir if "://" in workdir else os.path.abspath(os.path.expanduser(workdir)))
+    return epath.Path(user_paths.absolute(workdir))
 
 
 def open_workdir(folder: epath.Path, config: Settings) -> Record | None:

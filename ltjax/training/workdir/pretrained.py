@@ -4,9 +4,9 @@ import io
 
 import jax
 import numpy as np
-from etils import epath
 from flax import traverse_util
 
+from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
 from ltjax.models.weights.torch_resnet import import_resnet, import_resnet_cifar
@@ -27,7 +27,7 @@ def check_pretrained(config: Settings) -> None:
             f"the weights of a {model.backbone} ('Pretrained backbones' in docs/guides/runs.md says how to make it), "
             "or train from random weights with the word from_scratch (--config=...:from_scratch)"
         )
-    if model.pretrained and not epath.Path(model.pretrained).exists():
+    if model.pretrained and not open_path(model.pretrained).exists():
         raise InputError(
             f"config.model.pretrained={model.pretrained}: no such file; 'Pretrained backbones' in docs/guides/runs.md "
             "says how to make it"
@@ -42,7 +42,7 @@ def with_pretrained(variables: Tree, path: str) -> Tree:
     """
     setting = f"config.model.pretrained={path}"
     try:
-        with np.load(io.BytesIO(epath.Path(path).read_bytes())) as file:
+        with np.load(io.BytesIO(open_path(path).read_bytes())) as file:
             state_dict = {name: file[name] for name in file.files}
     except (OSError, ValueError) as error:
         raise InputError(f"{setting}: not a readable .npz file ({' '.join(str(error).split())[:80]})") from None

@@ -80,7 +80,7 @@ def test_without_a_test_folder_a_part_of_every_class_is_held_out_and_reported(im
 
 
 def test_renaming_an_image_changes_the_fingerprint(image_settings, tmp_path):
-    one = build(image_settings(name="folder", dir=make_folder(tmp_path / "1", {"a": 5})))
+    one = build(image_settings(name="folder", dir=make_folder(tmp_path / "1", {"a": 5, "b": 5})))
     (tmp_path / "1/a/00.jpg").rename(tmp_path / "1/a/0.jpg")
     assert build(image_settings(name="folder", dir=tmp_path / "1")).fingerprint != one.fingerprint
 
@@ -123,17 +123,17 @@ def test_a_class_called_train_and_a_folder_of_unlabelled_images_are_not_splits(i
 def test_impossible_folders_are_errors_of_one_line(image_settings, tmp_path):
     assert (
         error_of(image_settings(name="folder"))
-        == "config.data.dir is missing: set it to the folder that holds the images"
+        == "config.data.dir is missing: set it, or LTJAX_DATA_DIR, to the folder that holds the images"
     )
     assert "cannot be read (No such file or directory)" in error_of(image_settings(name="folder", dir=tmp_path / "no"))
     write_image(tmp_path / "flat/1.jpg", 0)
     assert "contains no class folders" in error_of(image_settings(name="folder", dir=tmp_path / "flat"))
-    make_folder(tmp_path / "some", {"a": 2})
+    make_folder(tmp_path / "some", {"a": 2, "c": 2})
     (tmp_path / "some/b").mkdir()
     assert error_of(image_settings(name="folder", dir=tmp_path / "some")).startswith(
         f"{tmp_path}/some/b: a class folder without"
     )
-    make_folder(tmp_path / "more/train", {"a": 2})
+    make_folder(tmp_path / "more/train", {"a": 2, "d": 2})
     make_folder(tmp_path / "more/test", {"a": 1, "b": 1, "c": 1})
     message = error_of(image_settings(name="folder", dir=tmp_path / "more"))
     assert (

@@ -1,0 +1,265 @@
+"""Folders as people have them that are not folders of class folders, and what to do about each.
+
+An archive of the web unpacks to one folder too many, images lie flat beside a table of labels, splits have names of
+their own. Read as class folders these train on one class, or on "train" against "test": they are refused, with the
+command that is probably meant.
+"""
+
+import os
+import re
+import shlex
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from ltjax.data import image_formats
+from ltjax.errors import MAX_QUOTED, InputError, shortened
+
+# split -> names of its folder, in upper or lower case
+SPLITS = {
+    "train": ("train", "training"),
+    "test": ("test", "testing"),
+    "validation": ("val", "valid", "validation"),
+}
+# what archives, disks and file managers leave behind: no class folders, and no part of one
+LEFTOVERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__")
+CONTAINERS = {"images", "image", "imgs", "img", "jpg", "jpegimages", "data", "dataset", "datasets"}
+ANNOTATIONS = {"masks", "mask", "labels", "label", "annotations", "annotation", "segmentations", "bboxes"}
+TABLES = (".csv", ".tsv", ".xlsx", ".json", ".mat")
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".7z")
+DEPTH = 4  # levels of folders that are searched for class folders
+BREADTH = 50  # folders of a level
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a folder is hidden or of no data set: ``.ipynb_checkpoints``, ``__MACOSX``."""
+    return name.startswith(".") or name in LEFTOVERS
+
+
+def split_of(name: str) -> str | None:
+    """The split that a folder of this name holds: ``TRAIN`` the training images.
+
+    Example:
+      >>> split_of("Valid"), split_of("train_images")
+      ('validation', None)
+    """
+    return next((split for split, names in SPLITS.items() if name.lower() in names), None)
+
+
+def split_like(name: str) -> str | None:
+    """The split that a word of the name says.
+
+    Example:
+      >>> split_like("seg_train"), split_like("TestImages"), split_like("strain")
+      ('train', 'test', None)
+    """
+    words = re.split("[^a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    return next((split for word in words if (split := split_of(word))), None)
+
+
+def subfolders(folder: str) -> list[str]:
+    """The names of the folders inside, sorted, without leftovers; none if it cannot be read."""
+    return sorted(name for name, is_folder in _inside(folder) if is_folder and not is_leftover(name))
+
+
+def _inside(folder: str) -> list[tuple[str, bool]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [(entry.name, entry.is_dir()) for entry in entries]
+    except OSError:
+        return []
+
+
+def _files(folder: str, endings: tuple[str, ...]) -> list[str]:
+    return sorted(
+        name
+        for name, is_folder in _inside(folder)
+        if not is_folder and not name.startswith(".") and name.lower().endswith(endings)
+    )
+
+
+def has_class_folders(folder: str) -> bool:
+    """Whether at least two of the folders inside have images, and they are not splits."""
+    names = [name for name in subfolders(folder) if _files(os.path.join(folder, name), image_formats.endings())]
+    return len(names) > 1 and len({split_like(name) for name in names} - {None}) < 2
+
+
+def readable_below(folder: str) -> str | None:
+    """The nearest folder, ``folder`` or one below it, with class folders or a training split of class folders."""
+    level = [folder]
+    for _ in range(DEPTH):
+        for one in level:
+            train = [os.path.join(one, name) for name in subfolders(one) if split_of(name) == "train"]
+            if has_class_folders(one) or any(has_class_folders(path) for path in train):
+                return one
+        level = [os.path.join(one, name) for one in level for name in subfolders(one)][:BREADTH]
+    return None
+
+
+def use(folder: str) -> str:
+    """The setting for another folder, as it is typed."""
+    return f"--config.data.dir={_typed(folder)}"
+
+
+def _move(source: str, target: str) -> str:
+    return f"mv {_typed(source)} {_typed(target)}"
+
+
+def _move_up(folder: str) -> str:
+    """One level too deep, and the command that moves the folders inside up."""
+    parent = _typed(os.path.dirname(folder))
+    return f"one level too deep; move them up: mv {_typed(folder)}/* {parent}/ && rmdir {_typed(folder)}"
+
+
+def _typed(path: str) -> str:
+    return shlex.quote(path) if len(path) <= MAX_QUOTED else shortened(path)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{shortened(name)}'" for name in names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _list_hint(folder: str, image: str) -> str:
+    """How to write a list file; ``image`` is an example of its paths."""
+    tables = _files(folder, TABLES)
+    of = f" from {_quoted(tables[:1])}, which probably has the labels," if tables else ""
+    return (
+        f"write a list file{of} with a line such as '{shortened(image)} 0' for each image, and use it with "
+        "--config=configs/list_ce.py --config.data.train_list=FILE"
+    )
+
+
+def refuse_unusual_splits(root: str) -> None:
+    """Raises InputError where the folders of ``root`` look like splits, but are not ``train/`` of class folders."""
+    names = subfolders(root)
+    if not any(map(split_like, names)):
+        return
+    exact = [name for name in names if split_of(name)]
+    of_images = [name for name in names if _files(os.path.join(root, name), image_formats.endings())]
+    flat = [name for name in of_images if name in exact]
+    if len({split_of(name) for name in flat}) < 2 and all(split_like(name) for name in of_images):
+        flat = of_images
+    if len({split_like(name) for name in flat}) > 1:
+        first = next((name for name in flat if split_like(name) == "train"), flat[0])
+        image = f"{first}/{_files(os.path.join(root, first), image_formats.endings())[0]}"
+        raise InputError(
+            f"{shortened(root)}: {_quoted(flat)} hold images but no class folders; move the images of each class into "
+            f"a folder of its own, or {_list_hint(root, image)}"
+        )
+    like = {name: readable_below(os.path.join(root, name)) for name in names if split_like(name) and name not in flat}
+    deep = {name: place for name, place in like.items() if place is not None}
+    train = [name for name in deep if split_like(name) == "train"]
+    if train and len(names) > 1:
+        moves = [
+            _move(place, os.path.join(root, "val" if split == "validation" else split))
+            for name, place in deep.items()
+            if (split := split_like(name)) and not (name in exact and place == os.path.join(root, name))
+        ]
+        raise InputError(
+            f"{shortened(root)}: {_quoted(list(deep))} look like splits, which are called train, test and val; "
+            f"rename them: {' && '.join(moves)}"
+        )
+
+
+def refuse_misread(root: str, classes: Mapping[str, str], inner: Mapping[str, Sequence[str]], data_dir: str) -> None:
+    """Raises InputError where folders of images are probably not classes, or are a single one.
+
+    Args:
+      root: the folder that was read.
+      classes: its folders with images -> an example of their images, relative to ``root``.
+      inner: those of them without an image of their own -> the folders inside, with images.
+      data_dir: config.data.dir; ``root``, or its parent if there are splits.
+    """
+    shown, names = shortened(root), list(classes)
+    wrapper = next((name for name in inner if _wraps(name, names, inner)), None)
+    if wrapper is not None:
+        path, kind = os.path.join(root, wrapper), _quoted(inner[wrapper])
+        if root != data_dir:
+            raise InputError(f"{shown}: '{shortened(wrapper)}' holds the class folders ({kind}), {_move_up(path)}")
+        alone = "its only folder with images" if len(names) == 1 else "not a class beside the others"
+        raise InputError(
+            f"{shown}: '{shortened(wrapper)}' is {alone} and holds folders of images itself ({kind}), one level too "
+            f"deep; use {use(readable_below(path) or path)}"
+        )
+    flat = sorted(set(map(str.lower, names)) & CONTAINERS)
+    if len(names) == 1 or (flat and {name.lower() for name in names} & ANNOTATIONS):
+        what = f"only {_quoted(names)} holds images" if len(names) == 1 else f"{_quoted(names)} are no classes"
+        example = os.path.relpath(os.path.join(root, next(iter(classes.values()))), data_dir)
+        parent = os.path.dirname(os.path.abspath(root))
+        mend = "add a folder for each other class, or set config.data.dir to the folder that has them"
+        if root == data_dir and has_class_folders(parent):
+            mend = f"use {use(parent)}"
+        elif flat or split_like(names[0]) or _files(data_dir, TABLES):
+            mend = _list_hint(data_dir, example)
+        raise InputError(
+            f"{shown}: {what}, but a run needs the images of at least two classes in class folders; {mend}"
+        )
+
+
+def _wraps(name: str, names: Sequence[str], inner: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a folder without an image of its own holds a data set, not a class."""
+    inside = inner[name]
+    splits = {split_of(one) for one in inside} - {None}
+    copies = set(inside) & (set(names) - {name})
+    alone = len(names) == 1 or name.lower() in CONTAINERS
+    return alone or len(splits) > 1 or len(copies) > 1
+
+
+def splits_beside(root: str) -> list[str]:
+    """One line if ``root`` is a training split, and evaluation images in class folders lie beside it."""
+    parent, name = os.path.split(os.path.abspath(root))
+    if split_of(name) != "train":
+        return []
+    others = [one for one in subfolders(parent) if split_of(one) in ("test", "validation")]
+    beside = [one for one in others if any(_files(path, image_formats.endings()) for path in _paths(os.path.join(parent, one)))]
+    return [f"{root}: {_quoted(beside)} beside it is not read; for it, {use(parent)}"] if beside else []
+
+
+def _paths(folder: str) -> list[str]:
+    return [os.path.join(folder, name) for name in subfolders(folder)]
+
+
+def refuse_flat(root: str) -> None:
+    """Raises InputError for a folder without any class folder."""
+    shown, images, archives = shortened(root), _files(root, image_formats.endings()), _files(root, ARCHIVES)
+    if images:
+        parent = os.path.dirname(os.path.abspath(root))
+        up = f"use {use(parent)}, or " if has_class_folders(parent) else ""
+        raise InputError(
+            f"{shown}: holds images but contains no class folders; {up}move the images of each class into a folder of "
+            f"its own, or {_list_hint(root, images[0])}"
+        )
+    if archives:
+        raise InputError(f"{shown}: contains no class folders; unpack {_quoted(archives)} first")
+    raise InputError(f"{shown}: contains no class folders; it needs folders of images, such as rose/ and tulip/")
+
+
+def alike(name: str) -> str:
+    """The name without what people change by mistake: case, spaces, underscores, composed letters.
+
+    Example:
+      >>> alike("Red_Rose ") == alike("red rose")
+      True
+    """
+    return " ".join(re.split(r"[\s_\-]+", unicodedata.normalize("NFC", name).casefold())).strip()
+
+
+def refuse_unknown_classes(root: str, unknown: Sequence[str], classes: Sequence[str]) -> None:
+    """Raises InputError for class folders that the training images do not have, with the names probably meant."""
+    known = {alike(name): name for name in classes}
+    renamed = [(name, known[alike(name)]) for name in unknown if alike(name) in known]
+    count = f"({len(unknown)} such folders)"
+    where = shortened(os.path.join(root, unknown[0]))
+    if renamed:
+        name, meant = renamed[0]
+        moves = " && ".join(_move(os.path.join(root, old), os.path.join(root, new)) for old, new in renamed[:3])
+        raise InputError(
+            f"{shortened(os.path.join(root, name))}: the training images call this class '{shortened(meant)}' {count}; "
+            f"rename it: {moves}"
+        )
+    inside = subfolders(os.path.join(root, unknown[0]))
+    if len(unknown) == 1 and set(inside) & set(classes):
+        path = os.path.join(root, unknown[0])
+        raise InputError(f"{where}: holds the class folders ({_quoted(inside)}), {_move_up(path)}")
+    raise InputError(
+        f"{where}: the training images have no class folder of this name {count}; add it there, or remove it here"
+    )
