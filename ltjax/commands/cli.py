@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from ltjax import escape
-from ltjax.errors import InputError
+from ltjax.errors import InputError, shortened
 
 # What `pip install 'ltjax[train]'` brings beside jax and numpy.
 TRAINING_STACK = {
@@ -78,7 +78,8 @@ def is_first_process() -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks; of a failed system call the file and the reason.
+    """The message of an error without line breaks and with long words shortened; of a failed system call the file and
+    the reason.
 
     Example:
       >>> one_line(FileNotFoundError(2, "No such file or directory", "runs/mine"))
@@ -87,7 +88,7 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}"
-    return " ".join(str(error).split())
+    return " ".join(map(shortened, str(error).split()))  # a message quotes no path or word in full that has no end
 
 
 def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None, unfinished: str = "") -> int:
