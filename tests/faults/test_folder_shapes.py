@@ -263,6 +263,6 @@ def test_errors_name_the_flag_that_was_given(tmp_path, capsys, command):
     (tmp_path / "list.txt").write_text("rose/0.jpg 0\ntulip/0.jpg 1\n")
     assert command.main([f"--list={tmp_path}/list.txt", f"--root={tmp_path}/no", out]) == 2
     assert capsys.readouterr().err.startswith(f"error: --root: '{tmp_path}/no' does not exist; set it")
-    assert command.main([f"--list={tmp_path}/no.txt", f"--root={tmp_path}", out]) == 2
+    assert command.main([f"--list={tmp_path}/no.txt", f"--root={tmp_path}/photos", out]) == 2
     message = capsys.readouterr().err
     assert "config." not in message and message.startswith(f"error: {tmp_path}/no.txt: ")

@@ -23,7 +23,7 @@ from tests.report.synthetic import results_of
 
 UNSET = "$LTJAX_NO_SUCH_VARIABLE/x"
 MNIST = ["--config=configs/mnist5k_ce.py", "--workdir=run"]
-LISTS = ["--config=configs/list_ce.py", "--workdir=run", "--config.data.dir=."]
+LISTS = ["--config=configs/list_ce.py", "--workdir=run", "--config.data.dir=flowers"]
 NPZ = ["--train-images=x.npy", "--test-images=x.npy", "--test-labels=x.npy"]
 
 # every argument that is a path: (command, its arguments)
@@ -51,15 +51,15 @@ ARGUMENTS = {
     "compare --out": (compare, ["finished", f"--out={UNSET}"]),
     "table --root": (table, [f"--root={UNSET}", "--table=mnist5k", "--list"]),
     "check --folder": (check, [f"--folder={UNSET}"]),
-    "check --list": (check, [f"--list={UNSET}", "--root=."]),
-    "check --test-list": (check, ["--list=l.txt", f"--test-list={UNSET}", "--root=."]),
+    "check --list": (check, [f"--list={UNSET}", "--root=flowers"]),
+    "check --test-list": (check, ["--list=l.txt", f"--test-list={UNSET}", "--root=flowers"]),
     "check --root": (check, ["--list=l.txt", f"--root={UNSET}"]),
     "check --run": (check, ["--folder=flowers", f"--run={UNSET}", "--out=c"]),
     "check --out": (check, ["--folder=flowers", f"--out={UNSET}"]),
     "prepare --folder": (shards, [f"--folder={UNSET}", "--out=s"]),
-    "prepare --list": (shards, [f"--list={UNSET}", "--root=.", "--out=s"]),
+    "prepare --list": (shards, [f"--list={UNSET}", "--root=flowers", "--out=s"]),
     "prepare --root": (shards, ["--list=l.txt", f"--root={UNSET}", "--out=s"]),
-    "prepare --class-names": (shards, ["--list=l.txt", "--root=.", f"--class-names={UNSET}", "--out=s"]),
+    "prepare --class-names": (shards, ["--list=l.txt", "--root=flowers", f"--class-names={UNSET}", "--out=s"]),
     "prepare --out": (shards, ["--folder=flowers", f"--out={UNSET}"]),
     "convert --output": (cifar_npz, [f"--output={UNSET}.npz", *NPZ]),
     "convert --test-labels": (cifar_npz, ["--output=o.npz", *NPZ[:2], f"--test-labels={UNSET}.npy"]),
@@ -73,7 +73,7 @@ def home(tmp_path, monkeypatch):
     """A home with a folder of flowers, a list of them and a finished run; the current folder."""
     for shade, name in enumerate(("rose/0", "rose/1", "tulip/0", "tulip/1")):
         write_image(tmp_path / f"flowers/{name}.jpg", 20 * shade, (300, 260))
-    (tmp_path / "l.txt").write_text("flowers/rose/0.jpg 0\nflowers/rose/1.jpg 0\nflowers/tulip/0.jpg 1\n")
+    (tmp_path / "l.txt").write_text("rose/0.jpg 0\nrose/1.jpg 0\ntulip/0.jpg 1\n")
     (tmp_path / "names.txt").write_text("rose\ntulip\n")
     (tmp_path / "finished").mkdir()
     (tmp_path / "finished/results.json").write_text(json.dumps(results_of([3, 2])))
@@ -103,7 +103,7 @@ def test_home_and_variables_are_replaced_in_every_path(home, monkeypatch, typed,
     (home / "my.py").write_text("from ltjax.methods.configure import new_config\nget_config = new_config\n")
     assert os.path.samefile(command_line.find(f"{typed}/my.py"), home / "my.py")
     assert check.main([f"--folder={typed}/flowers", f"--out={typed}/audit", "--workers=1", "--files=all"]) == 0
-    assert check.main([f"--list={typed}/l.txt", f"--root={typed}", f"--out={typed}/../audit", "--workers=1"]) == 0
+    assert check.main([f"--list={typed}/l.txt", f"--root={typed}/flowers", f"--out={typed}/lists", "--workers=1"]) == 0
     assert shards.main([f"--folder={typed}/flowers", f"--out={typed}/shards", "--workers=1"]) == 0
     assert (home / "audit/check.json").exists() and (home / "shards/manifest.json").exists()
     paths, _ = predict.find_images([f"{typed}/flowers/rose", f"{typed}/flowers/tulip/0.jpg"])
@@ -123,7 +123,7 @@ def test_home_and_variables_are_replaced_in_every_path(home, monkeypatch, typed,
         cifar_npz.convert(cifar_npz._parser().parse_args([f"--output={typed}/x", *NPZ]))
     usual = {"imbalance": 1.0, "image_size": 16, "resize": 16, "test_fraction": 0.5}
     assert len(build(DataSettings(name="folder", dir=f"{typed}/flowers", **usual)).train) == 2
-    lists = {"train_list": f"{typed}/l.txt", "class_names": f"{typed}/names.txt", "dir": typed}
+    lists = {"train_list": f"{typed}/l.txt", "class_names": f"{typed}/names.txt", "dir": f"{typed}/flowers"}
     assert build(DataSettings(name="list", **lists, **usual)).class_names == ("rose", "tulip")
     assert build(DataSettings(name="shards", dir=f"{typed}/shards", **usual)).class_names == ("rose", "tulip")
     assert not [path for path in elsewhere.rglob("*") if path.name.startswith(("~", "$"))]
@@ -133,9 +133,9 @@ def test_folder_and_list_sets_are_found_by_the_documented_variable(home, monkeyp
     usual = {"imbalance": 1.0, "image_size": 16, "resize": 16, "test_fraction": 0.5}
     monkeypatch.setenv("LTJAX_DATA_DIR", "~/flowers/")
     assert build(DataSettings(name="folder", **usual)).train.where(0) == f"{home}/flowers/rose/0.jpg"
-    monkeypatch.setenv("LTJAX_DATA_DIR", str(home))
+    monkeypatch.setenv("LTJAX_DATA_DIR", f"{home}/flowers")
     assert build(DataSettings(name="list", train_list="l.txt", **usual)).class_names == ("rose", "tulip")
-    assert str(data_root(DataSettings(name="cifar10"))) == str(home)
+    assert str(data_root(DataSettings(name="cifar10"))) == f"{home}/flowers"
     monkeypatch.delenv("LTJAX_DATA_DIR")
     with pytest.raises(InputError, match=r"config\.data\.dir is missing: set it, or LTJAX_DATA_DIR, to the folder"):
         build(DataSettings(name="folder", **usual))
@@ -196,7 +196,7 @@ def test_awkward_names_of_folders_and_files_are_read_and_written(home, kind, cap
     assert check.main([f"--folder={root}", f"--out={home}/{name[:240]} audit", "--workers=1"]) == 0
     assert shards.main([f"--folder={root}", f"--out={home}/{name[:240]} shards", "--workers=1"]) == 0
     (root / "l.txt").write_bytes(os.fsencode(f"rose/{name[:200]}.jpg 0\nrose/0.jpg 0\n{name}/0.jpg 1\n"))
-    assert check.main([f"--list={root}/l.txt", f"--root={root}", f"--out={home}/c", "--workers=1"]) == 0
+    assert check.main([f"--list={root}/l.txt", f"--root={root}", f"--out={home}/audit", "--workers=1"]) == 0
     assert len(predict.find_images([str(root)])[0]) == 4
-    write_atomically(home / "c" / name, "text")
-    assert (home / "c" / name).read_text() == "text"
+    write_atomically(home / "audit" / name, "text")
+    assert (home / "audit" / name).read_text() == "text"

@@ -161,7 +161,7 @@ def _write(path: str, split: Split, job: Job, advance: Advance) -> None:
     source = split.source
     try:
         # One record a group, so that it can be read by itself; images are compressed already.
-        writer = array_record_module.ArrayRecordWriter(path, "group_size:1,uncompressed")
+        writer = array_record_module.ArrayRecordWriter(os.fsencode(path), "group_size:1,uncompressed")
         for i in range(job.start, job.stop):
             content = read_named(split, i)
             writer.write(pack(int(source.labels[i]), int(source.index[i]), split.names[i], content))

@@ -77,9 +77,13 @@ def _files(folder: str, endings: tuple[str, ...]) -> list[str]:
     )
 
 
+def _images(folder: str) -> list[str]:
+    return _files(folder, image_formats.endings())
+
+
 def has_class_folders(folder: str) -> bool:
     """Whether at least two of the folders inside have images, and they are not splits."""
-    names = [name for name in subfolders(folder) if _files(os.path.join(folder, name), image_formats.endings())]
+    names = [name for name in subfolders(folder) if _images(os.path.join(folder, name))]
     return len(names) > 1 and len({split_like(name) for name in names} - {None}) < 2
 
 
@@ -134,13 +138,13 @@ def refuse_unusual_splits(root: str) -> None:
     if not any(map(split_like, names)):
         return
     exact = [name for name in names if split_of(name)]
-    of_images = [name for name in names if _files(os.path.join(root, name), image_formats.endings())]
+    of_images = [name for name in names if _images(os.path.join(root, name))]
     flat = [name for name in of_images if name in exact]
     if len({split_of(name) for name in flat}) < 2 and all(split_like(name) for name in of_images):
         flat = of_images
     if len({split_like(name) for name in flat}) > 1:
         first = next((name for name in flat if split_like(name) == "train"), flat[0])
-        image = f"{first}/{_files(os.path.join(root, first), image_formats.endings())[0]}"
+        image = f"{first}/{_images(os.path.join(root, first))[0]}"
         raise InputError(
             f"{shortened(root)}: {_quoted(flat)} hold images but no class folders; move the images of each class into "
             f"a folder of its own, or {_list_hint(root, image)}"
@@ -184,15 +188,10 @@ def refuse_misread(root: str, classes: Mapping[str, str], inner: Mapping[str, Se
     if len(names) == 1 or (flat and {name.lower() for name in names} & ANNOTATIONS):
         what = f"only {_quoted(names)} holds images" if len(names) == 1 else f"{_quoted(names)} are no classes"
         example = os.path.relpath(os.path.join(root, next(iter(classes.values()))), data_dir)
-        parent = os.path.dirname(os.path.abspath(root))
         mend = "add a folder for each other class, or set config.data.dir to the folder that has them"
-        if root == data_dir and has_class_folders(parent):
-            mend = f"use {use(parent)}"
-        elif flat or split_like(names[0]) or _files(data_dir, TABLES):
+        if flat or split_like(names[0]) or _files(data_dir, TABLES):
             mend = _list_hint(data_dir, example)
-        raise InputError(
-            f"{shown}: {what}, but a run needs the images of at least two classes in class folders; {mend}"
-        )
+        raise InputError(f"{shown}: {what}, but a run needs images of at least two classes in class folders; {mend}")
 
 
 def _wraps(name: str, names: Sequence[str], inner: Mapping[str, Sequence[str]]) -> bool:
@@ -210,8 +209,8 @@ def splits_beside(root: str) -> list[str]:
     if split_of(name) != "train":
         return []
     others = [one for one in subfolders(parent) if split_of(one) in ("test", "validation")]
-    beside = [one for one in others if any(_files(path, image_formats.endings()) for path in _paths(os.path.join(parent, one)))]
-    return [f"{root}: {_quoted(beside)} beside it is not read; for it, {use(parent)}"] if beside else []
+    beside = [one for one in others if any(_images(path) for path in _paths(os.path.join(parent, one)))]
+    return [f"{root}: {_quoted(beside)} beside it is not read; for it, use {use(parent)}"] if beside else []
 
 
 def _paths(folder: str) -> list[str]:
@@ -220,7 +219,7 @@ def _paths(folder: str) -> list[str]:
 
 def refuse_flat(root: str) -> None:
     """Raises InputError for a folder without any class folder."""
-    shown, images, archives = shortened(root), _files(root, image_formats.endings()), _files(root, ARCHIVES)
+    shown, images, archives = shortened(root), _images(root), _files(root, ARCHIVES)
     if images:
         parent = os.path.dirname(os.path.abspath(root))
         up = f"use {use(parent)}, or " if has_class_folders(parent) else ""

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections import Counter
+from typing import NoReturn
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class ClassFolders:
     empty: tuple[str, ...] = ()
 
     def notes(self) -> tuple[str, ...]:
-        """One line about the files that were skipped, the images among them, and classes that may be a mistake, if any."""
+        """One line each about skipped files, images among them, and classes that may be a mistake, if there are any."""
         found = []
         if self.strays:
             kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.strays.items()))
@@ -135,15 +136,20 @@ def read_class_folders(root: str, classes: tuple[str, ...] | None = None, data_d
         ``classes``, a single class, or folders that are probably not classes.
     """
     tree = scan_class_folders(root, classes)
+    if tree.empty and image_formats.unread(tree.strays):  # it is empty for their sake
+        _refuse_empty(tree)
     if classes is None:
         shapes.refuse_misread(root, *tree.levels(), data_dir or root)
     elif len(tree.classes) > len(classes):
         shapes.refuse_unknown_classes(root, tree.classes[len(classes) :], classes)
     if tree.empty:
-        place = shortened(os.path.join(root, tree.empty[0]))
-        others = _of_other_formats(tree.strays)
-        raise InputError(f"{place}: a class folder without an image{others}; add images, or remove it")
+        _refuse_empty(tree)
     return tree
+
+
+def _refuse_empty(tree: ClassFolders) -> NoReturn:
+    place, others = shortened(os.path.join(tree.root, tree.empty[0])), _of_other_formats(tree.strays)
+    raise InputError(f"{place}: a class folder without an image{others}; add images, or remove it")
 
 
 def scan_class_folders(root: str, classes: tuple[str, ...] | None = None, data_dir: str = "") -> ClassFolders:

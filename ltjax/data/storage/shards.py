@@ -130,7 +130,9 @@ def open_shard(path: str) -> ShardReader:
     except ImportError:
         raise InputError('reading shards needs array_record: pip install "ltjax[train]"') from None
     reader: ShardReader = array_record_module.ArrayRecordReader(
-        path, options="readahead_buffer_size:0", file_reader_buffer_size=32768
+        os.fsencode(path),  # a path that is not UTF-8 is refused as text
+        options="readahead_buffer_size:0",
+        file_reader_buffer_size=32768,
     )
     return reader
 

@@ -114,7 +114,7 @@ def test_a_stopped_preparation_continues_and_keeps_its_shards(here, tmp_path, mo
 
 
 def test_a_folder_of_other_shards_is_not_touched(here, copy, tmp_path, capsys):
-    (tmp_path / "other.txt").write_text("train/c 0/0.jpg 0\ntrain/c 1/0.jpg 1\n")
+    (tmp_path / "other.txt").write_text("train/c 0/0.jpg 0\ntrain/c 1/1.jpg 1\n")
     before = (copy / "manifest.json").read_bytes()
     others = [f"--list={tmp_path}/other.txt", f"--root={here}/root", f"--out={copy}", "--workers=1"]
     assert prepare.main(others) == 2
