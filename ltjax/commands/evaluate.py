@@ -2,6 +2,8 @@
 
 python -m ltjax.evaluate --run=runs/mnist5k_reslt [--logit-adjustment=TAU] [--data-dir=DIR] [--batch-size=500]
 
+The test images of the run are needed, and compared with it; training images that were added or removed change nothing.
+
 --logit-adjustment subtracts TAU times the log prior of the training set from the logits (Menon et al., ICLR 2021,
 eq. 9), post hoc and for any method; 1 is consistent for the balanced error of a network trained with cross-entropy.
 """

@@ -2,15 +2,15 @@
 
 python -m ltjax.predict --run=runs/mine IMAGE_OR_FOLDER ... [--out=predictions.csv] [--top=3]
 
-Every image is resized and cropped as the test images of the run were. Each line has the path, the likeliest class, its
-probability in %, then the next classes; --out writes the same as CSV, with probabilities from 0 to 1. In folders, files
+The workdir alone is needed, not the training data. Every image is resized and cropped as the test images of the run
+were. Each line has the path, the likeliest class, its probability in %, then the next classes; --out writes the same as
+CSV, with probabilities from 0 to 1, row after row into FILE.partial, which becomes FILE at the end. In folders, files
 whose names are not those of images are counted and left out. An image that cannot be read ends the command; with
 --on-error=skip it is reported, counted and left out. With several seeds, probabilities are averaged over the networks.
 `ltjax predict` is the same command.
 """
 
 import csv
-import io
 import os
 import pathlib
 import sys
@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from ltjax import escape
 from ltjax.commands.cli import Parser, guarded, is_first_process, use_devices
 from ltjax.errors import InputError
-from ltjax.settings import Settings
 from ltjax.settings.user_paths import expanded
 
 
@@ -46,7 +45,7 @@ def parse(argv: Sequence[str]) -> Any:
     parser.add_argument("--out", metavar="FILE", help="write a CSV file instead of printing")
     parser.add_argument("--top", type=int, default=3, help="classes to print for each image")
     parser.add_argument("--on-error", choices=("stop", "skip"), default="stop", help="for unreadable images")
-    parser.add_argument("--data-dir", help="where the training data is now, if it was moved")
+    parser.add_argument("--data-dir", help="where the data is now; for runs of earlier versions alone, which need it")
     parser.add_argument("--batch-size", type=int, help="images of a batch; default: that of the run's evaluation")
     options = parser.parse_args(argv)
     for name in ("top", "batch_size"):
@@ -66,23 +65,20 @@ def run(argv: Sequence[str]) -> int:
     if left_out:
         print(f"left out {left_out}", file=sys.stderr)
 
-    from ltjax.data.storage.paths import write_atomically
-    from ltjax.training.finished_run import open_finished, read_config
-    from ltjax.training.workdir.identity import absolute
+    from ltjax.training.finished_run import open_model, read_config
 
     use_devices(read_config(options.run).dtype)
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
-    finished = open_finished(options.run, {key: value for key, value in changes.items() if value is not None})
-    class_names = finished.data.class_names or tuple(str(label) for label in range(finished.data.num_classes))
+    finished = open_model(options.run, {key: value for key, value in changes.items() if value is not None})
+    class_names = finished.model.names
     shown = [escape.terminal(name) for name in escape.distinct(class_names)]
     skipped: list[str] = []
     top = min(options.top, len(class_names))
     predicted = predict(finished, paths, top, skipped if options.on_error == "skip" else None)
     if options.out:
-        rows = list(predicted)
+        written = write_csv(options.out, predicted, class_names, top)
         if is_first_process():
-            write_atomically(absolute(options.out), as_csv(rows, class_names, top))
-            print(f"{len(rows)} images: {escape.terminal(options.out)}")
+            print(f"{written} images: {escape.terminal(options.out)}")
     else:
         for one in predicted:
             shares = zip(one.labels, one.probabilities, strict=True)
@@ -135,7 +131,7 @@ def predict(finished: Any, paths: Sequence[str], top: int, skipped: list[str] | 
     from ltjax.training.evaluation import rows_at_once
     from ltjax.training.execution import mesh as meshes
 
-    read = reader(finished.config, finished.data, paths)
+    read = reader(finished.model, paths)
     size = rows_at_once(min(finished.config.evaluation.batch_size, len(paths)), finished.mesh)
     probabilities = make_probabilities(finished)
     with ThreadPoolExecutor() as pool:
@@ -162,11 +158,10 @@ def predict(finished: Any, paths: Sequence[str], top: int, skipped: list[str] | 
                 yield Prediction(path, order[row].tolist(), shares[row, order[row]].tolist())
 
 
-def reader(config: Settings, data: Any, paths: Sequence[str]) -> Any:
+def reader(model: Any, paths: Sequence[str]) -> Any:
     """number -> uint8 [H, W, C], the image resized and cropped as the run's test images, or why it cannot be read.
 
-    A data set of image files has a resize and a crop of its own; for one of small images (CIFAR, MNIST) both are the
-    image size, and the image becomes grey where those of the data set are.
+    It becomes grey where those of the data set (``model``, a ``ModelRecord``) are.
     """
     import numpy as np
 
@@ -175,10 +170,8 @@ def reader(config: Settings, data: Any, paths: Sequence[str]) -> Any:
     from ltjax.data.storage.packed_names import PackedNames
 
     files = ImageFiles("", PackedNames.of([os.path.abspath(path) for path in paths]))
-    height, width, channels = data.image_shape
-    of_files = data.test.encoded is not None
-    size, resize = (config.data.image_size, config.data.resize) if of_files else (height, height)
-    view = EvaluationView(files, size, resize)
+    height, width, channels = model.image_shape
+    view = EvaluationView(files, height, model.resize)
     assert height == width
 
     def read(number: int) -> np.ndarray | InputError:
@@ -214,17 +207,36 @@ def make_probabilities(finished: Any) -> Any:
     return jax.jit(mean, out_shardings=meshes.replicated(finished.mesh))
 
 
-def as_csv(predictions: Sequence[Prediction], class_names: Sequence[str], top: int) -> str:
-    """The text of a CSV file: path, class_1, probability_1, class_2, ...; the names by ``escape.csv_cell``."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["path", *(word for k in range(1, top + 1) for word in (f"class_{k}", f"probability_{k}"))])
-    names = [escape.csv_cell(str(name)) for name in class_names]
-    for one in predictions:
-        shares = zip(one.labels, one.probabilities, strict=True)
-        words = (word for label, share in shares for word in (names[label], f"{share:.6f}"))
-        table.writerow([escape.csv_cell(one.path), *words])
-    return text.getvalue()
+def write_csv(out: str, predictions: Iterator[Prediction], class_names: Sequence[str], top: int) -> int:
+    """Writes a CSV file, path, class_1, probability_1, class_2, ..., and returns the number of its rows.
+
+    The names are written by ``escape.csv_cell``. Rows go into OUT.partial, which becomes OUT when all are there: what
+    was predicted is kept if the command ends early. Only the first process writes.
+    """
+    from ltjax.training.workdir.identity import absolute
+
+    path, names = absolute(out), [escape.csv_cell(str(name)) for name in class_names]
+    partial = path.parent / f"{path.name}.partial"
+    first, rows, done = is_first_process(), 0, False
+    with partial.open("w", encoding="utf-8") if first else open(os.devnull, "w") as file:
+        table = csv.writer(file, lineterminator="\n")
+        try:
+            table.writerow(["path", *(word for k in range(1, top + 1) for word in (f"class_{k}", f"probability_{k}"))])
+            for one in predictions:
+                shares = zip(one.labels, one.probabilities, strict=True)
+                words = (word for label, share in shares for word in (names[label], f"{share:.6f}"))
+                table.writerow([escape.csv_cell(one.path), *words])
+                file.flush()
+                rows += 1
+            done = True
+        finally:
+            if not done and first and rows:
+                print(f"the {rows} images before are in {escape.terminal(str(partial))}", file=sys.stderr)
+            elif not done and first:
+                partial.unlink(missing_ok=True)
+    if first:
+        partial.replace(path)
+    return rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,8 +20,8 @@ Images that do not fit into memory, or differ in size, stay in files: ``datasets
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,21 @@ class Reindexed(Generic[T]):
         return self.function(int(self.records[record]))
 
 
+class Names(Protocol):
+    """The names of N images, such as ``storage.packed_names.PackedNames``."""
+
+    def __getitem__(self, position: int) -> str: ...
+
+    def encoded(self) -> Iterator[bytes]:
+        """All names as bytes, in order."""
+
+    def take(self, positions: np.ndarray) -> Self:
+        """The names at these positions [n], in this order."""
+
+    def sha256(self) -> str:
+        """SHA-256, in hex, of all names."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """Labelled images; records 0 .. N - 1.
@@ -70,6 +85,8 @@ class Source:
       encoded: record -> the bytes of its image file, if images are stored encoded and differ in size; crops of whole
         images (``Transform.cut``) start from these.
       where: record -> its location, for messages ("DIR/rose/17.jpg"); without it messages give record and index only.
+      names: of the images, if they have any; part of the fingerprint.
+      size: record -> the bytes of its image file, found without opening it, if images are files.
 
     Example:
       >>> source = array_source(np.zeros((2, 8, 8, 3), np.uint8), labels=[0, 1], index=[40, 7])
@@ -83,6 +100,8 @@ class Source:
     read_many: Callable[[np.ndarray], np.ndarray] | None = None
     encoded: Callable[[int], bytes] | None = None
     where: Callable[[int], str] | None = None
+    names: Names | None = None
+    size: Callable[[int], int] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -120,6 +139,8 @@ class Source:
             lambda positions: self.images(records[positions]),
             reindexed(self.encoded),
             reindexed(self.where),
+            None if self.names is None else self.names.take(records),
+            reindexed(self.size),
         )
 
     def named(self, record: int) -> str:
@@ -157,7 +178,7 @@ class Data:
       image_shape: (H, W, C).
       mean, std: per channel, for images scaled to 0 .. 1.
       class_names: C names, or None.
-      fingerprint: ``fingerprint(train)``; it includes the images' names if they have any.
+      fingerprint: ``fingerprint(train)``.
       validation: images for making choices, beside ``test``: the data set's official validation images, or held-out
         training images (``validation_use="choose"``); None if there are none.
       notes: what the user should know about how the data was read, one line each; logged when a run begins.
@@ -289,15 +310,17 @@ def feature_source(features: np.ndarray, source: Source) -> Source:
 
 
 def fingerprint(source: Source) -> str:
-    """SHA-256, in hex, of the index and the labels of a source, concatenated as little-endian int64.
+    """SHA-256, in hex, of the index and the labels of a source, concatenated as little-endian int64, and of its names.
 
-    Runs with equal values have the same training images in the same record order with the same labels.
+    Runs with equal values have the same training images in the same record order with the same labels. Where images
+    have names, these are included: the same position in two lists need not be the same image.
 
     Example:
       >>> fingerprint(array_source(np.zeros((2, 8, 8, 3), np.uint8), labels=[0, 1], index=[40, 7]))[:16]
       '7c583848f5ca0bfe'
     """
-    return hashlib.sha256(source.index.astype("<i8").tobytes() + source.labels.astype("<i8").tobytes()).hexdigest()
+    plain = hashlib.sha256(source.index.astype("<i8").tobytes() + source.labels.astype("<i8").tobytes()).hexdigest()
+    return plain if source.names is None else hashlib.sha256(f"{plain} {source.names.sha256()}".encode()).hexdigest()
 
 
 def check_labels(labels: npt.ArrayLike, num_classes: int, field: str) -> np.ndarray:

@@ -195,13 +195,14 @@ def _conditions_section(run: Run) -> str:
     results, counts = run.results, run.results["class_counts"]
     smallest = min(counts)
     ratio = f", imbalance {max(counts) / smallest:.4g}" if smallest else ", some classes without images"
-    resumes = results.get("resumes", [])
+    resumes, tested = results.get("resumes", []), results.get("test_index_sha256")
     rows = [
         [
             "training images",
             f"{results['train_size']:,} in {len(counts)} classes, {smallest:,} to {max(counts):,}{ratio}",
         ],
         ["training index list", f"sha256 `{results['train_index_sha256']}`"],
+        *([["test index list", f"sha256 `{tested}`"]] if tested else []),
         ["parameters", f"{results['parameter_count']:,}"],
         ["epochs", f"{results['epochs']} ({results['step']:,} steps); the {results['epoch_rule']} epoch is reported"],
         ["seeds", ", ".join(map(str, results["seeds"]))],
@@ -212,7 +213,7 @@ def _conditions_section(run: Run) -> str:
     if results.get("train_loss_last_epoch") is not None:
         spread = results.get("std", {}).get("train_loss_last_epoch")
         loss = f"{results['train_loss_last_epoch']:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
-        rows.insert(4, ["mean training loss of the last epoch", loss])
+        rows.insert(5 if tested else 4, ["mean training loss of the last epoch", loss])
     if results.get("chosen"):
         rows.insert(4, ["selected by the run", escape.markdown(_selected(results))])
     if results.get("step_ms") is not None:

@@ -108,6 +108,14 @@ class DataSettings(Block):
         integer(0),
         run_only=True,
     )
+    verify: str = setting(
+        "sample",
+        "what a resume compares with the data that the run began with, besides names, labels and order: none, sample "
+        "(pixels of images in memory; of files all sizes and the content of 256 in each split) or full (the content "
+        "of every image)",
+        one_of("none", "sample", "full"),
+        run_only=True,
+    )
     timeout: float = setting(
         600.0, "seconds to wait for a batch before the run stops; 0 = no limit", not_negative, run_only=True
     )

@@ -1,5 +1,9 @@
-"""A finished run, opened by evaluate, predict and the like: its config, data, last stage and trained variables."""
+"""A finished run, opened by evaluate, predict and the like: its config, last stage and trained variables.
 
+``open_model`` needs the workdir alone; ``open_finished`` adds the test images.
+"""
+
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,19 +16,22 @@ from ltjax.settings import Settings
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.seeds import split_seeds
 from ltjax.training.open_stage import shape_of_state
-from ltjax.training.prepare import prepare, stage_steps
+from ltjax.training.prepare import build_data, make_stages, prepare, stage_steps
 from ltjax.training.workdir.checkpoint import abstract, checkpoints
+from ltjax.training.workdir.data_record import read_data_record, split_difference
 from ltjax.training.workdir.identity import absolute
 from ltjax.training.workdir.metrics_log import Record
+from ltjax.training.workdir.model_record import ModelRecord, read_model_record, record_of
 
 
 class Finished(NamedTuple):
     config: Settings
-    data: Data
-    stage: AnyStage  # the restored one, with the run's predict
-    variables: Tree
+    data: Data  # of open_model without images, of open_finished with the test images
+    stage: AnyStage  # the restored one, with the run's network and predict
+    variables: Tree  # with several seeds all arrays have a leading seed axis
     mesh: Any
     results: Record
+    model: ModelRecord
 
 
 def read_config(workdir: str, key: str = "--run") -> Settings:
@@ -41,23 +48,32 @@ def read_config(workdir: str, key: str = "--run") -> Settings:
     return from_json(stored)
 
 
-def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run", stage_name: str = "") -> Finished:
-    """Builds the data again and restores the last checkpoint of the last stage.
+def open_model(workdir: str, changes: Mapping[str, Any], key: str = "--run", stage_name: str = "") -> Finished:
+    """Restores the last checkpoint of the last stage from the workdir alone.
+
+    The workdir of an earlier version has no model.json: its data is built again.
 
     Args:
       workdir: a run's folder; may be gs://.
-      changes: settings to replace that do not affect results, such as {"data.dir": "/elsewhere"}.
+      changes: settings to replace that do not affect results, such as {"evaluation.batch_size": 100}.
       key: the flag that named the workdir, for errors.
       stage_name: the stage to restore, if the run has one of this name; otherwise it is the last one.
 
     Raises:
-      InputError: no run, an unfinished run, or other data than it was trained on.
+      InputError: no run, an unfinished run, or weights that cannot be read.
     """
     config = read_config(workdir, key).replaced(changes)
     folder = absolute(workdir)
     if not (folder / "results.json").exists():
         raise InputError(f"{key}={workdir}: is not finished; run its training command again to resume it")
-    data, stages, mesh, fingerprint = prepare(config)
+    model = read_model_record(folder)
+    if model is None:
+        setup = prepare(config)
+        data, stages, mesh = setup.data, setup.stages, setup.mesh
+        model = record_of(config, data, setup.fingerprint)
+    else:
+        data = model.data()
+        stages, mesh = make_stages(config, data), meshes.data_mesh()
     stage = next((stage for stage in stages if stage.name == stage_name), stages[-1])
     with checkpoints(folder / "checkpoints" / stage.name, keep=None) as saved:
         start = saved.restore_start()
@@ -65,10 +81,40 @@ def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run", 
         extras = split_seeds(extras, config.num_seeds)[0]
         shape = shape_of_state(data, stage, extras, config.num_seeds)
         target = abstract(shape, meshes.replicated(mesh))
-        restored = saved.restore(target, fingerprint)
+        restored = saved.restore(target, model.fingerprint)
     steps = stage_steps(stage, config, data)
     if restored is None or restored.step != steps:
         there = "none" if restored is None else f"step {restored.step}"
         raise InputError(f"{folder}/checkpoints/{stage.name}: step {steps} cannot be read (readable: {there})")
     variables = {"params": restored.state.params, **restored.state.model_state}
-    return Finished(config, data, stage, variables, mesh, json.loads((folder / "results.json").read_text()))
+    results = json.loads((folder / "results.json").read_text())
+    return Finished(config, data, stage, variables, mesh, results, model)
+
+
+def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run", stage_name: str = "") -> Finished:
+    """``open_model``, with the run's test images, which are built again and compared with those of the run.
+
+    Args:
+      changes: may have {"data.dir": "/elsewhere"} for data that was moved.
+
+    Raises:
+      InputError: as ``open_model``, or if the test images are not there, or others than those of the run.
+    """
+    finished = open_model(workdir, changes, key, stage_name)
+    model, folder = finished.model, absolute(workdir)
+    try:
+        built = build_data(finished.config)
+    except InputError as error:
+        raise InputError(f"{key}={workdir}: its test images are needed (--data-dir, if they moved): {error}") from error
+    other = split_difference(folder, built, finished.config.data.verify, built.split)
+    if built.class_names != model.class_names or built.num_classes != len(model.class_counts):
+        other = f"other classes ({built.num_classes}; the run has {len(model.class_counts)})"
+    elif read_data_record(folder) is None and built.fingerprint != model.train_index_sha256:
+        other = f"other training images ({built.fingerprint[:12]}, those of the run {model.train_index_sha256[:12]})"
+    if other is not None:
+        raise InputError(
+            f"{key}={workdir}: the data is not what the run was evaluated on: {other}; restore the data, or name its "
+            "place with --data-dir"
+        )
+    data = dataclasses.replace(finished.data, test=built.test, split=built.split)
+    return finished._replace(data=data)

@@ -9,8 +9,9 @@ from ltjax.methods.stage import AnyStage, Previous, Tree
 from ltjax.settings import Settings
 from ltjax.settings.identity import SHORT_NAMES
 from ltjax.training.execution.seeds import seeds_of
-from ltjax.training.finished_run import open_finished
+from ltjax.training.finished_run import open_model
 from ltjax.training.open_stage import shape_of_state
+from ltjax.training.workdir.data_record import split_difference
 from ltjax.training.workdir.identity import absolute
 
 
@@ -41,9 +42,12 @@ def open_source(config: Settings, data: Data, stage: AnyStage, workdir: epath.Pa
     if not config.init_from or (workdir / "checkpoints" / stage.name / "0").exists():
         return None
     setting = f"config.init_from={config.init_from}"
-    source = open_finished(config.init_from, {"data.dir": config.data.dir}, "config.init_from", stage.name)
+    source = open_model(config.init_from, {"data.dir": config.data.dir}, "config.init_from", stage.name)
     if source.data.fingerprint != data.fingerprint:
         raise InputError(f"{setting}: trained on other images (imbalance, selection seed or validation split differ)")
+    other = split_difference(absolute(config.init_from), data, config.data.verify, "train")
+    if other is not None:
+        raise InputError(f"{setting}: was trained on other data: {other}; restore the data, or train that run again")
     if seeds_of(source.config) != seeds_of(config):
         raise InputError(
             f"{setting}: has the seeds {list(seeds_of(source.config))}, this run {list(seeds_of(config))}; set "

@@ -26,9 +26,11 @@ from ltjax.training.step.batch_size_scaling import rate_notes
 from ltjax.training.step.gradient_conflict import frequent_side, make_distortion
 from ltjax.training.step.state import TrainState, variables_of
 from ltjax.training.workdir.checkpoint import Checkpoints, checkpoints
+from ltjax.training.workdir.data_record import check_data_record, hashes, write_data_record
 from ltjax.training.workdir.identity import absolute, open_workdir
 from ltjax.training.workdir.lock import Lock, locked
 from ltjax.training.workdir.metrics_log import MetricsLog, Record, StageLines
+from ltjax.training.workdir.model_record import write_model_record
 from ltjax.training.workdir.pretrained import check_pretrained
 from ltjax.training.workdir.results import (
     describe,
@@ -85,11 +87,14 @@ def _start(config: Settings, folder: epath.Path, setup: Setup, lock: Lock, inter
     progress = Progress(total, config.batch_size * config.num_seeds)
     for note in [*config.notes, *data.notes, *rate_notes(stages, config)]:
         progress.report(note)
+    begun = any(path.name.isdigit() for path in (folder / "checkpoints").glob("*/*"))
+    stop = interrupt.raise_if_signalled
+    digests = check_data_record(folder, data, config.data.verify, begun, progress.report, stop)
     placed, why = place(config, data, mesh)
     progress.report(why)
     watch = make_watch(config, folder, progress.report)
-    store = make_store(config, folder, mesh, progress.report, interrupt.raise_if_signalled)
-    return Run(config, folder, setup, DataAccess(placed, watch, store), log, progress, lock, interrupt)
+    store = make_store(config, folder, mesh, progress.report, stop)
+    return Run(config, folder, setup, DataAccess(placed, watch, store, digests), log, progress, lock, interrupt)
 
 
 def _run_stages(run: Run, source: Previous | None) -> Record:
@@ -103,6 +108,7 @@ def _run_stages(run: Run, source: Previous | None) -> Record:
     for index, stage in enumerate(stages):
         with checkpoints(checkpoint_folder(run, stage), config.checkpoint.keep) as saved:
             current = open_stage(run, index, previous, saved)
+            write_data_record(run.workdir, run.access.digests)  # the checkpoint is of these images
             before = max(before, current.elapsed)
             if not current.passed:
                 per_epoch = steps_per_epoch(stage, config, data)
@@ -221,6 +227,7 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
     for name in reports[0]:
         run.progress.report(f"{name}: {', '.join(f'{one[name]:.4g}' for one in reports)}")
     record = describe(config, data, variables["params"]) | {
+        **hashes(run.access.digests, data),
         "epochs": sum(stage.epochs for stage in trained(stages)),
         "step": step,
         "resumes": resumes(run.workdir),
@@ -232,6 +239,7 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
         **({"views": views} if views else {}),
     }
     run.lock.check()
+    write_model_record(run.workdir, config, data, run.setup.fingerprint)
     if jax.process_index() == 0:
         write_results(run.workdir, record, arrays)
     return record

@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from ltjax.data import Data, Source
+from ltjax.data.digests import SplitDigests
 from ltjax.data.loading.prefetch import Watch
 from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Previous, Stage, Start, Tree
@@ -36,6 +37,7 @@ class DataAccess(NamedTuple):
     placed: Placed | None  # the images on the device
     watch: Watch  # over the reading of images that are not
     store: FeatureStore
+    digests: dict[str, SplitDigests]  # of the images that the run began with
 
 
 class Run(NamedTuple):

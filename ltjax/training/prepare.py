@@ -40,7 +40,7 @@ class Setup(NamedTuple):
 def prepare(config: Settings) -> Setup:
     """Builds the data and the method's stages and checks them against config and devices; writes nothing."""
     find_method(config.method)
-    data, mesh = build(config.data), meshes.data_mesh()
+    data, mesh = build_data(config), meshes.data_mesh()
     stages = make_stages(config, data)
     for stage in trained(stages):
         check_frozen(stage, data.image_shape)
@@ -50,6 +50,11 @@ def prepare(config: Settings) -> Setup:
         make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(stage, config, data))
     settings = json.dumps(identity(config), sort_keys=True)
     return Setup(data, stages, mesh, f"{data.fingerprint[:32]}-{zlib.crc32(settings.encode()):08x}")
+
+
+def build_data(config: Settings) -> Data:
+    """The data set that config.data describes."""
+    return build(config.data)
 
 
 def make_stages(config: Settings, data: Data) -> list[AnyStage]:

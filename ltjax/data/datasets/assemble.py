@@ -1,7 +1,6 @@
 """Makes the ``Data`` of a run from the splits of a naturally long-tailed data set."""
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -24,7 +23,7 @@ class Split:
 
     Attributes:
       source: the images.
-      names: of the images, for the fingerprint; None if they have none.
+      names: of the images; None if they have none.
     """
 
     source: Source
@@ -33,6 +32,10 @@ class Split:
     def subset(self, records: np.ndarray) -> "Split":
         """A split of these records [n] only."""
         return Split(self.source.subset(records), None if self.names is None else self.names.take(records))
+
+    def named(self) -> Source:
+        """The source with the names, which are part of its fingerprint."""
+        return dataclasses.replace(self.source, names=self.names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +77,7 @@ def encoded_source(
     settings: DataSettings,
     where: Callable[[int], str] | None = None,
     index: npt.ArrayLike | None = None,
+    file_size: Callable[[int], int] | None = None,
 ) -> Source:
     """A source of encoded images of any size, evaluated at ``image_size`` after ``resize`` (of ``settings``).
 
@@ -88,7 +92,7 @@ def encoded_source(
         )
     labels = np.asarray(labels, dtype=np.int32)
     index = np.arange(len(labels), dtype=np.int64) if index is None else np.asarray(index, np.int64)
-    return Source(labels, index, EvaluationView(encoded, size, resize), None, encoded, where)
+    return Source(labels, index, EvaluationView(encoded, size, resize), None, encoded, where, size=file_size)
 
 
 def assemble(
@@ -121,9 +125,10 @@ def assemble(
             f"{splits.where}: {untested} of {classes} classes have no {split} image; accuracies do not include them"
         )
     side = int(settings.image_size)
+    source = train.named()
     return Data(
-        name, train.source, test.source, split, classes, counts, (side, side, 3), mean, std, splits.class_names,
-        named_fingerprint(train), None if validation is None else validation.source, tuple(notes),
+        name, source, test.named(), split, classes, counts, (side, side, 3), mean, std, splits.class_names,
+        fingerprint(source), None if validation is None else validation.named(), tuple(notes),
     )  # fmt: skip
 
 
@@ -150,13 +155,6 @@ def _hold_out_test(splits: Splits, classes: int, settings: DataSettings) -> tupl
         f"testing, {fraction:.0%} of every class (config.data.test_fraction, selection_seed {seed})"
     )
     return splits.train.subset(kept), splits.train.subset(held), note
-
-
-def named_fingerprint(split: Split) -> str:
-    """``fingerprint`` of the source, and of the images' names if they have any: the same position in two lists need not
-    be the same image."""
-    plain = fingerprint(split.source)
-    return plain if split.names is None else hashlib.sha256(f"{plain} {split.names.sha256()}".encode()).hexdigest()
 
 
 def check_tested(labels: np.ndarray, trained: np.ndarray, named: Callable[[int], str]) -> None:

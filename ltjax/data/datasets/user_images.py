@@ -54,7 +54,7 @@ def read_folder(
 
 def _of_tree(tree: folders.ClassFolders, settings: DataSettings) -> Split:
     files = ImageFiles(tree.root, tree.names)
-    return Split(encoded_source(files, tree.labels, settings, files.where), tree.names)
+    return Split(encoded_source(files, tree.labels, settings, files.where, None, files.size), tree.names)
 
 
 def lists(settings: DataSettings) -> Data:
@@ -112,7 +112,8 @@ def read_lists(
 
 def _of_listing(root: str, listing: ImageList, settings: DataSettings, strict: bool) -> Split:
     files = find_files(root, listing.files, listing.path, listing.lines, strict)
-    return Split(encoded_source(files, listing.labels, settings, files.where, listing.lines - 1), listing.names)
+    source = encoded_source(files, listing.labels, settings, files.where, listing.lines - 1, files.size)
+    return Split(source, listing.names)
 
 
 def _shared_images(train: ImageList, other: ImageList) -> list[str]:

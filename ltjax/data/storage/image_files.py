@@ -94,6 +94,14 @@ class ImageFiles:
     def _line(self, position: int) -> str:
         return "" if self.lines is None else f" (line {self.lines[position]} of {shortened(self.origin)})"
 
+    def size(self, position: int) -> int:
+        """The bytes of the file, without opening it; -1 if it does not exist or lies in a bucket."""
+        path = self.path(position)
+        try:
+            return -1 if "://" in path else os.stat(path).st_size
+        except OSError:
+            return -1
+
     def __call__(self, position: int) -> bytes:
         path = self.path(position)
         try:

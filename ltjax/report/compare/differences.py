@@ -19,7 +19,9 @@ ASPECTS = {
 def differences(groups: Sequence[SeedGroup]) -> dict[str, str]:
     """Aspect -> how the rows differ in it, in words; aspects without a difference are left out."""
     counted = all(group.members[0].run.test_counts is not None for group in groups)
-    of = {"data": _data, "epochs": _epochs, "test": _test if counted else _split, "groups": _shots}
+    hashed = all(group.members[0].run.results.get("test_index_sha256") for group in groups)
+    test = _test_index if hashed else _test if counted else _split
+    of = {"data": _data, "epochs": _epochs, "test": test, "groups": _shots}
     found = {aspect: _by_value(groups, of[aspect]) for aspect in ASPECTS}
     return {aspect: _in_words(values) for aspect, values in found.items() if len(values) > 1}
 
@@ -76,6 +78,10 @@ def _split(group: SeedGroup) -> str:
 def _test(group: SeedGroup) -> str:
     counts = group.members[0].run.test_counts
     return _split(group) if counts is None else f"{_split(group)}, {int(np.sum(counts)):,} images"
+
+
+def _test_index(group: SeedGroup) -> str:
+    return f"{_test(group)}, {group.members[0].run.results['test_index_sha256'][:12]}"
 
 
 def _shots(group: SeedGroup) -> str:

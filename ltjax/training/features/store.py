@@ -20,6 +20,7 @@ from jax.experimental import multihost_utils
 import ltjax
 from ltjax.data import Source
 from ltjax.data.dataset import fingerprint
+from ltjax.data.digests import content_sha256
 from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
 from ltjax.settings import Settings
@@ -156,7 +157,9 @@ def make_store(
 
 
 def identity(network: Any, variables: Tree, source: Source, shape: Any) -> files.Identity:
-    """All that the features depend on: the network and its arrays, the records, and the pixels of some images.
+    """All that the features depend on: the network and its arrays, the records, and the images.
+
+    Of files a sample is read; of images in memory every pixel.
 
     Only those of ``variables`` that the network has count: a ``Representation`` does not depend on the head.
     """
@@ -167,6 +170,7 @@ def identity(network: Any, variables: Tree, source: Source, shape: Any) -> files
         "variables": _hash_of_arrays(_arrays_of(network, variables, shape)),
         "records": fingerprint(source),
         "images": _hash_of_images(source),
+        "content": content_sha256(source),
     }
 
 

@@ -14,6 +14,7 @@ DEFAULTS = {
         "data.workers": 0,
         "data.on_error": "stop",
         "data.max_skipped": 100,
+        "data.verify": "sample",
         "data.timeout": 600.0,
         "data.on_device": "auto",
         "features.dir": "",

@@ -35,6 +35,12 @@ def test_what_differs_is_named_and_refused_unless_allowed(aspect, other, words):
     assert list(refuse(groups, [aspect])) == [aspect]
 
 
+def test_other_test_images_are_a_difference_where_all_runs_have_their_hash():
+    one, two = {"test_index_sha256": "a" * 64}, {"test_index_sha256": "b" * 64}
+    assert "1,000 images, aaaaaaaaaaaa" in differences(rows(member("ce", **one), member("reslt", **two)))["test"]
+    assert differences(rows(member("ce", **one), member("reslt"))) == {}
+
+
 def test_equal_rows_are_not_refused():
     assert refuse(rows(member("ce"), member("reslt"), member("ce", seed=1)), []) == {}
 
