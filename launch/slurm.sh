@@ -34,8 +34,8 @@ train_arguments ${rest[@]+"${rest[@]}"}
 $DRY_RUN || [[ -n ${SLURM_JOB_ID:-} ]] || die "not inside a Slurm job; submit it: sbatch --nodes=1 --ntasks-per-node=8 --gpus-per-node=8 $0"
 
 step=(srun --kill-on-bad-exit=1)
-tasks=${SLURM_NTASKS_PER_NODE:-1} gpus=${SLURM_GPUS_ON_NODE:-1}
-if [[ $tasks == 1 && $gpus =~ ^[0-9]+$ ]] && ((gpus > 1)); then # JAX gives a task one GPU unless it is told
+tasks=${SLURM_NTASKS_PER_NODE:-${SLURM_TASKS_PER_NODE:-1}} gpus=${SLURM_GPUS_ON_NODE:-1}
+if [[ ${tasks%%(*} == 1 && $gpus =~ ^[0-9]+$ ]] && ((gpus > 1)); then # JAX gives a task one GPU unless it is told
   step+=(env "JAX_LOCAL_DEVICE_IDS=$(seq -s, 0 $((gpus - 1)))")
 fi
 step+=("$PYTHON" -u -m ltjax.main "${TRAIN[@]}")

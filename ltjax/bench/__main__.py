@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ltjax.commands.cli import guarded, spelled
 from ltjax.errors import InputError, did_you_mean
-from ltjax.training.execution import cpu_flags
+from ltjax.training.execution import cpu_flags, devices
 
 BENCHMARKS = {
     "losses": "losses and their gradients compared with optax and PyTorch; memory of graph matching",
@@ -44,6 +44,7 @@ def run(argv: Sequence[str]) -> int:
         what = f"unknown benchmark '{argv[0]}'{did_you_mean(argv[0], BENCHMARKS)}" if argv else "name a benchmark"
         raise InputError(f"{spelled('bench', 'ltjax.bench')}: {what}; allowed: {', '.join(BENCHMARKS)}")
     name, *options = argv
+    devices.check_xla_flags()
     if name in COMPILING:
         cpu_flags.prepare_cpu()  # before the benchmark imports jax
     importlib.import_module(f"ltjax.bench.{name}").main(options)

@@ -57,17 +57,26 @@ class Parser(argparse.ArgumentParser):
 
 
 def use_devices(dtype: str) -> None:
-    """Settings that JAX needs before the first array: the CPU's compiler flags, float64, the other processes."""
-    from ltjax.training.execution.cpu_flags import prepare_cpu
+    """Starts JAX: the CPU's compiler flags, float64, the other processes, then the devices.
 
+    Raises:
+      InputError: one line for variables of the environment that contradict one another, or devices that are not here.
+    """
+    from ltjax.training.execution.cpu_flags import prepare_cpu
+    from ltjax.training.execution.devices import check_xla_flags, start_devices
+    from ltjax.training.execution.processes import join_processes, this_run
+
+    processes = this_run()
+    check_xla_flags()
     prepare_cpu()
     import jax
 
-    from ltjax.training.execution.mesh import join_processes
-
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
-    join_processes()
+    join_processes(processes)
+    for note in (processes.note, start_devices()):
+        if note:
+            print(f"note: {note}", file=sys.stderr)
 
 
 def is_first_process() -> bool:
@@ -103,6 +112,8 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
       The exit status: that of ``run``; 2 for bad input or a missing package; 1 when computing, reading or writing
       failed; 130 after Ctrl-C; 141 when the reader of its output has ended.
     """
+    from ltjax.training.execution.devices import explained
+
     streams_for_any_text()
     try:
         status = run(sys.argv[1:] if argv is None else argv)
@@ -116,6 +127,11 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
         if (error.name or "").partition(".")[0] not in TRAINING_STACK:
             raise
         return _report(f"{error.name} is not installed; install it with: pip install 'ltjax[train]'", 2)
+    except (ValueError, RuntimeError, AssertionError) as error:  # of JAX's start, wherever a command starts it
+        line = explained(error)
+        if line is None:
+            raise
+        return _report(line, 2)
     except ImportError as error:  # a path of a cloud store whose package is missing
         return _report(one_line(error), 2)
     except (FloatingPointError, OSError) as error:

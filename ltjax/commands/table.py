@@ -356,9 +356,9 @@ def run(argv: Sequence[str]) -> int:
     if options.list:
         print_list(selected, options, settings)
         return 0
-    from ltjax.training.execution.mesh import several_processes
+    from ltjax.training.execution.processes import this_run
 
-    if several_processes():
+    if this_run().count > 1:
         raise InputError("a table is trained by one process; train its cells one by one with the commands of --list")
     status = run_cells(selected, options, settings)
     print(write_table(options, settings), end="")

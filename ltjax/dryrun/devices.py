@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ltjax.errors import InputError
 from ltjax.hardware import chips
 from ltjax.hardware.chips import Chip
+from ltjax.training.execution.devices import check_xla_flags
 
 LOCAL = "local"
 # Without a metadata server, without waiting for other workers, and with other dry runs at the same time; the last one
@@ -56,6 +57,7 @@ def prepare(topology: str) -> None:
     Raises:
       InputError: for an unknown topology, or when the compiler for it is not installed.
     """
+    check_xla_flags()
     if topology == LOCAL:
         return
     if topology.startswith("cpu:"):

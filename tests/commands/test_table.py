@@ -232,6 +232,7 @@ def test_a_mistake_is_one_line_and_runs_nothing(tmp_path, runner, capsys, argume
 
 
 def test_several_processes_are_refused(tmp_path, runner, capsys, monkeypatch):
-    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    for name, value in {"NUM_PROCESSES": "2", "PROCESS_ID": "0", "COORDINATOR_ADDRESS": "localhost:80"}.items():
+        monkeypatch.setenv(f"JAX_{name}", value)
     assert make(tmp_path) == 2 and not runner.calls
-    assert "one process" in capsys.readouterr().err
+    assert "a table is trained by one process" in capsys.readouterr().err

@@ -29,7 +29,7 @@ def prepare_cpu() -> None:
     faster training of a ResNet-8 on 28-pixel images, for a fifth more memory.
     """
     platforms, flags = os.environ.get("JAX_PLATFORMS", ""), os.environ.get("XLA_FLAGS", "")
-    if platforms not in ("", "cpu") or _has_accelerator():
+    if platforms not in ("", "cpu") or has_accelerator():
         return
     version = tuple(int(part) for part in importlib.metadata.version("jaxlib").split(".")[:3] if part.isdigit())
     if KNOWN[0] <= version <= KNOWN[1]:
@@ -47,13 +47,18 @@ def _keep_memory() -> None:
             mallopt(name, value)
 
 
-def _has_accelerator() -> bool:
+def has_accelerator() -> bool:
     """Whether one of JAX's accelerator plugins is installed; asking for the devices would start JAX.
 
     libtpu alone is no sign of a TPU: dry runs need it on other machines.
     """
     plugins = ("jax-cuda12-plugin", "jax-cuda13-plugin", "jax-rocm60-plugin")
-    return any(_installed(name) for name in plugins) or (_installed("libtpu") and _has_tpu())
+    return any(installed(name) for name in plugins) or has_usable_tpu()
+
+
+def has_usable_tpu() -> bool:
+    """Whether the system has a TPU, and libtpu is installed."""
+    return installed("libtpu") and _has_tpu()
 
 
 def _has_tpu() -> bool:
@@ -61,7 +66,8 @@ def _has_tpu() -> bool:
     return any(glob.glob(pattern) for pattern in ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*"))
 
 
-def _installed(name: str) -> bool:
+def installed(name: str) -> bool:
+    """Whether a Python package of this name is installed."""
     try:
         importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -1,6 +1,5 @@
 """The mesh of all devices, and how arrays are put on it: batches are split, everything else is replicated."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,31 +10,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ltjax.errors import InputError
 
 AXIS = "data"
-
-
-def several_processes() -> bool:
-    """Whether this process was started as one of several: by JAX's own variables, a cluster's, or a TPU pod's."""
-    counts = ("JAX_NUM_PROCESSES", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
-    return any(int(os.environ.get(name) or 1) > 1 for name in counts) or "," in os.environ.get(
-        "TPU_WORKER_HOSTNAMES", ""
-    )
-
-
-def join_processes() -> None:
-    """Calls jax.distributed.initialize when there are several processes; once, before any device is touched."""
-    if not several_processes():
-        return
-    if "JAX_NUM_PROCESSES" not in os.environ:  # jax reads the cluster's variables
-        jax.distributed.initialize()
-        return
-    missing = [name for name in ("JAX_COORDINATOR_ADDRESS", "JAX_PROCESS_ID") if name not in os.environ]
-    if missing:
-        raise InputError(f"JAX_NUM_PROCESSES is set but {' and '.join(missing)} is not: set all three in each process")
-    jax.distributed.initialize(
-        os.environ["JAX_COORDINATOR_ADDRESS"],
-        num_processes=int(os.environ["JAX_NUM_PROCESSES"]),
-        process_id=int(os.environ["JAX_PROCESS_ID"]),
-    )
 
 
 def data_mesh() -> Mesh:

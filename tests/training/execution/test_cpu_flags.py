@@ -22,7 +22,7 @@ def set_up(monkeypatch):
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(cpu_flags, "_installed", lambda name: name in plugins)
+        monkeypatch.setattr(cpu_flags, "installed", lambda name: name in plugins)
         monkeypatch.setattr(cpu_flags, "_has_tpu", lambda: tpu)
         monkeypatch.setattr(cpu_flags.importlib.metadata, "version", lambda name: version)
         monkeypatch.setattr(cpu_flags, "_keep_memory", lambda: kept.append(True))
