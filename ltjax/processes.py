@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 
 
 @contextlib.contextmanager
@@ -22,6 +23,34 @@ def without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def children_without_signals() -> Iterator[None]:
+    """Processes that this thread starts inside never see SIGINT and SIGTERM: they end when their parent ends them.
+
+    A terminal, Slurm and systemd send them to all processes of a command. A worker that they kill leaves a trace of its
+    own and its shared memory; its parent saves the state and ends it properly. Works in every thread.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # inherited by processes
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def tidy_up_quietly() -> None:
+    """What a killed worker leaves in shared memory is removed at the end, as always, but without a warning of leaks."""
+    before = os.environ.get("PYTHONWARNINGS")
+    quiet = "ignore:resource_tracker"
+    os.environ["PYTHONWARNINGS"] = quiet if before is None else f"{before},{quiet}"
+    try:
+        resource_tracker.ensure_running()  # it reads the variable when it starts
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def end_with_parent() -> None:

@@ -5,13 +5,16 @@ processes, ``PER_WORKER`` finished and one unfinished batch each; and one batch 
 """
 
 import atexit
+import contextlib
 import dataclasses
+import errno
 import functools
 import gc
 import multiprocessing
 import os
 import pathlib
 import queue
+import signal
 import sys
 import tempfile
 import threading
@@ -25,12 +28,14 @@ import numpy as np
 from ltjax import escape
 from ltjax.data.loading.unreadable import Fault, from_arrays
 from ltjax.errors import InputError
-from ltjax.processes import end_with_parent
+from ltjax.processes import children_without_signals, end_with_parent, tidy_up_quietly
 
 READ_THREADS = 2
 PREFETCHED_BATCHES = 4
 PER_WORKER = 2
 FAULTS = "faults"  # the entry of a batch that lists unreadable records; removed before the batch is handed out
+SHARED_MEMORY = "/dev/shm"
+WORKER = "grain-process-prefetch"  # how the names of grain's processes begin
 FIRST_REPORT = 10.0  # seconds without a batch before the first report; the next ones follow after twice the time
 STOP_TIMEOUT = 2.0  # seconds that the current read may take to end
 
@@ -158,7 +163,8 @@ def _read(
 
     try:
         while not stop.is_set():
-            batch = next(iterator)
+            with children_without_signals() if copy else contextlib.nullcontext():
+                batch = next(iterator)  # the first one starts the workers
             # A worker's arrays are in shared memory, which must be released before the interpreter shuts down.
             put(_copied(batch) if copy else batch)
             del batch
@@ -166,6 +172,9 @@ def _read(
         put(StopIteration())
     except RuntimeError as error:
         put(_of_worker(error))
+    except OSError as error:
+        full = copy and error.errno in (errno.ENOSPC, errno.ENOSYS, errno.EROFS)
+        put(_without_shared_memory(error) if full else error)
     except BaseException as error:
         put(error)
     finally:
@@ -178,10 +187,45 @@ def _of_worker(error: RuntimeError) -> BaseException:
     """grain's RuntimeError for a dead worker as an OSError, which commands print as one line."""
     if "terminated unexpectedly" not in str(error):
         return error
+    resume = "run the same command to resume from the last checkpoint"
+    if f"exit code {-signal.SIGBUS}." in str(error):
+        return ChildProcessError(
+            f"shared memory is full ({_shared_memory()}): start the container with more (docker run --shm-size=2g), or "
+            f"lower config.data.workers or the batch size, and {resume}"
+        )
     return ChildProcessError(
-        f"a process that reads data was killed ({str(error).splitlines()[0]}), perhaps for lack of memory or of shared "
-        "memory (a container's --shm-size); lower config.data.workers, and run the same command to resume from the "
-        "last checkpoint"
+        f"a process that reads data was killed ({str(error).splitlines()[0]}), perhaps for lack of memory; lower "
+        f"config.data.workers, and {resume}"
+    )
+
+
+def _shared_memory() -> str:
+    """How large the shared memory is."""
+    try:
+        found = os.statvfs(SHARED_MEMORY)
+    except OSError:
+        return f"there is no {SHARED_MEMORY}"
+    total, free = (blocks * found.f_frsize / 2**20 for blocks in (found.f_blocks, found.f_bavail))
+    return f"{SHARED_MEMORY} has {total:,.0f} MiB, {free:,.0f} free"
+
+
+def _check_shared_memory() -> None:
+    """Raises InputError where processes cannot share memory, as in containers without /dev/shm."""
+    from multiprocessing import shared_memory
+
+    try:
+        multiprocessing.get_context("spawn").Lock()
+        block = shared_memory.SharedMemory(create=True, size=1)
+    except (OSError, ImportError) as error:
+        raise _without_shared_memory(error) from error
+    block.close()
+    block.unlink()
+
+
+def _without_shared_memory(error: Exception) -> InputError:
+    return InputError(
+        f"config.data.workers: worker processes pass batches through shared memory, which does not work here ({error}; "
+        f"{_shared_memory()}); set it to 0, or start the container with more (docker run --shm-size=2g)"
     )
 
 
@@ -189,9 +233,15 @@ _OPEN: weakref.WeakSet[Batches] = weakref.WeakSet()
 
 
 def _close_open() -> None:
-    """Closes all open ``Batches`` when the interpreter exits, before multiprocessing shuts down."""
+    """Closes all open ``Batches`` when the interpreter exits, before multiprocessing shuts down.
+
+    It would wait for workers that are still starting, for they do not see its SIGTERM.
+    """
     for batches in list(_OPEN):
         batches.close()
+    for process in multiprocessing.active_children():
+        if process.name.startswith(WORKER):
+            process.kill()
 
 
 def _begin_worker(folder: str, number: int, workers: int) -> None:
@@ -210,10 +260,13 @@ def _grain_iterator(elements: Elements, workers: int, folder: str | None) -> Bat
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
     dataset = grain.MapDataset.source(elements).to_iter_dataset(options)
     if folder is not None:
+        tidy_up_quietly()
+        _check_shared_memory()
         _mark_flags_parsed()
         options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=PER_WORKER)
         dataset = dataset.mp_prefetch(options, functools.partial(_begin_worker, folder))
-    return iter(dataset)
+    with children_without_signals():
+        return iter(dataset)
 
 
 def _copied(batch: Batch) -> Batch:
