@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+from ltjax import models
 from ltjax.commands import compare, evaluate, predict, table, text_output, train
 from ltjax.commands.check import command as check
 from ltjax.commands.prepare import cifar_npz, shards, tfds
@@ -16,10 +17,12 @@ from ltjax.errors import InputError
 from ltjax.methods.configure import from_command_line
 from ltjax.settings import DataSettings, command_line
 from ltjax.settings.user_paths import expanded
-from ltjax.training.finished_run import read_config
+from ltjax.training import loop, prepare
+from ltjax.training.finished_run import open_finished, read_config
 from ltjax.training.workdir.pretrained import check_pretrained
 from tests.data.conftest import write_image
 from tests.report.synthetic import results_of
+from tests.training import toy
 
 UNSET = "$LTJAX_NO_SUCH_VARIABLE/x"
 MNIST = ["--config=configs/mnist5k_ce.py", "--workdir=run"]
@@ -200,3 +203,22 @@ def test_awkward_names_of_folders_and_files_are_read_and_written(home, kind, cap
     assert len(predict.find_images([str(root)])[0]) == 4
     write_atomically(home / "audit" / name, "text")
     assert (home / "audit" / name).read_text() == "text"
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    monkeypatch.setattr(prepare, "build", toy.build)
+    monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
+
+
+def test_a_workdir_with_an_awkward_name_is_trained_in_and_read_again(home, toys):
+    workdir = str(home / 'it\'s 50% "done" #1?*=:, ros\u00e9 {x} ~' / ("n" * 250))
+    loop.train(toy.config(epochs=1), workdir)
+    assert open_finished(f"{workdir}//", {}).results["epochs"] == 1
+
+
+@pytest.mark.parametrize("name", ["run[1]", "back\\slash", os.fsdecode(b"caf\xe9")])
+def test_a_workdir_whose_checkpoints_could_not_be_read_back_is_refused(home, toys, name):
+    with pytest.raises(InputError, match=r"^--workdir=.*: checkpoints cannot be read from a path with .* in it; use"):
+        loop.train(toy.config(), str(home / name))
+    assert not (home / name).exists()
