@@ -1,5 +1,7 @@
 """Paths in list files: two spellings of one image, paths that leave the folder of the images, and long ones."""
 
+import dataclasses
+import json
 import os
 
 import numpy as np
@@ -8,6 +10,8 @@ import pytest
 from ltjax.commands.check import command as check
 from ltjax.commands.prepare import shards as prepare
 from ltjax.data import build
+from ltjax.data.datasets.assemble import several_classes
+from ltjax.data.datasets.prepared_shards import read_shards
 from ltjax.data.storage.image_files import STYLES
 from ltjax.data.storage.list_file import read_list
 from ltjax.errors import InputError
@@ -157,3 +161,19 @@ def test_many_awkward_names_are_read_alike_in_any_line_ends(tmp_path):
         (tmp_path / "list.txt").write_bytes(text.encode("utf-8", "surrogateescape"))
         listing = read_list(tmp_path / "list.txt")
         assert list(listing.names) == names == list(listing.files) and listing.labels.tolist() == list(range(7))
+
+
+def test_shards_of_one_class_and_a_manifest_that_names_files_elsewhere_are_refused(flowers, tmp_path):
+    flowers()
+    lists = [f"--list={tmp_path}/train.txt", f"--root={tmp_path}/data", f"--out={tmp_path}/shards", "--workers=1"]
+    assert prepare.main(lists) == 0
+    settings = DataSettings(name="shards", dir=f"{tmp_path}/shards", imbalance=1.0, image_size=16, resize=16)
+    assert build(settings).class_names == ("rose", "tulip")
+    splits = read_shards(settings.dir, settings)
+    with pytest.raises(InputError, match=r"shards: a single class, 'rose'; a run needs two"):
+        several_classes(dataclasses.replace(splits, class_names=("rose",)))
+    manifest = tmp_path / "shards/manifest.json"
+    content = json.loads(manifest.read_text())
+    content["splits"]["train"]["shards"][0]["file"] = "../train.txt"
+    manifest.write_text(json.dumps(content))
+    assert "manifest.json: '../train.txt' is not a file beside it; " in error_of(settings)

@@ -10,7 +10,7 @@ from ltjax.data.dataset import Data, Source, fingerprint
 from ltjax.data.datasets.holdout import hold_out
 from ltjax.data.datasets.longtail import VALIDATION_USES
 from ltjax.data.storage.packed_names import PackedNames
-from ltjax.errors import InputError, choose
+from ltjax.errors import InputError, choose, shortened
 from ltjax.settings import DataSettings
 
 # ImageNet's, with which every paper on ImageNet-LT and Places-LT normalises
@@ -130,6 +130,15 @@ def assemble(
         name, source, test.named(), split, classes, counts, (side, side, 3), mean, std, splits.class_names,
         fingerprint(source), None if validation is None else validation.named(), tuple(notes),
     )  # fmt: skip
+
+
+def several_classes(splits: Splits) -> Splits:
+    """The splits; InputError if all their images are of one class, from which nothing is learnt."""
+    if len(splits.class_names) == 1:
+        raise InputError(
+            f"{shortened(splits.where)}: a single class, '{splits.class_names[0]}'; a run needs at least two"
+        )
+    return splits
 
 
 def refuse_imbalance(name: str, settings: DataSettings) -> None:

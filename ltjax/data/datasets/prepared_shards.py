@@ -6,20 +6,20 @@ from typing import Any
 import numpy as np
 
 from ltjax.data.dataset import Data
-from ltjax.data.datasets.assemble import Split, Splits, assemble, encoded_source
+from ltjax.data.datasets.assemble import Split, Splits, assemble, encoded_source, several_classes
 from ltjax.data.storage.cifar_npz import open_arrays
 from ltjax.data.storage.find_dataset import required_dir
 from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import open_path
 from ltjax.data.storage.shards import MANIFEST, PREPARE_AGAIN, ShardImages, file_sha256, read_manifest
-from ltjax.errors import InputError
+from ltjax.errors import InputError, shortened
 from ltjax.settings import DataSettings
 
 
 def shards(settings: DataSettings) -> Data:
     """Prepared shards (``config.data.dir``)."""
     root = required_dir(settings)
-    return assemble("shards", read_shards(root, settings), settings)
+    return assemble("shards", several_classes(read_shards(root, settings)), settings)
 
 
 def read_shards(root: str, settings: DataSettings) -> Splits:
@@ -43,6 +43,8 @@ def read_shards(root: str, settings: DataSettings) -> Splits:
 
 def _split(root: str, split: dict[str, Any], classes: int, settings: DataSettings) -> Split:
     for file in (split["index"], *split["shards"]):
+        if os.path.basename(file["file"]) != file["file"]:
+            raise InputError(f"{root}/{MANIFEST}: '{shortened(file['file'])}' is not a file beside it; {PREPARE_AGAIN}")
         path = os.path.join(root, file["file"])
         size = os.path.getsize(path) if os.path.isfile(path) else None
         if size != file["bytes"]:
