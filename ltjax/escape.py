@@ -137,8 +137,18 @@ def _quoted_at_ends(name: str) -> str:
     return name if name and name == name.strip() else f'"{name}"'
 
 
+def columns(text: str) -> int:
+    """The width of a text: two columns for a letter of Chinese, Japanese and Korean, none for a mark."""
+    return sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    marks = unicodedata.category(character) in ("Mn", "Me", "Cf")
+    return 0 if marks else 1 + (unicodedata.east_asian_width(character) in "WF")
+
+
 def shortened(text: str, width: int) -> str:
-    """At most ``width`` columns, with an ellipsis where it is cut; letters of Chinese, Japanese and Korean take two.
+    """At most ``width`` columns, with an ellipsis where it is cut.
 
     Example:
       >>> shortened("Tyrannosaurus", 8), shortened("rose", 8)
@@ -146,8 +156,8 @@ def shortened(text: str, width: int) -> str:
     """
     ends, used = [], 0  # ends: where a prefix leaves room for the ellipsis and splits no letter from its marks
     for i, character in enumerate(text):
-        mark = unicodedata.category(character) in ("Mn", "Me", "Cf")
-        if used < width and not mark and not (i and text[i - 1] in JOINERS):
+        size = _columns(character)
+        if used < width and size and not (i and text[i - 1] in JOINERS):
             ends.append(i)
-        used += 0 if mark else 1 + (unicodedata.east_asian_width(character) in "WF")
+        used += size
     return text if used <= width else f"{text[: ends[-1] if ends else 0]}…"

@@ -4,19 +4,17 @@ import json
 import pathlib
 import sys
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from ltjax.report.style import legend_label, new_figure
 
 
 def main(runs: list[str]) -> None:
-    figure, axes = plt.subplots(figsize=(6.4, 3.2), dpi=120)
+    figure = new_figure(6.4, 3.2)
+    axes = figure.subplots()
     for (name, _, workdir), marker in zip((run.partition("=") for run in runs), "os^D", strict=False):
         results = json.loads((pathlib.Path(workdir) / "results.json").read_text())
         accuracy = [100 * value for value in results["per_class"]]
         label = f"{name}, {100 * results['accuracy']['all']:.1f} %"
-        axes.plot(results["class_counts"], accuracy, marker=marker, label=label)
+        axes.plot(results["class_counts"], accuracy, marker=marker, label=legend_label(label))
     axes.set(xscale="log", xlabel="training images of the class", ylabel="test accuracy, %")
     counts = sorted(results["class_counts"])
     axes.set_xticks(counts, [str(count) for count in counts])
@@ -24,8 +22,7 @@ def main(runs: list[str]) -> None:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
-    figure.tight_layout()
-    figure.savefig(pathlib.Path(__file__).with_suffix(".png"))
+    figure.savefig(pathlib.Path(__file__).with_suffix(".png"), dpi=120)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,36 @@
 """The report of a finished run: report.md with its numbers and figures."""
 
+import os
+import sys
+
 from etils import epath
 
 from ltjax.report.comparison import Entry, format_comparison
 from ltjax.report.run import read_run
 from ltjax.report.text import CAPTIONS, format_report, format_table, percent
+
+
+def _import_matplotlib() -> None:
+    """Imports matplotlib where MPLBACKEND, which a notebook sets for its commands, names a backend that is not there.
+
+    matplotlib cannot be imported then. The figures need no backend of pyplot's: each is drawn on a canvas of its own. A
+    backend that is there stays the process's own.
+    """
+    given = os.environ.get("MPLBACKEND")
+    if given is None or "matplotlib" in sys.modules:
+        return
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        import matplotlib
+    finally:
+        os.environ["MPLBACKEND"] = given
+    try:
+        matplotlib.rcParams["backend"] = given
+    except ValueError:
+        return
+
+
+_import_matplotlib()
 
 __all__ = ["Entry", "format_comparison", "format_table", "percent", "replace_file", "write_report"]
 
@@ -33,7 +59,7 @@ def write_report(workdir: epath.PathLike) -> epath.Path:
       ('report.md', ['accuracy_per_class.png', 'report.md'])
     """
     # matplotlib takes half a second to import; commands that only print a table do without it
-    from ltjax.report.figures import draw
+    from ltjax.report.figures import draw, numbered_classes
 
     run = read_run(workdir)
     folder = epath.Path(workdir) / "report"
@@ -45,7 +71,7 @@ def write_report(workdir: epath.PathLike) -> epath.Path:
         else:  # left by an earlier report on the same run
             (folder / f"{name}.png").unlink(missing_ok=True)
     report = folder / "report.md"
-    replace_file(report, format_report(run, list(figures)).encode())
+    replace_file(report, format_report(run, list(figures), numbered_classes(run)).encode())
     return report
 
 

@@ -8,11 +8,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from ltjax import escape
 from ltjax.class_counts import frequency_order
-from ltjax.report.style import COLORS, INK, LINE_COLORS, STYLE, group_legend, group_spans, new_figure, png, shade_groups
+from ltjax.report.fonts import class_ticks, numbered
+from ltjax.report.style import (
+    COLORS,
+    INK,
+    LINE_COLORS,
+    group_legend,
+    group_spans,
+    name_ticks,
+    new_figure,
+    png,
+    shade_groups,
+    style_for,
+)
 
 MAX_NAMED_CLASSES = 40  # with more classes the axis shows ranks instead of names
-MAX_NAME_LENGTH = 18  # characters
 MAX_SINGLE_BARS = 200  # with more classes one outline is drawn instead of bars
 
 
@@ -33,11 +45,23 @@ def class_curve(counts: Mapping[str, Any], groups: Mapping[str, Any], class_name
       >>> class_curve(counts, shot_groups(counts["train"], "strict"), ["ant", "bee", "cat"])[:4]
       b'\\x89PNG'
     """
-    with matplotlib.rc_context(STYLE):
-        return _draw({split: np.asarray(values) for split, values in counts.items()}, groups, class_names)
+    names = _names(counts, class_names)
+    with matplotlib.rc_context(style_for(names)):
+        return _draw({split: np.asarray(values) for split, values in counts.items()}, groups, class_ticks(names))
 
 
-def _draw(counts: dict[str, np.ndarray], groups: Mapping[str, Any], class_names: Sequence[str] | None) -> bytes:
+def numbered_classes(counts: Mapping[str, Any], class_names: Sequence[str] | None) -> dict[int, str]:
+    """Class number -> name, of the classes that ``class_curve`` shows by number, for no font has the name's letters."""
+    names = _names(counts, class_names)
+    with matplotlib.rc_context(style_for(names)):
+        return numbered(names) if len(names) <= MAX_NAMED_CLASSES else {}
+
+
+def _names(counts: Mapping[str, Any], class_names: Sequence[str] | None) -> list[str]:
+    return escape.distinct(class_names) if class_names else [str(c) for c in range(len(counts["train"]))]
+
+
+def _draw(counts: dict[str, np.ndarray], groups: Mapping[str, Any], names: Sequence[str]) -> bytes:
     train, order = counts["train"], frequency_order(counts["train"])
     classes = len(order)
     spans = group_spans([int(np.sum(mask)) for mask in groups.values()])
@@ -59,7 +83,7 @@ def _draw(counts: dict[str, np.ndarray], groups: Mapping[str, Any], class_names:
             ranks, np.maximum(values[order], 0.5), size, color, marker=marker, zorder=4, linewidths=1.4, label=split
         )
     _ticks(axes, max(int(n.max()) for n in counts.values()), any((n == 0).any() for n in counts.values()))
-    _name_classes(axes, [_label(class_names[c] if class_names else c) for c in order])
+    _name_classes(axes, [names[c] for c in order])
     axes.set_title(f"Training images per class: {train[order[0]]:,} to {train[order[-1]]:,}")
     if others:
         axes.add_artist(axes.legend(loc="upper right"))
@@ -86,20 +110,10 @@ def _ticks(axes: Axes, largest: int, zeros: bool) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _label(name: object) -> str:
-    """A class name, truncated, and with $ escaped so that it is not read as a formula."""
-    text = str(name)
-    return (text if len(text) <= MAX_NAME_LENGTH else f"{text[: MAX_NAME_LENGTH - 1]}…").replace("$", r"\$")
-
-
 def _name_classes(axes: Axes, names: list[str]) -> None:
     if len(names) > MAX_NAMED_CLASSES:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set_xlabel("rank of the class, most frequent first")
         return
-    slanted = len(names) * max(map(len, names)) > 70
-    axes.set_xticks(
-        range(1, len(names) + 1), names, rotation=45 if slanted else 0, ha="right" if slanted else "center",
-        rotation_mode="anchor",
-    )  # fmt: skip
+    name_ticks(axes, range(1, len(names) + 1), names)
     axes.set_xlabel("class, most frequent first")

@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ltjax.report.style import COLORS, INK, LINE_COLORS, new_figure, png
+from ltjax.report.fonts import drawn
+from ltjax.report.style import COLORS, INK, LINE_COLORS, legend_label, new_figure, png
 
 SMOOTH_FROM = 300  # with more points the curve is a running mean (for one seed drawn over the faint raw values)
 LOG_FROM = 30  # a panel that may be logarithmic is, from this ratio of its largest to its smallest value
@@ -140,7 +141,7 @@ def class_loss_curves(metrics: Sequence[dict[str, Any]], labels: Mapping[int, st
     for c, of_class in names.items():
         color = next(colors) if of_class else ""
         for name in of_class:
-            label = ", ".join(filter(None, (labels[c], _part(name))))
+            label = legend_label(", ".join(filter(None, (labels[c], _part(name)))))
             dashes = DASHES[parts.index(_part(name)) % len(DASHES)]
             lines += [line._replace(dashes=dashes) for line in log.lines({name: (label, color)})]
     return draw_column("Training loss of single classes", [Panel("loss", lines, 2.4, log=True, legend=True)], log)
@@ -162,7 +163,7 @@ def _styles(names: Sequence[str], colors: Sequence[str]) -> dict[str, tuple[str,
     for name in names:
         color = INK if name in TOTALS else COLORS.get(name.rpartition("/")[2]) or next(unused)
         label = re.sub("^accuracy/", f"{TOTALS['accuracy']}, ", name.removeprefix("loss/"))
-        styles[name] = (TOTALS.get(name, label.replace("/", " ")), color)
+        styles[name] = (TOTALS.get(name, legend_label(label.replace("/", " "))), color)
     return styles
 
 
@@ -228,7 +229,7 @@ def _name_stages(axes: Axes, boundaries: Sequence[tuple[float, str]]) -> int:
     ends: list[float] = []  # right end of the last name on each line
     for edge, stage in boundaries:
         place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        text = axes.annotate(stage, (edge, 1), xytext=(3, 3), annotation_clip=False, **place)
+        text = axes.annotate(drawn(stage), (edge, 1), xytext=(3, 3), annotation_clip=False, **place)
         box = text.get_window_extent()
         level = next((i for i, end in enumerate(ends) if box.x0 > end), len(ends))
         text.set_position((3, 3 + 14 * level))

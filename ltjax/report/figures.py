@@ -11,11 +11,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from ltjax.class_counts import frequency_order
 from ltjax.report.curves import class_loss_curves, gradient_curves, training_curves
+from ltjax.report.fonts import class_ticks, drawn, numbered
 from ltjax.report.run import Run, class_labels, group_sizes, several_seeds
 from ltjax.report.style import (
     COLORS,
     MARKERS,
-    STYLE,
     group_legend,
     group_spans,
     name_ticks,
@@ -23,6 +23,7 @@ from ltjax.report.style import (
     place_labels,
     png,
     shade_groups,
+    style_for,
 )
 
 # boundaries of the groups in training images, off by half so that no class lies on a boundary
@@ -38,7 +39,7 @@ def draw(run: Run) -> dict[str, bytes]:
     """Draws the figures that the run has data for: name -> PNG."""
     figures: dict[str, bytes | None] = {}
     seeds = len(run.results["seeds"])
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style_for(_texts(run))):
         figures["training"] = training_curves(run.metrics, seeds)
         figures["gradients"] = gradient_curves(run.metrics, seeds)
         figures["class_losses"] = class_loss_curves(run.metrics, _labels_with_counts(run.results), seeds)
@@ -48,6 +49,22 @@ def draw(run: Run) -> dict[str, bytes]:
         if run.weight_norms is not None:
             figures["weight_norms"] = weight_norms(run.results, run.weight_norms)
     return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _texts(run: Run) -> list[str]:
+    """The names from outside that the figures show."""
+    stages = {str(row.get("stage", "")) for row in run.metrics}
+    terms = {name for row in run.metrics for name in row}
+    return [*class_labels(run.results), str(run.results["split"]), *sorted(stages | terms)]
+
+
+def numbered_classes(run: Run) -> dict[int, str]:
+    """Class number -> name, of the classes that the figures show by number, for no font has the name's letters."""
+    with matplotlib.rc_context(style_for(_texts(run))):
+        found = numbered(class_labels(run.results))
+    few = len(run.results["class_counts"]) <= MAX_NAMED_CLASSES  # with more only the watched ones are named
+    watched = {name.split("/")[1] for row in run.metrics for name in row if name.startswith("class_loss/")}
+    return {c: name for c, name in found.items() if few or str(c) in watched}
 
 
 def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
@@ -94,18 +111,18 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
             legend[group] += f": {mean:.1f}{_group_deviation(results, group)} %"
     axes.set(xlim=(left, right), ylim=(-4, 104))
     _count_ticks(axes, counts)
-    axes.set_title(f"Accuracy per class and mean of each group ({results['split']} images)")
+    axes.set_title(f"Accuracy per class and mean of each group ({drawn(results['split'])} images)")
     group_legend(axes, legend, markers=True)
     if len(counts) <= MAX_NAMED_CLASSES:
         shown = np.flatnonzero(np.isfinite(values))
-        labels = class_labels(results)
+        labels = class_ticks(class_labels(results))
         place_labels(axes, x[shown], values[shown], [labels[order[i]] for i in shown], deviations[shown])
     return png(figure)
 
 
 def _labels_with_counts(results: dict[str, Any]) -> dict[int, str]:
     """class -> its name and number of training images, the most frequent class first."""
-    labels, counts = class_labels(results), results["class_counts"]
+    labels, counts = class_ticks(class_labels(results)), results["class_counts"]
     return {int(c): f"{labels[c]} ({counts[c]:,} images)" for c in frequency_order(counts)}
 
 
@@ -142,7 +159,7 @@ def confusion_matrix(results: dict[str, Any], confusion: np.ndarray) -> bytes:
     image = axes.imshow(
         shares, cmap=cmap, norm=PowerNorm(0.5, 0, 100), interpolation="nearest", extent=(0, end, end, 0)
     )
-    bar = figure.colorbar(image, ax=axes, shrink=0.75, pad=0.02, ticks=[0, 1, 5, 10, 25, 50, 75, 100])
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, ticks=[0, 1, 5, 10, 25, 50, 75, 100])
     bar.set_label("images of the true class (%)")
     bar.outline.set_visible(False)
     if classes <= MAX_NAMED_CLASSES:
@@ -164,7 +181,7 @@ def confusion_matrix(results: dict[str, Any], confusion: np.ndarray) -> bytes:
         legend[group] = f"{group} ({_classes(b - a)})"
     axes.set(xlim=(0, classes), ylim=(classes, 0))
     axes.tick_params(length=0, pad=10)
-    axes.set_title(f"Confusion matrix ({results['split']} images{_of_seeds(results, 'sum of')})")
+    axes.set_title(f"Confusion matrix ({drawn(results['split'])} images{_of_seeds(results, 'sum of')})")
     group_legend(axes, legend, markers=False)
     return png(figure)
 
@@ -212,7 +229,7 @@ def weight_norms(results: dict[str, Any], norms: np.ndarray) -> bytes | None:
     axes.set_ylabel(f"L2 norm of the weights{_of_seeds(results, 'mean of')}")
     axes.margins(y=0.12)
     if len(values) <= MAX_NAMED_CLASSES:
-        labels = class_labels(results)
+        labels = class_ticks(class_labels(results))
         name_ticks(axes, ranks, [labels[c] for c in order])
     else:
         axes.set_xlabel("rank of the class, most frequent first")
@@ -251,11 +268,12 @@ def _count_ticks(axes: Axes, counts: np.ndarray) -> None:
 
 def _name_cells(axes: Axes, results: dict[str, Any], order: np.ndarray, shares: np.ndarray) -> None:
     """Class names on both axes (with training images on the rows), and whole percentages in the cells."""
-    labels = [class_labels(results)[c] for c in order]
+    labels = class_ticks(class_labels(results))
+    labels = [labels[c] for c in order]
     centres = np.arange(len(order)) + 0.5
     name_ticks(axes, centres, labels)
     counts = results["class_counts"]
-    axes.set_yticks(centres, [f"{label} ({counts[c]:,})" for label, c in zip(labels, order, strict=True)])
+    axes.set_yticks(centres, [f"{drawn(label)} ({counts[c]:,})" for label, c in zip(labels, order, strict=True)])
     axes.set(xlabel="predicted class", ylabel="true class (training images)")
     for row, column in np.argwhere(shares >= 0.5):
         share = shares[row, column]

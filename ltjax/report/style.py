@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from ltjax import escape
+from ltjax.report.fonts import drawn, families
 from ltjax.report.run import GROUPS
 
 # Okabe & Ito (2008); markers differ too, for prints without colour
@@ -21,8 +23,11 @@ LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINE_DASHES = ("-", "--", ":", "-.")
 LINE_MARKERS = ("o", "s", "^", "D", "v", "P")
 INK = "#333333"
+LEGEND_WIDTH = 32  # columns of a line in a legend beside the axes
 
 STYLE: dict[Any, Any] = {
+    "text.usetex": False,
+    "text.parse_math": True,  # what is no formula has its $ escaped
     "font.size": 11,
     "axes.titlesize": 13,
     "axes.titlelocation": "left",
@@ -87,14 +92,15 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def plain(text: str) -> str:
-    """A text in which $ is not read as the beginning of a formula."""
-    return text.replace("$", r"\$")
+def style_for(texts: Iterable[str]) -> dict[Any, Any]:
+    """The style of a figure that shows these texts: with fonts that have their letters."""
+    return STYLE | {"font.family": families(texts)}
 
 
 def legend_label(text: str) -> str:
     """A text for a legend beside the axes, in several lines if it is long."""
-    return plain(textwrap.fill(text, 32))
+    label = textwrap.fill(drawn(text, 3 * LEGEND_WIDTH), LEGEND_WIDTH)
+    return f" {label}" if label.startswith("_") else label  # matplotlib leaves labels that begin with _ out
 
 
 def name_ticks(axes: Axes, positions: Sequence[float] | np.ndarray, labels: Sequence[str], room: int = 70) -> None:
@@ -102,8 +108,8 @@ def name_ticks(axes: Axes, positions: Sequence[float] | np.ndarray, labels: Sequ
 
     ``room``: the characters that the axis has room for; the default is that of a figure's width.
     """
-    slanted = len(labels) * max(map(len, labels)) > room
-    shown = [plain(label) for label in labels]
+    slanted = len(labels) * max(map(escape.columns, labels)) > room
+    shown = [drawn(label) for label in labels]
     axes.set_xticks(positions, shown, rotation=45 if slanted else 0, ha="right" if slanted else "center")
     if slanted:
         for tick in axes.get_xticklabels():
@@ -189,7 +195,9 @@ def place_labels(axes: Axes, x: np.ndarray, y: np.ndarray, labels: Sequence[str]
         taken.append((box.x0 - 1, box.y0 - 1, box.x1 + 1, box.y1 + 1))
     frame = axes.get_window_extent()
     for i, label in enumerate(labels):
-        text = axes.annotate(label, (x[i], y[i]), xytext=(0, 0), textcoords="offset points", fontsize=9.5, zorder=5)
+        text = axes.annotate(
+            drawn(label), (x[i], y[i]), xytext=(0, 0), textcoords="offset points", fontsize=9.5, zorder=5
+        )
         others = taken[:i] + taken[i + 1 :] + bars  # without its own point: all positions are outside it
         for place in [*PLACES, PLACES[0]]:
             text.set(position=place[:2], horizontalalignment=place[2], verticalalignment=place[3])

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltjax import escape
@@ -91,8 +91,11 @@ def _deviations(results: dict[str, Any]) -> dict[str, Any]:
     return without | results.get("std", {})
 
 
-def format_report(run: Run, figures: Sequence[str]) -> str:
-    """The text of report.md: results, their conditions, figures (names from CAPTIONS), each class, the settings."""
+def format_report(run: Run, figures: Sequence[str], numbered: Mapping[int, str] | None = None) -> str:
+    """The text of report.md: results, their conditions, figures (names from CAPTIONS), each class, the settings.
+
+    ``numbered``: class -> name, of the classes that the figures show by number.
+    """
     results = run.results
     parts = [f"# {escape.markdown(_headline(results))}", _accuracy_section(results)]
     if results.get("views"):
@@ -101,6 +104,8 @@ def format_report(run: Run, figures: Sequence[str]) -> str:
     for name, caption in CAPTIONS.items():
         if name in figures:
             parts.append(f"## {caption}\n\n![{caption}]({name}.png)")
+    if numbered:
+        parts.append(format_numbered(numbered))
     missing = [caption for name, caption in CAPTIONS.items() if name not in (*figures, *OPTIONAL)]
     if missing:
         parts.append(f"Not drawn, because the run recorded no data for it: {'; '.join(missing)}.")
@@ -109,6 +114,17 @@ def format_report(run: Run, figures: Sequence[str]) -> str:
         settings = json.dumps(run.config, indent=2, sort_keys=True)
         parts.append(_folded("Settings (config.json)", f"```json\n{settings}\n```"))
     return "\n\n".join(parts) + "\n"
+
+
+def format_numbered(numbered: Mapping[int, str]) -> str:
+    """The sentence on the classes that figures show by number, in Markdown.
+
+    Example:
+      >>> print(format_numbered({3: "玫瑰"}))
+      In the figures a number stands for a class whose name no installed font can draw: 3 = 玫瑰.
+    """
+    listed = "; ".join(f"{c} = {escape.markdown(name)}" for c, name in numbered.items())
+    return f"In the figures a number stands for a class whose name no installed font can draw: {listed}."
 
 
 def _headline(results: dict[str, Any]) -> str:

@@ -103,6 +103,12 @@ def run(argv: Sequence[str]) -> int:
     print(describe(report, found))
     figure = None if data is None else _figure(report)
     path = write(options.out, report, figure)
+    if figure is not None:
+        by_number = "; ".join(f"{c} = {name}" for c, name in _numbered(report).items())
+        if by_number:
+            print(
+                escape.terminal(f"class_counts.png has numbers for names that no installed font can draw: {by_number}")
+            )
     drawn = "" if figure is None else "; the counts are drawn in class_counts.png beside it"
     print(f"all findings: {escape.terminal(path)}{drawn}")
     return report["status"]
@@ -201,6 +207,12 @@ def _figure(report: Mapping[str, Any]) -> bytes:
     groups = {group: np.isin(classes, members) for group, members in report["groups"].items()}
     names = report["class_names"]
     return class_curve(report["counts"], groups, names)
+
+
+def _numbered(report: Mapping[str, Any]) -> dict[int, str]:
+    from ltjax.report.classes import numbered_classes
+
+    return numbered_classes(report["counts"], report["class_names"])
 
 
 Inspections = dict[str, dict[int, Inspection]]

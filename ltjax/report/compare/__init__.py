@@ -11,6 +11,7 @@ from ltjax.report.compare.groups import Member, SeedGroup, group_by_seed
 from ltjax.report.compare.page import CAPTIONS, explain, page
 from ltjax.report.compare.sweep import Sweep, differing_settings, make_sweep, swept
 from ltjax.report.compare.table import as_csv, as_latex, as_markdown, compare
+from ltjax.report.text import format_numbered
 
 __all__ = [
     "Member",
@@ -62,7 +63,7 @@ def write_comparison(
       features: the figure of their features, a PNG, or None.
     """
     # matplotlib takes half a second to import; a table alone does without it
-    from ltjax.report.compare.figures import draw
+    from ltjax.report.compare.figures import draw, numbered_classes
 
     root = epath.Path(folder)
     try:
@@ -79,6 +80,9 @@ def write_comparison(
     if isinstance(sweep, Sweep) and sweep.along:
         along = ", ".join(sweep.along)
         notes.append(escape.markdown(f"In the curves over {sweep.key}, these settings vary along: {along}."))
+    by_number = numbered_classes(groups, figures)
+    if by_number:
+        notes.append(format_numbered(by_number))
     files = {f"{name}.png": content for name, content in figures.items()}
     files |= {"table.csv": as_csv(table).encode(), "table.tex": as_latex(table).encode()}
     files["comparison.md"] = page(table, groups, found, list(figures), missing, notes).encode()

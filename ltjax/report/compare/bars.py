@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ltjax.report.compare.groups import SeedGroup
+from ltjax.report.fonts import drawn
 from ltjax.report.run import GROUPS
-from ltjax.report.style import INK, LINE_COLORS, legend_beside, legend_label, new_figure, plain, png
+from ltjax.report.style import INK, LINE_COLORS, legend_beside, legend_label, new_figure, png
 
 KEYS = (*GROUPS, "all")
 HATCHES = ("", "///", "...", "xxx")
@@ -38,7 +39,7 @@ def views(groups: Sequence[SeedGroup]) -> bytes | None:
             for name, mean, spread in each
         ]
         draw_bars(axes, KEYS, bars)
-        axes.set_title(plain(f"{group.label}: each view of the network alone"))
+        axes.set_title(f"{drawn(group.label)}: each view of the network alone")
         axes.set_ylabel("accuracy (%)")
         legend_beside(axes)
     return png(figure)
@@ -64,5 +65,5 @@ def draw_bars(axes: Axes, positions: Sequence[str], bars: Sequence[Bars]) -> Non
                 left[known], np.asarray(means, float)[known], spread[known], fmt="none", ecolor=INK, elinewidth=1,
                 capsize=min(3.0, 40 * width),
             )  # fmt: skip
-    axes.set_xticks(x, [plain(position) for position in positions])
+    axes.set_xticks(x, [drawn(position) for position in positions])
     axes.grid(axis="x", visible=False)

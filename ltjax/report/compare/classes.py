@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from ltjax.class_counts import frequency_order
 from ltjax.report.compare.groups import SeedGroup
 from ltjax.report.compare.table import signed
+from ltjax.report.fonts import class_ticks, drawn
 from ltjax.report.run import class_labels, group_sizes
 from ltjax.report.style import (
     COLORS,
@@ -22,14 +23,12 @@ from ltjax.report.style import (
     line_styles,
     name_ticks,
     new_figure,
-    plain,
     png,
     shade_groups,
 )
 
 MAX_NAMED_CLASSES = 20  # with more classes the axis shows ranks instead of names
 MAX_BARS = 200  # with more classes a bar is the mean of several
-MAX_NAME_LENGTH = 18  # characters
 WIDTH = 8.4  # inches
 GREYS = {"many": "#555555", "medium": "#999999", "few": "#cccccc"}
 
@@ -42,7 +41,7 @@ def same_classes(groups: Sequence[SeedGroup]) -> bool:
 def accuracy_by_class(groups: Sequence[SeedGroup]) -> bytes | None:
     """Training images of each class above the accuracy of each row; None if no class was tested."""
     values = [_accuracies(group) for group in groups]
-    title = f"Accuracy by class ({groups[0].results['split']} images)"
+    title = f"Accuracy by class ({drawn(groups[0].results['split'])} images)"
     lowest = min((float(np.nanmin(one)) for one in values if np.isfinite(one).any()), default=0.0)
     return _below_counts(groups, values, title, "accuracy (%)", (max(-4.0, lowest - 8), 104))
 
@@ -104,7 +103,9 @@ def class_gains(groups: Sequence[SeedGroup], baselines: Sequence[SeedGroup]) -> 
     column = figure.subplots(len(pairs), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, (group, base), gain in zip(column, pairs, gains, strict=True):
         _draw_gain(axes, gain, spans, starts)
-        axes.set_title(plain(f"{group.label} over {base.label}: {_mean_gains(group, base)}"), fontsize=10.5, pad=4)
+        axes.set_title(
+            f"{drawn(group.label)} over {drawn(base.label)}: {_mean_gains(group, base)}", fontsize=10.5, pad=4
+        )
     column[0].margins(y=0.12)
     each = f", mean of {per_bar} classes a bar" if per_bar > 1 else ""
     figure.supylabel(f"gain in accuracy (percentage points{each})", fontsize=11, color=INK)
@@ -202,11 +203,6 @@ def _class_axis(axes: Axes, results: dict[str, Any], order: np.ndarray) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set_xlabel("rank of the class, most frequent first")
         return
-    labels = class_labels(results)
-    names = [_shortened(labels[c]) for c in order]
-    name_ticks(axes, range(1, classes + 1), names)
+    labels = class_ticks(class_labels(results))
+    name_ticks(axes, range(1, classes + 1), [labels[c] for c in order])
     axes.set_xlabel("class, most frequent first")
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from ltjax.class_counts import frequency_order
+from ltjax.report.fonts import drawn
 from ltjax.report.run import GROUPS
-from ltjax.report.style import COLORS, LINE_MARKERS, new_figure, place_labels, plain, png
+from ltjax.report.style import COLORS, LINE_MARKERS, new_figure, place_labels, png
 
 CLASSES_PER_GROUP = 6  # as in figure 4 of "To balance or not to balance": 18 classes, evenly from the three groups
 
@@ -55,7 +56,7 @@ def draw_feature_maps(maps: Sequence[FeatureMap], chosen: Mapping[str, Sequence[
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes, one in zip(panels.flat, maps, strict=False):
         _draw(axes, one, chosen)
-        axes.set_title(plain(one.label), fontsize=12)
+        axes.set_title(drawn(one.label), fontsize=12)
     for axes in panels.flat[len(maps) :]:
         axes.set_visible(False)
     handles = [Patch(color=COLORS[group], label=f"{group}-shot classes") for group, of in chosen.items() if of]

@@ -11,6 +11,7 @@ from matplotlib.ticker import NullLocator
 from ltjax.report.compare.bars import percent_of
 from ltjax.report.compare.groups import short_key, short_value
 from ltjax.report.compare.sweep import Series, Sweep
+from ltjax.report.fonts import drawn
 from ltjax.report.run import GROUPS
 from ltjax.report.style import (
     COLORS,
@@ -21,7 +22,6 @@ from ltjax.report.style import (
     line_styles,
     name_ticks,
     new_figure,
-    plain,
     png,
 )
 
@@ -80,7 +80,7 @@ def _one_line(sweep: Sweep, line: Series) -> bytes:
         axes.margins(y=0.15)
         legend_beside(axes)
     _value_axis(below, sweep)
-    above.set_title(plain(f"{line.label}: accuracy against {short_key(sweep.key)}"))
+    above.set_title(f"{drawn(line.label)}: accuracy against {drawn(short_key(sweep.key))}")
     figure.align_ylabels([above, below])
     return png(figure)
 
@@ -109,7 +109,7 @@ def _four_panels(sweep: Sweep) -> bytes:
     for axes in panels[1]:
         _value_axis(axes, sweep)
     legend_beside(panels[0, 1])
-    figure.suptitle(f"Accuracy against {short_key(sweep.key)}", x=0.01, ha="left", fontsize=13)
+    figure.suptitle(f"Accuracy against {drawn(short_key(sweep.key))}", x=0.01, ha="left", fontsize=13)
     return png(figure)
 
 
@@ -135,7 +135,7 @@ def _value_axis(axes: Axes, sweep: Sweep) -> None:
     name_ticks(axes, axis.positions, [short_value(value) for value in sweep.values], room=40)
     if not sweep.numeric:
         axes.set_xlim(-0.5, len(sweep.values) - 0.5)
-    axes.set_xlabel(short_key(sweep.key) + (f" ({axis.note})" if axis.note else ""))
+    axes.set_xlabel(drawn(short_key(sweep.key)) + (f" ({axis.note})" if axis.note else ""))
 
 
 def _apart(values: Sequence[float]) -> bool:

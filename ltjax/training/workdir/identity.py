@@ -41,6 +41,8 @@ def check_path(folder: str) -> None:
 
 def open_workdir(folder: epath.Path, config: Settings) -> Record | None:
     """results.json of a finished run of this config; None if there is something left to do."""
+    if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
+        raise InputError(f"--workdir={folder}: the path is not UTF-8, which orbax needs to save; use another --workdir")
     stored = folder / "config.json"
     if not (folder / "results.json").exists():
         check_path(str(folder))
