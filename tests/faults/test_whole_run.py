@@ -18,7 +18,7 @@ from ltjax.training import loop, prepare
 from ltjax.training.finished_run import open_finished, open_model
 from ltjax.training.open_stage import shape_of_state
 from ltjax.training.prepare import make_stages, stage_steps
-from ltjax.training.workdir.model_record import record_of
+from ltjax.training.workdir.model_record import read_model_record, record_of
 from tests.data.conftest import write_image
 from tests.methods.asynchronous import toy as asynchronous_toy
 from tests.methods.expert_toys import BACKBONES
@@ -149,7 +149,11 @@ def test_the_workdir_of_an_earlier_version_is_read_with_its_data(run, tmp_path, 
         (old / name).unlink()
     same(open_model(str(old), {}).variables, expected)
     same(open_finished(str(old), {}).variables, expected)
-    (old / "model.json").write_text('{"format": 1}')
+    whole = json.loads((run / "model.json").read_text())
+    wrong = [{"class_counts": [24.0, 12, 6]}, {"class_counts": 5}, {"mean": []}, {"image_shape": [8]}, {"resize": "8"}]
+    for damaged in ("[]", "null", '{"format": 1}', '{"for', *(json.dumps(whole | change) for change in wrong)):
+        (old / "model.json").write_text(damaged)
+        assert read_model_record(old) is None
     same(open_model(str(old), {}).variables, expected)
     assert "model.json cannot be read" in caplog.text
     monkeypatch.setattr(prepare, "build", lambda s: dataclasses.replace(toy.build(s), fingerprint="other" * 12))

@@ -123,5 +123,11 @@ def read_model_record(folder: epath.Path) -> ModelRecord | None:
 
 def _from_json(stored: Mapping[str, object]) -> ModelRecord:
     fields = {field.name: stored[field.name] for field in dataclasses.fields(ModelRecord)}
-    made = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    return ModelRecord(**made)  # type: ignore[arg-type]
+    made = ModelRecord(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})  # type: ignore[arg-type]
+    _, _, channels = made.image_shape
+    numbers = {int: (*made.class_counts, *made.image_shape, made.resize), float: (*made.mean, *made.std)}
+    if not all(type(one) is kind for kind, each in numbers.items() for one in each):
+        raise TypeError("numbers of a wrong type")
+    if not len(made.mean) == len(made.std) == channels or len(made.names) != len(made.class_counts):
+        raise ValueError("lists of different lengths")
+    return made
