@@ -63,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
     options = parse(argv)
     paths, left_out = find_images(options.images)
     if left_out:
-        print(f"left out {left_out}", file=sys.stderr)
+        print(escape.terminal(f"left out {left_out}"), file=sys.stderr)
 
     from ltjax.training.finished_run import open_model, read_config
 

@@ -315,7 +315,7 @@ def print_list(cells: Sequence[Cell], options: argparse.Namespace, settings: Seq
     for cell in cells:
         words = arguments(cell, options, settings)
         state = state_of_cell(cell, options, settings)
-        print(f"{cell.name}: {state.text}\n    {shlex.join(['python', '-m', 'ltjax.main', *words])}")
+        print(f"{cell.name}: {escape.terminal(state.text)}\n    {shlex.join(['python', '-m', 'ltjax.main', *words])}")
     for line in needs_of(cells, options, settings):
         print(line)
 

@@ -92,7 +92,7 @@ def load_file(path: str, where: str) -> types.ModuleType:
     path = os.path.abspath(expanded(path))
     if not os.path.isfile(path):
         raise InputError(f"{where}: no file '{path}'; correct the path")
-    name = f"{PREFIX}{zlib.crc32(path.encode()):08x}"
+    name = f"{PREFIX}{zlib.crc32(os.fsencode(path)):08x}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

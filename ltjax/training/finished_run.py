@@ -19,7 +19,7 @@ from ltjax.training.open_stage import shape_of_state
 from ltjax.training.prepare import build_data, make_stages, prepare, stage_steps
 from ltjax.training.workdir.checkpoint import abstract, checkpoints
 from ltjax.training.workdir.data_record import read_data_record, split_difference
-from ltjax.training.workdir.identity import absolute
+from ltjax.training.workdir.identity import absolute, check_path
 from ltjax.training.workdir.metrics_log import Record
 from ltjax.training.workdir.model_record import ModelRecord, read_model_record, record_of
 
@@ -37,6 +37,7 @@ class Finished(NamedTuple):
 def read_config(workdir: str, key: str = "--run") -> Settings:
     """The config that a workdir was trained with. Needs no device and no data."""
     path = absolute(workdir) / "config.json"
+    check_path(str(path.parent), key)
     if not path.exists():
         raise InputError(f"{key}={workdir} has no config.json, so it is not the workdir of a run; correct the path")
     try:

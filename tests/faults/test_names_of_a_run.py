@@ -70,4 +70,8 @@ def test_a_workdir_that_orbax_cannot_write_to_is_refused_before_training(folder,
     flags = [f"--workdir={tmp_path}/{BYTES}", f"--config.data.dir={folder}", *SMALL]
     assert train(["--config=configs/folder_ce.py", *flags]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert r"caf\xe9: the path is not UTF-8, which orbax needs to save; use another --workdir" in error
+    assert r"caf\xe9: checkpoints cannot be read from a path with \xe9 in it; use another --workdir" in error
+    (tmp_path / BYTES).mkdir()
+    (tmp_path / BYTES / "config.json").write_text("{}")  # a run that was moved there
+    assert predict.main([f"--run={tmp_path}/{BYTES}", str(folder)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("use another --run")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -14,7 +15,7 @@ class PackedNames:
     Attributes:
       text: bytes that contain all names.
       starts, ends: int64 [N]; name i is ``text[starts[i]:ends[i]]``. Bytes that are not UTF-8 are preserved, as in
-        Python's paths (surrogateescape).
+        Python's paths (surrogateescape); in a locale of another encoding a name is what opens the file there.
 
     Example:
       >>> names = PackedNames.of(["rose/1.jpg", "tulip/7.jpg"])
@@ -37,10 +38,10 @@ class PackedNames:
         return len(self.starts)
 
     def __getitem__(self, position: int) -> str:
-        return self.text[self.starts[position] : self.ends[position]].decode("utf-8", "surrogateescape")
+        return os.fsdecode(self.text[self.starts[position] : self.ends[position]])
 
     def __iter__(self) -> Iterator[str]:
-        return (name.decode("utf-8", "surrogateescape") for name in self.encoded())
+        return map(os.fsdecode, self.encoded())
 
     def encoded(self) -> Iterator[bytes]:
         """All names as bytes, in order."""

@@ -17,8 +17,8 @@ def absolute(workdir: str) -> epath.Path:
     return epath.Path(user_paths.absolute(workdir))
 
 
-def check_path(folder: str) -> None:
-    """Raises InputError for a path in which checkpoints could be written, but not read back.
+def check_path(folder: str, key: str = "--workdir") -> None:
+    """Raises InputError, which names the flag, for a path in which checkpoints could be written, but not read back.
 
     Orbax searches the files of a checkpoint by a pattern that begins with the path, and stores no path that is not
     UTF-8.
@@ -34,15 +34,13 @@ def check_path(folder: str) -> None:
     found = re.search(r"\[[^/]+?\]|\\|[\ud800-\udfff]", folder)
     if found:
         raise InputError(
-            f"--workdir={shortened(folder)}: checkpoints cannot be read from a path with {shortened(found[0])} in it; "
-            "use another --workdir"
+            f"{key}={shortened(folder)}: checkpoints cannot be read from a path with {shortened(found[0])} in it; "
+            f"use another {key}"
         )
 
 
 def open_workdir(folder: epath.Path, config: Settings) -> Record | None:
     """results.json of a finished run of this config; None if there is something left to do."""
-    if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
-        raise InputError(f"--workdir={folder}: the path is not UTF-8, which orbax needs to save; use another --workdir")
     stored = folder / "config.json"
     if not (folder / "results.json").exists():
         check_path(str(folder))
