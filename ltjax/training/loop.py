@@ -82,9 +82,9 @@ def _train_locked(config: Settings, folder: epath.Path, lock: Lock) -> Record:
 def _start(config: Settings, folder: epath.Path, setup: Setup, lock: Lock, interrupt: Interrupt) -> Run:
     """Places the data, and reports what a reader of the log should know before the first step."""
     data, stages, mesh, _ = setup
-    log = MetricsLog(folder, seeds_of(config))
     total = sum(stage_steps(stage, config, data) for stage in stages)
     progress = Progress(total, config.batch_size * config.num_seeds)
+    log = MetricsLog(folder, seeds_of(config), progress.report)
     for note in [*config.notes, *data.notes, *rate_notes(stages, config)]:
         progress.report(note)
     begun = any(path.name.isdigit() for path in (folder / "checkpoints").glob("*/*"))
@@ -223,7 +223,7 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
     arrays = evaluation_arrays(counters, stages[-1].network, variables["params"])
     views = {name: _view(run, counters) for name, counters in by_view.items()}
     reports = stage_reports(config, stages[-1], variables)
-    run.progress.show(run.log.amend(_tests(run, summaries) | _by_name("report", reports)))
+    run.progress.show(run.log.amend(step, _tests(run, summaries) | _by_name("report", reports)))
     for name in reports[0]:
         run.progress.report(f"{name}: {', '.join(f'{one[name]:.4g}' for one in reports)}")
     record = describe(config, data, variables["params"]) | {
@@ -277,6 +277,14 @@ def _due(every_epochs: int, step: int, per_epoch: int) -> bool:
 
 
 def _last_epoch_loss(run: Run) -> list[float] | None:
-    """Mean training loss over the steps of the last epoch, for each seed."""
-    stages = trained(run.setup.stages)
-    return run.log.mean_of_last("loss", steps_per_epoch(stages[-1], run.config, run.setup.data)) if stages else None
+    """Mean training loss over the steps of the last epoch, for each seed; None if lines of a damaged log are lost."""
+    config, data, stages = run.config, run.setup.data, trained(run.setup.stages)
+    if not stages:
+        return None
+    per_epoch = steps_per_epoch(stages[-1], config, data)
+    end = sum(stage_steps(stage, config, data) for stage in stages)
+    begin = end - per_epoch
+    lines = StageLines(stages[-1].name, end - stage_steps(stages[-1], config, data), per_epoch, config.log_every_steps)
+    ends = [step for step in range(begin + 1, end + 1) if lines.end_at(step)]
+    whole = run.log.has(*ends, *([begin] if begin else []))
+    return run.log.mean_of_last("loss", per_epoch) if whole else None

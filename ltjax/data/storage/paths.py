@@ -1,5 +1,6 @@
 """Paths on this machine or in a bucket (``gs://``)."""
 
+import contextlib
 import os
 import pathlib
 from typing import cast
@@ -64,9 +65,27 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     """
     target = as_path(path)
     unfinished = target.parent / unfinished_name(target.name)
-    with unfinished.open("wb") as file:
-        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-        if "://" not in str(target):
-            file.flush()
-            os.fsync(file.fileno())
-    unfinished.replace(target)
+    local = "://" not in str(target)
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+            if local:
+                file.flush()
+                os.fsync(file.fileno())
+        unfinished.replace(target)
+    except BaseException:  # a full disk, say, which needs its place back
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise
+    if local:
+        _sync_folder(target.parent)
+
+
+def _sync_folder(folder: pathlib.Path) -> None:
+    """Makes the names in a folder survive a power cut; without effect where a file system does not offer it."""
+    with contextlib.suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)

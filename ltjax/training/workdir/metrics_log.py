@@ -4,18 +4,19 @@ metrics.jsonl has each logged step once and in order, also after kills: the valu
 saved in the checkpoint, and lines beyond the restored step are removed before the run continues.
 """
 
+import contextlib
 import json
-import pathlib
-import shutil
-import tempfile
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from etils import epath
 
+from ltjax.data.loading.prefetch import to_stderr
 from ltjax.data.storage.paths import write_atomically
+from ltjax.training.workdir.events import Events
 
 Record = dict[str, Any]
 
@@ -42,15 +43,18 @@ class MetricsLog:
     With several seeds a value is the mean over the seeds, and ``per_seed`` in the same line has each seed's.
     """
 
-    def __init__(self, workdir: epath.Path, seeds: Sequence[int] = (0,)):
-        self.workdir, self.path, self.seeds = workdir, workdir / "metrics.jsonl", tuple(seeds)
+    def __init__(
+        self, workdir: epath.Path, seeds: Sequence[int] = (0,), report: Callable[[str], None] = to_stderr
+    ) -> None:
+        self.workdir, self.path, self.seeds, self.report = workdir, workdir / "metrics.jsonl", tuple(seeds), report
         self.unread: list[tuple[int, dict[str, Any]]] = []  # (last step, values that are still on the device)
         self.pending: list[dict[str, Any]] = []  # a dict of numbers for each step after the last line
         self.written = 0  # the step of the last line
         self.lines: list[str] = self._existing()
         self.writes = jax.process_index() == 0
-        self.local = not str(workdir).startswith("gs://")  # elsewhere a file can't be appended to
-        self.events: Any = None
+        self.appends = "://" not in str(workdir)  # a file in a bucket can't be appended to
+        self.behind = self.reported = False  # the file lacks lines, because it could not be written; once reported
+        self.events: Events | None = None
 
     def rewind(self, step: int, pending: list[dict[str, Any]], stage_lines: StageLines) -> None:
         """Keeps the lines up to `step`, where the run continues, and the values for the next line."""
@@ -59,27 +63,39 @@ class MetricsLog:
         self.stage_lines = stage_lines
         if self.writes:
             self._rewrite()
-            if self.events is None:
-                from tensorboardX import SummaryWriter
-
-                folder = str(self.workdir / "tensorboard") if self.local else tempfile.mkdtemp(prefix="ltjax-events-")
-                self.events = SummaryWriter(folder, purge_step=step + 1)
+            self.events = self.events or Events(self.workdir, step + 1, self.report)
 
     def _existing(self) -> list[str]:
-        """The complete lines of the file; a line cut short by a kill does not count."""
+        """The lines of the file that are records of rising steps; others are damaged and reported.
+
+        A last line without its end was cut short by a kill, and is nothing to report.
+        """
         if not self.path.exists():
             return []
-        lines = []
-        for line in self.path.read_text().splitlines():
-            try:
-                json.loads(line)
-            except ValueError:
-                break
-            lines.append(line)
-        return lines
+        texts = self.path.read_bytes().decode(errors="replace").split("\n")
+        kept: list[str] = []
+        damaged, last = [], -1
+        for number, text in enumerate(texts, 1):
+            step = _step_of(text)
+            if step > last:
+                kept.append(text)
+                last = step
+            elif text and number < len(texts):
+                damaged.append(number)
+        if damaged:
+            more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+            self.report(f"{self.path}: line {damaged[0]}{more} cannot be read; the log goes on without")
+        return kept
 
     def _rewrite(self) -> None:
-        write_atomically(self.path, "".join(line + "\n" for line in self.lines))
+        """Writes the whole file. If that fails the lines stay in memory, and are written with the next save."""
+        try:
+            write_atomically(self.path, "".join(line + "\n" for line in self.lines))
+            self.behind = False
+        except OSError as error:
+            if not self.reported:
+                self.report(f"{self.path}: cannot be written ({error.strerror or error}); tried again at every save")
+            self.behind = self.reported = True
 
     def add(self, step: int, metrics: dict[str, Any]) -> None:
         """The values, [n] or [n, seeds], of the n steps up to `step`; they stay on the device until written."""
@@ -116,9 +132,14 @@ class MetricsLog:
         return record
 
     def settle(self, through: int) -> Record | None:
-        """The same; all other values up to step `through` are in `pending` afterwards."""
+        """The same; all other values up to step `through` are in `pending` afterwards, and the lines on the disk."""
         record = self.write(through)
         self._read(through)
+        if self.writes and (self.behind or not self.appends):
+            self._rewrite()
+        elif self.writes and self.path.exists():
+            with contextlib.suppress(OSError), self.path.open("rb") as file:
+                os.fsync(file.fileno())
         return record
 
     def _line(self, step: int, extra: dict[str, Any] | None) -> Record:
@@ -135,30 +156,41 @@ class MetricsLog:
         values = {name: value for name, value in values.items() if value is not None}
         record |= mean_and_each(values | (extra or {}))
         self.lines.append(json.dumps(record))
-        if self.writes and self.local:
-            with self.path.open("a") as file:
-                file.write(self.lines[-1] + "\n")
+        if self.writes and self.appends and not self.behind:
+            try:
+                with self.path.open("a") as file:
+                    file.write(self.lines[-1] + "\n")
+            except OSError:
+                self.behind = True  # part of a line may be there: the whole file is written with the next save
         self.to_events(step, record)
         return record
 
-    def amend(self, extra: dict[str, Any]) -> Record:
-        """Adds values to the last line (the evaluation of the last epoch) and returns it."""
-        record: Record = json.loads(self.lines[-1]) if self.lines else {"step": 0, "epoch": 0.0, "stage": ""}
+    def amend(self, step: int, extra: dict[str, Any]) -> Record:
+        """Adds values to the last line, of `step` (the evaluation of the last epoch), and returns it."""
+        if self.has(step):
+            record: Record = json.loads(self.lines.pop())
+        else:
+            stage = self.stage_lines
+            record = {"step": step, "epoch": max(0.0, (step - stage.offset) / stage.per_epoch), "stage": stage.stage}
         added = mean_and_each(extra)
         per_seed = record.pop("per_seed", {}) | added.pop("per_seed", {})
         record |= added | ({"per_seed": per_seed} if per_seed else {})
-        self.lines[-1:] = [json.dumps(record)]
+        self.lines.append(json.dumps(record))
         if self.writes:
             self._rewrite()
         self.to_events(record["step"], added)
         return record
+
+    def has(self, *steps: int) -> bool:
+        """Whether there is a line for each of the steps; of a damaged file some may be lost."""
+        return set(steps) <= {_step_of(line) for line in self.lines}
 
     def to_events(self, step: int, values: Record) -> None:
         """The numbers among `values` as TensorBoard scalars."""
         if self.events is not None:
             for name, value in values.items():
                 if isinstance(value, float):
-                    self.events.add_scalar(name, value, step)
+                    self.events.scalar(name, value, step)
 
     def mean_of_last(self, name: str, steps: int) -> list[float] | None:
         """Each seed's mean over the last `steps` steps, if lines begin where they do (an epoch always ends a line)."""
@@ -172,25 +204,30 @@ class MetricsLog:
         return (sum(v * n for v, n in last) / sum(n for _, n in last)).tolist() if last else None
 
     def sync(self) -> None:
-        """Makes what was logged visible: the event file, and copies of both texts where files can't be appended to."""
+        """Makes what was logged visible."""
+        if self.writes and self.behind:
+            self._rewrite()
         if self.events is not None:
             self.events.flush()
-            if not self.local:
-                self._rewrite()
-                self._copy_events()
-
-    def _copy_events(self) -> None:
-        folder = self.workdir / "tensorboard"
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in pathlib.Path(self.events.logdir).iterdir():
-            (folder / file.name).write_bytes(file.read_bytes())
 
     def close(self) -> None:
+        if self.writes and not self.appends and self.lines:
+            self._rewrite()
         self.sync()
-        if self.events is not None:
-            self.events.close()
-            if not self.local:
-                shutil.rmtree(self.events.logdir)
+
+
+def _step_of(line: str) -> int:
+    """The step of a line; -1 if it is not a record.
+
+    Example:
+      >>> _step_of('{"step": 20, "loss": 0.5}'), _step_of('{"step": 2'), _step_of("[20]")
+      (20, -1, -1)
+    """
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return -1
+    return step if type(step) is int else -1
 
 
 def _mean(column: list[Any]) -> Any:

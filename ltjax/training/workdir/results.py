@@ -181,5 +181,5 @@ def write_results(workdir: epath.Path, record: Record, arrays: dict[str, np.ndar
     """evaluation.npz first: a run is finished when results.json is there."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    (workdir / "evaluation.npz").write_bytes(buffer.getvalue())
+    write_atomically(workdir / "evaluation.npz", buffer.getvalue())
     write_atomically(workdir / "results.json", json.dumps(record, indent=2) + "\n")

@@ -95,7 +95,7 @@ def test_several_seeds_are_a_mean_and_each_ones_own(tmp_path):
     assert record["loss"] == 3.0 and record["learning_rate"] == 0.5 and record["test/all"] == 0.375
     assert record["per_seed"] == {"loss": [2.0, 4.0], "test/all": [0.5, 0.25]}
     assert log.mean_of_last("loss", 2) == [2.0, 4.0]
-    assert log.amend({"test/few": [0.0, 1.0]})["per_seed"] == record["per_seed"] | {"test/few": [0.0, 1.0]}
+    assert log.amend(2, {"test/few": [0.0, 1.0]})["per_seed"] == record["per_seed"] | {"test/few": [0.0, 1.0]}
     log.add(3, {"loss": np.array([[1.0, np.inf]]), "learning_rate": np.full((1, 2), 0.5)})
     with pytest.raises(FloatingPointError, match=r"not finite at step 3 \(seed 6\)"):
         log.settle(3)
@@ -134,7 +134,7 @@ def test_rewinding_cuts_off_later_lines_and_amending_adds_to_the_last(folder):
     log.rewind(3, [{"loss": 9.0, "learning_rate": 0.1}], where(every=2))
     given(log, 4, 11.0)
     assert log.write(4)["loss"] == 10.0
-    log.amend({"test/all": 0.5})
+    log.amend(4, {"test/all": 0.5})
     log.close()
     assert [r["step"] for r in lines(folder)] == [1, 2, 4] and lines(folder)[-1]["test/all"] == 0.5
 
