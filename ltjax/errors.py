@@ -12,6 +12,10 @@ class InputError(ValueError):
     """Bad input (a setting, a file, a data set). The commands print it as one line and exit with status 2."""
 
 
+class OutOfMemory(RuntimeError):
+    """A device or the host has too little memory. The commands print it as one line and exit with status 1."""
+
+
 def shortened(text: object, limit: int = MAX_QUOTED) -> str:
     """The text as a message quotes it: of a longer one the beginning and the end, ``limit`` characters together.
 

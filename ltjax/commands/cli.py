@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from ltjax import escape
-from ltjax.errors import InputError, shortened
+from ltjax.errors import InputError, OutOfMemory, shortened
 
 # What `pip install 'ltjax[train]'` brings beside jax and numpy.
 TRAINING_STACK = {
@@ -127,11 +127,15 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
         if (error.name or "").partition(".")[0] not in TRAINING_STACK:
             raise
         return _report(f"{error.name} is not installed; install it with: pip install 'ltjax[train]'", 2)
-    except (ValueError, RuntimeError, AssertionError) as error:  # of JAX's start, wherever a command starts it
-        line = explained(error)
+    except OutOfMemory as error:
+        return _report(one_line(error), 1)
+    except (ValueError, RuntimeError, AssertionError, MemoryError) as error:
+        line, status = _of_memory(error), 1
+        if line is None:
+            line, status = explained(error), 2  # of JAX's start, wherever a command starts it
         if line is None:
             raise
-        return _report(line, 2)
+        return _report(line, status)
     except ImportError as error:  # a path of a cloud store whose package is missing
         return _report(one_line(error), 2)
     except (FloatingPointError, OSError) as error:
@@ -140,6 +144,13 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
     except KeyboardInterrupt:
         print(f"\nstopped by SIGINT; {unfinished or 'there was no work to save'}", file=sys.stderr)
         return 130
+
+
+def _of_memory(error: Exception) -> str | None:
+    """The line of an error for lack of memory in a command that does not say itself what helps; None for others."""
+    from ltjax.training.out_of_memory import described, lacks_memory
+
+    return described(error, "here", "use smaller batches, or fewer images at a time") if lacks_memory(error) else None
 
 
 def _report(message: str, status: int) -> int:

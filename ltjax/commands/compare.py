@@ -138,6 +138,8 @@ def read_member(found: Found) -> Member:
     from ltjax.report.run import read_run
 
     run = read_run(found.folder)
+    for name in run.damaged:  # figures and settings would be left out without a word
+        raise InputError(f"{found.folder}/{name}: is damaged; run the training command again")
     settings = identifying_settings(run.config) if run.config is not None else {}
     return Member(found.given, found.name, run, settings, epochs_of(run.results, run.config))
 

@@ -33,6 +33,7 @@ def run(argv: Sequence[str]) -> int:
 
     use_devices(read_config(options.run).dtype)
     from ltjax.report import format_table
+    from ltjax.training.out_of_memory import naming
     from ltjax.training.workdir.results import make_evaluator, results_over_seeds, summarize_seeds
 
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
@@ -40,7 +41,9 @@ def run(argv: Sequence[str]) -> int:
     config, tau = finished.config, options.logit_adjustment
     stage = adjusted(finished.stage, finished.data, tau) if tau else finished.stage
     evaluator = make_evaluator(config, finished.data, stage, finished.mesh)
-    summaries = summarize_seeds(config, finished.data, evaluator(finished.variables, finished.data.test))
+    with naming("in evaluation", f"lower --batch-size (now {config.evaluation.batch_size})"):
+        counters = evaluator(finished.variables, finished.data.test)
+    summaries = summarize_seeds(config, finished.data, counters)
     losses = [one["train_loss_last_epoch"] for one in finished.results.get("per_seed", [finished.results])]
     record = finished.results | results_over_seeds(config, summaries, losses)
     if is_first_process():

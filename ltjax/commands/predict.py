@@ -130,6 +130,7 @@ def predict(finished: Any, paths: Sequence[str], top: int, skipped: list[str] | 
 
     from ltjax.training.evaluation import rows_at_once
     from ltjax.training.execution import mesh as meshes
+    from ltjax.training.out_of_memory import naming
 
     read = reader(finished.model, paths)
     size = rows_at_once(min(finished.config.evaluation.batch_size, len(paths)), finished.mesh)
@@ -152,7 +153,8 @@ def predict(finished: Any, paths: Sequence[str], top: int, skipped: list[str] | 
                 continue
             batch = np.zeros((size, *images[0].shape), np.uint8)  # of one shape, so that one program is compiled
             batch[: len(images)] = images
-            shares = np.asarray(probabilities(finished.variables, meshes.put_replicated(batch, finished.mesh)))
+            with naming("in prediction", f"lower --batch-size (now {size})"):
+                shares = np.asarray(probabilities(finished.variables, meshes.put_replicated(batch, finished.mesh)))
             order = np.argsort(-shares, axis=1, kind="stable")[:, :top]
             for row, path in enumerate(read_paths):
                 yield Prediction(path, order[row].tolist(), shares[row, order[row]].tolist())

@@ -14,7 +14,6 @@ stopped by SIGINT / SIGTERM.
 
 import argparse
 import contextlib
-import json
 import os
 import shlex
 import signal
@@ -39,7 +38,7 @@ from ltjax.commands.paper_tables.structure import (
     check_substitute,
 )
 from ltjax.commands.train import run as train_and_report
-from ltjax.errors import InputError, choose, did_you_mean
+from ltjax.errors import InputError, OutOfMemory, choose, did_you_mean
 
 ALL = "all"  # every table, for --list
 # The settings that define a cell, and the flag that chooses them.
@@ -166,9 +165,11 @@ def missing_weights(cell: Cell, options: argparse.Namespace) -> str:
 
 def state_of(argv: Sequence[str]) -> State:
     """The state of the run with these arguments; changes nothing and starts no device."""
+    from ltjax.commands.paper_tables.speed import read as read_speed
     from ltjax.methods.configure import from_command_line
     from ltjax.settings.identity import difference
     from ltjax.training.workdir.identity import absolute
+    from ltjax.training.workdir.json_files import read_object
 
     try:
         config, workdir = from_command_line(argv)
@@ -178,18 +179,20 @@ def state_of(argv: Sequence[str]) -> State:
     stored, results = folder / "config.json", folder / "results.json"
     if not stored.exists():
         return State("a run without its config.json" if results.exists() else "not run yet")
-    try:
-        other = difference(config, json.loads(stored.read_text()))
-        if other:
-            return State(f"holds another config: {other}")
-        if not results.exists():
-            return State("begun, not finished")
-        report = (folder / "report" / "report.md").exists()  # main writes it last
-        speed = folder / "speed.json"
-        found = json.loads(results.read_text()) | ({"speed": json.loads(speed.read_text())} if speed.exists() else {})
-        return State(FINISHED if report else "finished, without its report", found)
-    except ValueError as error:
-        return State(f"unreadable config.json or results.json: {one_line(error)}")
+    config_there = read_object(stored)
+    if config_there is None:
+        return State("its config.json is damaged")
+    other = difference(config, config_there)
+    if other:
+        return State(f"holds another config: {other}")
+    if not results.exists():
+        return State("begun, not finished")
+    found = read_object(results)
+    if found is None:
+        return State("its results.json is damaged")
+    report = (folder / "report" / "report.md").exists()  # main writes it last
+    speed = read_speed(folder)
+    return State(FINISHED if report else "finished, without its report", found | ({"speed": speed} if speed else {}))
 
 
 def run_cell(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -> int:
@@ -206,10 +209,10 @@ def run_cell(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -
         return status
     except ImportError:  # a missing package: every other cell would fail as well
         raise
-    except (InputError, FloatingPointError, OSError) as error:
+    except (InputError, FloatingPointError, OSError, OutOfMemory) as error:
         log(f"error: {cell.name}: {one_line(error)}")
         return 2 if isinstance(error, InputError) else 1
-    except Exception as error:  # out of device memory, for one
+    except Exception as error:
         traceback.print_exc()
         log(f"error: {cell.name}: {type(error).__name__}: {one_line(error)[:300]}")
         return 1

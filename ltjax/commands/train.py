@@ -5,9 +5,11 @@ python -m ltjax.main --config=configs/mnist5k_reslt.py --workdir=runs/mnist5k_re
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from ltjax import escape
-from ltjax.commands.cli import guarded, is_first_process, use_devices
+from ltjax.commands.cli import guarded, is_first_process, one_line, use_devices
+from ltjax.errors import InputError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +28,7 @@ def run(argv: Sequence[str]) -> int:
         return 0
     config, workdir = from_command_line(argv)
     use_devices(config.dtype)
-    from ltjax.report import format_table, write_report
+    from ltjax.report import format_table
     from ltjax.training.interrupt import Interrupted
     from ltjax.training.loop import train
     from ltjax.training.workdir.identity import absolute
@@ -37,11 +39,24 @@ def run(argv: Sequence[str]) -> int:
         print(f"stopped by {interrupt}; the state is saved: run the same command to resume", file=sys.stderr)
         return interrupt.status
     if is_first_process():
+        print(format_table(results), flush=True)
         # Made from the files, so that a run that was killed between its results and its report gets it now.
-        page = write_report(absolute(workdir))
-        print(format_table(results))
-        print(f"report: {escape.terminal(str(page))}")
+        page = report_or_line(absolute(workdir))
+        if page is not None:
+            print(f"report: {escape.terminal(str(page))}")
     return 0
+
+
+def report_or_line(folder: Any) -> Any:
+    """Writes the report of a finished run; None, after one line, if that fails: the result does not depend on it."""
+    from ltjax.report import write_report
+
+    try:
+        return write_report(folder)
+    except Exception as error:
+        name = "" if isinstance(error, InputError | OSError) else f"{type(error).__name__}: "
+        print(f"the report cannot be written: {name}{one_line(error)[:300]}", file=sys.stderr)
+        return None
 
 
 if __name__ == "__main__":

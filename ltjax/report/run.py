@@ -3,7 +3,9 @@
 import dataclasses
 import io
 import json
+import struct
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ class Run:
       weight_norms: float [C], mean over the seeds, or None.
       test_counts: int [C], test images of each class, or None.
       unreadable: number of lines in metrics.jsonl that are not JSON objects; a killed process can leave a partial line.
+      damaged: the names of files that cannot be read, and count as missing.
     """
 
     results: dict[str, Any]
@@ -40,6 +43,7 @@ class Run:
     weight_norms: np.ndarray | None
     test_counts: np.ndarray | None
     unreadable: int
+    damaged: tuple[str, ...] = ()
 
 
 def read_run(workdir: epath.PathLike) -> Run:
@@ -58,7 +62,9 @@ def read_run(workdir: epath.PathLike) -> Run:
         raise InputError(
             f"{results_file}: no such file; a report needs a finished run: train it with python -m ltjax.main"
         )
-    results = _read_json(results_file, "evaluate the run again")
+    results = _object(results_file)
+    if results is None:
+        raise InputError(f"{results_file}: is damaged; run the training command again, which makes it again")
     absent = [key for key in NEEDED if key not in results]
     if absent:
         raise InputError(
@@ -66,8 +72,11 @@ def read_run(workdir: epath.PathLike) -> Run:
         )
     metrics, unreadable = _read_lines(root / "metrics.jsonl")
     config_file, arrays_file = root / "config.json", root / "evaluation.npz"
-    config = _read_json(config_file, "remove it or train the run again") if config_file.exists() else None
-    arrays = _read_arrays(arrays_file) if arrays_file.exists() else {}
+    config = _object(config_file) if config_file.exists() else None
+    read = _read_arrays(arrays_file) if arrays_file.exists() else {}
+    arrays = read or {}
+    damaged = [config_file.name] if config is None and config_file.exists() else []
+    damaged += [arrays_file.name] if read is None else []
     confusion, norms, total = (arrays.get(name) for name in ("confusion", "weight_norms", "total"))
     _check_seeds(results, results_file)
     if confusion is not None:
@@ -79,25 +88,25 @@ def read_run(workdir: epath.PathLike) -> Run:
     if total is not None:
         _check_shape("total", total, 1, results, arrays_file)
         total = total[0] if several_seeds(results) else total  # all seeds have the same test images
-    return Run(results, metrics, config, confusion, norms, total, unreadable)
+    return Run(results, metrics, config, confusion, norms, total, unreadable, tuple(damaged))
 
 
-def _read_json(path: epath.Path, mend: str) -> dict[str, Any]:
+def _object(path: epath.Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None if the file holds anything else."""
     try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); {mend}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not a JSON object; {mend}")
-    return content
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
-def _read_arrays(path: epath.Path) -> dict[str, np.ndarray]:
+def _read_arrays(path: epath.Path) -> dict[str, np.ndarray] | None:
+    """The arrays of an .npz file; None if it cannot be read."""
     try:
         with np.load(io.BytesIO(path.read_bytes())) as file:
             return {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read ({error}); remove it or evaluate the run again") from None
+    except (ValueError, EOFError, KeyError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error, struct.error):
+        return None
 
 
 def state_of(workdir: epath.PathLike) -> str:
@@ -155,10 +164,10 @@ def _read_lines(path: epath.Path) -> tuple[list[dict[str, Any]], int]:
     if not path.exists():
         return [], 0
     rows, unreadable = [], 0
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().decode(errors="replace").split("\n"):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
             rows.append(row)

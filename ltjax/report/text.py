@@ -238,6 +238,9 @@ def _conditions_section(run: Run) -> str:
         rows.append(["versions", escape.markdown(_flat(results["versions"]))])
     if run.unreadable:
         rows.append(["metrics.jsonl", f"{run.unreadable} unreadable line(s), not included in the curves"])
+    for name in run.damaged:
+        again = "; remove results.json and run the training command again" if name == "evaluation.npz" else ""
+        rows.append([name, f"damaged, so without what depends on it{again}"])
     return f"## What the numbers depend on\n\n{markdown_table(['', ''], rows, numbers=False)}"
 
 

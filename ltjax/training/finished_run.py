@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from ltjax.training.prepare import build_data, make_stages, prepare, stage_steps
 from ltjax.training.workdir.checkpoint import abstract, checkpoints
 from ltjax.training.workdir.data_record import read_data_record, split_difference
 from ltjax.training.workdir.identity import absolute, check_path
-from ltjax.training.workdir.metrics_log import Record
+from ltjax.training.workdir.json_files import Record, read_object
 from ltjax.training.workdir.model_record import ModelRecord, read_model_record, record_of
 
 
@@ -40,10 +39,9 @@ def read_config(workdir: str, key: str = "--run") -> Settings:
     check_path(str(path.parent), key)
     if not path.exists():
         raise InputError(f"{key}={workdir} has no config.json, so it is not the workdir of a run; correct the path")
-    try:
-        stored = json.loads(path.read_text())
-    except ValueError:
-        raise InputError(f"{path}: not valid JSON; the run cannot be read") from None
+    stored = read_object(path)
+    if stored is None:
+        raise InputError(f"{path}: is damaged; run its training command again, which writes it again")
     if "init_from" not in stored:
         raise InputError(f"{path}: was written by an earlier ltjax, and this one cannot read it; train the run again")
     return from_json(stored)
@@ -88,7 +86,9 @@ def open_model(workdir: str, changes: Mapping[str, Any], key: str = "--run", sta
         there = "none" if restored is None else f"step {restored.step}"
         raise InputError(f"{folder}/checkpoints/{stage.name}: step {steps} cannot be read (readable: {there})")
     variables = {"params": restored.state.params, **restored.state.model_state}
-    results = json.loads((folder / "results.json").read_text())
+    results = read_object(folder / "results.json")
+    if results is None:
+        raise InputError(f"{folder}/results.json: is damaged; run the training command again, which makes it again")
     return Finished(config, data, stage, variables, mesh, results, model)
 
 

@@ -8,10 +8,12 @@ from typing import Any
 import jax
 from etils import epath
 
+from ltjax.data.loading.prefetch import to_stderr
 from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Previous, Stage, Tree, trained
 from ltjax.settings import Settings
 from ltjax.settings.identity import to_json
+from ltjax.training import out_of_memory
 from ltjax.training.evaluation import RESULT, Evaluator, Summary
 from ltjax.training.execution.placement import place
 from ltjax.training.execution.programs import HostBatches, Program, at_last, calls, execution_of, from_host, on_device
@@ -27,7 +29,7 @@ from ltjax.training.step.gradient_conflict import frequent_side, make_distortion
 from ltjax.training.step.state import TrainState, variables_of
 from ltjax.training.workdir.checkpoint import Checkpoints, checkpoints
 from ltjax.training.workdir.data_record import check_data_record, hashes, write_data_record
-from ltjax.training.workdir.identity import absolute, open_workdir
+from ltjax.training.workdir.identity import absolute, config_is_damaged, open_workdir
 from ltjax.training.workdir.lock import Lock, locked
 from ltjax.training.workdir.metrics_log import MetricsLog, Record, StageLines
 from ltjax.training.workdir.model_record import write_model_record
@@ -53,11 +55,14 @@ def train(config: Settings, workdir: str) -> Record:
       FloatingPointError: when the loss is not finite, naming the steps.
     """
     folder = absolute(workdir)
-    finished = open_workdir(folder, config)
-    if finished is not None:
+    notes: list[str] = []
+    finished = open_workdir(folder, config, notes.append)
+    if finished is not None:  # printed without the lock, also on a disk that is read-only
+        for note in notes:
+            _report(note)
         return finished
     with locked(folder) as lock:
-        finished = open_workdir(folder, config)  # again: another run may just have ended
+        finished = open_workdir(folder, config, _report)  # again: another run may just have ended
         return _train_locked(config, folder, lock) if finished is None else finished
 
 
@@ -68,15 +73,26 @@ def _train_locked(config: Settings, folder: epath.Path, lock: Lock) -> Record:
     setup = prepare(config)
     source = open_source(config, setup.data, setup.stages[0], folder)
     lock.confirm()
-    if jax.process_index() == 0:
-        write_atomically(folder / "config.json", to_json(config))
+    if not config_is_damaged(folder):
+        _write_config(folder, config)
     with Interrupt(lambda: lock.lost) as interrupt:
         run = _start(config, folder, setup, lock, interrupt)
         try:
-            return _run_stages(run, source)
+            with out_of_memory.in_training(config):
+                return _run_stages(run, source)
         finally:
             run.progress.end()
             run.log.close()
+
+
+def _report(line: str) -> None:
+    if jax.process_index() == 0:
+        to_stderr(line)
+
+
+def _write_config(folder: epath.Path, config: Settings) -> None:
+    if jax.process_index() == 0:
+        write_atomically(folder / "config.json", to_json(config))
 
 
 def _start(config: Settings, folder: epath.Path, setup: Setup, lock: Lock, interrupt: Interrupt) -> Run:
@@ -90,7 +106,8 @@ def _start(config: Settings, folder: epath.Path, setup: Setup, lock: Lock, inter
     begun = any(path.name.isdigit() for path in (folder / "checkpoints").glob("*/*"))
     stop = interrupt.raise_if_signalled
     digests = check_data_record(folder, data, config.data.verify, begun, progress.report, stop)
-    placed, why = place(config, data, mesh)
+    with out_of_memory.in_placement():
+        placed, why = place(config, data, mesh)
     progress.report(why)
     watch = make_watch(config, folder, progress.report)
     store = make_store(config, folder, mesh, progress.report, stop)
@@ -109,6 +126,8 @@ def _run_stages(run: Run, source: Previous | None) -> Record:
         with checkpoints(checkpoint_folder(run, stage), config.checkpoint.keep) as saved:
             current = open_stage(run, index, previous, saved)
             write_data_record(run.workdir, run.access.digests)  # the checkpoint is of these images
+            if config_is_damaged(run.workdir):  # the checkpoints have just shown that they are of this config
+                _write_config(run.workdir, config)
             before = max(before, current.elapsed)
             if not current.passed:
                 per_epoch = steps_per_epoch(stage, config, data)
@@ -217,7 +236,8 @@ def _stop_if_signalled(run: Run, saved: Checkpoints, step: int, state: TrainStat
 def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: float) -> Record:
     """Evaluates the last epoch and writes the results."""
     config, (data, stages, _, _), placed = run.config, run.setup, run.access.placed
-    by_view = evaluator.all_views(variables, data.test, placed and placed.test)
+    with out_of_memory.in_evaluation(config):
+        by_view = evaluator.all_views(variables, data.test, placed and placed.test)
     counters = by_view.pop(RESULT)
     summaries = summarize_seeds(config, data, counters)
     arrays = evaluation_arrays(counters, stages[-1].network, variables["params"])
@@ -230,8 +250,8 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
         **hashes(run.access.digests, data),
         "epochs": sum(stage.epochs for stage in trained(stages)),
         "step": step,
-        "resumes": resumes(run.workdir),
-        "skipped": skipped_records(run.workdir),
+        "resumes": resumes(run.workdir, run.progress.report),
+        "skipped": skipped_records(run.workdir, run.progress.report),
         "wall_time_s": round(before + run.progress.seconds(), 1),
         "data_on_device": placed is not None,
         **run.progress.clock.total(),
@@ -255,7 +275,8 @@ def _view(run: Run, counters: Sequence[Any]) -> Record:
 def _test(run: Run, evaluator: Evaluator, state: TrainState) -> Record:
     """{"test/all": ..., ...} of the state; with several seeds a list of numbers for each."""
     data, placed = run.setup.data, run.access.placed
-    counters = evaluator(variables_of(state), data.test, placed and placed.test)
+    with out_of_memory.in_evaluation(run.config):
+        counters = evaluator(variables_of(state), data.test, placed and placed.test)
     return _tests(run, summarize_seeds(run.config, data, counters))
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import zlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,10 +12,11 @@ from etils import epath
 
 from ltjax.data import Data, Source
 from ltjax.data.digests import SplitDigests
-from ltjax.data.loading.prefetch import Watch
+from ltjax.data.loading.prefetch import Watch, to_stderr
 from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Previous, Stage, Start, Tree
 from ltjax.settings import Settings
+from ltjax.training import out_of_memory
 from ltjax.training.evaluation import Reading, extract_features
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.inputs import Inputs, of_features, of_images
@@ -26,6 +28,7 @@ from ltjax.training.prepare import Setup
 from ltjax.training.progress import Progress
 from ltjax.training.step.state import TrainState, create_state, variables_of
 from ltjax.training.workdir.checkpoint import Checkpoints, abstract
+from ltjax.training.workdir.json_files import read_records
 from ltjax.training.workdir.lock import Lock
 from ltjax.training.workdir.metrics_log import MetricsLog, Record
 from ltjax.training.workdir.pretrained import with_pretrained
@@ -148,10 +151,11 @@ def _features(run: Run, index: int) -> Any:
 
     def features(variables: Tree, records: np.ndarray, source: Source = data.train, network: Any = None) -> np.ndarray:
         records, network = np.asarray(records), network or usual
-        if np.array_equal(records, np.arange(len(source))):
-            return run.access.store.features(network, variables, source, data.image_shape, reading(run, source))
-        size = run.config.evaluation.batch_size
-        return extract_features(network, variables, source, records, size, mesh, reading(run, source))
+        size, shape, how = run.config.evaluation.batch_size, data.image_shape, reading(run, source)
+        with out_of_memory.in_evaluation(run.config):
+            if np.array_equal(records, np.arange(len(source))):
+                return run.access.store.features(network, variables, source, shape, how)
+            return extract_features(network, variables, source, records, size, mesh, how)
 
     return features
 
@@ -163,7 +167,8 @@ def inputs_of(run: Run, stage: Stage, current: Current) -> Inputs:
         return of_images(run.config, data, run.access.placed)
     each = split_seeds(variables_of(current.state), run.config.num_seeds)
     shape, how = data.image_shape, reading(run, data.train)
-    arrays = [store.features(stage.representation, one, data.train, shape, how) for one in each]
+    with out_of_memory.in_evaluation(run.config):
+        arrays = [store.features(stage.representation, one, data.train, shape, how) for one in each]
     inputs, why = of_features(run.config, arrays, data.train, run.setup.mesh)
     run.progress.report(why)
     return inputs
@@ -177,13 +182,13 @@ def reading(run: Run, source: Source) -> Reading:
     return Reading(run.config.data.workers, watch)
 
 
-def resumes(folder: epath.Path) -> list[Record]:
-    path = folder / "resumes.json"
-    return json.loads(path.read_text()) if path.exists() else []
+def resumes(folder: epath.Path, report: Callable[[str], None] = to_stderr) -> list[Record]:
+    """{"stage", "step"} of each resume so far."""
+    return read_records(folder / "resumes.json", ("stage", "step"), report)
 
 
 def _note_resume(run: Run, stage: AnyStage, step: int) -> None:
     run.progress.report(f"resuming at step {step} of stage '{stage.name}'")
     if jax.process_index() == 0:
-        notes = [*resumes(run.workdir), {"stage": stage.name, "step": step}]
+        notes = [*resumes(run.workdir, run.progress.report), {"stage": stage.name, "step": step}]
         write_atomically(run.workdir / "resumes.json", json.dumps(notes) + "\n")

@@ -174,9 +174,9 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     assert "gone: no such file or folder" in failed(capsys, one, "gone")
     assert "empty: no run: neither results.json nor config.json" in failed(capsys, empty)
     assert "begun: not finished (no step is logged yet); run its training command again" in failed(capsys, begun)
-    assert "results.json: not JSON" in failed(capsys, bad)
+    assert "results.json: is damaged" in failed(capsys, bad)
     (bad / "results.json").write_text("[]")
-    assert "not a JSON object" in failed(capsys, bad)
+    assert "results.json: is damaged" in failed(capsys, bad)
     (bad / "results.json").write_text("{}")
     assert "not the results of a run, for it has no method" in failed(capsys, bad)
     assert "one: is given twice" in failed(capsys, one, one)
@@ -190,9 +190,9 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     assert "file: not a run; name its workdir or its results.json" in failed(capsys, tmp_path / "file")
     assert "--out" in failed(capsys, one, f"--out={tmp_path}/file/inside")
     (tmp_path / "one" / "config.json").write_text("{")
-    assert "config.json: not JSON" in failed(capsys, one)
+    assert "config.json: is damaged" in failed(capsys, one)
     (tmp_path / "two" / "evaluation.npz").write_bytes(b"PK")
-    assert "evaluation.npz: cannot be read" in failed(capsys, other)
+    assert "evaluation.npz: is damaged" in failed(capsys, other)
 
 
 def test_other_data_is_refused_until_it_is_allowed(tmp_path, capsys):

@@ -244,7 +244,7 @@ def test_a_workdir_without_results_is_named_in_one_line(tmp_path):
         write_report(tmp_path)
     assert "\n" not in str(caught.value)
     (tmp_path / "results.json").write_text('{"method":')
-    with pytest.raises(InputError, match="not JSON"):
+    with pytest.raises(InputError, match=r"results\.json: is damaged; run the training command again"):
         write_report(tmp_path)
 
 

@@ -13,6 +13,7 @@ from etils import epath
 from ltjax.data.datasets.stand_in import stand_in
 from ltjax.settings import Settings
 from ltjax.training.prepare import make_stages
+from ltjax.training.workdir.json_files import read_object
 from ltjax.training.workdir.results import hardware
 
 FILE = "speed.json"
@@ -58,6 +59,6 @@ def measure_once(workdir: epath.Path, config: Settings, views: Sequence[str]) ->
 
 
 def read(workdir: epath.Path) -> dict[str, Any]:
-    """The content of speed.json; empty without it."""
+    """The content of speed.json; empty without it, and where it is damaged, so that it is measured again."""
     path = workdir / FILE
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    return (read_object(path) or {}) if path.exists() else {}

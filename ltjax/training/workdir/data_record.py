@@ -70,7 +70,7 @@ def write_data_record(folder: epath.Path, recorded: dict[str, SplitDigests]) -> 
     """Writes data.json if it is another one; the first process does."""
     content = json.dumps({"format": 1, "splits": to_json(recorded)}) + "\n"
     path = folder / FILE
-    if jax.process_index() == 0 and not (path.exists() and path.read_text() == content):
+    if jax.process_index() == 0 and not (path.exists() and path.read_bytes() == content.encode()):
         write_atomically(path, content)
 
 

@@ -1,7 +1,7 @@
 """Which run a workdir belongs to: it resumes only under the config that it was started with."""
 
-import json
 import re
+from collections.abc import Callable
 
 import jax
 from etils import epath
@@ -9,7 +9,9 @@ from etils import epath
 from ltjax.errors import InputError, shortened
 from ltjax.settings import Settings, user_paths
 from ltjax.settings.identity import difference
-from ltjax.training.workdir.metrics_log import Record
+from ltjax.training.workdir.json_files import Record, read_object
+
+RESULTS = {"accuracy", "convention", "per_class", "seeds", "shots", "step"}  # what results.json has at least
 
 
 def absolute(workdir: str) -> epath.Path:
@@ -39,16 +41,25 @@ def check_path(folder: str, key: str = "--workdir") -> None:
         )
 
 
-def open_workdir(folder: epath.Path, config: Settings) -> Record | None:
-    """results.json of a finished run of this config; None if there is something left to do."""
+def config_is_damaged(folder: epath.Path) -> bool:
+    """Whether config.json is there, but not what a run wrote."""
+    stored = folder / "config.json"
+    return stored.exists() and read_object(stored) is None
+
+
+def open_workdir(folder: epath.Path, config: Settings, report: Callable[[str], None]) -> Record | None:
+    """results.json of a finished run of this config; None if there is something left to do.
+
+    Damaged files are reported. What config.json held, the checkpoints' fingerprints show as well; results.json is made
+    again from the last checkpoint.
+    """
     stored = folder / "config.json"
     if not (folder / "results.json").exists():
         check_path(str(folder))
-    if stored.exists():
-        try:
-            other = difference(config, json.loads(stored.read_text()))
-        except ValueError:
-            raise InputError(f"{stored}: not valid JSON; remove the folder or use another --workdir") from None
+    if config_is_damaged(folder):
+        report(f"{stored}: is damaged; a run that goes on writes it again, if its checkpoints are of this config")
+    elif stored.exists():
+        other = difference(config, read_object(stored) or {})
         if other:
             raise InputError(
                 f"--workdir={folder} holds a run of another config: {other}; use another --workdir, or set these "
@@ -63,5 +74,18 @@ def open_workdir(folder: epath.Path, config: Settings) -> Record | None:
             raise InputError(
                 f"--workdir={folder}: cannot be created ({error.strerror or error}); use another --workdir"
             ) from None
-    results = folder / "results.json"
-    return json.loads(results.read_text()) if results.exists() else None
+    return read_results(folder, report)
+
+
+def read_results(folder: epath.Path, report: Callable[[str], None]) -> Record | None:
+    """results.json of a finished run; None without it, and where it is damaged but can be made again."""
+    path = folder / "results.json"
+    if not path.exists():
+        return None
+    results = read_object(path)
+    if results is not None and results.keys() >= RESULTS:
+        return results
+    if not (folder / "checkpoints").exists():
+        raise InputError(f"{path}: is damaged, and there is no checkpoint to make it from; remove it to train again")
+    report(f"{path}: is damaged; the last checkpoint is evaluated again")
+    return None

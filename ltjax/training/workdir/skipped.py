@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 import jax
 from etils import epath
 
-from ltjax.data.loading.prefetch import Watch
+from ltjax.data.loading.prefetch import Watch, to_stderr
 from ltjax.data.loading.unreadable import Fault
 from ltjax.data.storage.paths import write_atomically
 from ltjax.errors import InputError
 from ltjax.settings import Settings
+from ltjax.training.workdir.json_files import read_records
 from ltjax.training.workdir.metrics_log import Record
 
 FILES = "skipped.*.json"  # in the workdir, one for each process, which reads its share of the batches
@@ -28,7 +29,7 @@ class Skipped:
     def __init__(self, workdir: epath.Path, most: int, report: Callable[[str], None]) -> None:
         self.path = workdir / FILES.replace("*", str(jax.process_index()))
         self.most, self.report = most, report
-        self.reasons = {record["index"]: record["reason"] for record in skipped_records(workdir)}
+        self.reasons = {record["index"]: record["reason"] for record in skipped_records(workdir, report)}
 
     def __call__(self, faults: Sequence[Fault]) -> None:
         new = {fault.index: fault.reason for fault in faults if fault.index not in self.reasons}
@@ -45,11 +46,12 @@ class Skipped:
             )
 
 
-def skipped_records(workdir: epath.Path) -> list[Record]:
+def skipped_records(workdir: epath.Path, report: Callable[[str], None] = to_stderr) -> list[Record]:
     """The records that any process of the run skipped: {"index", "reason"} of each one once, by index."""
     found: dict[int, Record] = {}
     for path in sorted(workdir.glob(FILES)) if workdir.exists() else []:
-        found |= {record["index"]: record for record in json.loads(path.read_text())}
+        records = read_records(path, ("index", "reason"), report)
+        found |= {record["index"]: record for record in records if type(record["index"]) is int}
     return [found[index] for index in sorted(found)]
 
 
