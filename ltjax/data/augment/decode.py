@@ -34,6 +34,10 @@ IMAGE_WIDTH, IMAGE_LENGTH, BITS_PER_SAMPLE, PHOTOMETRIC = 256, 257, 258, 262
 WHITE_IS_ZERO = 0
 IN_JPEG = (b"Exif\0\0", b"tiff:Orientation")  # a JPEG with an orientation, in EXIF or XMP, contains one of them
 IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # and a PNG one of these
+JPEG = b"\xff\xd8"
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of the segment with the size and the components
+SEQUENTIAL = (0xC0, 0xC1)  # those of a JPEG that is not progressive
+SCAN, MAX_SCANS = b"\xff\xda", 100  # a progressive JPEG has about ten, and each takes as long as the whole image
 UNSHRUNK = 8  # shorter sides stay as they are: only then do a half, a quarter and an eighth have different sizes
 # orientation -> (1 to transpose first, step along rows, step along columns)
 UPRIGHT = {2: (0, 1, -1), 3: (0, -1, -1), 4: (0, -1, 1), 5: (1, 1, 1), 6: (1, 1, -1), 7: (1, -1, -1), 8: (1, -1, 1)}
@@ -72,6 +76,8 @@ def decode(encoded: bytes, shrink: int = 1, head: Head | None = None) -> np.ndar
     height, width, plain = read_head(encoded) if head is None else head
     if height * width > MAX_PIXELS:
         raise InputError(f"{width} x {height} pixels; at most {MAX_PIXELS:,} can be decoded: make the image smaller")
+    if encoded[:2] == JPEG and _jpeg_start(encoded)[1] and encoded.count(SCAN) > MAX_SCANS:
+        raise InputError(f"a JPEG of more than {MAX_SCANS} scans, which would take minutes to decode: save it again")
     if min(height, width) < UNSHRUNK:
         shrink = 1
     simplejpeg = simplejpeg_module() if plain else None
@@ -96,7 +102,7 @@ def read_head(encoded: bytes) -> Head:
       Head(height=4, width=6, plain=False)
     """
     simplejpeg = simplejpeg_module()
-    if simplejpeg is not None and encoded[:2] == b"\xff\xd8" and not any(mark in encoded for mark in IN_JPEG):
+    if simplejpeg is not None and encoded[:2] == JPEG and not _may_be_turned(encoded):
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
         except ValueError:
@@ -133,6 +139,27 @@ def describe(encoded: bytes) -> Description:
     image = _open(encoded)
     mode, orientation = image.mode, _orientation(image, encoded)
     return Description(str(image.format), mode, *_upright_size(image, orientation), orientation)
+
+
+def _may_be_turned(encoded: bytes) -> bool:
+    """Whether a JPEG may have an orientation."""
+    start = encoded[: _jpeg_start(encoded)[0]]
+    return any(mark in start for mark in IN_JPEG)
+
+
+def _jpeg_start(encoded: bytes) -> tuple[int, bool]:
+    """Where the first scan of a JPEG begins, and whether more may follow; (all bytes, True) for an unusual file."""
+    at, components, several = 2, 0, False
+    while at + 10 < len(encoded) and encoded[at] == 0xFF:
+        marker, length = encoded[at + 1], int.from_bytes(encoded[at + 2 : at + 4], "big")
+        if marker == SCAN[1]:
+            return at, several or encoded[at + 4] < components
+        if marker < 0xC0 or 0xD0 <= marker <= 0xD9 or marker == 0xFF or length < 2:
+            break
+        if marker in FRAMES:
+            components, several = encoded[at + 9], marker not in SEQUENTIAL
+        at += 2 + length
+    return len(encoded), True
 
 
 def simplejpeg_module() -> ModuleType | None:
@@ -179,7 +206,8 @@ def _open(encoded: bytes) -> "PillowImage":
         begin = f"not an image ({len(encoded):,} bytes that begin with {encoded[:8]!r})"
         raise InputError(image_formats.described(encoded) or begin) from None
     except Image.DecompressionBombError as error:
-        raise InputError(f"{error}; at most {MAX_PIXELS:,} can be decoded") from None
+        reason = _first_line(error).partition(", ")[0]
+        raise InputError(f"{reason}; at most {MAX_PIXELS:,} can be decoded: make the image smaller") from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ... for a bad header
         raise InputError(f"corrupt image header ({_first_line(error)})") from None
 
@@ -219,7 +247,7 @@ def _rgb(image: "PillowImage") -> np.ndarray:
 
 def _grey(image: "PillowImage") -> np.ndarray:
     """uint8 [h, w], from grey values of 16 bits, or 12 in a TIFF, which Pillow possibly stores in 32."""
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image).astype(np.int32)
     tags = getattr(image, "tag_v2", {})
     bits = 12 if tags.get(BITS_PER_SAMPLE) in (12, (12,)) else 16
     if values.min() < 0 or values.max() >= 2**bits:

@@ -38,6 +38,7 @@ SHARED_MEMORY = "/dev/shm"
 WORKER = "grain-process-prefetch"  # how the names of grain's processes begin
 FIRST_REPORT = 10.0  # seconds without a batch before the first report; the next ones follow after twice the time
 STOP_TIMEOUT = 2.0  # seconds that the current read may take to end
+START_TIMEOUT = 30.0  # seconds that workers may take to start, when they are to end
 
 Batch: TypeAlias = dict[str, Any]  # name -> array; in training stream -> {name: array}
 
@@ -82,7 +83,7 @@ class Batches(Iterator[Batch]):
 
     def __init__(self, elements: Elements, workers: int, watch: Watch | None = None, first: int = 0) -> None:
         """elements: the batches; workers: processes (0: threads); first: number of the first batch, for messages."""
-        self.watch, self.step = watch or Watch(), first
+        self.watch, self.step, self._workers = watch or Watch(), first, workers
         self._ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=1)
         self._stop = threading.Event()
         self._pids = tempfile.TemporaryDirectory(prefix="ltjax-", ignore_cleanup_errors=True) if workers else None
@@ -139,6 +140,7 @@ class Batches(Iterator[Batch]):
         if iterator is None:
             return
         self._stop.set()
+        self._wait_for_start()
         self._reader.join(STOP_TIMEOUT)
         if self._pids is not None:
             if self._reader.is_alive():  # a worker hangs in a read
@@ -147,6 +149,14 @@ class Batches(Iterator[Batch]):
                         process.kill()
                 self._reader.join(STOP_TIMEOUT)
             self._pids.cleanup()
+
+    def _wait_for_start(self) -> None:
+        """Waits for workers that are still starting: ended halfway they print traces, and so does grain."""
+        limit = time.monotonic() + START_TIMEOUT
+        while self._pids is not None and self._reader.is_alive() and time.monotonic() < limit:
+            if len(os.listdir(self._pids.name)) >= self._workers:
+                return
+            self._reader.join(0.05)
 
 
 def _read(
