@@ -142,7 +142,8 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
         _drop_unwritable()
         return _report(one_line(error) + (f"; {unfinished}" if unfinished else ""), 1)
     except KeyboardInterrupt:
-        print(f"\nstopped by SIGINT; {unfinished or 'there was no work to save'}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(f"\nstopped by SIGINT; {unfinished or 'there was no work to save'}", file=sys.stderr)
         return 130
 
 
@@ -154,7 +155,8 @@ def _of_memory(error: Exception) -> str | None:
 
 
 def _report(message: str, status: int) -> int:
-    print(f"error: {escape.terminal(message)}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody reads stderr any more; the status still tells
+        print(f"error: {escape.terminal(message)}", file=sys.stderr)
     return status
 
 

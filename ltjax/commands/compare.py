@@ -113,8 +113,15 @@ def name_and_path(given: str) -> tuple[str, str]:
     """NAME=RUN in two parts: "" without a name. Names and paths may have an "=", so the path is the one that exists."""
     words = given.split("=")
     splits = [("=".join(words[:i]), "=".join(words[i:])) for i in range(len(words))]
-    there = [(name, path) for name, path in splits if path and open_path(path).exists()]
+    there = [(name, path) for name, path in splits if path and _exists(path)]
     return there[0] if there else splits[min(1, len(splits) - 1)]
+
+
+def _exists(path: str) -> bool:
+    try:
+        return open_path(path).exists()
+    except InputError:  # $WORD of a name is no variable
+        return False
 
 
 def _absolute(folder: pathlib.Path) -> pathlib.Path:
@@ -155,7 +162,7 @@ def read_groups(options: argparse.Namespace) -> tuple[list[SeedGroup], list[Seed
     found = [one for given in options.runs for one in find_runs(given)]
     named: list[list[str] | str] = []  # of each baseline the folders, or the label
     for given in options.baseline:
-        if any(given == one.name for one in found) or not open_path(name_and_path(given)[1]).exists():
+        if any(given == one.name for one in found) or not _exists(name_and_path(given)[1]):
             named.append(given)
             continue
         runs = find_runs(given)

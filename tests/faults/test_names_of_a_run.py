@@ -61,7 +61,7 @@ def test_predictions_are_printed_and_written(folder, workdir, tmp_path, capsys):
 
 def test_it_is_compared(workdir, tmp_path, capsys):
     out = tmp_path / BYTES
-    assert compare.main([f"_a|{ESCAPE}\n<b>$={workdir}", f"--out={out}"]) == 0
+    assert compare.main([f"_a|{ESCAPE}\n<b>$x_1$={workdir}", f"--out={out}"]) == 0
     text = capsys.readouterr().out + (out / "comparison.md").read_text() + (out / "table.tex").read_text()
     assert not CONTROL.search(text) and "<b>" not in text and (out / "accuracy_by_class.png").exists()
 

@@ -11,6 +11,7 @@ from ltjax.report.run import GROUPS
 from ltjax.report.text import DASH, markdown_table, percent
 
 KEYS = (*GROUPS, "all")
+LATIN = 0x17F  # the last letter that pdfLaTeX has without further packages
 
 
 class Line(NamedTuple):
@@ -124,8 +125,11 @@ def as_latex(table: Comparison) -> str:
     first = [escape.latex(word[:1].upper() + word[1:]) for word in header]
     body = [r" \\".join([" & ".join(row), ""]).rstrip() for row in [first, *rows]]
     columns = "l" + "r" * (len(header) - 1)
+    needs = [r"% \usepackage{booktabs}"]
+    if any(ord(letter) > LATIN for row in [first, *rows] for cell in row for letter in cell):
+        needs.append("% names in other scripts: compile with XeLaTeX or LuaLaTeX, and a font that has their letters")
     return "\n".join(
-        [r"% \usepackage{booktabs}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", body[0], r"\midrule", *body[1:],
+        [*needs, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", body[0], r"\midrule", *body[1:],
          r"\bottomrule", r"\end{tabular}"]
     ) + "\n"  # fmt: skip
 
