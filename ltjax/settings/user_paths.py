@@ -66,6 +66,17 @@ def absolute(path: str | os.PathLike[str]) -> str:
     return text if "://" in text else os.path.abspath(text)
 
 
+def looked_for(path: str | os.PathLike[str]) -> str:
+    """Where a relative path that does not exist was looked for, for a message; "" for an absolute one.
+
+    Example:
+      >>> looked_for("/data/train.txt"), looked_for("train.txt").startswith(" (looked for in /")
+      ('', True)
+    """
+    text = os.fspath(path)
+    return "" if os.path.isabs(text) or "://" in text else f" (looked for in {shortened(os.getcwd())})"
+
+
 def without_slashes(path: str) -> str:
     """The path without the slashes at its end and without doubled ones; a bucket's stays as it is.
 

@@ -118,8 +118,9 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         return list(os.scandir(folder))
     except OSError as error:
+        mend = "unpack it, and name its folder" if folder.lower().endswith(shapes.ARCHIVES) else "correct the path"
         raise InputError(
-            f"config.data.dir: '{shortened(folder)}' cannot be read ({error.strerror or error}); correct the path"
+            f"config.data.dir: '{shortened(folder)}' cannot be read ({error.strerror or error}); {mend}"
         ) from error
 
 
@@ -136,10 +137,11 @@ def read_class_folders(root: str, classes: tuple[str, ...] | None = None, data_d
         ``classes``, a single class, or folders that are probably not classes.
     """
     tree = scan_class_folders(root, classes)
-    if tree.empty and image_formats.unread(tree.strays):  # it is empty for their sake
+    examples, inner = tree.levels()
+    if tree.empty and not inner and image_formats.unread(tree.strays):  # class folders, but for their format
         _refuse_empty(tree)
     if classes is None:
-        shapes.refuse_misread(root, *tree.levels(), data_dir or root)
+        shapes.refuse_misread(root, examples, inner, data_dir or root)
     elif len(tree.classes) > len(classes):
         shapes.refuse_unknown_classes(root, tree.classes[len(classes) :], classes)
     if tree.empty:

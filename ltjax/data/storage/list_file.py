@@ -16,6 +16,7 @@ import numpy as np
 from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError, shortened
+from ltjax.settings.user_paths import looked_for
 
 MAX_DIGITS = 9
 MAX_SEARCHED = 256  # absolute paths that are looked for on the disk
@@ -72,9 +73,8 @@ def _text(path: str | os.PathLike[str]) -> bytes:
         text = open_path(path).read_bytes()
         text = lzma.decompress(text) if str(path).endswith(".xz") else text
     except OSError as error:
-        here = "" if os.path.isabs(path) or "://" in str(path) else f", looked for in {os.getcwd()}"
         raise InputError(
-            f"{shortened(path)}: the list cannot be read ({error.strerror or error}{here}); correct the path"
+            f"{shortened(path)}{looked_for(path)}: the list cannot be read ({error.strerror or error}); correct the path"
         ) from error
     except (lzma.LZMAError, EOFError) as error:
         raise InputError(
