@@ -23,6 +23,7 @@ from ltjax.commands.cli import Parser, guarded
 from ltjax.commands.run_settings import epochs_of, identifying_settings
 from ltjax.data.storage.paths import as_path, open_path
 from ltjax.errors import InputError, did_you_mean
+from ltjax.settings.user_paths import looked_for
 
 if TYPE_CHECKING:
     from ltjax.report.compare import Member, SeedGroup
@@ -84,7 +85,7 @@ def find_runs(given: str) -> list[Found]:
     name, path = name_and_path(given)
     root = open_path(path)
     if not root.exists():
-        raise InputError(f"{path}: no such file or folder")
+        raise InputError(f"{path}: no such file or folder{looked_for(path)}")
     if root.name == "results.json":
         return [Found(name, path, _absolute(root.parent))]
     if not root.is_dir():

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from ltjax import escape
 from ltjax.commands.cli import Parser, guarded, is_first_process, use_devices
 from ltjax.errors import InputError
-from ltjax.settings.user_paths import expanded
+from ltjax.settings.user_paths import expanded, looked_for
 
 
 class Prediction(NamedTuple):
@@ -107,7 +107,7 @@ def find_images(given: Sequence[str]) -> tuple[list[str], str]:
         elif os.path.isdir(one):
             paths += [os.path.join(one, name) for name in images_in(one, "", strays)]
         else:
-            raise InputError(f"'{one}': no such file or folder")
+            raise InputError(f"'{one}': no such file or folder{looked_for(one)}")
     unread = image_formats.unread(strays)
     if not paths:
         endings = ", ".join(image_formats.endings())

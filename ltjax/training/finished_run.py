@@ -12,6 +12,7 @@ from ltjax.errors import InputError
 from ltjax.methods.configure import from_json
 from ltjax.methods.stage import AnyStage, Tree
 from ltjax.settings import Settings
+from ltjax.settings.user_paths import looked_for
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.seeds import split_seeds
 from ltjax.training.open_stage import shape_of_state
@@ -38,7 +39,10 @@ def read_config(workdir: str, key: str = "--run") -> Settings:
     path = absolute(workdir) / "config.json"
     check_path(str(path.parent), key)
     if not path.exists():
-        raise InputError(f"{key}={workdir} has no config.json, so it is not the workdir of a run; correct the path")
+        raise InputError(
+            f"{key}={workdir} has no config.json{looked_for(workdir)}, so it is not the workdir of a run; correct the "
+            "path"
+        )
     stored = read_object(path)
     if stored is None:
         raise InputError(f"{path}: is damaged; run its training command again, which writes it again")

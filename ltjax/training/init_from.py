@@ -8,6 +8,7 @@ from ltjax.errors import InputError
 from ltjax.methods.stage import AnyStage, Previous, Tree
 from ltjax.settings import Settings
 from ltjax.settings.identity import SHORT_NAMES
+from ltjax.settings.user_paths import looked_for
 from ltjax.training.execution.seeds import seeds_of
 from ltjax.training.finished_run import open_model
 from ltjax.training.open_stage import shape_of_state
@@ -23,7 +24,8 @@ def check_source(config: Settings) -> None:
     seeds += f" --config.seed={config.seed}" if config.seed else ""
     name = SHORT_NAMES.get(config.recipe, config.recipe) or "DATASET"
     raise InputError(
-        f"config.init_from={config.init_from}: not a finished run; make it first, for example by: python -m "
+        f"config.init_from={config.init_from}: not a finished run{looked_for(config.init_from)}; make it first, "
+        "for example by: python -m "
         f"ltjax.main --config=configs/{name}_ce.py --workdir={config.init_from} "
         f"--config.data.imbalance={config.data.imbalance:g} --config.epochs={config.epochs}{seeds}"
     )

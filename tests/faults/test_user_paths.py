@@ -150,7 +150,9 @@ def test_the_stored_folder_is_found_after_a_change_of_the_current_folder(home, m
     assert settings.data.dir == f"{home}/flowers" and settings.features.dir == f"{home}/features"
     monkeypatch.chdir("/")
     assert build(settings.data).class_names == ("rose", "tulip")
-    with pytest.raises(InputError, match=r"^l\.txt \(looked for in /\): the list cannot be read \(No such file"):
+    with pytest.raises(
+        InputError, match=r"^l\.txt: the list cannot be read \(No such file.*\) \(looked for in /\); correct"
+    ):
         build(DataSettings(name="list", dir=f"{home}/flowers", train_list="l.txt", imbalance=1.0))
 
 
@@ -217,7 +219,7 @@ def test_a_workdir_with_an_awkward_name_is_trained_in_and_read_again(home, toys)
     assert open_finished(f"{workdir}//", {}).results["epochs"] == 1
 
 
-@pytest.mark.parametrize("name", ["run[1]", "back\\slash", os.fsdecode(b"caf\xe9")])
+@pytest.mark.parametrize("name", ["run[1]", "back\\slash"])
 def test_a_workdir_whose_checkpoints_could_not_be_read_back_is_refused(home, toys, name):
     with pytest.raises(InputError, match=r"^--workdir=.*: checkpoints cannot be read from a path with .* in it; use"):
         loop.train(toy.config(), str(home / name))

@@ -74,7 +74,8 @@ def _text(path: str | os.PathLike[str]) -> bytes:
         text = lzma.decompress(text) if str(path).endswith(".xz") else text
     except OSError as error:
         raise InputError(
-            f"{shortened(path)}{looked_for(path)}: the list cannot be read ({error.strerror or error}); correct the path"
+            f"{shortened(path)}: the list cannot be read ({error.strerror or error}){looked_for(path)}; correct the "
+            "path"
         ) from error
     except (lzma.LZMAError, EOFError) as error:
         raise InputError(

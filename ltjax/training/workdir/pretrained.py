@@ -11,6 +11,7 @@ from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
 from ltjax.models.weights.torch_resnet import import_resnet, import_resnet_cifar
 from ltjax.settings import Settings
+from ltjax.settings.user_paths import looked_for
 
 
 def check_pretrained(config: Settings) -> None:
@@ -29,7 +30,8 @@ def check_pretrained(config: Settings) -> None:
         )
     if model.pretrained and not open_path(model.pretrained).exists():
         raise InputError(
-            f"config.model.pretrained={model.pretrained}: no such file; 'Pretrained backbones' in docs/guides/runs.md "
+            f"config.model.pretrained={model.pretrained}: no such file{looked_for(model.pretrained)}; "
+            "'Pretrained backbones' in docs/guides/runs.md "
             "says how to make it"
         )
 
