@@ -155,6 +155,12 @@ def predict(finished: Any, paths: Sequence[str], top: int, skipped: list[str] | 
             batch[: len(images)] = images
             with naming("in prediction", f"lower --batch-size (now {size})"):
                 shares = np.asarray(probabilities(finished.variables, meshes.put_replicated(batch, finished.mesh)))
+            if not np.isfinite(shares[: len(images)]).all():
+                first = read_paths[int(np.argmin(np.isfinite(shares[: len(images)]).all(axis=1)))]
+                raise FloatingPointError(
+                    f"{first}: the network's logits are not finite, so its training diverged; train it again "
+                    "with a smaller config.optimizer.learning_rate"
+                )
             order = np.argsort(-shares, axis=1, kind="stable")[:, :top]
             for row, path in enumerate(read_paths):
                 yield Prediction(path, order[row].tolist(), shares[row, order[row]].tolist())

@@ -1,6 +1,9 @@
 """Trains, resumes, evaluates and reports a run.
 
 python -m ltjax.main --config=configs/mnist5k_reslt.py --workdir=runs/mnist5k_reslt [--config.KEY=VALUE ...]
+
+A workdir with an unfinished run of this config is resumed. --resume=force continues one of another config, or on other
+data, where its state fits.
 """
 
 import sys
@@ -26,6 +29,7 @@ def run(argv: Sequence[str]) -> int:
     if "--help-config" in argv:
         print(help_config(argv))
         return 0
+    force, argv = take_resume(argv)
     config, workdir = from_command_line(argv)
     use_devices(config.dtype)
     from ltjax.report import format_table
@@ -34,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
     from ltjax.training.workdir.identity import absolute
 
     try:
-        results = train(config, workdir)
+        results = train(config, workdir, force)
     except Interrupted as interrupt:
         print(f"stopped by {interrupt}; the state is saved: run the same command to resume", file=sys.stderr)
         return interrupt.status
@@ -57,6 +61,26 @@ def report_or_line(folder: Any) -> Any:
         name = "" if isinstance(error, InputError | OSError) else f"{type(error).__name__}: "
         print(f"the report cannot be written: {name}{one_line(error)[:300]}", file=sys.stderr)
         return None
+
+
+def take_resume(argv: Sequence[str]) -> tuple[bool, list[str]]:
+    """(whether --resume=force is among the arguments, the others).
+
+    Raises:
+      InputError: for another value.
+
+    Example:
+      >>> take_resume(["--config=x.py", "--resume=force"])
+      (True, ['--config=x.py'])
+    """
+    given = [word for word in argv if word.lstrip("-").partition("=")[0] == "resume" and word.startswith("-")]
+    for word in given:
+        if word.partition("=")[2] != "force":
+            raise InputError(
+                f"{word}: impossible value; allowed: --resume=force, which continues a run of another config (without "
+                "it a run of this config resumes by itself)"
+            )
+    return bool(given), [word for word in argv if word not in given]
 
 
 if __name__ == "__main__":

@@ -272,7 +272,10 @@ def _step_time(results: dict[str, Any]) -> str:
 
 
 def _resumes(resumes: list[dict[str, Any]]) -> str:
-    return f"{len(resumes)}: " + ", ".join(f"{r['stage']} step {r['step']:,}" for r in resumes) if resumes else "none"
+    each = [
+        f"{r['stage']} step {r['step']:,}" + (f" (forced: {r['forced']})" if "forced" in r else "") for r in resumes
+    ]
+    return f"{len(resumes)}: {', '.join(each)}" if resumes else "none"
 
 
 def _flat(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 from collections.abc import Callable, Generator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -57,14 +58,17 @@ class Evaluator:
         self.mesh, self.seeds = mesh, axis[0]
         empty = jax.tree.map(np.asarray, metrics.create(num_classes, confusion=num_classes <= LARGEST_CONFUSION))
         predictions = {RESULT: predict, **views}
-        self.empty = {name: stack_seeds([empty] * self.seeds, "counters") for name in predictions}
+        start = (empty, np.int32(0))  # the counters, and the images whose logits are not finite
+        self.empty = {name: stack_seeds([start] * self.seeds, "counters") for name in predictions}
         everywhere, over_devices = meshes.replicated(mesh), meshes.split(mesh)
 
         def count(counters: Any, variables: Tree, batch: dict[str, jax.Array]) -> Any:
-            return {
-                name: metrics.update(counters[name], one(variables, batch["image"]), batch["label"], batch["mask"])
-                for name, one in predictions.items()
-            }
+            added = {}
+            for name, one in predictions.items():
+                logits, (so_far, broken) = one(variables, batch["image"]), counters[name]
+                broken += jnp.sum(batch["mask"].astype(bool) & ~has_softmax(logits), dtype=jnp.int32)
+                added[name] = metrics.update(so_far, logits, batch["label"], batch["mask"]), broken
+            return added
 
         count = over_seeds(count, axis, (0, 0, None))
         cut = meshes.by_share(evaluation_batch, mesh, shared=1)
@@ -91,21 +95,32 @@ class Evaluator:
             out_shardings=everywhere,
         )
 
-    def __call__(self, variables: Tree, source: Source, resident: Resident | None = None) -> list[Any]:
-        """`predict`'s counters over all of `source` for each seed, on the host; `resident` is it on the device."""
-        return self.all_views(variables, source, resident)[RESULT]
+    def __call__(
+        self, variables: Tree, source: Source, resident: Resident | None = None, strict: bool = True
+    ) -> list[Any]:
+        """`predict`'s counters over all of `source` for each seed, on the host; `resident` is it on the device.
 
-    def all_views(self, variables: Tree, source: Source, resident: Resident | None = None) -> dict[str, list[Any]]:
+        Raises:
+          FloatingPointError: if the logits of an image are not finite; without `strict` that is a warning.
+        """
+        return self.all_views(variables, source, resident, strict)[RESULT]
+
+    def all_views(
+        self, variables: Tree, source: Source, resident: Resident | None = None, strict: bool = True
+    ) -> dict[str, list[Any]]:
         """The same for `predict` (RESULT) and for every view."""
         counters = meshes.put_replicated(self.empty, self.mesh)
         counters = self._from_host(counters, variables, source) if resident is None else self._on_device(
             counters, variables, resident
         )  # fmt: skip
         each = {name: split_seeds(one, self.seeds) for name, one in jax.device_get(counters).items()}
-        for one in (one for seeds in each.values() for one in seeds):
+        for name, (one, broken) in ((name, one) for name, seeds in each.items() for one in seeds):
             seen = int(np.sum(one.examples))
             assert seen == len(source), f"evaluation saw {seen} examples of {len(source)}"
-        return each
+            if broken:
+                view = f" (view '{name}')" if name else ""
+                _report(f"the logits of {broken:,} of {seen:,} images of evaluation are not finite{view}", strict)
+        return {name: [counters for counters, _ in seeds] for name, seeds in each.items()}
 
     def _from_host(self, counters: Any, variables: Tree, source: Source) -> Any:
         shard = (jax.process_index(), jax.process_count())
@@ -124,6 +139,22 @@ class Evaluator:
         """(batches, batches in one call) for this number of images on the device; on a CPU one per call is faster."""
         batches = -(-images // self.batch_size)
         return batches, 1 if meshes.platform(self.mesh) == "cpu" else batches
+
+
+def has_softmax(logits: jax.Array) -> jax.Array:
+    """[..., C] -> bool [...]: whether the probabilities are numbers. A class may have -inf, which is probability 0.
+
+    Example:
+      >>> has_softmax(jnp.array([[0.0, -jnp.inf], [0.0, jnp.nan], [0.0, jnp.inf]])).tolist()
+      [True, False, False]
+    """
+    return jnp.isfinite(jnp.max(logits, axis=-1))
+
+
+def _report(problem: str, strict: bool) -> None:
+    if strict:
+        raise FloatingPointError(f"{problem}: the training diverged; try a smaller config.optimizer.learning_rate")
+    logging.getLogger("ltjax").warning("%s", problem)
 
 
 class Summary(NamedTuple):

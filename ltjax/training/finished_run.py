@@ -15,9 +15,11 @@ from ltjax.settings import Settings
 from ltjax.settings.user_paths import looked_for
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.seeds import split_seeds
-from ltjax.training.open_stage import shape_of_state
+from ltjax.training.open_stage import owner_of, shape_of_state
 from ltjax.training.prepare import build_data, make_stages, prepare, stage_steps
+from ltjax.training.step.state import variables_of
 from ltjax.training.workdir.checkpoint import abstract, checkpoints
+from ltjax.training.workdir.checksums import host_arrays, listed, not_finite
 from ltjax.training.workdir.data_record import read_data_record, split_difference
 from ltjax.training.workdir.identity import absolute, check_path
 from ltjax.training.workdir.json_files import Record, read_object
@@ -63,7 +65,7 @@ def open_model(workdir: str, changes: Mapping[str, Any], key: str = "--run", sta
       stage_name: the stage to restore, if the run has one of this name; otherwise it is the last one.
 
     Raises:
-      InputError: no run, an unfinished run, or weights that cannot be read.
+      InputError: no run, an unfinished run, damaged or diverged weights.
     """
     config = read_config(workdir, key).replaced(changes)
     folder = absolute(workdir)
@@ -79,17 +81,26 @@ def open_model(workdir: str, changes: Mapping[str, Any], key: str = "--run", sta
         stages, mesh = make_stages(config, data), meshes.data_mesh()
     stage = next((stage for stage in stages if stage.name == stage_name), stages[-1])
     with checkpoints(folder / "checkpoints" / stage.name, keep=None) as saved:
-        start = saved.restore_start()
-        extras = start["extras"] if start is not None else {}
-        extras = split_seeds(extras, config.num_seeds)[0]
+        extras = split_seeds(saved.extras(), config.num_seeds)[0]
         shape = shape_of_state(data, stage, extras, config.num_seeds)
         target = abstract(shape, meshes.replicated(mesh))
-        restored = saved.restore(target, model.fingerprint)
+        restored = saved.restore(target, owner_of(folder, model.fingerprint))
+        damaged = saved.damaged
     steps = stage_steps(stage, config, data)
     if restored is None or restored.step != steps:
         there = "none" if restored is None else f"step {restored.step}"
-        raise InputError(f"{folder}/checkpoints/{stage.name}: step {steps} cannot be read (readable: {there})")
-    variables = {"params": restored.state.params, **restored.state.model_state}
+        raise InputError(
+            f"{folder}/checkpoints/{stage.name}/{steps} cannot be read ({damaged.get(steps, 'it is missing')}; last "
+            f"good step: {there}); copy the folder again, or remove results.json and run the training command again, "
+            "which trains the steps after the last good one"
+        )
+    variables = variables_of(restored.state)
+    broken = not_finite(host_arrays(variables))
+    if broken:
+        raise InputError(
+            f"{key}={workdir}: its network is not finite ({listed(broken)}), so its training diverged; train it again "
+            "in another --workdir with a smaller config.optimizer.learning_rate"
+        )
     results = read_object(folder / "results.json")
     if results is None:
         raise InputError(f"{folder}/results.json: is damaged; run the training command again, which makes it again")

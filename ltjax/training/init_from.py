@@ -3,16 +3,19 @@
 from etils import epath
 from flax import traverse_util
 
-from ltjax.data import Data
 from ltjax.errors import InputError
-from ltjax.methods.stage import AnyStage, Previous, Tree
+from ltjax.methods.stage import Previous, Tree
 from ltjax.settings import Settings
 from ltjax.settings.identity import SHORT_NAMES
 from ltjax.settings.user_paths import looked_for
+from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.seeds import seeds_of
 from ltjax.training.finished_run import open_model
-from ltjax.training.open_stage import shape_of_state
+from ltjax.training.open_stage import owner_of, shape_of_state
+from ltjax.training.prepare import Setup
+from ltjax.training.workdir.checkpoint import abstract, checkpoints
 from ltjax.training.workdir.data_record import split_difference
+from ltjax.training.workdir.fit import difference
 from ltjax.training.workdir.identity import absolute
 
 
@@ -31,8 +34,8 @@ def check_source(config: Settings) -> None:
     )
 
 
-def open_source(config: Settings, data: Data, stage: AnyStage, workdir: epath.Path) -> Previous | None:
-    """The end of the run config.init_from, as the stage before ``stage``, whose network it must fit.
+def open_source(config: Settings, setup: Setup, workdir: epath.Path) -> Previous | None:
+    """The end of the run config.init_from, as the stage before the first one, whose network it must fit.
 
     Of a run with a stage of the same name (the first phase of asynchronous modelling) it is the end of that stage.
 
@@ -41,8 +44,9 @@ def open_source(config: Settings, data: Data, stage: AnyStage, workdir: epath.Pa
     Raises:
       InputError: other training images, other seeds or another network.
     """
-    if not config.init_from or (workdir / "checkpoints" / stage.name / "0").exists():
+    if not config.init_from or _is_saved(config, setup, workdir):
         return None
+    data, stage = setup.data, setup.stages[0]
     setting = f"config.init_from={config.init_from}"
     source = open_model(config.init_from, {"data.dir": config.data.dir}, "config.init_from", stage.name)
     if source.data.fingerprint != data.fingerprint:
@@ -60,12 +64,24 @@ def open_source(config: Settings, data: Data, stage: AnyStage, workdir: epath.Pa
     return Previous(stage.name, _fitting(wanted, source.variables, setting), {})
 
 
+def _is_saved(config: Settings, setup: Setup, workdir: epath.Path) -> bool:
+    """Whether the workdir has a whole first stage, so that the source is not needed."""
+    folder = workdir / "checkpoints" / setup.stages[0].name
+    if not (folder / "0").exists():
+        return False
+    target = abstract(shape_of_state(setup.data, setup.stages[0], {}, config.num_seeds), meshes.replicated(setup.mesh))
+    owner = owner_of(workdir, setup.fingerprint)
+    with checkpoints(folder, keep=None) as saved:
+        return saved.restore_start(owner) is not None and saved.restore(target, owner) is not None
+
+
 def _fitting(wanted: Tree, variables: Tree, setting: str) -> Tree:
     """``variables``, after checking that they are those of the network ``wanted`` describes."""
-    expected = traverse_util.flatten_dict(wanted, sep="/")
-    given = traverse_util.flatten_dict(variables, sep="/")
-    for path in sorted(expected.keys() | given.keys()):
-        here, there = (list(tree[path].shape) if path in tree else "nothing" for tree in (expected, given))
-        if here != there:
-            raise InputError(f"{setting}: has another network: {path} is {there} there and {here} here")
+    expected, given = (
+        {path: tuple(array.shape) for path, array in traverse_util.flatten_dict(tree, sep="/").items()}
+        for tree in (wanted, variables)
+    )
+    other = difference(expected, given)
+    if other:
+        raise InputError(f"{setting}: has another network: {other}")
     return variables

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -19,21 +19,31 @@ from ltjax.training.execution.placement import place
 from ltjax.training.execution.programs import HostBatches, Program, at_last, calls, execution_of, from_host, on_device
 from ltjax.training.execution.seeds import seeds_of
 from ltjax.training.features.store import make_store
+from ltjax.training.forced_resume import take_over
 from ltjax.training.init_from import check_source, open_source
 from ltjax.training.interrupt import Interrupt, Interrupted
-from ltjax.training.open_stage import Current, DataAccess, Run, checkpoint_folder, inputs_of, open_stage, resumes
+from ltjax.training.open_stage import (
+    Current,
+    DataAccess,
+    Run,
+    checkpoint_folder,
+    inputs_of,
+    open_stage,
+    resumes,
+    shape_of_state,
+)
 from ltjax.training.prepare import Setup, prepare, stage_steps, steps_per_epoch
 from ltjax.training.progress import Progress
 from ltjax.training.step.batch_size_scaling import rate_notes
 from ltjax.training.step.gradient_conflict import frequent_side, make_distortion
 from ltjax.training.step.state import TrainState, variables_of
-from ltjax.training.workdir.checkpoint import Checkpoints, checkpoints
+from ltjax.training.workdir.checkpoint import DIVERGED, Checkpoints, checkpoints
 from ltjax.training.workdir.data_record import check_data_record, hashes, write_data_record
-from ltjax.training.workdir.identity import absolute, config_is_damaged, open_workdir
+from ltjax.training.workdir.identity import absolute, config_is_damaged, open_workdir, stored_difference
 from ltjax.training.workdir.lock import Lock, locked
 from ltjax.training.workdir.metrics_log import MetricsLog, Record, StageLines
 from ltjax.training.workdir.model_record import write_model_record
-from ltjax.training.workdir.pretrained import check_pretrained
+from ltjax.training.workdir.pretrained import check_fit, check_pretrained
 from ltjax.training.workdir.results import (
     describe,
     evaluation_arrays,
@@ -46,37 +56,43 @@ from ltjax.training.workdir.results import (
 from ltjax.training.workdir.skipped import make_watch, skipped_records
 
 
-def train(config: Settings, workdir: str) -> Record:
+def train(config: Settings, workdir: str, force: bool = False) -> Record:
     """Trains what is left to train, evaluates the last epoch, writes the results; returns results.json.
+
+    With ``force`` (--resume=force) a workdir of another config or other data is continued where its state fits.
 
     Raises:
       InputError: bad settings or data, or a workdir that holds another run.
       Interrupted: after SIGTERM or Ctrl-C, once everything is saved.
-      FloatingPointError: when the loss is not finite, naming the steps.
+      FloatingPointError: when the loss, the network or its logits are not finite, naming the last good step.
     """
     folder = absolute(workdir)
     notes: list[str] = []
-    finished = open_workdir(folder, config, notes.append)
+    finished = open_workdir(folder, config, notes.append, force)
     if finished is not None:  # printed without the lock, also on a disk that is read-only
         for note in notes:
             _report(note)
         return finished
     with locked(folder) as lock:
-        finished = open_workdir(folder, config, _report)  # again: another run may just have ended
-        return _train_locked(config, folder, lock) if finished is None else finished
+        finished = open_workdir(folder, config, _report, force)  # again: another run may just have ended
+        return _train_locked(config, folder, lock, force) if finished is None else finished
 
 
-def _train_locked(config: Settings, folder: epath.Path, lock: Lock) -> Record:
+def _train_locked(config: Settings, folder: epath.Path, lock: Lock, force: bool) -> Record:
     check_source(config)
     if not (folder / "checkpoints").exists():  # a run that has begun has its weights
         check_pretrained(config)
     setup = prepare(config)
-    source = open_source(config, setup.data, setup.stages[0], folder)
+    if force and (folder / "checkpoints").exists():
+        take_over(config, setup, folder, stored_difference(folder, config))
+    if not (folder / "checkpoints").exists():
+        check_fit(variables_of(shape_of_state(setup.data, setup.stages[0], {})), config)
+    source = open_source(config, setup, folder)
     lock.confirm()
     if not config_is_damaged(folder):
         _write_config(folder, config)
     with Interrupt(lambda: lock.lost) as interrupt:
-        run = _start(config, folder, setup, lock, interrupt)
+        run = _start(config, folder, setup, lock, interrupt, force)
         try:
             with out_of_memory.in_training(config):
                 return _run_stages(run, source)
@@ -95,7 +111,7 @@ def _write_config(folder: epath.Path, config: Settings) -> None:
         write_atomically(folder / "config.json", to_json(config))
 
 
-def _start(config: Settings, folder: epath.Path, setup: Setup, lock: Lock, interrupt: Interrupt) -> Run:
+def _start(config: Settings, folder: epath.Path, setup: Setup, lock: Lock, interrupt: Interrupt, force: bool) -> Run:
     """Places the data, and reports what a reader of the log should know before the first step."""
     data, stages, mesh, _ = setup
     total = sum(stage_steps(stage, config, data) for stage in stages)
@@ -103,7 +119,7 @@ def _start(config: Settings, folder: epath.Path, setup: Setup, lock: Lock, inter
     log = MetricsLog(folder, seeds_of(config), progress.report)
     for note in [*config.notes, *data.notes, *rate_notes(stages, config)]:
         progress.report(note)
-    begun = any(path.name.isdigit() for path in (folder / "checkpoints").glob("*/*"))
+    begun = not force and any(path.name.isdigit() for path in (folder / "checkpoints").glob("*/*"))
     stop = interrupt.raise_if_signalled
     digests = check_data_record(folder, data, config.data.verify, begun, progress.report, stop)
     with out_of_memory.in_placement():
@@ -134,14 +150,32 @@ def _run_stages(run: Run, source: Previous | None) -> Record:
                 lines = StageLines(stage.name, offset, per_epoch, config.log_every_steps)
                 run.log.rewind(offset + current.step, current.pending, lines)
                 if isinstance(stage, Stage):
-                    current = _train_stage(run, stage, current, evaluators[index], lines, before, saved)
+                    with _naming_last_good(saved):
+                        current = _train_stage(run, stage, current, evaluators[index], lines, before, saved)
                 else:
                     saved.wait()
         previous = Previous(stage.name, variables_of(current.state), current.state.extras)
         offset += stage_steps(stage, config, data)
     assert previous is not None
     last = _evaluator(run, stages[-1], views=True) if stages[-1].views else evaluators[-1]
-    return _finish(run, previous.variables, last, offset, before)
+    try:
+        return _finish(run, previous.variables, last, offset, before)
+    except FloatingPointError:
+        with checkpoints(checkpoint_folder(run, stages[-1]), config.checkpoint.keep) as saved, _naming_last_good(saved):
+            saved.set_aside([stage_steps(stages[-1], config, data)], DIVERGED)
+            raise
+
+
+@contextlib.contextmanager
+def _naming_last_good(saved: Checkpoints) -> Iterator[None]:
+    """Adds the last good step to the error of a training that diverged."""
+    try:
+        yield
+    except FloatingPointError as error:
+        saved.wait()
+        steps = saved.steps()
+        good = f"the last good step is {steps[0]}" if steps else "there is no good step"
+        raise FloatingPointError(f"{error}; {good} of {saved.folder}") from None
 
 
 def _evaluator(run: Run, stage: AnyStage, views: bool = False) -> Evaluator:
@@ -276,7 +310,7 @@ def _test(run: Run, evaluator: Evaluator, state: TrainState) -> Record:
     """{"test/all": ..., ...} of the state; with several seeds a list of numbers for each."""
     data, placed = run.setup.data, run.access.placed
     with out_of_memory.in_evaluation(run.config):
-        counters = evaluator(variables_of(state), data.test, placed and placed.test)
+        counters = evaluator(variables_of(state), data.test, placed and placed.test, strict=False)
     return _tests(run, summarize_seeds(run.config, data, counters))
 
 

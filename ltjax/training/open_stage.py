@@ -27,7 +27,7 @@ from ltjax.training.interrupt import Interrupt
 from ltjax.training.prepare import Setup
 from ltjax.training.progress import Progress
 from ltjax.training.step.state import TrainState, create_state, variables_of
-from ltjax.training.workdir.checkpoint import Checkpoints, abstract
+from ltjax.training.workdir.checkpoint import Checkpoints, Owner, abstract
 from ltjax.training.workdir.json_files import read_records
 from ltjax.training.workdir.lock import Lock
 from ltjax.training.workdir.metrics_log import MetricsLog, Record
@@ -75,20 +75,24 @@ class Current(NamedTuple):
 def open_stage(run: Run, index: int, previous: Previous | None, saved: Checkpoints) -> Current:
     """The stage's last good checkpoint; without one, what its init makes, saved as step 0."""
     (data, stages, mesh, fingerprint), stage = run.setup, run.setup.stages[index]
-    start, made = saved.restore_start(), None
+    owner = owner_of(run.workdir, fingerprint)
+    start, made = saved.restore_start(owner), None
     if start is None:  # a new stage, or its step 0 cannot be read: init makes the same again
         made = _init_each(run, index, previous)
         start = stack_seeds([_on_host(run, stage, one) for one in made], "start")
     constants = meshes.put_replicated(start["frozen"], mesh)
     extras = split_seeds(start["extras"], len(seeds_of(run.config)))[0]
     shape = shape_of_state(data, stage, extras, run.config.num_seeds)
-    restored = saved.restore(abstract(shape, meshes.replicated(mesh)), fingerprint)
+    restored = saved.restore(abstract(shape, meshes.replicated(mesh)), owner)
     if restored is not None:
         passed = any(_saved_steps(checkpoint_folder(run, later)) for later in stages[index + 1 :])
         if restored.step and not passed:
             _note_resume(run, stage, restored.step)
-        meta = restored.meta
-        return Current(restored.state, constants, start["tables"], meta["pending"], meta["elapsed"], passed)
+        meta, state = restored.meta, restored.state
+        if meta["fingerprint"] != fingerprint:  # taken over: from here on the random numbers are this config's
+            seeds = np.array(seeds_of(run.config), np.uint32)
+            state = state.replace(seed=meshes.put_replicated(seeds.reshape(state.seed.shape), mesh))
+        return Current(state, constants, start["tables"], meta["pending"], meta["elapsed"], passed)
     made = made or _init_each(run, index, previous)
     states = [jax.device_get(create_state(stage, m, s)) for m, s in zip(made, seeds_of(run.config), strict=True)]
     state = meshes.put_replicated(stack_seeds(states, "state"), mesh)
@@ -185,6 +189,12 @@ def reading(run: Run, source: Source) -> Reading:
 def resumes(folder: epath.Path, report: Callable[[str], None] = to_stderr) -> list[Record]:
     """{"stage", "step"} of each resume so far."""
     return read_records(folder / "resumes.json", ("stage", "step"), report)
+
+
+def owner_of(folder: epath.Path, fingerprint: str) -> Owner:
+    """The owner of this run's checkpoints: its fingerprint, and those that --resume=force took over."""
+    notes = resumes(folder, lambda line: None)  # results report a damaged file
+    return Owner(fingerprint, {one for note in notes for one in note.get("taken_over", ())})
 
 
 def _note_resume(run: Run, stage: AnyStage, step: int) -> None:

@@ -19,7 +19,6 @@ COMMAND = [
     "--config.checkpoint.every_steps=5", "--config.log_every_steps=3", "--config.evaluation.every_epochs=2",
     "--config.batch_size=32", "--config.data.validation_fraction=0.1", "--config.evaluation.batch_size=64",
 ]  # fmt: skip
-SOME, MANY = 2, pytest.param(6, marks=pytest.mark.slow)  # kills
 pytest.importorskip("mlxtend")
 
 
@@ -66,27 +65,52 @@ def whole(start, tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize("most", [SOME, MANY])
-def test_kills_at_random_moments_change_no_bit(start, whole, tmp_path, most):
-    workdir, rng, kills = tmp_path / "run", random.Random(os.environ.get("LTJAX_KILL_SEED", "20")), 0
-    for _ in range(40):
-        # Somewhere between "it has begun to train", the first time even before it has saved anything, and "some steps
-        # and checkpoints later".
-        gone_on = saved if kills else logged
+def unfinished(workdir):
+    """The folders of checkpoints that are being written, or were when a kill came."""
+    folder = pathlib.Path(workdir) / "checkpoints" / "train"
+    return {path.stat().st_ino for path in folder.glob("*orbax-checkpoint-tmp*")} if folder.exists() else set()
+
+
+def run_killed(start, workdir, kills, rng, moments):
+    """Starts the command until it has been killed so often, then lets it end; how often it was killed in training.
+
+    Args:
+      start, workdir: as in the tests.
+      kills: how many.
+      rng: chooses the moments.
+      moments: "start": in the first seconds, whatever it does then; "training": up to 0.8 s after it has gone on,
+        which at first is after it has begun to train and later after a checkpoint; "saving": within 60 ms after the
+        next checkpoint is begun.
+    """
+    in_training = 0
+    for number in range(kills):
+        moment, gone_on, old = rng.choice(moments), saved if number else logged, unfinished(workdir)
         before, process = gone_on(workdir), start(workdir)
-        if kills < most:
-            deadline = time.monotonic() + 280
-            while gone_on(workdir) <= before and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.02)
-            time.sleep(rng.uniform(0, 0.8))
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
+        deadline = time.monotonic() + 280
+
+        def wait(until, process=process, deadline=deadline):
+            while not until() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.002)
+
+        if moment != "start":
+            wait(lambda gone_on=gone_on, before=before: gone_on(workdir) > before)
+        if moment == "saving":
+            wait(lambda old=old: unfinished(workdir) - old)
+        time.sleep(rng.uniform(0, {"start": 6, "training": 0.8, "saving": 0.06}[moment]))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            in_training += moment != "start"
         output, _ = process.communicate(timeout=300)
         if process.returncode == 0:
-            break
+            return in_training
+        assert process.returncode == -signal.SIGKILL, output
+    process = start(workdir)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
-    assert kills >= min(most, 5), f"the run ended before it could be killed so often: {kills}"
+    return in_training
+
+
+def assert_same_end(whole, workdir):
     one, two = final_arrays(whole), final_arrays(workdir)
     assert one[0] == two[0]
     assert one[1].keys() == two[1].keys()
@@ -95,10 +119,28 @@ def test_kills_at_random_moments_change_no_bit(start, whole, tmp_path, most):
     results = [json.loads((folder / "results.json").read_text()) for folder in (whole, workdir)]
     assert results[0]["per_class"] == results[1]["per_class"]
     assert results[0]["resumes"] == []
-    resumed = [note["step"] for note in results[1]["resumes"]]
-    assert len(resumed) >= kills - 1 and min(resumed) > 0 and resumed == sorted(resumed)
     texts = [(folder / "metrics.jsonl").read_text() for folder in (whole, workdir)]
     assert texts[0] == texts[1]
+    assert not list((workdir / "checkpoints" / "train").glob("*.damaged"))
+    return [note["step"] for note in results[1]["resumes"]]
+
+
+def test_two_kills_in_training_change_no_bit(start, whole, tmp_path):
+    rng = random.Random(os.environ.get("LTJAX_KILL_SEED", "20"))
+    kills = run_killed(start, tmp_path / "run", 2, rng, ("training",))
+    assert kills == 2, "the run ended before it could be killed twice"
+    resumed = assert_same_end(whole, tmp_path / "run")
+    assert resumed and min(resumed) > 0 and resumed == sorted(resumed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_a_hundred_kills_at_any_moment_change_no_bit(start, whole, tmp_path, seed):
+    """Ten for each seed: while it starts, in training, and while a checkpoint is written."""
+    kills = run_killed(start, tmp_path / "run", 10, random.Random(seed), ("start", "training", "saving", "saving"))
+    assert kills >= 4, f"the run ended before it could be killed so often: {kills}"
+    resumed = assert_same_end(whole, tmp_path / "run")
+    assert min(resumed) > 0 and resumed == sorted(resumed)
 
 
 def test_a_finished_run_prints_its_result_again_at_once(start, whole):

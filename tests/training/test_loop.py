@@ -17,7 +17,7 @@ from ltjax.training import loop, prepare
 from ltjax.training.finished_run import open_finished
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.open_stage import shape_of_state
-from ltjax.training.workdir.checkpoint import abstract, checkpoints
+from ltjax.training.workdir.checkpoint import Owner, abstract, checkpoints
 from tests.training import toy
 
 
@@ -39,7 +39,7 @@ def final(workdir, config, stage_name, step):
     with checkpoints(workdir / "checkpoints" / stage_name, keep=None) as saved:
         extras = saved.restore_start()["extras"]
         target = abstract(shape_of_state(toy.build(None), stage, extras), None)
-        restored = saved.restore(target, fingerprint)
+        restored = saved.restore(target, Owner(fingerprint))
     assert restored.step == step
     return {jax.tree_util.keystr(p): np.asarray(v) for p, v in jax.tree_util.tree_leaves_with_path(restored.state)}
 

@@ -30,7 +30,7 @@ def import_resnet_cifar(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
     [h, w, in, out], linear weights as [C, d] and leave as [d, C]; dtypes stay.
 
     Raises:
-      InputError: on a name that this family does not have.
+      InputError: on a name that this family does not have, or a convolution that is not [out, in, h, w].
 
     Example:
       >>> import_resnet_cifar({"linear.weight": np.zeros([10, 64])})["params"]["head"]["classifier"]["kernel"].shape
@@ -45,7 +45,7 @@ def import_resnet(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
     As ``import_resnet_cifar``, with projections ``layer2.0.downsample.0.weight``, ``layer2.0.downsample.1.bias``.
 
     Raises:
-      InputError: on a name that this family does not have.
+      InputError: on a name that this family does not have, or a convolution that is not [out, in, h, w].
 
     Example:
       >>> variables = import_resnet({"layer1.0.downsample.0.weight": np.zeros([256, 64, 1, 1])})
@@ -95,7 +95,11 @@ def _translate(name: str, value: np.ndarray, shortcuts: bool) -> Place | None:
 
 
 def _conv(where: tuple[str, ...], leaf: str, value: np.ndarray) -> Place | None:
-    return (("params", *where, "kernel"), value.transpose(2, 3, 1, 0)) if leaf == "weight" else None
+    if leaf != "weight":
+        return None
+    if value.ndim != 4:
+        raise InputError(f"state_dict: the convolution {'/'.join(where)} is {list(value.shape)}, not [out, in, h, w]")
+    return ("params", *where, "kernel"), value.transpose(2, 3, 1, 0)
 
 
 def _norm(where: tuple[str, ...], leaf: str, value: np.ndarray) -> Place | None:

@@ -25,6 +25,7 @@ from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
 from ltjax.settings import Settings
 from ltjax.training.evaluation import Reading, feature_blocks, rows_at_once
+from ltjax.training.execution.agreement import everywhere
 from ltjax.training.features import files
 from ltjax.training.workdir.identity import absolute
 
@@ -77,7 +78,7 @@ class FeatureStore(NamedTuple):
                 if first:
                     with contextlib.suppress(OSError):  # then they are stored in another folder
                         files.remove(folder, known)
-            if _everywhere(path is not None):
+            if everywhere(path is not None):
                 assert path is not None
                 self.report(f"features: found in {path.parent}")
                 return path
@@ -110,7 +111,7 @@ class FeatureStore(NamedTuple):
             path = files.find(folder, named, check)
         except files.Damaged as damage:
             raise OSError(f"features: {damage}, and the folder cannot be replaced; remove it and run again") from None
-        if not _everywhere(path is not None):
+        if not everywhere(path is not None):
             raise InputError(
                 f"{folder}: not all processes see the features that the first one wrote; use a shared folder for "
                 "--workdir or config.features.dir"
@@ -246,13 +247,6 @@ _TEMPORARY: list[tempfile.TemporaryDirectory] = []  # removed when the process e
 def _temporary() -> pathlib.Path:
     _TEMPORARY.append(tempfile.TemporaryDirectory(prefix="ltjax-features-"))
     return pathlib.Path(_TEMPORARY[-1].name)
-
-
-def _everywhere(there: bool) -> bool:
-    """Whether it is true in all processes."""
-    if jax.process_count() == 1:
-        return there
-    return bool(np.min(multihost_utils.process_allgather(np.int32(there))))
 
 
 def _of_first(number: int) -> int:

@@ -53,7 +53,7 @@ def check_data_record(
     if other is not None:
         raise InputError(
             f"--workdir={folder}: the data is not what the run began with: {other}; restore the data, or train on it "
-            "as it is now in another --workdir"
+            "as it is now in another --workdir, or continue on it with --resume=force"
         )
     if stored is None and begun:
         report(

@@ -48,11 +48,22 @@ def config_is_damaged(folder: epath.Path) -> bool:
     return stored.exists() and read_object(stored) is None
 
 
-def open_workdir(folder: epath.Path, config: Settings, report: Callable[[str], None]) -> Record | None:
+def stored_difference(folder: epath.Path, config: Settings) -> str:
+    """How the workdir's config differs from this one, in words; "" if it does not, or cannot be read."""
+    stored = read_object(folder / "config.json") if (folder / "config.json").exists() else None
+    return "" if stored is None else difference(config, stored) or ""
+
+
+def open_workdir(
+    folder: epath.Path, config: Settings, report: Callable[[str], None], force: bool = False
+) -> Record | None:
     """results.json of a finished run of this config; None if there is something left to do.
 
     Damaged files are reported. What config.json held, the checkpoints' fingerprints show as well; results.json is made
     again from the last checkpoint.
+
+    Raises:
+      InputError: if the workdir holds a run of another config; with ``force`` only a finished one.
     """
     stored = folder / "config.json"
     if not (folder / "results.json").exists():
@@ -60,11 +71,17 @@ def open_workdir(folder: epath.Path, config: Settings, report: Callable[[str], N
     if config_is_damaged(folder):
         report(f"{stored}: is damaged; a run that goes on writes it again, if its checkpoints are of this config")
     elif stored.exists():
-        other = difference(config, read_object(stored) or {})
-        if other:
+        other, finished = stored_difference(folder, config), (folder / "results.json").exists()
+        if other and force and finished:
+            raise InputError(
+                f"--workdir={folder} holds a finished run of another config: {other}; --resume=force continues "
+                "unfinished ones; use another --workdir (config.init_from starts from the end of a run)"
+            )
+        if other and not force:
+            rest = "" if finished else ", or continue it with these changes by --resume=force"
             raise InputError(
                 f"--workdir={folder} holds a run of another config: {other}; use another --workdir, or set these "
-                "values to resume that run"
+                f"values to resume that run{rest}"
             )
     elif (folder / "checkpoints").exists() or (folder / "results.json").exists():
         raise InputError(f"--workdir={folder} holds a run without its config.json; use another --workdir")

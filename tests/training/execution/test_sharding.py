@@ -5,8 +5,10 @@ The images lie on the devices; in two processes also: each host reads and makes 
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -95,6 +97,48 @@ def test_two_processes_are_one_device_and_the_first_writes_the_texts(one_device,
     first, second = ([line for line in log.splitlines() if line.startswith(f"[{i}]")] for i in (0, 1))
     assert any("many" in line for line in first) and any("report:" in line for line in first)
     assert not any("report:" in line or "step" in line for line in second)
+
+
+def stopped(start, workdir, beyond):
+    """Starts the run with ``start`` and stops it by SIGTERM after its first checkpoint beyond a step: the last step."""
+    folder = workdir / "checkpoints" / "train"
+
+    def last():
+        return max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0) if folder.exists() else 0
+
+    with start() as process:
+        while last() <= beyond and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=300)
+    assert "the state is saved" in output, output
+    return last()
+
+
+@pytest.mark.slow
+def test_a_run_resumes_on_other_numbers_of_devices_and_processes(one_device, tmp_path):
+    """One device, then eight, then two processes of two devices, which stop and leave the end to one device."""
+    workdir = tmp_path / "run"
+    same = [*CONFIG, "--config.dtype=float64", "--config.checkpoint.every_steps=2", f"--workdir={workdir}"]
+    one = [sys.executable, "-m", "ltjax.main", FILE, *same]
+    two = [str(ROOT / "launch" / "local.sh"), "--processes=2", FILE, *same]
+
+    def start(command, devices):
+        return lambda: subprocess.Popen(
+            command, cwd=ROOT, env=environment(devices, PYTHON=sys.executable), text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    steps = [0]
+    for command, devices in ((one, 1), (one, 8), (two, 2)):
+        steps.append(stopped(start(command, devices), workdir, steps[-1]))
+    with start(one, 1)() as process:
+        output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0 and "cannot be read" not in output, output
+    results = json.loads((workdir / "results.json").read_text())
+    assert [note["step"] for note in results["resumes"]] == steps[1:] == sorted(set(steps[1:]))
+    np.testing.assert_allclose(losses(workdir)[:20], one_device[0][:20], rtol=1e-9)
+    assert results["per_class"] == one_device[1]["per_class"]
 
 
 FILES = [
