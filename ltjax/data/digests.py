@@ -4,7 +4,7 @@ A split is cut into at most 256 pieces of consecutive records, and each piece ha
 difference can be located. What a digest covers depends on how the images are stored (``kinds_of``):
 
     index    labels, index and names: every record
-    sizes    the bytes of every image file, for files on a disk (a file in a bucket counts as -1); nothing is opened
+    sizes    the bytes of every image file, for files on a disk; nothing is opened
     sample   the content of the first image of each piece
     content  the content of every image
 
@@ -26,7 +26,7 @@ PIECES = 256
 THREADS = 16  # that read files, for slow disks
 IN_MEMORY = 2**30  # bytes of pixels that are hashed whole at verify=sample
 LENGTH = 16  # hex digits of a piece's digest
-UNREADABLE = "-"  # in place of a digest, if the image cannot be read: it is not compared
+UNREADABLE = "-"  # in place of a digest, if an image cannot be read or is not there: the piece is not compared
 VERIFY = ("none", "sample", "full")
 
 Digests = dict[str, list[str]]  # kind -> the digests of the pieces
@@ -133,6 +133,8 @@ def _of_index(source: Source, begin: int, end: int) -> str:
 def _of_sizes(source: Source, begin: int, end: int) -> str:
     assert source.size is not None
     sizes = np.fromiter((source.size(record) for record in range(begin, end)), np.int64, end - begin)
+    if (sizes < 0).any():
+        return UNREADABLE
     return hashlib.sha256(sizes.astype("<i8").tobytes()).hexdigest()[:LENGTH]
 
 

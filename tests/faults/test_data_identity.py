@@ -13,6 +13,7 @@ from ltjax.data import digests as of_data
 from ltjax.data.dataset import Source, array_source
 from ltjax.data.datasets import cifar
 from ltjax.data.digests import data_digests, difference, from_json, to_json
+from ltjax.data.storage.image_files import ImageFiles
 from ltjax.errors import InputError
 from ltjax.training import loop, prepare
 from tests.data.conftest import TRAIN, arrays, write_image
@@ -92,6 +93,16 @@ def test_images_held_out_for_testing_and_validation_are_compared(photos):
         before, data_digests(build(made), "sample"), build(made)
     )
     assert difference(before, data_digests(build(made), "none"), build(made)) is None
+
+
+def test_data_in_a_bucket_is_compared_with_the_same_on_a_disk(photos, monkeypatch):
+    before = build(settings(name="folder", dir=str(photos)))
+    stored = data_digests(before, "sample")
+    monkeypatch.setattr(ImageFiles, "size", lambda self, position: -1)  # as it is there
+    after = build(settings(name="folder", dir=str(photos)))
+    assert difference(stored, data_digests(after, "sample"), after) is None
+    swap(photos / "test/rose", photos / "test/tulip")
+    assert "the content of 4 test images" in difference(stored, data_digests(after, "sample"), after)
 
 
 def test_inverted_pixels_of_a_cifar_file_are_noticed(tmp_path, monkeypatch):
