@@ -219,7 +219,7 @@ def test_a_workdir_with_an_awkward_name_is_trained_in_and_read_again(home, toys)
     assert open_finished(f"{workdir}//", {}).results["epochs"] == 1
 
 
-@pytest.mark.parametrize("name", ["run[1]", "back\\slash"])
+@pytest.mark.parametrize("name", ["run[1]", "back\\slash", os.fsdecode(b"caf\xe9")])
 def test_a_workdir_whose_checkpoints_could_not_be_read_back_is_refused(home, toys, name):
     with pytest.raises(InputError, match=r"^--workdir=.*: checkpoints cannot be read from a path with .* in it; use"):
         loop.train(toy.config(), str(home / name))

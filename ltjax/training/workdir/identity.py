@@ -22,7 +22,8 @@ def absolute(workdir: str) -> epath.Path:
 def check_path(folder: str, key: str = "--workdir") -> None:
     """Raises InputError, which names the flag, for a path in which checkpoints cannot be written, or not be read back.
 
-    Orbax searches the files of a checkpoint by a pattern that begins with the path.
+    Orbax searches the files of a checkpoint by a pattern that begins with the path, and stores no path that is not
+    UTF-8.
 
     Example:
       >>> check_path("/runs/it's 50% [of [all")
@@ -32,9 +33,7 @@ def check_path(folder: str, key: str = "--workdir") -> None:
       ...     print(error)
       --workdir=/runs/a[1]: checkpoints cannot be read from a path with [1] in it; use another --workdir
     """
-    if any("\ud800" <= letter <= "\udfff" for letter in folder):
-        raise InputError(f"{key}={folder}: the path is not UTF-8, which orbax needs to save; use another {key}")
-    found = re.search(r"\[[^/]+?\]|\\", folder)
+    found = re.search(r"\[[^/]+?\]|\\|[\ud800-\udfff]", folder)
     if found:
         raise InputError(
             f"{key}={shortened(folder)}: checkpoints cannot be read from a path with {shortened(found[0])} in it; "
