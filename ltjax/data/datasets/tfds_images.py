@@ -111,8 +111,8 @@ def _labels(folder: str, split: str, label: str, count: int, keep: bool) -> np.n
             labels = np.load(cache, allow_pickle=False)
             if labels.shape == (count,) and labels.dtype == np.int32:
                 return labels
-        except (OSError, ValueError, EOFError):
-            pass  # truncated: read the labels again
+        except Exception:  # a damaged file raises nearly anything
+            pass  # read the labels again
     labels = np.array(read_features(folder, split, (label,))[label], np.int32)
     if labels.shape != (count,):
         raise InputError(

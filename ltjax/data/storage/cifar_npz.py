@@ -13,6 +13,8 @@ the same numbers.
 
 import contextlib
 import pathlib
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -23,6 +25,11 @@ from ltjax.data.balanced_set import BalancedSet, BalancedSpec, check_balanced, c
 from ltjax.data.dataset import Source, array_source, check_index, check_labels
 from ltjax.errors import InputError
 
+# What numpy and zipfile raise for a damaged or crafted file, of an array of terabytes as well.
+DAMAGED = (
+    OSError, EOFError, ValueError, KeyError, TypeError, SyntaxError, MemoryError, RecursionError, NotImplementedError,
+    struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 FIELDS = ("train_images", "train_index", "train_labels", "test_images", "test_labels")
 
 
@@ -75,6 +82,6 @@ def open_arrays(path: pathlib.Path) -> Iterator[Mapping[str, np.ndarray]]:
             yield {"": loaded} if isinstance(loaded, np.ndarray) else loaded
     except InputError:
         raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read as .npz or .npy ({reason})") from error
