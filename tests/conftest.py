@@ -2,6 +2,8 @@
 
 import gc
 import os
+import shutil
+import tempfile
 
 import jax
 import pytest
@@ -13,6 +15,21 @@ gc.set_threshold(200_000, 20, 100)
 # in one part, for the cores have a worker each.
 FLAGS = "--xla_backend_optimization_level=1 --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
+
+# What one worker has compiled, the others and the processes that tests start read.
+FIRST = "JAX_COMPILATION_CACHE_DIR" not in os.environ
+if FIRST:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="ltjax-compiled-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def pytest_unconfigure():
+    """The process that made the folder removes it."""
+    if FIRST:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
 
 # Files that take longest, and go first. A file stays on one worker: its tests share runs and compiled programs.
 LONGEST = (
