@@ -62,8 +62,9 @@ class Ours:
 
 
 def make_network(name: str, classes: int, dtype: str) -> Network:
-    types = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.float64 if dtype == "float64" else jnp.float32}
-    return Network(BACKBONES[name](**types), LinearHead(classes, **types), MEAN, STD, types["dtype"])
+    computed, stored = jnp.dtype(dtype), jnp.float64 if dtype == "float64" else jnp.float32
+    backbone = BACKBONES[name](dtype=computed, param_dtype=stored)
+    return Network(backbone, LinearHead(classes, dtype=computed, param_dtype=stored), MEAN, STD, computed)
 
 
 def fresh_variables(network: Network, channels: int = 3) -> Any:
