@@ -293,7 +293,8 @@ def check_data(data: Data) -> Data:
         require(labels.min() >= 0 and labels.max() < classes, f"{split}.labels", f"0 to {classes - 1}")
     counts = np.bincount(data.train.labels, minlength=classes)
     require(np.array_equal(data.class_counts, counts), "class_counts", "the training images of each class")
-    require(bool(counts.min() > 0), "train.labels", f"0 to {classes - 1}, each at least once; {np.argmin(counts)} is missing")
+    least = int(counts.argmin())
+    require(bool(counts[least] > 0), "train.labels", f"0 to {classes - 1}, each at least once; {least} is missing")
     return data
 
 
