@@ -13,6 +13,7 @@ DEFAULTS = {
         "data.source": "auto",
         "data.workers": 0,
         "data.on_error": "stop",
+        "data.allow_outside": False,
         "data.max_skipped": 100,
         "data.verify": "sample",
         "data.timeout": 600.0,
