@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import io
 import os
 import select
@@ -96,6 +97,8 @@ def one_line(error: BaseException) -> str:
     """
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
+        if error.errno == errno.EMFILE:
+            return f"{place}{error.strerror}; raise the limit of this shell (ulimit -n 1024), or use fewer workers"
         return f"{place}{error.strerror}"
     return " ".join(map(shortened, str(error).split()))  # a message quotes no path or word in full that has no end
 

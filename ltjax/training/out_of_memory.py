@@ -30,12 +30,14 @@ def naming(work: str, advice: str) -> Iterator[None]:
 
 def lacks_memory(error: BaseException) -> bool:
     """Example:
-    >>> lacks_memory(MemoryError()), lacks_memory(RuntimeError("RESOURCE_EXHAUSTED: Out of memory")), lacks_memory(
-    ...     RuntimeError("INTERNAL"))
-    (True, True, False)
+    >>> lacks_memory(MemoryError()), lacks_memory(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"))
+    (True, True)
+    >>> lacks_memory(ValueError("RESOURCE_EXHAUSTED: Error writing local file"))
+    False
     """
-    text = str(error)
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        return "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
+    return isinstance(error, MemoryError)
 
 
 def described(error: BaseException, work: str, advice: str) -> str:

@@ -5,7 +5,10 @@ Step 0 holds what the stage's init made (`start`), every step the state; `meta` 
 """
 
 import contextlib
+import errno
 import logging
+import shutil
+import sys
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
@@ -33,6 +36,7 @@ from ltjax.training.workdir.checksums import (
 
 WEIGHTS = ("params/", "model_state/")  # what must be finite in a state
 DAMAGED, DIVERGED = "damaged", "diverged"  # endings of the folders of steps that no run continues from
+SMALL = 2**20  # bytes; a disk with less room is full
 log = logging.getLogger("ltjax")
 
 
@@ -81,7 +85,10 @@ class Checkpoints:
 
         Two, because the newest may turn out to be damaged, or of a training that diverged in its last update.
         """
-        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax logs every save
+        for name in ("absl", "asyncio", "concurrent.futures"):
+            # orbax logs every save, and in its threads the trace of every error that `wait` raises
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        _drop_late_callbacks()
         self.folder = folder
         if keep is None:
             options = ocp.CheckpointManagerOptions(read_only=True)
@@ -118,15 +125,26 @@ class Checkpoints:
             items["start"] = ocp.args.StandardSave(start)
             record |= {"start": checksums(host_arrays(start))}
         items["meta"] = ocp.args.JsonSave(sealed(record))
-        self.manager.save(step, args=ocp.args.Composite(**items), force=True)
+        with self._written():
+            self.manager.save(step, args=ocp.args.Composite(**items), force=True)
 
     def wait(self) -> None:
         """Waits for the current save and raises its error."""
-        try:
+        with self._written():
             self.manager.wait_until_finished()
             self.manager.check_for_errors()
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[None]:
+        """Any error of writing inside becomes an OSError of one line."""
+        try:
+            yield
         except Exception as error:
-            raise OSError(f"{self.folder}: the checkpoint could not be written: {_line(error)}") from error
+            room = "; the disk is full" if _is_full(self.folder, error) else ""
+            raise OSError(
+                f"{self.folder}: the checkpoint could not be written{room}; the one before is kept: make room, then "
+                f"run the same command to resume ({_line(error)})"
+            ) from error
 
     def steps(self) -> list[int]:
         """Newest first."""
@@ -232,6 +250,30 @@ class Checkpoints:
     def close(self) -> None:
         self.wait()
         self.manager.close()
+
+
+def _drop_late_callbacks() -> None:
+    """tensorstore reports to an event loop that a failed save has closed; without this Python prints a trace of it."""
+    before = sys.unraisablehook
+    if getattr(before, "__name__", "") == "without_late_callbacks":
+        return
+
+    def without_late_callbacks(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = without_late_callbacks
+
+
+def _is_full(folder: epath.Path, error: BaseException) -> bool:
+    """Whether an error is one of a full disk or quota; tensorstore has it in its text alone."""
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    full = ("No space left", "ENOSPC", "quota", "Error writing local file")
+    with contextlib.suppress(OSError):
+        if any(word in str(error) for word in full):
+            return shutil.disk_usage(folder).free < SMALL or "quota" in str(error)
+    return False
 
 
 @contextlib.contextmanager
