@@ -58,7 +58,14 @@ def _in_processes(
     work: Work[Shared, Job, Result], shared: Shared, jobs: Sequence[Job], workers: int, bar: Any, advice: str
 ) -> Iterator[tuple[Job, Result]]:
     context = multiprocessing.get_context("spawn")
-    done = context.RawArray("q", len(jobs))  # images of every job; without a lock, which could die with its holder
+    try:
+        done = context.RawArray("q", len(jobs))  # images of every job; without a lock, which could die with its holder
+        context.Lock()  # as the pool makes
+    except (OSError, ImportError) as error:
+        raise InputError(
+            f"{workers} worker processes cannot share memory ({error}): use --workers=1, or start the container with "
+            "docker run --shm-size=1g"
+        ) from error
     import cloudpickle  # not in the base install
 
     # In a file: a worker that dies while it is still being sent much would leave its parent waiting forever.

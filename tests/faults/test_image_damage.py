@@ -38,7 +38,7 @@ def whole_files():
         for mode in ("1", "L", "P", "RGB", "RGBA", "CMYK", "I;16"):
             try:
                 files[f"{kind} {mode}"] = encoded(smooth(mode=mode), kind, 6)
-            except (OSError, ValueError):
+            except (OSError, ValueError, KeyError):
                 continue  # the format has no such mode
     for compression in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits"):
         files[f"TIFF {compression}"] = encoded(smooth(), "TIFF", 6, compression=compression)
@@ -62,7 +62,7 @@ def read_damaged(count, seed):
 
 
 def test_damaged_images_are_refused_or_read():
-    assert 300 < read_damaged(400, seed=0) < 400 * len(READERS)
+    assert 300 < read_damaged(300, seed=0) < 300 * len(READERS)
 
 
 def test_damaged_images_without_simplejpeg(monkeypatch):
@@ -140,8 +140,8 @@ def test_thousands_of_damaged_images():
         from tests.faults.mutate import limit_memory
         from tests.faults.test_image_damage import read_damaged
         limit_memory(3 * 2**30)
-        print(read_damaged(12_000, seed=2))
+        print(read_damaged(4_000, seed=2))
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) > 10_000
+    assert int(done.stdout) > 5_000

@@ -111,7 +111,7 @@ def check_orientations(kind, mode):
     image = smooth(mode=mode)
     try:
         stored = encoded(image, kind)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         return  # the format has no such mode
     opened = Image.open(io.BytesIO(stored))
     if opened.mode == "F":

@@ -14,6 +14,7 @@ from multiprocessing import shared_memory
 import numpy as np
 import pytest
 
+from ltjax.commands.worker_pool import run_jobs
 from ltjax.data.dataset import array_source
 from ltjax.data.loading import prefetch
 from ltjax.errors import InputError
@@ -27,6 +28,7 @@ from ltjax.data.loading.host_batches import train_batches
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.dataset import array_source
 from ltjax.data.augment.registry import TRANSFORMS
+from ltjax.data.loading.prefetch import Watch
 
 def stop(number, frame):
     sys.exit(100 + number)
@@ -38,7 +40,8 @@ if __name__ == "__main__":
     sampler = instance_balanced()
     iterator = train_batches(
         source, {"image": sampler}, {"image": sampler.tables(source.labels, 1)}, seed=0, batch_size=8,
-        steps_per_epoch=8, start=0, stop=10**6, transform=TRANSFORMS["none"], workers=2)
+        steps_per_epoch=8, start=0, stop=10**6, transform=TRANSFORMS["none"], workers=1,
+        watch=Watch(report=lambda line: None))  # a slow machine is no matter here
     if sys.argv[1] == "running":
         next(iterator)
     print("ready", flush=True)
@@ -120,6 +123,17 @@ def test_shared_memory_that_fills_while_workers_start_is_an_input_error():
     prefetch._read(Full(), ready, threading.Event(), copy=True)
     with pytest.raises(InputError, match=r"config.data.workers: .*No space left.*set it to 0"):
         raise ready.get()
+
+
+def test_a_pool_of_workers_without_shared_memory_says_what_to_do(monkeypatch):
+    def refused(*arguments):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(multiprocessing.get_context("spawn").__class__, "RawArray", refused)
+    with pytest.raises(
+        InputError, match=r"2 worker processes cannot share memory .*: use --workers=1, or .*--shm-size"
+    ):
+        list(run_jobs(print, None, [1, 2], workers=2, total=2, advice=""))
 
 
 @pytest.mark.slow
