@@ -170,10 +170,19 @@ def test_shards_of_one_class_and_a_manifest_that_names_files_elsewhere_are_refus
     settings = DataSettings(name="shards", dir=f"{tmp_path}/shards", imbalance=1.0, image_size=16, resize=16)
     assert build(settings).class_names == ("rose", "tulip")
     splits = read_shards(settings.dir, settings)
-    with pytest.raises(InputError, match=r"shards: a single class, 'rose'; a run needs two"):
+    with pytest.raises(InputError, match=r"shards: a single class, 'rose'; a run needs at least two"):
         several_classes(dataclasses.replace(splits, class_names=("rose",)))
     manifest = tmp_path / "shards/manifest.json"
     content = json.loads(manifest.read_text())
     content["splits"]["train"]["shards"][0]["file"] = "../train.txt"
     manifest.write_text(json.dumps(content))
     assert "manifest.json: '../train.txt' is not a file beside it; " in error_of(settings)
+
+
+def test_a_list_whose_folder_is_one_level_too_high_or_too_low_says_which_is_meant(flowers, tmp_path):
+    assert f"missing (4 of 4 checked files are); use --config.data.dir={tmp_path}/data, or" in error_of(
+        flowers(dir=str(tmp_path))
+    )
+    assert f"; use --config.data.dir={tmp_path}/data, or" in error_of(flowers(dir=f"{tmp_path}/data/rose"))
+    message = error_of(flowers("no/0.jpg 0\nno/1.jpg 1\n"))
+    assert "; set config.data.dir to the folder that contains 'no/0.jpg', or correct the line" in message

@@ -99,6 +99,18 @@ def readable_below(folder: str) -> str | None:
     return None
 
 
+def folder_with(name: str, root: str) -> str | None:
+    """The folder around ``root``, or the nearest one below it, that has a file of this relative path."""
+    level = [os.path.dirname(os.path.abspath(root)), root]
+    for _ in range(DEPTH):
+        found = next((folder for folder in level if os.path.isfile(os.path.join(folder, name))), None)
+        if found is not None:
+            return found
+        below = level[1:] if root in level else level  # not beside the root
+        level = [os.path.join(one, inside) for one in below for inside in subfolders(one)][:BREADTH]
+    return None
+
+
 def use(folder: str) -> str:
     """The setting for another folder, as it is typed."""
     return f"--config.data.dir={_typed(folder)}"

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from ltjax.data.storage.folder_shapes import folder_with, use
 from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import as_path
 from ltjax.errors import InputError, shortened
@@ -152,10 +153,9 @@ def find_files(
         return files
     name = names[first]
     how = "or correct the line" if "\\" not in name else "or write / in place of \\ in the list"
-    raise InputError(
-        f"{files.quoted(first)}: missing ({count} of {len(sample)} checked files are); set config.data.dir to the "
-        f"folder that contains '{shortened(name)}', {how}"
-    )
+    other = None if "://" in root or name.startswith("/") else folder_with(name, root)
+    mend = f"use {use(other)}" if other else f"set config.data.dir to the folder that contains '{shortened(name)}'"
+    raise InputError(f"{files.quoted(first)}: missing ({count} of {len(sample)} checked files are); {mend}, {how}")
 
 
 def missing_files(files: ImageFiles, positions: np.ndarray | None = None) -> np.ndarray:
