@@ -101,7 +101,7 @@ def class_ticks(names: Sequence[str]) -> list[str]:
 
     Example:
       >>> class_ticks(["rose", "\ue123", "a very long name of a bird", "a very long name of a bat"])
-      ['rose', '1', 'a very long… (2)', 'a very long… (3)']
+      ['rose', '1', 'a very long n… (2)', 'a very long n… (3)']
     """
     whole = [escape.terminal(name) for name in names]
     shown = [escape.shortened(name, NAME_WIDTH) if drawable(name) else str(c) for c, name in enumerate(whole)]

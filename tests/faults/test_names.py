@@ -15,6 +15,7 @@ from ltjax import escape
 from ltjax.commands.check.report import describe
 from ltjax.commands.cli import guarded
 from ltjax.commands.predict import Prediction, write_csv
+from ltjax.data.datasets import prepared_shards
 from ltjax.errors import InputError
 from ltjax.report.compare.table import Comparison, Line, as_latex, as_markdown
 from ltjax.report.compare.table import as_csv as compared_csv
@@ -117,6 +118,13 @@ def test_predictions_as_csv_keep_paths_and_classes(tmp_path):
     assert [escape.from_csv_cell(row["path"]) for row in read] == list(NAMES)
     assert [escape.from_csv_cell(row["class_1"]) for row in read] == list(NAMES)
     assert len(text.splitlines()) == 1 + len(NAMES) and not CONTROL.search(text)
+
+
+def test_class_names_of_a_manifest_are_text(monkeypatch):
+    for names in ([None, "rose"], [True], 3, None):
+        monkeypatch.setattr(prepared_shards, "read_manifest", lambda root, names=names: {"class_names": names})
+        with pytest.raises(InputError, match=r"manifest\.json: incomplete \(.*(not text|not iterable)"):
+            prepared_shards.read_shards("shards", None)
 
 
 def test_check_prints_a_line_for_each_line():

@@ -33,6 +33,8 @@ def read_shards(root: str, settings: DataSettings) -> Splits:
     manifest = read_manifest(root)
     try:
         class_names = tuple(manifest["class_names"])
+        if not all(isinstance(name, str) for name in class_names):
+            raise TypeError("a class name is not text")
         splits = {name: _split(root, split, len(class_names), settings) for name, split in manifest["splits"].items()}
         return Splits(root, splits["train"], splits.get("test"), splits.get("validation"), class_names)
     except (KeyError, TypeError, ValueError) as error:
