@@ -34,6 +34,7 @@ def run(argv: Sequence[str]) -> int:
     devices.prepare(options.topology)
     from ltjax.methods.configure import from_command_line
 
+    rest = [word for word in rest if not word.startswith(("--workdir=", "-workdir="))]
     config, _ = from_command_line([*rest, "--workdir=none"])
     source = next(word.partition("=")[2] for word in rest if word.startswith(("--config=", "-config=")))
     import jax

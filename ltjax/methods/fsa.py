@@ -46,7 +46,7 @@ class FSASettings(Block):
         Check(lambda v: v == 0 or v >= 2, "0 (by count) or 2 to the number of classes - 1"),
     )
     confusing: int = setting(15, "number of frequent classes that each rare class borrows from", integer(1))
-    copies: int = setting(15, "augmented copies of each image of a rare class", integer(1))
+    copies: int = setting(15, "augmented copies of each image of a rare class", integer(1, 1024))
     specific_above: float = setting(0.8, "activation above which a place shows the image's class", number(0, 1))
     generic_below: float = setting(0.2, "activation below which a place shows what classes share", number(0, 1))
 

@@ -160,6 +160,7 @@ class Stage:
       views: name -> another prediction by the same network, such as one branch alone. Those of the last stage are
         evaluated after the last epoch and reported beside the result.
       report: variables -> numbers that belong to the result, such as a selected temperature ("report" in results.json).
+      notes: what the run reports before its first step, such as classes that are smaller than a setting asks for.
     """
 
     name: str
@@ -176,6 +177,7 @@ class Stage:
     representation: Any = None
     views: Mapping[str, Predict] = dataclasses.field(default_factory=dict)
     report: Report | None = None
+    notes: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)

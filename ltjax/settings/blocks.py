@@ -8,22 +8,25 @@ from ltjax.errors import InputError
 from ltjax.settings.schema import (
     Block,
     Check,
+    class_numbers,
     fraction,
     increasing_epochs,
     integer,
     not_negative,
     number,
+    number_of_epochs,
     one_of,
     positive,
     read,
     replaced,
     seed,
     setting,
+    settings_of,
     two_increasing,
 )
 
 S = TypeVar("S", bound="Settings")
-_imbalance = Check(lambda v: 1 <= v < float("inf"), "a number >= 1")
+_imbalance = Check(lambda v: 1 <= v <= 1e9, "a number >= 1 (and <= 1e9)")
 _decay = Check(lambda v: 0 < v <= 1, "a number in (0, 1]")
 
 
@@ -62,9 +65,9 @@ class DataSettings(Block):
     image_size: int = setting(
         224,
         "side in pixels of the images that the network gets, for images of any size; evaluation takes a centre crop",
-        integer(1),
+        integer(1, 4096),
     )
-    resize: int = setting(256, "length in pixels of the shorter side before the centre crop", integer(1))
+    resize: int = setting(256, "length in pixels of the shorter side before the centre crop", integer(1, 8192))
     imbalance: float = setting(
         100.0, "images of the largest class divided by images of the smallest; 1 = the full data set", _imbalance
     )
@@ -93,7 +96,7 @@ class DataSettings(Block):
     workers: int = setting(
         0,
         "number of data loading processes, shared by all seeds; 0 = load in a thread of the main process",
-        integer(0),
+        integer(0, 1024),
         run_only=True,
     )
     on_error: str = setting(
@@ -117,7 +120,7 @@ class DataSettings(Block):
         run_only=True,
     )
     timeout: float = setting(
-        600.0, "seconds to wait for a batch before the run stops; 0 = no limit", not_negative, run_only=True
+        600.0, "seconds to wait for a batch before the run stops; 0 = no limit", number(0, 1e6), run_only=True
     )
     on_device: str = setting(
         "auto",
@@ -137,7 +140,7 @@ class ModelSettings(Block):
     backbone: str = setting(
         "resnet32", "the backbone: a name in ltjax, or your function as FILE.py:NAME or package.module:NAME"
     )
-    width: int = setting(1, "factor on the number of channels, for the CIFAR ResNets")
+    width: int = setting(1, "factor on the number of channels, for the CIFAR ResNets", integer(1, 64))
     zero_init: bool = setting(False, "initialise the scale of the last batch norm of each residual block to 0")
     remat: bool = setting(False, "recompute each block in the backward pass: less memory, about a third more time")
     norm_group: int = setting(
@@ -157,7 +160,7 @@ class ModelSettings(Block):
         0,
         "width of a layer with ReLU after the pooling, before the classifier of any method (512 in the networks of "
         "OLTR and CBS+RRS+SS); 0 = no such layer",
-        integer(0),
+        integer(0, 65536),
         added_later=True,
         formerly=("auxiliary.features", "oltr.features"),
     )
@@ -223,7 +226,9 @@ class OptimizerSettings(StageOptimizer):
 class EvaluationSettings(Block):
     """When and how the test images are classified."""
 
-    batch_size: int = setting(500, "images per evaluation batch; does not change the result", integer(1), run_only=True)
+    batch_size: int = setting(
+        500, "images per evaluation batch; does not change the result", integer(1, 65536), run_only=True
+    )
     every_epochs: int = setting(
         0,
         "epochs between evaluations; 0 = only after the last epoch. The last epoch is always the one reported",
@@ -283,7 +288,7 @@ class Settings(Block):
     num_seeds: int = setting(
         1,
         "number of seeds (seed, seed + 1, ...) trained together; results are their mean and standard deviation",
-        integer(1),
+        integer(1, 1024),
     )
     seeds_by: str = setting(
         "auto",
@@ -297,7 +302,7 @@ class Settings(Block):
         integer(0),
         run_only=True,
     )
-    epochs: int = setting(200, "number of epochs of the first (or only) stage", integer(1))
+    epochs: int = setting(200, "number of epochs of the first (or only) stage", number_of_epochs)
     batch_size: int = setting(
         128, "images per step over all devices; the last, incomplete batch of an epoch is dropped", integer(1)
     )
@@ -323,7 +328,7 @@ class Settings(Block):
     second_stage_epochs: int | None = setting(
         None,
         "number of epochs of the second stage, if the method has one; None = the method's default",
-        integer(1),
+        number_of_epochs,
         stored_if_set=True,
     )
     second_stage_optimizer: StageOptimizer | None = setting(
@@ -332,7 +337,9 @@ class Settings(Block):
     evaluation: EvaluationSettings = setting(EvaluationSettings(), "when and how the test images are classified")
     gradients: GradientSettings = setting(GradientSettings(), "the diagnostic of gradient conflict")
     features: FeatureSettings = setting(FeatureSettings(), "stored features for second stages")
-    watch_classes: tuple[int, ...] = setting((), "classes whose mean training loss is logged as class_loss/<class>")
+    watch_classes: tuple[int, ...] = setting(
+        (), "classes whose mean training loss is logged as class_loss/<class>", class_numbers
+    )
     log_every_steps: int = setting(20, "training steps between logged lines", integer(1))
     checkpoint: CheckpointSettings = setting(CheckpointSettings(), "checkpoints of the training state")
 
@@ -389,6 +396,16 @@ class Settings(Block):
         return self.second_stage_epochs, self.second_stage_optimizer
 
 
+def _check_block(values: Mapping[str, Any], block: str, block_type: type[Block]) -> None:
+    """Raises InputError if the config's block of this name is that of another method, as baselines share the name."""
+    fields, given = {field.name for field in settings_of(block_type)}, set(values[block])
+    if given - fields and fields - given:
+        raise InputError(
+            f"config.method={values.get('method')} has other settings in config.{block} ({', '.join(sorted(fields))}) "
+            f"than this config ({', '.join(sorted(given))}); start from a config file, or its word, of this method"
+        )
+
+
 def read_settings(
     values: Mapping[str, Any],
     block: str = "",
@@ -416,5 +433,7 @@ def read_settings(
     unused = {name: values[name] for name in others if name in values and name != block}
     common = {name: value for name, value in values.items() if name != block and name not in unused}
     settings = read(Settings, common, tolerant=tolerant)
+    if block and not tolerant:
+        _check_block(values, block, block_type)
     method_settings = read(block_type, values[block], f"config.{block}.", tolerant) if block else Block()
     return dataclasses.replace(settings, method_block=block, method_settings=method_settings, unused=unused)

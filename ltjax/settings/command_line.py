@@ -3,19 +3,22 @@
 import dataclasses
 import difflib
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from ml_collections.config_dict import ConfigDict
 
-from ltjax.errors import InputError, did_you_mean
+from ltjax.errors import InputError, did_you_mean, shortened
 from ltjax.settings.blocks import Settings
 from ltjax.settings.epochs import scale_epochs
-from ltjax.settings.schema import allowed_values, flat, leaves
+from ltjax.settings.schema import allowed_values, flat, leaves, shown
 from ltjax.settings.user_code import line_of, load_file
 from ltjax.settings.user_paths import expanded
 
 HELP = "--help-config"
+SETTING = re.compile(r"--?(no)?config\.([^=]*)(=?)")
+OF_THE_FILE = ("family", "recipe")  # they describe the config file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,21 +96,63 @@ def parse(argv: Sequence[str], workdir: bool = True) -> CommandLine:
     source, arguments = _split(argv)
     if any(word.lstrip("-").startswith("config.epochs=") for word in arguments):
         source = _without_epochs(source)  # that is overridden: the recipe's own epochs are what schedules scale from
-    config, folder, overridden = _overridden(load(source), arguments)
+    loaded = load(source)
+    repeated = _check_flags(arguments, flat(loaded.to_dict()))
+    config, folder, overridden = _overridden(loaded, arguments)
     if workdir and not folder:
         raise InputError("--workdir is missing: give the folder that the run writes to, such as --workdir=runs/first")
-    return CommandLine(config, folder or "", tuple(_fit_to_epochs(config, source, overridden)))
+    return CommandLine(config, folder or "", (*repeated, *_fit_to_epochs(config, source, overridden)))
 
 
 def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
     """Splits the arguments into FILE[:WORDS] and the others."""
-    arguments = list(argv)
-    for i, word in enumerate(arguments):
-        if word in ("--config", "-config") and i + 1 < len(arguments):
-            return arguments[i + 1], arguments[:i] + arguments[i + 2 :]
-        if word.startswith(("--config=", "-config=")):
-            return word.partition("=")[2], arguments[:i] + arguments[i + 1 :]
-    raise InputError("--config is missing: give a config file, such as --config=configs/mnist5k_reslt.py")
+    sources, others = [], []
+    words = iter(argv)
+    for word in words:
+        if word in ("--config", "-config"):
+            sources += [next(words, "")]
+        elif word.startswith(("--config=", "-config=")):
+            sources += [word.partition("=")[2]]
+        else:
+            others += [word]
+    if not any(sources):
+        raise InputError("--config is missing: give a config file, such as --config=configs/mnist5k_reslt.py")
+    if len(sources) > 1:
+        raise InputError(f"--config is given {len(sources)} times: {', '.join(sources)}; give one config file")
+    return sources[0], others
+
+
+def _check_flags(arguments: Sequence[str], known: dict[str, Any]) -> list[str]:
+    """Raises InputError for a flag that is none; returns notes on settings that are given several times."""
+    values: dict[str, list[str]] = {}
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("-"):
+            continue  # refused later, with what is allowed
+        found = SETTING.match(word)
+        name = word.lstrip("-").partition("=")[0]
+        if found is None and name != "workdir":
+            hint = did_you_mean(f"--{name}", ["--config", "--workdir", HELP])
+            raise InputError(f"--{name}: unknown flag; allowed: --config, --workdir, --config.KEY, {HELP}{hint}")
+        key = found[2] if found else name
+        if found and key in OF_THE_FILE:
+            raise InputError(f"config.{key} says what the config file is for, and cannot be set; leave it out")
+        if found and not (key in known or any(one.startswith(f"{key}.") for one in known)):
+            raise InputError(_unknown_key(known, key))
+        if found and found[1] and not isinstance(known.get(key), bool):
+            raise InputError(f"--noconfig.{key}: only true and false have this form; write --config.{key}=VALUE")
+        bare = "=" not in word and not (found and isinstance(known.get(key), bool))
+        value = next(words, None) if bare else word.partition("=")[2]
+        if value is None or (bare and re.match("--?[A-Za-z]", value)):
+            raise InputError(f"--{name}: its value is missing; write --{name}=VALUE")
+        values.setdefault(key, []).append(value)
+    if len(set(values.get("workdir", []))) > 1:
+        raise InputError(f"--workdir is given several times: {', '.join(values['workdir'])}; give one folder")
+    return [
+        f"config.{key} is given {len(given)} times ({', '.join(given)}); the last counts"
+        for key, given in values.items()
+        if key != "workdir" and len(set(given)) > 1
+    ]
 
 
 def _overridden(config: Any, arguments: list[str]) -> tuple[Any, str | None, set[str]]:
@@ -121,10 +166,10 @@ def _overridden(config: Any, arguments: list[str]) -> tuple[Any, str | None, set
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
         flags.DEFINE_string("workdir", None, "The folder that the run writes to.", flag_values=values)
         rest = values(["ltjax", *arguments], known_only=False)
-    except (AttributeError, KeyError):  # how config_flags reports a key that the config does not have
-        raise InputError(_unknown_key(known, arguments)) from None
     except flags.Error as error:
         raise InputError(_bad_flag(error, known)) from None
+    except (TypeError, ValueError, OverflowError, RecursionError, MemoryError, SyntaxError) as error:
+        raise InputError(f"a value of the command line cannot be read: {shown(str(error))}; correct it") from None
     if len(rest) > 1:
         raise InputError(f"unexpected argument '{rest[1]}'; write settings as --config.KEY=VALUE")
     return values["config"].value, values["workdir"].value, set(values["config"].override_values)
@@ -163,18 +208,20 @@ def _without_epochs(source: str) -> str:
     return f"{path}{colon}{kept}" if kept else path
 
 
-def _unknown_key(known: dict[str, Any], arguments: Sequence[str]) -> str:
-    overrides = [a.lstrip("-").removeprefix("no").partition("=")[0][7:] for a in arguments if "config." in a]
-    prefixes = {key.rpartition(".")[0] for key in known}
-    for key in overrides:
-        if key not in known and key not in prefixes:
-            parent = key.rpartition(".")[0]
-            siblings = [k for k in known if k.rpartition(".")[0] == parent] or list(known)
-            near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-            hint = f" (did you mean 'config.{near[0]}'?)" if near else ""
-            allowed = ", ".join(f"config.{k}" for k in siblings)
-            return f"config.{key}: unknown key{hint}; allowed: {allowed}"
-    return f"unknown key among {', '.join(overrides)}"
+def _unknown_key(known: dict[str, Any], key: str) -> str:
+    if key.partition("[")[0] in known:
+        return f"config.{key}: one element cannot be set; write the whole value, --config.{key.partition('[')[0]}=..."
+    parent = key.rpartition(".")[0]
+    siblings = [k for k in known if k.rpartition(".")[0] == parent] if parent in _groups(known) else []
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    hint = f" (did you mean 'config.{near[0]}'?)" if near else ""
+    top = list(dict.fromkeys(k.partition(".")[0] for k in known))
+    allowed = ", ".join(f"config.{k}" for k in siblings or top)
+    return f"config.{shortened(key)}: unknown key{hint}; allowed: {allowed}"
+
+
+def _groups(known: dict[str, Any]) -> set[str]:
+    return {key.rpartition(".")[0] for key in known}
 
 
 def _bad_flag(error: Exception, known: dict[str, Any]) -> str:

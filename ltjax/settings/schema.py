@@ -15,11 +15,14 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ltjax.errors import InputError, did_you_mean
+from ltjax.errors import InputError, did_you_mean, shortened
 
 T = TypeVar("T")
 B = TypeVar("B", bound="Block")
 KEY = "ltjax"  # the key in a field's metadata
+LARGEST = 2**31 - 1  # of an integer: steps, records and classes are int32 on the devices
+LARGEST_FLOAT = 3.4e38  # of a float: what is more is infinite in float32
+LARGEST_EPOCHS = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +85,9 @@ def one_of(*names: str) -> Check:
 
 
 def integer(low: int, high: int | None = None) -> Check:
-    """An integer from ``low`` to ``high``."""
+    """An integer from ``low`` to ``high``; None = the largest that the devices count with."""
     if high is None:
-        return Check(lambda v: v >= low, f"an integer >= {low}")
+        return Check(lambda v: low <= v <= LARGEST, f"an integer >= {low}")
     return Check(lambda v: low <= v <= high, f"an integer from {low} to {high}")
 
 
@@ -94,14 +97,18 @@ def number(low: float, high: float) -> Check:
 
 
 def _increasing(values: Sequence[int]) -> bool:
-    return all(isinstance(v, int) and v >= 1 for v in values) and sorted(set(values)) == list(values)
+    return all(isinstance(v, int) and 1 <= v <= LARGEST_EPOCHS for v in values) and sorted(set(values)) == list(values)
 
 
-positive = Check(lambda v: 0 < v < math.inf, "a finite number > 0")
-not_negative = Check(lambda v: 0 <= v < math.inf, "a finite number >= 0")
+positive = Check(lambda v: 0 < v <= LARGEST_FLOAT, "a finite number > 0")
+not_negative = Check(lambda v: 0 <= v <= LARGEST_FLOAT, "a finite number >= 0")
+number_of_epochs = integer(1, LARGEST_EPOCHS)
 fraction = Check(lambda v: 0 <= v < 1, "a number in [0, 1)")
 seed = Check(lambda v: 0 <= v < 2**32, "an integer in [0, 2**32)")
-increasing_epochs = Check(_increasing, "increasing epochs >= 1, such as (160,180)")
+increasing_epochs = Check(_increasing, f"increasing epochs from 1 to {LARGEST_EPOCHS}, such as (160,180)")
+class_numbers = Check(
+    lambda v: all(0 <= c <= LARGEST for c in v) and len(set(v)) == len(v), "different class numbers >= 0, such as (0,9)"
+)
 two_increasing = Check(lambda v: len(v) == 2 and _increasing(v), "two increasing class indices, such as (35,70)")
 
 
@@ -212,11 +219,19 @@ def coerced(value: Any, kind: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise TypeError
         return tuple(one for one in value if coerced(one, element) is not None)  # elements keep their type: 1 stays 1
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return _to_float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise TypeError
     return value
+
+
+def _to_float(value: float) -> float:
+    """A float; an integer that is too large for one is infinite, and -0.0 is 0.0: config.json tells them apart."""
+    try:
+        return float(value) + 0.0
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def read(block: type[B], values: Mapping[str, Any], prefix: str = "config.", tolerant: bool = False) -> B:
@@ -257,13 +272,13 @@ def _read_one(field: dataclasses.Field[Any], kind: Any, value: Any, prefix: str,
         if value is None and types.NoneType in typing.get_args(kind):
             return None
         if not isinstance(value, Mapping):
-            raise InputError(f"{key}: {value!r} has the wrong type; allowed: a group of settings")
+            raise InputError(f"{key}: {shown(value)} has the wrong type; allowed: a group of settings")
         return read(inner, value, f"{key}.", tolerant)
     try:
         value = coerced(value, kind)
     except TypeError:
         raise InputError(
-            f"{key}: {value!r} has the wrong type; allowed: {allowed_values(kind, setting_of(field))}"
+            f"{key}: {shown(value)} has the wrong type; allowed: {allowed_values(kind, setting_of(field))}"
         ) from None
     check_value(key, value, setting_of(field).check)
     return value
@@ -281,8 +296,17 @@ def check_value(key: str, value: Any, check: Check | None) -> None:
     """Raises InputError for NaN and for a value that the check does not allow; None always passes."""
     if any(isinstance(one, float) and math.isnan(one) for one in (value if isinstance(value, tuple) else (value,))):
         refuse(key, value, check.allowed if check is not None else "a number")
+    if isinstance(value, str) and "\0" in value:
+        refuse(key, value, "text without a zero byte")
     if check is not None and value is not None and not check.holds(value):
-        refuse(key, value, check.allowed + did_you_mean_name(value, check.names))
+        refuse(key, value, check.allowed + _beyond(value) + did_you_mean_name(value, check.names))
+
+
+def _beyond(value: Any) -> str:
+    """The bound that every number has, for one that is beyond it."""
+    if isinstance(value, int) and value > LARGEST:
+        return ", < 2**31"
+    return ", that float32 holds" if isinstance(value, float) and LARGEST_FLOAT < value < math.inf else ""
 
 
 def did_you_mean_name(value: Any, names: tuple[str, ...]) -> str:
@@ -291,7 +315,16 @@ def did_you_mean_name(value: Any, names: tuple[str, ...]) -> str:
 
 def refuse(key: str, value: Any, allowed: str) -> typing.NoReturn:
     """Raises the InputError for an impossible value, in the form that all such errors have."""
-    raise InputError(f"{key}: impossible value {value!r}; allowed: {allowed}")
+    raise InputError(f"{key}: impossible value {shown(value)}; allowed: {allowed}")
+
+
+def shown(value: Any) -> str:
+    """A value as errors quote it: at most 200 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python's limit of digits
+        return "an integer of thousands of digits"
+    return shortened(text)
 
 
 def replaced(block: B, changes: Mapping[str, Any], prefix: str = "config.") -> B:

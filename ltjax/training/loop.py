@@ -32,7 +32,7 @@ from ltjax.training.open_stage import (
     resumes,
     shape_of_state,
 )
-from ltjax.training.prepare import Setup, prepare, stage_steps, steps_per_epoch
+from ltjax.training.prepare import Setup, prepare, stage_notes, stage_steps, steps_per_epoch
 from ltjax.training.progress import Progress
 from ltjax.training.step.batch_size_scaling import rate_notes
 from ltjax.training.step.gradient_conflict import frequent_side, make_distortion
@@ -117,7 +117,7 @@ def _start(config: Settings, folder: epath.Path, setup: Setup, lock: Lock, inter
     total = sum(stage_steps(stage, config, data) for stage in stages)
     progress = Progress(total, config.batch_size * config.num_seeds)
     log = MetricsLog(folder, seeds_of(config), progress.report)
-    for note in [*config.notes, *data.notes, *rate_notes(stages, config)]:
+    for note in [*config.notes, *data.notes, *rate_notes(stages, config), *stage_notes(stages)]:
         progress.report(note)
     begun = not force and any(path.name.isdigit() for path in (folder / "checkpoints").glob("*/*"))
     stop = interrupt.raise_if_signalled

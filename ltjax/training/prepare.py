@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ltjax.data import Data, build
@@ -11,6 +12,7 @@ from ltjax.methods.configure import find_method
 from ltjax.methods.stage import AnyStage, ClosedForm, Features, Previous, Stage, Start, trained
 from ltjax.settings import EvaluationSettings, Settings
 from ltjax.settings.identity import identity
+from ltjax.settings.schema import LARGEST
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.inputs import check_frozen
 from ltjax.training.step.batch_size_scaling import scaled_rate
@@ -26,6 +28,11 @@ def steps_per_epoch(stage: AnyStage, config: Settings, data: Data) -> int:
 def stage_steps(stage: AnyStage, config: Settings, data: Data) -> int:
     """The steps of a stage; a closed form has none."""
     return stage.epochs * steps_per_epoch(stage, config, data) if isinstance(stage, Stage) else 0
+
+
+def stage_notes(stages: Sequence[AnyStage]) -> list[str]:
+    """What the stages have to report before the first step."""
+    return [note for stage in trained(stages) for note in stage.notes]
 
 
 class Setup(NamedTuple):
@@ -47,6 +54,7 @@ def prepare(config: Settings) -> Setup:
         size = stage.epoch_size or len(data.train)
         meshes.check_batch(config.batch_size, size, mesh, micro_batches=config.micro_batches)
         check_norm_group(config)
+        check_steps(stage, stage_steps(stage, config, data), data, config)
         make_schedule(stage.optimizer, stage.epochs, steps_per_epoch(stage, config, data))
     settings = json.dumps(identity(config), sort_keys=True)
     return Setup(data, stages, mesh, f"{data.fingerprint[:32]}-{zlib.crc32(settings.encode()):08x}")
@@ -71,6 +79,7 @@ def make_stages(config: Settings, data: Data) -> list[AnyStage]:
     for stage in trained(stages):
         check_whole_batch(stage, config.micro_batches)
     check_groups(config.evaluation, data)
+    check_classes(config, data)
     return [scaled_rate(stage, config) if isinstance(stage, Stage) else stage for stage in stages]
 
 
@@ -108,6 +117,30 @@ def _taken_over(key: Any, previous: Previous | None, features: Features) -> Star
     del key, features
     assert previous is not None
     return Start(previous.variables)
+
+
+def check_classes(config: Settings, data: Data) -> None:
+    """Raises InputError for class numbers, or a number of classes, that the data set does not have."""
+    beyond = [c for c in config.watch_classes if c >= data.num_classes]
+    if beyond:
+        raise InputError(
+            f"config.watch_classes: {data.name} has no class {beyond[0]}; give numbers from 0 to {data.num_classes - 1}"
+        )
+    if config.gradients.frequent_classes >= data.num_classes:
+        raise InputError(
+            f"config.gradients.frequent_classes: {config.gradients.frequent_classes} leaves none of the "
+            f"{data.num_classes} classes of {data.name} as a rare one; use at most {data.num_classes - 1}"
+        )
+
+
+def check_steps(stage: Stage, steps: int, data: Data, config: Settings) -> None:
+    """Raises InputError if a stage has more steps, or draws more images, than its counters hold."""
+    if steps > LARGEST:
+        most = LARGEST // steps_per_epoch(stage, config, data)
+        raise InputError(
+            f"the {stage.epochs} epochs of stage '{stage.name}' have {steps} steps, more than {LARGEST}; use at most "
+            f"{most} epochs, or larger batches"
+        )
 
 
 def check_groups(settings: EvaluationSettings, data: Data) -> None:

@@ -96,10 +96,10 @@ MISTAKES = {
         [MNIST, "--config.optimizer=1"],
         ["config.optimizer is a group of settings", "such as --config.optimizer."],
     ),
-    "impossible": ([MNIST, "--config.epochs=-1", "--workdir=w"], ["config.epochs", "-1", ">= 1"]),
+    "impossible": ([MNIST, "--config.epochs=-1", "--workdir=w"], ["config.epochs", "-1", "from 1"]),
     "nan": ([MNIST, "--config.optimizer.learning_rate=nan", "--workdir=w"], ["config.optimizer.learning_rate", "nan"]),
     "imbalance": ([MNIST, "--config.data.imbalance=0.5", "--workdir=w"], ["config.data.imbalance", "0.5", ">= 1"]),
-    "seeds": ([MNIST, "--config.num_seeds=0", "--workdir=w"], ["config.num_seeds", ">= 1"]),
+    "seeds": ([MNIST, "--config.num_seeds=0", "--workdir=w"], ["config.num_seeds", "from 1"]),
     "seeds beyond 32 bits": (
         [MNIST, "--config.seed=4294967295", "--config.num_seeds=2", "--workdir=w"],
         ["config.num_seeds", "4294967296, which must be below 2**32"],

@@ -100,12 +100,13 @@ def second_phase(
     old, new = np.flatnonzero(frequent[labels]), np.flatnonzero(~frequent[labels])
     counts = np.bincount(labels, minlength=data.num_classes)
     images = int(np.minimum(counts, settings.bank_size)[frequent].sum()) + len(new)
+    largest = min(settings.bank_size, int(counts[frequent].max()))  # the memory that a larger one would take holds none
 
     def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
         del key
         assert previous is not None
         teacher = previous.variables
-        picks = memory_bank(features(teacher, old), labels[old], settings.bank_size, settings.similarity)
+        picks = memory_bank(features(teacher, old), labels[old], largest, settings.similarity)
         start = imprinted(teacher, features(teacher, new), labels[new], frequent) if settings.imprint else teacher
         records = np.concatenate([old[picks], new])
         assert len(records) == images
@@ -124,7 +125,19 @@ def second_phase(
         updates=Updates(rates=rates(optimizer)),
         epoch_size=settings.epoch_size or images,
         whole_batch="graph matching compares all images of a batch" if graph_weight(settings, frequent) else "",
+        notes=bank_notes(settings.bank_size, counts[frequent]),
     )
+
+
+def bank_notes(bank_size: int, counts: np.ndarray) -> list[str]:
+    """That some frequent classes, of these sizes, have fewer images than the memory should keep."""
+    smaller = int((counts < bank_size).sum())
+    if not smaller:
+        return []
+    return [
+        f"config.asynchronous.bank_size={bank_size}: {smaller} of {len(counts)} frequent classes have fewer images and "
+        f"are kept whole (the smallest has {int(counts.min())})"
+    ]
 
 
 def joint_objective(

@@ -74,7 +74,9 @@ class DecouplingSettings(Block):
         one_of("cosine", "euclidean", "dot"),
     )
     mlp_layers: int = setting(2, "number of layers of the MLP; the paper has 2 and 3 (B.6)", _layers)
-    mlp_hidden: int = setting(2048, "width of the MLP's hidden layers; the paper has 2048 and 512 (B.6)", integer(1))
+    mlp_hidden: int = setting(
+        2048, "width of the MLP's hidden layers; the paper has 2048 and 512 (B.6)", integer(1, 65536)
+    )
     cosine_relu: bool = setting(True, "keep the last ReLU of the backbone; false leaves it out (B.7)")
     cosine_scale: float = setting(
         10.0, "initial value of the learned scale (Gidaris and Komodakis, 2018, section 3.2)", positive

@@ -93,7 +93,7 @@ def make_evaluator(
     strict = watch and dataclasses.replace(watch, on_faults=None)
     reading = Reading(config.data.workers, strict)
     axis = seed_axis(config, meshes.platform(mesh))
-    size, others = config.evaluation.batch_size, stage.views if views else {}
+    size, others = min(config.evaluation.batch_size, max(len(data.test), 1)), stage.views if views else {}
     return Evaluator(stage.predict, data.num_classes, size, mesh, axis, reading, others)
 
 
