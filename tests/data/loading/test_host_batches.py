@@ -294,6 +294,7 @@ from ltjax.data.loading.host_batches import train_batches
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.dataset import array_source
 from ltjax.data.augment.registry import TRANSFORMS
+from ltjax.data.loading.prefetch import Watch
 
 if __name__ == "__main__":
     workers, stop, taken = map(int, sys.argv[1:])
@@ -301,7 +302,8 @@ if __name__ == "__main__":
     sampler = instance_balanced()
     iterator = train_batches(
         source, {"image": sampler}, {"image": sampler.tables(source.labels, 1)}, seed=0, batch_size=8,
-        steps_per_epoch=8, start=0, stop=stop, transform=TRANSFORMS["pad_crop"], workers=workers)
+        steps_per_epoch=8, start=0, stop=stop, transform=TRANSFORMS["pad_crop"], workers=workers,
+        watch=Watch(report=lambda line: None))  # on a busy machine the first batch takes its time
     kept = [next(iterator) for _ in range(taken)]
     print(sum(int(batch["image"]["image"].sum()) for batch in kept), "tensorflow" in sys.modules)
 """
