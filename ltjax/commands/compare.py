@@ -186,6 +186,8 @@ def _baseline(given: list[str] | str, groups: Sequence[SeedGroup], members: Mapp
     if isinstance(given, str):
         labels = {group.label: group for group in groups}
         if given not in labels:
+            if "/" in given:
+                open_path(name_and_path(given)[1])  # a path with a variable that is not set says so
             hint = did_you_mean(given, labels)
             raise InputError(f"--baseline={given}: neither a run nor a row{hint}; the rows: {', '.join(labels)}")
         return labels[given]
