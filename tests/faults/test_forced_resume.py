@@ -66,7 +66,7 @@ def test_another_config_is_refused_with_the_difference_and_how_to_go_on(run, wor
     assert (run / "config.json").read_text() == before
 
 
-@pytest.mark.parametrize("words", ["config.seed is 0", "config.data.sampler is"])
+@pytest.mark.parametrize("words", [pytest.param("config.seed is 0", marks=pytest.mark.slow), "config.data.sampler is"])
 def test_it_goes_on_by_force_and_the_results_say_so(run, words, monkeypatch):
     changes = next(change for key, change in CHANGES.items() if key.startswith(words))
     other = config(**changes)
