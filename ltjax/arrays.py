@@ -4,6 +4,7 @@ Everything is computed in at least float32, products at full float32 precision, 
 vectors and at points that coincide too.
 """
 
+import functools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, ParamSpec, TypeGuard, TypeVar, overload
@@ -25,6 +26,20 @@ R = TypeVar("R")
 
 # Below this share of |a|^2 + |b|^2 a squared distance is rounding (float32 has 1e-7 of it), and so is its gradient.
 COINCIDENT = 1e-6
+
+
+def any_promotion(function: Callable[P, R]) -> Callable[P, R]:
+    """The function under JAX's default promotion of ranks and dtypes, whatever the caller has set.
+
+    So it works under ``jax_numpy_rank_promotion="raise"`` and ``jax_numpy_dtype_promotion="strict"``.
+    """
+
+    @functools.wraps(function)
+    def promoting(*args: P.args, **kwargs: P.kwargs) -> R:
+        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+            return function(*args, **kwargs)
+
+    return promoting
 
 
 @overload

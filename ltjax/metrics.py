@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ltjax.arrays import jit
+from ltjax.arrays import any_promotion, jit
 
 # A confidence is counted as whole 2^-20ths, in two words: 2^31 examples of a bin fit, and sums carry no rounding.
 FRACTION_BITS = 20
@@ -37,6 +37,7 @@ class Counters(NamedTuple):
     bin_fraction: Any = None
 
 
+@any_promotion
 def create(num_classes: int, *, confusion: bool = True, calibration_bins: int = 0) -> Counters:
     """Counters at zero.
 
@@ -64,6 +65,7 @@ def create(num_classes: int, *, confusion: bool = True, calibration_bins: int = 
     )
 
 
+@any_promotion
 def update(counters: Counters, predictions: Any, labels: Any, where: Any = None) -> Counters:
     """The counters with a batch added; runs under jit.
 
@@ -168,6 +170,7 @@ def _update_bins(counters: Counters, confidence: Any, valid: Any, right: Any) ->
     )
 
 
+@any_promotion
 def merge(first: Counters, second: Counters) -> Counters:
     """The counters of both together (of two hosts, two shards, two data sets).
 

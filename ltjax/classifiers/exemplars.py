@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.arrays import Array, ArrayLike, check_features, is_traced, jit, norm
+from ltjax.arrays import Array, ArrayLike, any_promotion, check_features, is_traced, jit, norm
 
 # The features are read in pieces of about this many numbers, whatever the size of the data set.
 CHUNK_ELEMENTS = 2**22
 
 
+@any_promotion
 def select_exemplars(
     features: ArrayLike,
     labels: ArrayLike,

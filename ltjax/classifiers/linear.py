@@ -6,6 +6,7 @@ from ltjax.arrays import (
     Array,
     ArrayLike,
     Scalar,
+    any_promotion,
     as_float,
     causal_norm_cosines,
     cosines,
@@ -17,6 +18,7 @@ from ltjax.arrays import (
 )
 
 
+@any_promotion
 def tau_normalize(kernel: ArrayLike, tau: Scalar) -> Array:
     """The tau-normalised kernel: a class's weights divided by their norm to the power tau. Drop the bias with it.
 
@@ -40,6 +42,7 @@ def tau_normalize(kernel: ArrayLike, tau: Scalar) -> Array:
     return rescale_columns(as_float(kernel), tau)
 
 
+@any_promotion
 def lws_logits(features: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None, scale: ArrayLike) -> Array:
     """Learnable weight scaling: ``(x W + b) * scale``, only the scale being trained.
 
@@ -60,6 +63,7 @@ def lws_logits(features: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None, s
     return (logits if bias is None else logits + as_float(bias)) * as_float(scale)
 
 
+@any_promotion
 def cosine_logits(features: ArrayLike, kernel: ArrayLike, scale: ArrayLike, *, squash: bool = False) -> Array:
     """A cosine classifier: ``scale * <x / |x|, w_c / |w_c|>``, without bias.
 
@@ -83,6 +87,7 @@ def cosine_logits(features: ArrayLike, kernel: ArrayLike, scale: ArrayLike, *, s
     return as_float(scale) * cosines(features, kernel)
 
 
+@any_promotion
 def causal_norm_logits(
     features: ArrayLike,
     kernel: ArrayLike,
@@ -128,6 +133,7 @@ def causal_norm_logits(
     return scale / num_heads * causal_norm_cosines(features, kernel, num_heads, gamma, mean, alpha)
 
 
+@any_promotion
 def adjust_logits(logits: ArrayLike, *, class_counts: ArrayLike, tau: Scalar) -> Array:
     """Post-hoc logit adjustment: ``x - tau log pi``, for a network trained with plain cross-entropy.
 

@@ -8,9 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ltjax.arrays import Array, ArrayLike, as_float, check_features, jit, product, squared_distances, unit
+from ltjax.arrays import (
+    Array,
+    ArrayLike,
+    any_promotion,
+    as_float,
+    check_features,
+    jit,
+    product,
+    squared_distances,
+    unit,
+)
 
 
+@any_promotion
 def class_means(features: ArrayLike, labels: ArrayLike, num_classes: int) -> Array:
     """The mean feature of each class; zeros for a class without examples.
 
@@ -50,6 +61,7 @@ def _class_means(features: Array, labels: Array, num_classes: int) -> Array:
 AT_ONCE = 32 * 2**20  # bytes of features that are taken together
 
 
+@any_promotion
 def class_means_of_rows(
     features: npt.NDArray[Any], labels: ArrayLike, num_classes: int, transform: Callable[[Any], Any] | None = None
 ) -> npt.NDArray[Any]:
@@ -109,6 +121,7 @@ def _class_sums(values: Array, labels: Array, num_classes: int) -> Array:
     return jax.ops.segment_sum(values, jnp.where(inside, labels, num_classes), num_classes + 1)[:num_classes]
 
 
+@any_promotion
 def ncm_transform(
     features: ArrayLike, kind: Literal["raw", "l2", "centered_l2"] = "raw", mean: ArrayLike | None = None
 ) -> Array:
@@ -143,6 +156,7 @@ def ncm_transform(
     return features if kind == "raw" else unit(features)
 
 
+@any_promotion
 def ncm_logits(
     features: ArrayLike, means: ArrayLike, *, metric: Literal["cosine", "dot", "euclidean"] = "cosine"
 ) -> Array:

@@ -74,6 +74,9 @@ def use_devices(dtype: str) -> None:
 
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
+    # A run is ours, flax's and optax's code, which strict variables of the user's are not meant for.
+    jax.config.update("jax_numpy_rank_promotion", "allow")
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
     join_processes(processes)
     for note in (processes.note, start_devices()):
         if note:

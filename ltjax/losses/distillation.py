@@ -5,10 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ltjax.arrays import Array, ArrayLike, Scalar, as_float, jit
+from ltjax.arrays import Array, ArrayLike, Scalar, any_promotion, as_float, jit
 from ltjax.losses.examples import check_mask, mask_examples, mask_losses
 
 
+@any_promotion
 def distillation_loss(
     logits: ArrayLike, teacher_logits: ArrayLike, *, temperature: Scalar = 2.0, where: ArrayLike | None = None
 ) -> Array:

@@ -11,6 +11,7 @@ from ltjax.arrays import (
     Array,
     ArrayLike,
     Scalar,
+    any_promotion,
     as_float,
     check_features,
     jit,
@@ -23,6 +24,7 @@ from ltjax.losses.examples import all_if_none, at_label, check_mask, mask_exampl
 from ltjax.losses.reduction import divide_or_zero, weighted_mean
 
 
+@any_promotion
 def lifted_structure_loss(
     features: ArrayLike, labels: ArrayLike, *, margin: Scalar = 1.0, where: ArrayLike | None = None
 ) -> Array:
@@ -68,6 +70,7 @@ def _lifted_structure(features: Array, labels: Array, exist: Array, margin: Any)
     return divide_or_zero(jnp.sum(squares), 2 * jnp.sum(positive))
 
 
+@any_promotion
 def range_loss(
     features: ArrayLike,
     labels: ArrayLike,
@@ -142,6 +145,7 @@ def _range(features: Array, labels: Array, exist: Array, margin: Any, alpha: Any
     return total
 
 
+@any_promotion
 def triplet_loss(
     features: ArrayLike,
     labels: ArrayLike,
@@ -208,6 +212,7 @@ def _triplet(features: Array, labels: Array, exist: Array, margin: Any, form: st
     return divide_or_zero(jnp.sum(totals), jnp.sum(numbers))
 
 
+@any_promotion
 def proxy_loss(
     features: ArrayLike,
     labels: ArrayLike,

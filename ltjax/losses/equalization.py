@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ltjax.arrays import Array, ArrayLike, Scalar, as_float, jit, per_class
+from ltjax.arrays import Array, ArrayLike, Scalar, any_promotion, as_float, jit, per_class
 from ltjax.losses.examples import (
     at_label,
     check_broadcast,
@@ -17,6 +17,7 @@ from ltjax.losses.examples import (
 from ltjax.losses.softmax import negative_log_likelihood
 
 
+@any_promotion
 def softmax_equalization_loss(
     logits: ArrayLike,
     labels: ArrayLike,

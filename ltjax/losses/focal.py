@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ltjax.arrays import Array, ArrayLike, Scalar, as_float, jit
+from ltjax.arrays import Array, ArrayLike, Scalar, any_promotion, as_float, jit
 from ltjax.losses.examples import (
     at_label,
     check_class_weights,
@@ -18,6 +18,7 @@ from ltjax.losses.examples import (
 from ltjax.losses.softmax import negative_log_likelihood
 
 
+@any_promotion
 def focal_loss(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -72,6 +73,7 @@ def _focal_loss(logits: Array, labels: Array, gamma: Any, class_weights: Any, wh
     return mask_losses(jnp.where(jnp.isnan(loss), loss, factor * loss), where)
 
 
+@any_promotion
 def sigmoid_focal_loss(
     logits: ArrayLike,
     labels: ArrayLike,

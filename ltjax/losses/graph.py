@@ -11,6 +11,7 @@ from ltjax.arrays import (
     Array,
     ArrayLike,
     Scalar,
+    any_promotion,
     as_float,
     jit,
     l2_normalize,
@@ -21,6 +22,7 @@ from ltjax.arrays import (
 from ltjax.losses.examples import all_if_none, check_mask
 
 
+@any_promotion
 def graph_matching_loss(
     old_features: ArrayLike,
     new_features: ArrayLike,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.arrays import Array, ArrayLike, Scalar, as_float, is_traced, jit, per_class
+from ltjax.arrays import Array, ArrayLike, Scalar, any_promotion, as_float, is_traced, jit, per_class
 from ltjax.losses.examples import at_label, check_examples, is_hard, mask_examples, mask_losses, of_label, shift
 from ltjax.losses.softmax import negative_log_likelihood
 
@@ -24,6 +24,7 @@ def subtract_margins(logits: Array, labels: Array, margins: Array) -> Array:
     return shifted - labels * margins
 
 
+@any_promotion
 def ldam_loss(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -78,6 +79,7 @@ def _ldam_loss(logits: Array, labels: Array, margins: Any, scale: Any, where: An
     return mask_losses(negative_log_likelihood(adjusted, labels), where)
 
 
+@any_promotion
 def margin_ranking_loss(
     cosines: ArrayLike,
     labels: ArrayLike,

@@ -4,10 +4,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ltjax.arrays import Array, ArrayLike, as_float, jit
+from ltjax.arrays import Array, ArrayLike, any_promotion, as_float, jit
 from ltjax.losses.examples import check_broadcast, check_mask
 
 
+@any_promotion
 def weighted_mean(losses: ArrayLike, weights: ArrayLike, where: ArrayLike | None = None) -> Array:
     """The mean of losses in which a class weighs more: ``sum_i w_i l_i / sum_i w_i``.
 

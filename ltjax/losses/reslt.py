@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.arrays import Array, ArrayLike, Scalar, as_float, is_traced, jit
+from ltjax.arrays import Array, ArrayLike, Scalar, any_promotion, as_float, is_traced, jit
 from ltjax.losses.examples import all_if_none, check_examples, is_zero, mask_examples, of_label
 from ltjax.losses.reduction import weighted_mean
 from ltjax.losses.softmax import negative_log_likelihood
@@ -29,6 +29,7 @@ class ResLTLoss(NamedTuple):
     branch: Array
 
 
+@any_promotion
 def reslt_terms(
     branch_logits: ArrayLike,
     labels: ArrayLike,
@@ -94,6 +95,7 @@ def _reslt_terms(
     return ResLTTerms(fusion, mask.astype(logits.dtype), jnp.where(member, branch, 0), weights)
 
 
+@any_promotion
 def reslt_loss(
     branch_logits: ArrayLike,
     labels: ArrayLike,

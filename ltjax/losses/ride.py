@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ltjax.arrays import Array, ArrayLike, Scalar, as_float, jit, per_class
+from ltjax.arrays import Array, ArrayLike, Scalar, any_promotion, as_float, jit, per_class
 from ltjax.losses.examples import all_if_none, check_examples, mask_examples, of_label
 from ltjax.losses.margin import margins_of, subtract_margins
 from ltjax.losses.reduction import divide_or_zero, weighted_mean
@@ -23,6 +23,7 @@ class RIDELoss(NamedTuple):
     diversity: Array
 
 
+@any_promotion
 def ride_loss(
     expert_logits: ArrayLike,
     labels: ArrayLike,

@@ -5,10 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ltjax.arrays import Array, ArrayLike, jit
+from ltjax.arrays import Array, ArrayLike, any_promotion, jit
 from ltjax.losses.examples import check_broadcast
 
 
+@any_promotion
 def rotate(images: ArrayLike, quarter_turns: ArrayLike) -> Array:
     """Square images turned counter-clockwise by 0, 90, 180 or 270 degrees, each by its angle.
 
@@ -46,6 +47,7 @@ def _rotate(images: Array, quarter_turns: Array) -> Array:
     return jnp.where(turns % 2 == 1, jnp.rot90(half, 1, axes=(-3, -2)), half)
 
 
+@any_promotion
 def random_rotations(key: Any, images: ArrayLike) -> tuple[Array, Array]:
     """Each image turned by one of the four angles, drawn alike, and the angle to be predicted.
 

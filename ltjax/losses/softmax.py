@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ltjax.arrays import Array, ArrayLike, Scalar, as_float, jit, per_class
+from ltjax.arrays import Array, ArrayLike, Scalar, any_promotion, as_float, jit, per_class
 from ltjax.losses.examples import (
     check_broadcast,
     check_examples,
@@ -54,6 +54,7 @@ def _log_plus(log_p: Array, epsilon: Scalar | None) -> Array:
     return log_p if epsilon is None else jnp.logaddexp(log_p, jnp.log(jnp.asarray(epsilon, log_p.dtype)))
 
 
+@any_promotion
 def cross_entropy(
     logits: ArrayLike, labels: ArrayLike, *, label_smoothing: Scalar = 0.0, where: ArrayLike | None = None
 ) -> Array:
@@ -94,6 +95,7 @@ def _cross_entropy(logits: Array, labels: Array, smoothing: Any, where: Any) -> 
     return mask_losses(negative_log_likelihood(logits, labels, smoothing=smoothing), where)
 
 
+@any_promotion
 def balanced_softmax_loss(
     logits: ArrayLike, labels: ArrayLike, *, class_counts: ArrayLike, where: ArrayLike | None = None
 ) -> Array:
@@ -125,6 +127,7 @@ def balanced_softmax_loss(
     return logit_adjusted_loss(logits, labels, class_counts=class_counts, tau=1.0, where=where)
 
 
+@any_promotion
 def logit_adjusted_loss(
     logits: ArrayLike, labels: ArrayLike, *, class_counts: ArrayLike, tau: Scalar = 1.0, where: ArrayLike | None = None
 ) -> Array:
@@ -169,6 +172,7 @@ def _adjusted_cross_entropy(logits: Array, labels: Array, log_prior: Any, tau: A
     return mask_losses(negative_log_likelihood(adjusted, labels), where)
 
 
+@any_promotion
 def mixup_loss(
     logits: ArrayLike,
     labels_a: ArrayLike,

@@ -138,7 +138,7 @@ def proxy_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
 
 def distillation_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
     table = jnp.asarray(feature_table(9, x.shape[-1]))
-    chosen = jnp.clip(y, 0, NUM_CLASSES - 1)[..., None] == jnp.arange(NUM_CLASSES)
+    chosen = jnp.clip(y, 0, NUM_CLASSES - 1)[..., None] == jnp.arange(NUM_CLASSES).reshape((1,) * y.ndim + (-1,))
     teacher = chosen.astype(table.dtype) @ table  # a gather has no sharding of its own
     return function(x, teacher, where=where, **options)
 
