@@ -122,7 +122,8 @@ def check_orientations(kind, mode):
         upright = by_pillow(stored)
     except OSError:
         return  # Pillow 11 does not read its own CMYK MPO
-    within = 1 if opened.has_transparency_data or mode == "YCbCr" else 0  # rounding
+    # Rounding: of transparency, and of YCbCr, which Pillow 11 converts by other numbers once it is turned.
+    within = 2 if mode == "YCbCr" else 1 if opened.has_transparency_data else 0
     draws = {name: drawn[0] for name, drawn in draw_crop(3, name_id("image"), 0, np.arange(1)).items()}
     for orientation in UPRIGHT:
         file = encoded(image, kind, orientation)
