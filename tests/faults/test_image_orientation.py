@@ -122,14 +122,15 @@ def check_orientations(kind, mode):
         upright = by_pillow(stored)
     except OSError:
         return  # Pillow 11 does not read its own CMYK MPO
-    # Rounding: of transparency, and of YCbCr, which Pillow 11 converts by other numbers once it is turned.
-    within = 2 if mode == "YCbCr" else 1 if opened.has_transparency_data else 0
+    within = 1 if opened.has_transparency_data else 0  # rounding
+    # Pillow 11 writes the orientation over a value of a pixel in the YCbCr TIFFs that it saves.
+    written = 7 if mode == "YCbCr" and Image.__version__ < "12" else within
     draws = {name: drawn[0] for name, drawn in draw_crop(3, name_id("image"), 0, np.arange(1)).items()}
     for orientation in UPRIGHT:
         file = encoded(image, kind, orientation)
         expected = by_pillow(file)
         turn = UPRIGHT[stored_orientation(file)]
-        assert expected.shape == turn(upright).shape and np.abs(expected - turn(upright)).max() <= within
+        assert expected.shape == turn(upright).shape and np.abs(expected - turn(upright)).max() <= written
         assert_same(file, expected, within)
         found = describe(file)
         assert (found.format, found.mode, found.orientation) == (opened.format, opened.mode, stored_orientation(file))
