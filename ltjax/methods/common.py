@@ -208,10 +208,7 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def watched(config: Settings, losses: jax.Array, labels: jax.Array) -> dict[str, jax.Array | Ratio]:
-    """The mean loss of each class in config.watch_classes; NaN if the batch has no image of it.
-
-    Logged means leave NaN out.
-    """
+    """The mean loss of each class in config.watch_classes; logged means leave out batches without an image of it."""
     classes = config.watch_classes
     return {f"class_loss/{c}": Ratio(jnp.sum(losses * (labels == c)), jnp.sum(labels == c)) for c in classes}
 

@@ -40,14 +40,24 @@ class Term(NamedTuple):
         return jnp.ones_like(self.values) if self.weights is None else self.weights
 
 
+def missing(dtype: jnp.dtype) -> jax.Array:
+    """What a metric is at a step that has no value of it: the lowest number of its dtype. Logged means leave it out.
+
+    NaN is left out as well, but would end the run under ``jax_debug_nans``.
+    """
+    return jnp.asarray(jnp.finfo(dtype).min, dtype)
+
+
 class Ratio(NamedTuple):
-    """A metric that is a quotient of two sums over the batch, such as the mean loss of one class; NaN for 0 / 0."""
+    """A metric that is a quotient of two sums over the batch, as the mean loss of a class; ``missing`` for 0 / 0."""
 
     above: jax.Array
     below: jax.Array
 
     def value(self) -> jax.Array:
-        return self.above / self.below
+        nothing = (self.above == 0) & (self.below == 0)
+        value = self.above / jnp.where(nothing, 1, self.below)
+        return jnp.where(nothing, missing(value.dtype), value)
 
 
 class Context(NamedTuple):

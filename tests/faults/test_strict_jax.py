@@ -1,14 +1,17 @@
 """Losses, classifiers and metrics under the strict settings of JAX that a user may have, values and gradients."""
 
 import contextlib
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax import classifiers, metrics
+from ltjax import classifiers, metrics, models
+from ltjax.training import loop, prepare
 from tests.losses.catalogue import FIRST, ids
+from tests.training import toy
 
 WHERE = np.array([True, False, True, True, False, True])
 
@@ -61,3 +64,16 @@ def test_classifiers_and_metrics():
         found = computed()
     for one, other in zip(found, usual, strict=True):
         same(one, other)
+
+
+def test_a_run_whose_batches_lack_a_class(tmp_path, monkeypatch):
+    """Values that a step does not have, of a class or between two gradients, are no NaN on the device."""
+    monkeypatch.setattr(prepare, "build", toy.build)
+    monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
+    config = toy.config(epochs=1, batch_size=4, watch_classes=(2,), log_every_steps=1, gradients__every_steps=3)
+    with jax.debug_nans(True):
+        loop.train(config, str(tmp_path))
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    watched = [row["class_loss/2"] for row in rows if "class_loss/2" in row]
+    assert 0 < len(watched) < len(rows) and all(0 < loss < 10 for loss in watched)
+    assert 0 < sum("gradient/norm" in row for row in rows) < len(rows)

@@ -16,7 +16,7 @@ from ltjax.data.loading.device_batches import Resident, train_batch
 from ltjax.data.loading.host_batches import train_batches
 from ltjax.data.loading.prefetch import Batches, Watch
 from ltjax.data.sampling.sampler import Tables
-from ltjax.methods.stage import Batch, Stage, Tree
+from ltjax.methods.stage import Batch, Stage, Tree, missing
 from ltjax.settings import Settings
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.inputs import Inputs
@@ -85,14 +85,14 @@ def execution_of(
 
 
 def at_last(values: Mapping[str, jax.Array], count: int) -> Metrics:
-    """Values of one step as metrics of ``count`` steps: at the last of them, NaN (missing) at the others.
+    """Values of one step as metrics of ``count`` steps: at the last of them, ``missing`` at the others.
 
     Example:
-      >>> at_last({"norm": jnp.float32(2)}, 3)["norm"].tolist()
-      [nan, nan, 2.0]
+      >>> at_last({"norm": jnp.float32(2)}, 3)["norm"][-1:].tolist()
+      [2.0]
     """
     return {
-        name: jnp.full((count, *value.shape), jnp.nan, value.dtype).at[-1].set(value) for name, value in values.items()
+        name: jnp.full((count, *value.shape), missing(value.dtype)).at[-1].set(value) for name, value in values.items()
     }
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ltjax.class_counts import frequent_classes
 from ltjax.errors import InputError
-from ltjax.methods.stage import Apply, Batch, Stage, Tree
+from ltjax.methods.stage import Apply, Batch, Stage, Tree, missing
 from ltjax.training.step.state import TrainState, merge, select
 from ltjax.training.step.step import make_apply, make_context
 
@@ -50,7 +50,8 @@ def make_distortion(
         metrics = {f"gradient/norm_{side}".rstrip("_"): norm for side, norm in norms.items()}
         for side, gradient in (("frequent", of_frequent), ("rare", of_rare)):
             scale = norms[side] * norms[""]
-            metrics[f"gradient/cosine_{side}"] = jnp.where(scale > 0, _dot(gradient, whole) / scale, jnp.nan)
+            cosine = _dot(gradient, whole) / jnp.where(scale > 0, scale, 1)
+            metrics[f"gradient/cosine_{side}"] = jnp.where(scale == 0, missing(cosine.dtype), cosine)
         return metrics
 
     return distortion

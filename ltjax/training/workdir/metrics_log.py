@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -106,7 +107,7 @@ class MetricsLog:
         due = [metrics for step, metrics in self.unread if step <= through]
         self.unread, known = self.unread[len(due) :], len(self.pending)
         for metrics in jax.device_get(due):
-            values = {name: np.asarray(value, np.float64).tolist() for name, value in metrics.items()}
+            values = {name: _without_missing(value).tolist() for name, value in metrics.items()}
             self.pending += [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
         for step, row in enumerate(self.pending[known:], self.written + known + 1):
             bad = np.flatnonzero(~np.isfinite(np.ravel(row["loss"])))
@@ -228,6 +229,19 @@ def _step_of(line: str) -> int:
     except (ValueError, TypeError, KeyError, RecursionError):
         return -1
     return step if type(step) is int else -1
+
+
+def _without_missing(values: np.ndarray) -> np.ndarray:
+    """float64, with NaN in place of ``ltjax.methods.stage.missing``.
+
+    Example:
+      >>> _without_missing(np.array([1, np.finfo(np.float32).min], np.float32))
+      array([ 1., nan])
+    """
+    values = np.asarray(values)
+    lowest = float(jnp.finfo(values.dtype).min) if jnp.issubdtype(values.dtype, jnp.floating) else np.nan
+    wide = values.astype(np.float64)
+    return np.where(wide == lowest, np.nan, wide)
 
 
 def _mean(column: list[Any]) -> Any:
