@@ -136,9 +136,9 @@ def guarded(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
     except OutOfMemory as error:
         return _report(one_line(error), 1)
     except (ValueError, RuntimeError, AssertionError, MemoryError) as error:
-        line, status = _of_memory(error), 1
+        line, status = explained(error), 2  # of JAX's start, wherever a command starts it
         if line is None:
-            line, status = explained(error), 2  # of JAX's start, wherever a command starts it
+            line, status = _of_memory(error), 1
         if line is None:
             raise
         return _report(line, status)

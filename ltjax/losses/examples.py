@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax import class_counts as counts_of
-from ltjax.arrays import Array, ArrayLike, as_float, is_traced
+from ltjax.arrays import Array, ArrayLike, any_promotion, as_float, is_traced
 
 
 def is_zero(value: Any) -> bool:
@@ -127,6 +127,7 @@ def _entry(values: Array, labels: Array) -> Array:
 
 
 @_entry.defjvp
+@any_promotion  # the rule may run when the gradient is taken, long after the loss
 def _entry_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
     # The transpose of a gather is a scatter into zeros; of this it is a comparison, which fuses with the pass over the
     # logits that the rest of the gradient needs anyway.

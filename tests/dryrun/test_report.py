@@ -237,5 +237,8 @@ def test_a_folder_that_is_named_must_be_there(monkeypatch, tmp_path):
     settings = dataclasses.replace(settings, dir=str(tmp_path))
     with pytest.raises(InputError, match="cifar10 is not in"):
         plans.find_data(settings)
+    with pytest.raises(InputError, match="contains no class folders"):
+        plans.find_data(recipes.resolved("folder", "ce").data)
+    monkeypatch.delenv("LTJAX_DATA_DIR")
     with pytest.raises(InputError, match=r"config\.data\.dir"):
         plans.find_data(recipes.resolved("folder", "ce").data)

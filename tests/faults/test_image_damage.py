@@ -113,6 +113,15 @@ def bombs():
     }
 
 
+def test_what_lies_behind_a_jpeg_is_no_scan():
+    """The film of a motion photo, an archive."""
+    progressive = encoded(smooth(), "JPEG", progressive=True)
+    filled = progressive.replace(b"\xff\xc2", b"\xff\xff\xc2", 1)
+    for file in (progressive, filled):
+        with_film = file + b"\xff\xda\0\x08" * 1000
+        np.testing.assert_array_equal(decode(with_film), decode(file))
+
+
 BOMBS = bombs()
 
 

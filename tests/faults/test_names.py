@@ -104,7 +104,7 @@ def table():
 def test_a_comparison_has_one_row_for_each_name_in_every_form(table):
     markdown, latex = as_markdown(table), as_latex(table)
     assert len(markdown.splitlines()) == 2 + len(NAMES) and not CONTROL.search(markdown + latex)
-    assert len(latex.splitlines()) == 7 + len(NAMES)
+    assert len(latex.splitlines()) == 8 + len(NAMES)  # two comments, five lines of the table, a row for the names
     rows = list(csv.reader(io.StringIO(compared_csv(table))))
     assert [escape.from_csv_cell(row[0]) for row in rows[1:]] == list(NAMES)
     assert {row[9] for row in rows[1:]} == {"-10.0000"}  # a negative number is no formula and stays a number

@@ -43,6 +43,15 @@ def test_a_loss_and_its_gradient_are_the_same(entry):
             same(one, other)
 
 
+@pytest.mark.parametrize("entry", FIRST, ids=ids(FIRST))
+def test_a_gradient_of_a_compiled_function_can_be_traced(entry):
+    """Rules of differentiation run after the function has returned."""
+    x, y = entry.inputs()
+    jax.clear_caches()
+    with strict():
+        jax.make_jaxpr(jax.grad(jax.jit(lambda x: jnp.sum(entry.loss(x, y, jnp.asarray(WHERE))))))(x)
+
+
 def test_classifiers_and_metrics():
     rng = np.random.default_rng(0)
     features, labels = jnp.asarray(rng.normal(size=(12, 4)), jnp.float32), jnp.arange(12) % 3

@@ -16,6 +16,7 @@ Rules for every format and both decoders:
 
 import functools
 import io
+import re
 import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,6 +38,7 @@ IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # and a PNG 
 JPEG = b"\xff\xd8"
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of the segment with the size and the components
 SEQUENTIAL = (0xC0, 0xC1)  # those of a JPEG that is not progressive
+MARKER, END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]"), b"\xff\xd9"  # of a segment, also behind the pixels of a scan
 SCAN, MAX_SCANS = b"\xff\xda", 100  # a progressive JPEG has about ten, and each takes as long as the whole image
 UNSHRUNK = 8  # shorter sides stay as they are: only then do a half, a quarter and an eighth have different sizes
 # orientation -> (1 to transpose first, step along rows, step along columns)
@@ -76,7 +78,7 @@ def decode(encoded: bytes, shrink: int = 1, head: Head | None = None) -> np.ndar
     height, width, plain = read_head(encoded) if head is None else head
     if height * width > MAX_PIXELS:
         raise InputError(f"{width} x {height} pixels; at most {MAX_PIXELS:,} can be decoded: make the image smaller")
-    if encoded[:2] == JPEG and _jpeg_start(encoded)[1] and encoded.count(SCAN) > MAX_SCANS:
+    if encoded[:2] == JPEG and _jpeg_start(encoded)[1] and _has_too_many_scans(encoded):
         raise InputError(f"a JPEG of more than {MAX_SCANS} scans, which would take minutes to decode: save it again")
     if min(height, width) < UNSHRUNK:
         shrink = 1
@@ -160,6 +162,15 @@ def _jpeg_start(encoded: bytes) -> tuple[int, bool]:
             components, several = encoded[at + 9], marker not in SEQUENTIAL
         at += 2 + length
     return len(encoded), True
+
+
+def _has_too_many_scans(encoded: bytes) -> bool:
+    """Counts the scans of a JPEG up to its end: what lies behind it, such as the film of a motion photo, is no scan."""
+    count, at = 0, len(JPEG)
+    while count <= MAX_SCANS and (found := MARKER.search(encoded, at)) and encoded[found.start() : found.end()] != END:
+        count += encoded[found.start() : found.end()] == SCAN
+        at = found.end() + max(2, int.from_bytes(encoded[found.end() : found.end() + 2], "big"))
+    return count > MAX_SCANS
 
 
 def simplejpeg_module() -> ModuleType | None:

@@ -209,7 +209,7 @@ def _kubernetes(given: Mapping[str, str], has_tpu: bool) -> Processes | None:
 
 
 # The first one that has started this process.
-_LAUNCHERS = (_slurm, _open_mpi, _mpich, _torchrun, _tpu_pod, _kubernetes)
+_LAUNCHERS = (_open_mpi, _slurm, _mpich, _torchrun, _tpu_pod, _kubernetes)
 
 
 def _local(given: Mapping[str, str], name: str, has_tpu: bool) -> tuple[int, ...] | None:
