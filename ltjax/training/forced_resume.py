@@ -15,7 +15,8 @@ from ltjax.settings import Settings
 from ltjax.training.execution.seeds import split_seeds
 from ltjax.training.open_stage import resumes, shape_of_state
 from ltjax.training.prepare import Setup, stage_steps
-from ltjax.training.workdir.checkpoint import Checkpoints, checkpoints
+from ltjax.training.workdir.checkpoint import Checkpoints, checkpoints, is_temporary
+from ltjax.training.workdir.checksums import by_path
 from ltjax.training.workdir.data_record import read_data_record
 from ltjax.training.workdir.fit import difference
 
@@ -72,7 +73,9 @@ def _newest(config: Settings, setup: Setup, folder: epath.Path, stage: AnyStage)
         for step in saved.steps():
             try:
                 record, layout = saved.record(step), saved.layout(step)
-            except Exception:  # opening the stage reports it
+            except Exception as error:  # opening the stage reports it
+                if is_temporary(error):
+                    raise
                 continue
             other = difference(_arrays(_shape(config, setup, stage, saved)), _arrays(layout))
             if other:
@@ -88,8 +91,7 @@ def _shape(config: Settings, setup: Setup, stage: AnyStage, saved: Checkpoints) 
 
 def _arrays(tree: Any) -> dict[str, tuple[Any, ...]]:
     """Shape and dtype of each array by path."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(p, simple=True, separator="/"): (*x.shape, str(x.dtype)) for p, x in leaves}
+    return {path: (*x.shape, str(x.dtype)) for path, x in by_path(tree).items()}
 
 
 def _check_steps(stage: AnyStage, step: int, steps: int, ended: bool) -> None:

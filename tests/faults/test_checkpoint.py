@@ -1,5 +1,6 @@
 """Checkpoints with flipped bits, cut files and damaged records: noticed, or without effect; never other weights."""
 
+import errno
 import json
 import random
 import shutil
@@ -16,7 +17,8 @@ from ltjax.methods import METHODS
 from ltjax.training import loop, prepare
 from ltjax.training.finished_run import open_finished
 from ltjax.training.step.state import TrainState
-from ltjax.training.workdir.checkpoint import Owner, abstract, checkpoints
+from ltjax.training.workdir import checkpoint
+from ltjax.training.workdir.checkpoint import Checkpoints, Owner, abstract, checkpoints
 from ltjax.training.workdir.checksums import Damaged, check_record, sealed
 from tests.training import toy
 
@@ -181,3 +183,81 @@ def test_a_finished_run_needs_nothing_of_its_first_checkpoint(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run/checkpoints/train/0")
     same(open_finished(str(tmp_path / "run"), {}).variables, open_finished(str(run), {}).variables)
+
+
+UNREADABLE = {
+    "io": OSError(errno.EIO, "Input/output error"),
+    "stale": OSError(errno.ESTALE, "Stale file handle"),
+    "timeout": TimeoutError(),
+    "tensorstore": ValueError('RESOURCE_EXHAUSTED: Error opening "zarr" driver: Too many open files'),
+    "cloud": type("HttpError", (Exception,), {"__module__": "gcsfs.retry"})("503, backend error"),
+}
+
+
+@pytest.mark.parametrize("error", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_a_storage_that_fails_for_a_while_costs_no_checkpoint(three, tmp_path, monkeypatch, error):
+    shutil.copytree(three, tmp_path / "train")
+    before = sorted(str(path) for path in files(tmp_path))
+
+    def fails(self, step):
+        raise error
+
+    monkeypatch.setattr(Checkpoints, "record", fails)
+    with checkpoints(epath.Path(tmp_path / "train"), keep=2) as saved:
+        with pytest.raises(OSError, match=r"train/6: cannot be read now .*nothing was changed") as raised:
+            saved.restore(abstract(state(0), None), Owner(FINGERPRINT))
+        with pytest.raises(OSError, match="train/0: cannot be read now"):
+            saved.restore_start()
+    assert "\n" not in str(raised.value) and sorted(str(path) for path in files(tmp_path)) == before
+
+
+def test_too_little_memory_to_restore_is_no_damage(three, tmp_path, monkeypatch):
+    shutil.copytree(three, tmp_path / "train")
+    full = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12 bytes")
+
+    def fails(arrays):
+        raise full
+
+    monkeypatch.setattr(checkpoint, "host_arrays", fails)
+    with checkpoints(epath.Path(tmp_path / "train"), keep=2) as saved, pytest.raises(jax.errors.JaxRuntimeError):
+        saved.restore(abstract(state(0), None), Owner(FINGERPRINT))
+    assert sorted(path.name for path in (tmp_path / "train").iterdir()) == ["0", "3", "6"]
+
+
+def test_an_error_of_another_process_is_raised_here_too(three, tmp_path, monkeypatch):
+    shutil.copytree(three, tmp_path / "train")
+    monkeypatch.setattr(checkpoint, "highest", lambda number: 2)
+    with (
+        checkpoints(epath.Path(tmp_path / "train"), keep=2) as saved,
+        pytest.raises(OSError, match=r"6: cannot be read now \(in another process\)"),
+    ):
+        saved.restore(abstract(state(0), None), Owner(FINGERPRINT))
+    assert sorted(path.name for path in (tmp_path / "train").iterdir()) == ["0", "3", "6"]
+
+
+def test_where_no_step_at_all_can_be_read_nothing_is_set_aside(three, tmp_path):
+    shutil.copytree(three, tmp_path / "train")
+    for record in (tmp_path / "train").glob("*/meta/metadata"):
+        record.write_text("")
+    with pytest.raises(InputError, match=r"none of its 3 checkpoints can be read .*or remove it to train") as error:
+        restored(tmp_path / "train", keep=2)
+    assert "\n" not in str(error.value)
+    assert sorted(path.name for path in (tmp_path / "train").iterdir()) == ["0", "3", "6"]
+
+
+def test_a_checkpoint_of_another_dtype_is_verified_in_its_own(tmp_path):
+    """As a float32 run reads it whose config.init_from is a run in float64."""
+    folder, meta = epath.Path(tmp_path / "train"), {"fingerprint": FINGERPRINT, "pending": [], "elapsed": 0.0}
+    with jax.enable_x64(True), checkpoints(folder, keep=2) as saved:
+        wide = jax.tree.map(lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, state(2))
+        wide = wide.replace(params=jax.tree.map(lambda x: x / 3, wide.params))
+        saved.save(2, wide, meta)
+    found, damaged = restored(folder)
+    assert not damaged and found.step == 2
+    same(found.state, jax.tree.map(lambda x: np.asarray(x).astype(np.float32) if x.dtype == np.float64 else x, wide))
+    assert found.state.params["a"]["kernel"].dtype == np.float32
+    largest = max(files(tmp_path / "train/2/state"), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    assert restored(folder)[0] is None

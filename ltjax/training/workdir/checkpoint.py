@@ -7,6 +7,7 @@ Step 0 holds what the stage's init made (`start`), every step the state; `meta` 
 import contextlib
 import errno
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Collection, Iterator
@@ -21,10 +22,12 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
-from ltjax.training.execution.agreement import everywhere
+from ltjax.training.execution.agreement import everywhere, highest
+from ltjax.training.out_of_memory import lacks_memory
 from ltjax.training.workdir.checksums import (
     Damaged,
     Record,
+    by_path,
     check_record,
     checksums,
     compare,
@@ -37,6 +40,13 @@ from ltjax.training.workdir.checksums import (
 WEIGHTS = ("params/", "model_state/")  # what must be finite in a state
 DAMAGED, DIVERGED = "damaged", "diverged"  # endings of the folders of steps that no run continues from
 SMALL = 2**20  # bytes; a disk with less room is full
+# Errors of reading that a damaged folder gives; every other OSError is one of the machine or of its storage.
+OF_DAMAGE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ENAMETOOLONG}
+OF_THE_MACHINE = (
+    "RESOURCE_EXHAUSTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", os.strerror(errno.EMFILE), os.strerror(errno.ENFILE),
+    os.strerror(errno.EIO), os.strerror(errno.ESTALE),
+)  # fmt: skip
+CLOUD = {"aiohttp", "botocore", "gcsfs", "google", "s3fs"}  # packages whose errors come from the network
 log = logging.getLogger("ltjax")
 
 
@@ -155,9 +165,11 @@ class Checkpoints:
 
         Raises:
           InputError: if step 0 belongs to other data or another config than `owner`, which took over none of it.
+          OSError: if it cannot be read now, though nothing says that it is damaged.
         """
         if 0 not in self.manager.all_steps():
             return None
+        start, failure = None, None
         try:
             record = self.record(0)
             if owner is not None and not owner.made(f"{self.folder}/0", record):
@@ -168,17 +180,22 @@ class Checkpoints:
         except InputError:
             raise
         except Exception as error:
-            if not self.read_only:
-                log.warning("%s/0 cannot be read, and what it holds is made again: %s", self.folder, _line(error))
-            start = None
-        return start if everywhere(start is not None) else None
+            failure = error
+        if self._read_everywhere(0, failure):
+            return start
+        if failure is not None and not self.read_only:
+            log.warning("%s/0 cannot be read, and what it holds is made again: %s", self.folder, _line(failure))
+        return None
 
     def extras(self) -> Tree:
         """Zeros of the layout of `extras` in the newest readable state; {} if there is none."""
         for step in self.steps():
-            with contextlib.suppress(Exception):  # `restore` reports what cannot be read
+            try:
                 extras = self.layout(step)["extras"]
                 return jax.tree.map(lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), extras)
+            except Exception as error:  # `restore` reports what cannot be read
+                if is_temporary(error):
+                    raise
         return {}
 
     def layout(self, step: int) -> Any:
@@ -192,7 +209,8 @@ class Checkpoints:
         Steps that cannot be read are reported, and kept beside the others as `<step>.damaged`.
 
         Raises:
-          InputError: if that step belongs to other data or another config.
+          InputError: if that step belongs to other data or another config, or of several steps none can be read.
+          OSError: if a step cannot be read now, though nothing says that it is damaged.
         """
         for step in self.steps():
             restored = self._read(step, target, owner)
@@ -200,6 +218,11 @@ class Checkpoints:
                 break
         else:
             restored = None
+        if restored is None and len(self.damaged) > 1 and not self.read_only:
+            raise InputError(
+                f"{self.folder}: none of its {len(self.damaged)} checkpoints can be read (see the lines above); copy "
+                "the folder again, or remove it to train this stage from the beginning"
+            )
         if self.damaged and not self.read_only:
             where = f"the last good step, {restored.step}" if restored else "the beginning: no step can be read"
             log.warning("%s: continues from %s; see the lines above", self.folder, where)
@@ -208,28 +231,70 @@ class Checkpoints:
 
     def _read(self, step: int, target: Tree, owner: Owner) -> Restored | None:
         """One step; None if it is damaged, in any process."""
-        restored, why = None, "another process cannot read it"
+        restored, failure = None, None
         try:
-            record = self.record(step)
-            owner.made(f"{self.folder}/{step}", record)
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
-            state = jax.block_until_ready(self.manager.restore(step, args=args)["state"])
-            if "state" in record:
-                compare(record["state"], host_arrays(state))
-            restored = Restored(step, state, record)
+            restored = self._verified(step, target, owner)
         except InputError:
             raise
         except Exception as error:
-            why = _line(error)
-        if everywhere(restored is not None):
+            failure = error
+        if self._read_everywhere(step, failure):
             assert restored is not None
             if "state" not in restored.meta:
                 log.warning("%s/%d is of an older ltjax, without checksums: it is not verified", self.folder, step)
             return restored
-        self.damaged[step] = why
+        self.damaged[step] = why = "another process cannot read it" if failure is None else _line(failure)
         if not self.read_only:
             log.warning("%s/%d cannot be read and is skipped: %s", self.folder, step, why)
         return None
+
+    def _verified(self, step: int, target: Tree, owner: Owner) -> Restored:
+        record = self.record(step)
+        owner.made(f"{self.folder}/{step}", record)
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        state = jax.block_until_ready(self.manager.restore(step, args=args)["state"])
+        if "state" in record:
+            try:
+                compare(record["state"], host_arrays(state))
+            except Damaged:
+                stored = self._in_stored_dtypes(step, target)
+                if stored is None:
+                    raise
+                compare(record["state"], host_arrays(stored))
+                state = jax.tree.map(_as, stored, target)
+        return Restored(step, state, record)
+
+    def _in_stored_dtypes(self, step: int, target: Tree) -> Tree | None:
+        """The state as host arrays of the dtypes in which it was saved; None if these are those of `target`.
+
+        A checksum is of the saved dtype. They differ where a float32 run reads one of float64 (config.init_from).
+        """
+        stored = {path: np.dtype(x.dtype) for path, x in by_path(self.layout(step)).items()}
+        wanted = by_path(target)
+        if all(stored.get(path, x.dtype) == x.dtype for path, x in wanted.items()):
+            return None
+        leaves = [np.broadcast_to(np.zeros((), stored.get(path, x.dtype)), x.shape) for path, x in wanted.items()]
+        host = jax.tree.unflatten(jax.tree.structure(target), leaves)
+        return self.manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(host)))["state"]
+
+    def _read_everywhere(self, step: int, failure: Exception | None) -> bool:
+        """Whether every process has read a step; False if it is damaged.
+
+        Raises:
+          OSError, or the error for lack of memory: in all processes, if one could not read it for a reason that says
+            nothing of what the step holds. Nothing may be set aside then.
+        """
+        mine = failure is not None and is_temporary(failure)
+        worst = highest(2 if mine else int(failure is not None))
+        if worst < 2:
+            return worst == 0
+        if failure is not None and lacks_memory(failure):
+            raise failure
+        reason = _line(failure) if failure is not None and mine else "in another process"
+        raise OSError(
+            f"{self.folder}/{step}: cannot be read now ({reason}); nothing was changed: run the same command again "
+            "once the storage answers, or remove this folder to go on without it"
+        ) from failure
 
     def record(self, step: int) -> Record:
         """What the loop needs to go on, and the checksums. Raises Damaged, or what reading it raises."""
@@ -274,6 +339,33 @@ def _is_full(folder: epath.Path, error: BaseException) -> bool:
         if any(word in str(error) for word in full):
             return shutil.disk_usage(folder).free < SMALL or "quota" in str(error)
     return False
+
+
+def is_temporary(error: BaseException) -> bool:
+    """Whether an error of reading comes from the machine, its storage or the network, not from what is stored.
+
+    Example:
+      >>> is_temporary(OSError(errno.ESTALE, "Stale file handle")), is_temporary(FileNotFoundError(2, "No such file"))
+      (True, False)
+      >>> is_temporary(ValueError("UNAVAILABLE: ...")), is_temporary(ValueError("Error decoding"))
+      (True, False)
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if lacks_memory(cause) or (isinstance(cause, OSError) and cause.errno not in OF_DAMAGE):
+            return True
+        if type(cause).__module__.partition(".")[0] in CLOUD or any(word in str(cause) for word in OF_THE_MACHINE):
+            return True
+        cause = cause.__cause__
+    return False
+
+
+def _as(array: np.ndarray, target: Any) -> jax.Array:
+    """An array of the host with the dtype and sharding of `target`."""
+    cast = np.asarray(array).astype(target.dtype)
+    if target.sharding is None:
+        return jnp.asarray(cast)
+    return jax.make_array_from_callback(cast.shape, target.sharding, lambda index: cast[index])
 
 
 @contextlib.contextmanager

@@ -27,8 +27,18 @@ class Damaged(Exception):
 
 def host_arrays(tree: Tree) -> dict[str, np.ndarray]:
     """The arrays by path, such as "params/head/kernel"; of one that is split over the processes all of it."""
+    return {path: _on_host(leaf) for path, leaf in by_path(tree).items()}
+
+
+def by_path(tree: Tree) -> dict[str, Any]:
+    """The leaves by path.
+
+    Example:
+      >>> by_path({"params": {"head": [1, 2]}})
+      {'params/head/0': 1, 'params/head/1': 2}
+    """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): _on_host(leaf) for path, leaf in leaves}
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def _on_host(leaf: Any) -> np.ndarray:
