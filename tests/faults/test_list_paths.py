@@ -14,6 +14,7 @@ from ltjax.data.datasets.assemble import several_classes
 from ltjax.data.datasets.prepared_shards import read_shards
 from ltjax.data.storage.image_files import STYLES
 from ltjax.data.storage.list_file import read_list
+from ltjax.data.storage.packed_names import PackedNames
 from ltjax.errors import InputError
 from ltjax.settings import DataSettings
 from tests.data.conftest import write_image
@@ -93,6 +94,28 @@ def test_an_absolute_path_that_means_one_under_the_folder_stays_under_it(flowers
 def test_a_link_inside_the_folder_may_lead_out_of_it(flowers, tmp_path):
     os.symlink(tmp_path / "out.jpg", tmp_path / "data/rose/link.jpg")
     assert build(flowers(f"{TRAIN}rose/link.jpg 0\n")).class_counts.tolist() == [3, 2]
+
+
+def test_an_absolute_path_is_under_the_folder_through_any_link(flowers, tmp_path):
+    os.symlink(tmp_path / "data", tmp_path / "link")
+    os.symlink(tmp_path / "data/rose", tmp_path / "roses")
+    for folder, spelling in (("link", "data"), ("data", "link"), ("link", "link")):
+        train = "".join(f"{tmp_path}/{spelling}/{line}\n" for line in TRAIN.splitlines())
+        data = build(flowers(f"{TRAIN}{train}{tmp_path}/roses/0.jpg 0\n", dir=f"{tmp_path}/{folder}"))
+        assert data.class_counts.tolist() == [2, 2] and data.train.images(np.arange(4)).shape == (4, 16, 16, 3)
+        assert "5 lines repeat an earlier line" in data.notes[0]
+        assert "line 5: " in error_of(flowers(f"{TRAIN}{tmp_path}/out.jpg 0\n", dir=f"{tmp_path}/{folder}"))
+
+
+def test_names_are_packed_in_the_encoding_of_the_file_system(monkeypatch):
+    names = ["ros\u00e9/1.jpg", "tulip/\u00fc.jpg"]
+    assert PackedNames.of(names).text == "".join(names).encode("utf-8")
+    monkeypatch.setattr(os, "fsencode", lambda name: name.encode("iso-8859-1", "surrogateescape"))
+    monkeypatch.setattr(os, "fsdecode", lambda name: name.decode("iso-8859-1", "surrogateescape"))
+    packed = PackedNames.of(names)
+    assert packed.text == "".join(names).encode("iso-8859-1")
+    assert list(packed) == names == [packed[0], packed[1]]
+    assert packed.replaced({1: "caf\u00e9.jpg"})[1] == "caf\u00e9.jpg"
 
 
 def test_no_layout_of_places_makes_a_path_that_leaves_the_folder():

@@ -176,6 +176,14 @@ def test_a_name_that_has_a_dollar_or_a_tilde_is_a_name(home):
         expanded("~nobody-here/x")
 
 
+def test_a_list_that_has_a_dollar_or_a_tilde_is_found_in_the_folder_of_the_images(home, monkeypatch):
+    usual = {"imbalance": 1.0, "image_size": 16, "resize": 16, "test_fraction": 0.5}
+    for name in ("$LTJAX_NO_SUCH_VARIABLE.txt", "~nobody-here.txt", "$LTJAX_TEST_HOME.txt"):
+        (home / "flowers" / name).write_bytes((home / "l.txt").read_bytes())
+        data = build(DataSettings(name="list", dir="flowers", train_list=name, **usual))
+        assert data.class_names == ("rose", "tulip")
+
+
 AWKWARD = {
     "spaces": "my photos  of 2024 ",
     "250 letters": "n" * 250,

@@ -69,8 +69,13 @@ def lists(settings: DataSettings) -> Data:
 
 def find_list(root: str, name: str) -> pathlib.Path:
     """The path of a list: as given, or else under ``root``."""
-    given = open_path(name)
     inside = open_path(root) / name
+    try:
+        given = open_path(name)
+    except InputError:  # a variable that is not set, unless it is a part of the name
+        if inside.exists():
+            return inside
+        raise
     return inside if not given.exists() and inside.exists() else given
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import lzma
 import os
 import posixpath
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -128,8 +129,9 @@ def _normalised(listing: ImageList, root: str, allow_outside: bool) -> ImageList
     absolute = np.frombuffer(names.text, np.uint8)[names.starts] == ord("/")
     if b"//" not in names.text and b"./" not in names.text and not absolute.any():
         return listing
-    prefix = (root if "://" in root else os.path.abspath(root)).rstrip("/") + "/"
+    prefix, real = _prefixes(root)
     files = {i: _normal(name, prefix) for i, name in enumerate(names) if absolute[i] or "//" in name or "./" in name}
+    files |= _through_links({i: file for i, file in files.items() if file.startswith("/")}, real)
     outside = [i for i, file in files.items() if file.startswith("../") or file == ".."]
     rooted = [i for i, file in files.items() if file.startswith("/")]
     if not allow_outside:
@@ -144,6 +146,31 @@ def _normalised(listing: ImageList, root: str, allow_outside: bool) -> ImageList
             "write paths relative to that folder, or set config.data.allow_outside=True"
         )
     return dataclasses.replace(listing, files=names.replaced(files))
+
+
+def _prefixes(root: str) -> tuple[str, str]:
+    """How absolute paths below ``root`` begin: as it is given, and without links."""
+    if "://" in root:
+        return root.rstrip("/") + "/", root.rstrip("/") + "/"
+    return os.path.abspath(root).rstrip("/") + "/", os.path.realpath(root).rstrip("/") + "/"
+
+
+def _through_links(files: Mapping[int, str], prefix: str) -> dict[int, str]:
+    """Those of the absolute paths that are below ``prefix`` once links are followed, relative to it.
+
+    Follows the links of each folder once, and none if the first ``MAX_SEARCHED`` paths are all elsewhere.
+    """
+    folders: dict[str, str] = {}
+    found = {}
+    for number, (i, file) in enumerate(files.items()):
+        folder, _, name = file.rpartition("/")
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder or "/").rstrip("/") + "/"
+        if folders[folder].startswith(prefix):
+            found[i] = folders[folder][len(prefix) :] + name
+        elif number >= MAX_SEARCHED and not found:
+            break
+    return found
 
 
 def _normal(name: str, prefix: str) -> str:

@@ -29,8 +29,8 @@ class PackedNames:
 
     @classmethod
     def of(cls, names: Iterable[str]) -> "PackedNames":
-        """Packs these names."""
-        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+        """Packs these names, as the bytes that they are on the disk."""
+        encoded = [os.fsencode(name) for name in names]
         ends = np.cumsum([len(one) for one in encoded], dtype=np.int64)
         return cls(b"".join(encoded), np.concatenate([[0], ends[:-1]]).astype(np.int64), ends)
 
