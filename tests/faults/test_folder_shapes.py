@@ -10,6 +10,7 @@ from ltjax.commands import train
 from ltjax.commands.check import command as check
 from ltjax.commands.prepare import shards as prepare
 from ltjax.data import build
+from ltjax.data.storage.image_folder import scan_class_folders
 from ltjax.errors import InputError
 from ltjax.settings import DataSettings
 
@@ -157,6 +158,38 @@ REFUSED = {
         "DIR/test/rose\u0301: the training images call this class 'ros\u00e9' (1 such folders); rename it: mv "
         "'DIR/test/rose\u0301' 'DIR/test/ros\u00e9'",
     ),
+    "train_images/rose, and flat test_images and docs/": (
+        images("train_images/rose", "train_images/tulip", "test_images", "docs"),
+        "DIR: 'train_images' looks like a split, which is called train, test or val; rename it: mv DIR/train_images "
+        "DIR/train",
+    ),
+    "two like-named training folders": (
+        images("train_1/rose", "train_1/tulip", "train_2/rose", "train_2/tulip", "test_1/rose", "test_1/tulip"),
+        "DIR: 'test_1', 'train_1', 'train_2' look like splits, which are called train, test and val; rename them "
+        "and merge 'train_2' into them: mv DIR/test_1 DIR/test && mv DIR/train_1 DIR/train",
+    ),
+    "train_images/rose with an image beside it, and test_images/rose": (
+        images("train_images", "train_images/rose", "train_images/tulip", "test_images/rose", "test_images/tulip"),
+        "DIR: 'test_images', 'train_images' look like splits, which are called train, test and val; rename them: mv "
+        "DIR/test_images DIR/test && mv DIR/train_images DIR/train",
+    ),
+    "seg_train/ beside test/test": (
+        images("seg_train/rose", "seg_train/tulip", "test/test/rose", "test/test/tulip"),
+        "DIR: 'seg_train', 'test' look like splits, which are called train, test and val; rename them: mv "
+        "DIR/seg_train DIR/train && mv DIR/test/test/* DIR/test/ && rmdir DIR/test/test",
+    ),
+    "a split inside each class": (
+        images(*(f"{name}/{split}" for name in ("bottle", "cable") for split in ("train/good", "test/good"))),
+        "DIR: 'bottle', 'cable' have splits inside ('test', 'train'); put the splits outside, such as "
+        "DIR/test/bottle/ and DIR/train/bottle/, or write a list file with a line such as 'bottle/test/good/0.jpg 0' "
+        f"for each image, {WITH_LIST}",
+    ),
+    "a split inside each of many classes, without class folders": (
+        images(*(f"{name}/{split}" for name in "abcd" for split in ("train", "val"))),
+        "DIR: 'a', 'b', 'c', ... have splits inside ('train', 'val'); put the splits outside, such as "
+        "DIR/train/a/ and DIR/val/a/, or write a list file with a line such as 'a/train/0.jpg 0' "
+        f"for each image, {WITH_LIST}",
+    ),
     "val and valid": (
         images("train/rose", "train/tulip", "val/rose", "valid/rose"),
         "DIR: both val/ and valid/ could be the validation images; remove or rename one",
@@ -197,6 +230,71 @@ READ = {
         "all 2 classes are folders of folders of images (animals/cat); for the inner ones as classes, set "
         "config.data.dir",
     ),
+    "a class called bullet_train, with folders inside": (
+        images(*(f"{name}/{time}" for name in ("car", "bus", "bullet_train") for time in ("day", "night"))),
+        {"bullet_train": 2, "bus": 2, "car": 2},
+        "",
+    ),
+    "a class called bullet_train, with images beside its folders": (
+        images("car", "bullet_train", "bullet_train/day", "bullet_train/night"),
+        {"bullet_train": 3, "car": 1},
+        "",
+    ),
+    "only classes of trains, one with folders inside": (
+        images("steam_train", "bullet_train/day", "bullet_train/night"),
+        {"bullet_train": 2, "steam_train": 1},
+        "",
+    ),
+    "classes called steam_train and test_tube": (
+        images("steam_train", "test_tube"),
+        {"steam_train": 1, "test_tube": 1},
+        "",
+    ),
+    "the same with folders inside, beside others": (
+        images("steam_train/a", "steam_train/b", "test_tube/a", "test_tube/b", "cup"),
+        {"cup": 1, "steam_train": 2, "test_tube": 2},
+        "",
+    ),
+    "numbered folders in numbered classes": (
+        images(*(f"{name}/{inside}" for name in "012" for inside in "012")),
+        {"0": 3, "1": 3, "2": 3},
+        "all 3 classes are folders of folders of images (0/0)",
+    ),
+    "classes called image and mask beside others": (
+        images("car", "dog", "image", "mask"),
+        {"car": 1, "dog": 1, "image": 1, "mask": 1},
+        "",
+    ),
+    "a class called data, of one folder, beside others": (
+        images("data/a", "phone", "car"),
+        {"car": 1, "data": 1, "phone": 1},
+        "",
+    ),
+    "classes called test, images and 1 beside others": (
+        images("1", "images", "rose", "test"),
+        {"1": 1, "images": 1, "rose": 1, "test": 1},
+        "",
+    ),
+    "ImageNet": (
+        images("train/n01440764", "train/n01443537", "val/n01440764", "val/n01443537"),
+        {"n01440764": 2, "n01443537": 2},
+        "",
+    ),
+    "CUB's images": (
+        images("001.Black_footed_Albatross", "002.Laysan_Albatross"),
+        {"001.Black_footed_Albatross": 1, "002.Laysan_Albatross": 1},
+        "",
+    ),
+    "Places": (
+        images("t/train_interior", "t/train_station/platform", "a/abbey", "a/alley"),
+        {"a": 2, "t": 2},
+        "all 2 classes are folders of folders",
+    ),
+    "iNaturalist": (
+        images("Birds/12", "Birds/7", "Plants/3", "Plants/4", "Fungi/9"),
+        {"Birds": 2, "Fungi": 1, "Plants": 2},
+        "all 3 classes are folders of folders",
+    ),
     "two spellings of a class": (
         images("Rose", "rose ", "tulip"),
         {"Rose": 1, "rose ": 1, "tulip": 1},
@@ -212,6 +310,21 @@ def test_each_shape_that_can_be_read_is_read_with_a_note(tmp_path, shape):
     data = build(DataSettings(name="folder", dir=str(root), imbalance=1.0, image_size=16, resize=16, test_fraction=0.5))
     assert dict(zip(data.class_names, data.class_counts.tolist(), strict=True)) == classes
     assert note in " ".join(data.notes)
+
+
+def test_a_class_of_one_image_is_read(tmp_path):
+    root = unpacked(tmp_path, [*images("train/rose"), "train/lily/0.jpg", *images("test/rose", "test/lily")])
+    settings = DataSettings(name="folder", dir=str(root), imbalance=1.0, image_size=16, resize=16)
+    assert build(settings).class_counts.tolist() == [1, 2]
+
+
+def test_the_levels_of_classes_whose_labels_do_not_ascend(tmp_path, capsys):
+    folders = [f"{one}/{inside}" for one in ("train/c", "test/a", "test/b", "test/c") for inside in "xy"]
+    root = unpacked(tmp_path / "photos", images(*folders))
+    examples, inner = scan_class_folders(str(root / "test"), ("c",)).levels()
+    assert examples == {name: f"{name}/x/0.jpg" for name in "abc"} and inner == {name: ["x", "y"] for name in "abc"}
+    assert check.main([f"--folder={root}", f"--out={tmp_path}/c", "--workers=1"]) == 1
+    assert "'c' holds the class folders ('x', 'y'), one level too deep" in capsys.readouterr().out
 
 
 def test_the_suggested_command_works(tmp_path):

@@ -52,8 +52,21 @@ def split_like(name: str) -> str | None:
       >>> split_like("seg_train"), split_like("TestImages"), split_like("strain")
       ('train', 'test', None)
     """
-    words = re.split("[^a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    return next((split for word in words if (split := split_of(word))), None)
+    return next((split for word in _words(name) if (split := split_of(word))), None)
+
+
+def _words(name: str) -> list[str]:
+    return re.split("[^a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower())
+
+
+def _subject(name: str) -> list[str]:
+    """What the name of a split says beside the split; splits of one data set have the same.
+
+    Example:
+      >>> _subject("seg_train"), _subject("test_images"), _subject("test_tube")
+      (['seg'], [], ['tube'])
+    """
+    return [word for word in _words(name) if word and not split_of(word) and word not in {*CONTAINERS, "set"}]
 
 
 def subfolders(folder: str) -> list[str]:
@@ -81,10 +94,38 @@ def _images(folder: str) -> list[str]:
     return _files(folder, image_formats.endings())
 
 
+def _has_image(folder: str) -> bool:
+    """Whether an image lies in the folder itself; looks no further than the first."""
+    endings = image_formats.endings()
+    try:
+        with os.scandir(folder) as entries:
+            return any(
+                entry.name.lower().endswith(endings) and not entry.name.startswith(".") and not entry.is_dir()
+                for entry in entries
+            )
+    except OSError:
+        return False
+
+
+def _holds_images(folder: str) -> bool:
+    """Whether an image lies in the folder or below it."""
+    level = [folder]
+    for _ in range(DEPTH):
+        if any(map(_has_image, level)):
+            return True
+        level = [path for one in level for path in _paths(one)][:BREADTH]
+    return False
+
+
 def has_class_folders(folder: str) -> bool:
     """Whether at least two of the folders inside have images, and they are not splits."""
-    names = [name for name in subfolders(folder) if _images(os.path.join(folder, name))]
+    names = [name for name in subfolders(folder) if _has_image(os.path.join(folder, name))]
     return len(names) > 1 and len({split_like(name) for name in names} - {None}) < 2
+
+
+def _has_train(folder: str) -> bool:
+    """Whether a training split of class folders lies inside."""
+    return any(has_class_folders(path) for path in _paths(folder) if split_of(os.path.basename(path)) == "train")
 
 
 def readable_below(folder: str) -> str | None:
@@ -92,10 +133,9 @@ def readable_below(folder: str) -> str | None:
     level = [folder]
     for _ in range(DEPTH):
         for one in level:
-            train = [os.path.join(one, name) for name in subfolders(one) if split_of(name) == "train"]
-            if has_class_folders(one) or any(has_class_folders(path) for path in train):
+            if has_class_folders(one) or _has_train(one):
                 return one
-        level = [os.path.join(one, name) for one in level for name in subfolders(one)][:BREADTH]
+        level = [path for one in level for path in _paths(one)][:BREADTH]
     return None
 
 
@@ -121,9 +161,8 @@ def _move(source: str, target: str) -> str:
 
 
 def _move_up(folder: str) -> str:
-    """One level too deep, and the command that moves the folders inside up."""
-    parent = _typed(os.path.dirname(folder))
-    return f"one level too deep; move them up: mv {_typed(folder)}/* {parent}/ && rmdir {_typed(folder)}"
+    """The command that moves the folders inside up."""
+    return f"mv {_typed(folder)}/* {_typed(os.path.dirname(folder))}/ && rmdir {_typed(folder)}"
 
 
 def _typed(path: str) -> str:
@@ -147,33 +186,56 @@ def _list_hint(folder: str, image: str) -> str:
 def refuse_unusual_splits(root: str) -> None:
     """Raises InputError where the folders of ``root`` look like splits, but are not ``train/`` of class folders."""
     names = subfolders(root)
-    if not any(map(split_like, names)):
+    like = {name: os.path.join(root, name) for name in names if split_like(name)}
+    others = [os.path.join(root, name) for name in names if name not in like]
+    if not like:
         return
-    exact = [name for name in names if split_of(name)]
-    of_images = [name for name in names if _images(os.path.join(root, name))]
-    flat = [name for name in of_images if name in exact]
-    if len({split_of(name) for name in flat}) < 2 and all(split_like(name) for name in of_images):
+    of_images = [name for name, path in like.items() if _has_image(path)]
+    flat = list(filter(split_of, of_images))
+    if len(set(map(split_of, flat))) < 2 and not any(map(_has_image, others)):
         flat = of_images
-    if len({split_like(name) for name in flat}) > 1:
+    if len({split_like(name) for name in flat}) > 1 and (any(map(split_of, flat)) or _of_one_set(flat, flat)):
         first = next((name for name in flat if split_like(name) == "train"), flat[0])
         image = f"{first}/{_images(os.path.join(root, first))[0]}"
         raise InputError(
             f"{shortened(root)}: {_quoted(flat)} hold images but no class folders; move the images of each class into "
             f"a folder of its own, or {_list_hint(root, image)}"
         )
-    like = {name: readable_below(os.path.join(root, name)) for name in names if split_like(name) and name not in flat}
-    deep = {name: place for name, place in like.items() if place is not None}
+    places = {name: readable_below(path) for name, path in like.items()}
+    deep = {name: place for name, place in places.items() if place is not None}
     train = [name for name in deep if split_like(name) == "train"]
-    if train and len(names) > 1:
-        moves = [
-            _move(place, os.path.join(root, "val" if split == "validation" else split))
-            for name, place in deep.items()
-            if (split := split_like(name)) and not (name in exact and place == os.path.join(root, name))
-        ]
-        raise InputError(
-            f"{shortened(root)}: {_quoted(list(deep))} look like splits, which are called train, test and val; "
-            f"rename them: {' && '.join(moves)}"
-        )
+    if not train or len(names) < 2:
+        return
+    classes = [name for name in of_images if split_like(name) == "train" and not split_of(name)]
+    alone = not classes and not any(map(_holds_images, others))
+    if alone or _of_one_set(train, [name for name, path in like.items() if _holds_images(path)]):
+        _refuse_split_names(root, deep)
+
+
+def _of_one_set(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether one of ``names`` and one of ``others`` are named as two splits of one data set."""
+    return any(split_like(one) != split_like(two) and _subject(one) == _subject(two) for one in names for two in others)
+
+
+def _refuse_split_names(root: str, deep: Mapping[str, str]) -> None:
+    """Raises InputError for splits with other names; ``deep``: name -> the folder of its class folders."""
+    moves: dict[str, str] = {}  # split -> the command, if one is needed
+    more = []
+    for name, place in sorted(deep.items(), key=lambda item: not split_of(item[0])):
+        split = split_like(name) or ""
+        target = os.path.join(root, name if split_of(name) else "val" if split == "validation" else split)
+        if split in moves:
+            more.append(name)
+        elif os.path.dirname(place) == target:
+            moves[split] = _move_up(place)
+        else:
+            moves[split] = "" if place == target else _move(place, target)
+    looks = "looks like a split, which is called train, test or val; rename it"
+    if len(deep) > 1:
+        looks = "look like splits, which are called train, test and val; rename them"
+    merge = f" and merge {_quoted(more)} into {'it' if len(moves) == 1 else 'them'}" if more else ""
+    commands = " && ".join(sorted(filter(None, moves.values())))
+    raise InputError(f"{shortened(root)}: {_quoted(list(deep))} {looks}{merge}: {commands}")
 
 
 def refuse_misread(root: str, classes: Mapping[str, str], inner: Mapping[str, Sequence[str]], data_dir: str) -> None:
@@ -188,16 +250,20 @@ def refuse_misread(root: str, classes: Mapping[str, str], inner: Mapping[str, Se
     shown, names = shortened(root), list(classes)
     wrapper = next((name for name in inner if _wraps(name, names, inner)), None)
     if wrapper is not None:
+        _refuse_inner_splits(root, classes, inner, data_dir)
         path, kind = os.path.join(root, wrapper), _quoted(inner[wrapper])
         if root != data_dir:
-            raise InputError(f"{shown}: '{shortened(wrapper)}' holds the class folders ({kind}), {_move_up(path)}")
+            raise InputError(
+                f"{shown}: '{shortened(wrapper)}' holds the class folders ({kind}), one level too deep; move "
+                f"them up: {_move_up(path)}"
+            )
         alone = "its only folder with images" if len(names) == 1 else "not a class beside the others"
         raise InputError(
             f"{shown}: '{shortened(wrapper)}' is {alone} and holds folders of images itself ({kind}), one level too "
             f"deep; use {use(readable_below(path) or path)}"
         )
-    flat = sorted(set(map(str.lower, names)) & CONTAINERS)
-    if len(names) == 1 or (flat and {name.lower() for name in names} & ANNOTATIONS):
+    flat, annotations = ({name.lower() for name in names} & kind for kind in (CONTAINERS, ANNOTATIONS))
+    if len(names) == 1 or (flat and annotations and len(flat) + len(annotations) == len(names)):
         what = f"only {_quoted(names)} holds images" if len(names) == 1 else f"{_quoted(names)} are no classes"
         example = os.path.relpath(os.path.join(root, next(iter(classes.values()))), data_dir)
         mend = "add a folder for each other class, or set config.data.dir to the folder that has them"
@@ -209,10 +275,31 @@ def refuse_misread(root: str, classes: Mapping[str, str], inner: Mapping[str, Se
 def _wraps(name: str, names: Sequence[str], inner: Mapping[str, Sequence[str]]) -> bool:
     """Whether a folder without an image of its own holds a data set, not a class."""
     inside = inner[name]
-    splits = {split_of(one) for one in inside} - {None}
     copies = set(inside) & (set(names) - {name})
-    alone = len(names) == 1 or name.lower() in CONTAINERS
-    return alone or len(splits) > 1 or len(copies) > 1
+    if any(copies & set(inner[other]) for other in inner if other != name):
+        copies = set()  # folders that every class has, such as 0, 1 and 2
+    alone = len(names) == 1 or (name.lower() in CONTAINERS and len(inside) > 1)
+    return alone or _has_splits(inside) or len(copies) > 1
+
+
+def _has_splits(names: Sequence[str]) -> bool:
+    return len({split_of(name) for name in names} - {None}) > 1
+
+
+def _refuse_inner_splits(
+    root: str, classes: Mapping[str, str], inner: Mapping[str, Sequence[str]], data_dir: str
+) -> None:
+    """Raises InputError for classes that each have splits; not for whole data sets beside each other."""
+    names = [name for name, inside in inner.items() if _has_splits(inside)]
+    if not names or len(classes) == 1 or any(_has_train(os.path.join(root, name)) for name in names):
+        return
+    splits = [name for name in inner[names[0]] if split_of(name)]
+    example = " and ".join(f"{_typed(os.path.join(data_dir, split, names[0]))}/" for split in splits[:2])
+    image = os.path.relpath(os.path.join(root, classes[names[0]]), data_dir)
+    raise InputError(
+        f"{shortened(root)}: {_quoted(names)} {'has' if len(names) == 1 else 'have'} splits inside "
+        f"({_quoted(splits)}); put the splits outside, such as {example}, or {_list_hint(data_dir, image)}"
+    )
 
 
 def splits_beside(root: str) -> list[str]:
@@ -221,7 +308,7 @@ def splits_beside(root: str) -> list[str]:
     if split_of(name) != "train":
         return []
     others = [one for one in subfolders(parent) if split_of(one) in ("test", "validation")]
-    beside = [one for one in others if any(_images(path) for path in _paths(os.path.join(parent, one)))]
+    beside = [one for one in others if any(map(_has_image, _paths(os.path.join(parent, one))))]
     return [f"{root}: {_quoted(beside)} beside it is not read; for it, use {use(parent)}"] if beside else []
 
 
@@ -270,7 +357,9 @@ def refuse_unknown_classes(root: str, unknown: Sequence[str], classes: Sequence[
     inside = subfolders(os.path.join(root, unknown[0]))
     if len(unknown) == 1 and set(inside) & set(classes):
         path = os.path.join(root, unknown[0])
-        raise InputError(f"{where}: holds the class folders ({_quoted(inside)}), {_move_up(path)}")
+        raise InputError(
+            f"{where}: holds the class folders ({_quoted(inside)}), one level too deep; move them up: {_move_up(path)}"
+        )
     raise InputError(
         f"{where}: the training images have no class folder of this name {count}; add it there, or remove it here"
     )

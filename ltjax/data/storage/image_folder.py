@@ -59,10 +59,10 @@ class ClassFolders:
     def levels(self) -> tuple[dict[str, str], dict[str, list[str]]]:
         """(class with images -> its first image; those without an image of their own -> the folders inside)."""
         examples, inner = {}, {}
-        present, firsts = np.unique(self.labels, return_index=True)
-        ends = np.append(firsts[1:], len(self.labels))
-        for label, start, end in zip(present.tolist(), firsts.tolist(), ends.tolist(), strict=True):
-            name = self.classes[label]
+        starts = np.sort(np.unique(self.labels, return_index=True)[1])  # unknown classes have the last labels
+        ends = np.append(starts[1:], len(self.labels))
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            name = self.classes[int(self.labels[start])]
             examples[name] = self.names[start]
             if "/" not in self.names[start][len(name) + 1 :]:
                 continue
