@@ -10,10 +10,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-import jax
-import numpy as np
-
 from ltjax.errors import InputError
+from ltjax.training.execution.agreement import highest
 
 TOGETHER = 1.0  # seconds in which further signals are the same wish
 LOST = 1000  # in place of a signal's number: another run has taken the workdir over
@@ -67,11 +65,7 @@ class Interrupt:
           InputError: in all of them, if another run has taken the workdir over; nothing may be saved then.
         """
         lost = self.lost()
-        signum = LOST if lost else self.signum
-        if jax.process_count() > 1:
-            from jax.experimental import multihost_utils
-
-            signum = int(np.max(multihost_utils.process_allgather(np.int32(signum))))
+        signum = highest(LOST if lost else self.signum)
         if signum == LOST:
             raise InputError(lost or "another run has taken the workdir over; this one ends")
         return signum

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from etils import epath
 
 from ltjax import models
 from ltjax.data import build, data_from_arrays
@@ -16,6 +17,7 @@ from ltjax.data.digests import data_digests, difference, from_json, to_json
 from ltjax.data.storage.image_files import ImageFiles
 from ltjax.errors import InputError
 from ltjax.training import loop, prepare
+from ltjax.training.workdir import data_record
 from tests.data.conftest import TRAIN, arrays, write_image
 from tests.training import toy
 
@@ -221,3 +223,17 @@ def test_what_was_recorded_before_any_checkpoint_binds_nobody(toys, tmp_path, mo
     monkeypatch.setattr(prepare, "build", exchanged)
     monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
     assert loop.train(config, str(tmp_path))["step"] == 5
+
+
+def test_data_that_differs_on_another_machine_ends_the_run_in_all_processes(toys, tmp_path, monkeypatch):
+    config = toy.config(epochs=1)
+    loop.train(config, str(tmp_path))
+    data = toy.build(config)
+    monkeypatch.setattr(data_record, "everywhere", lambda there: False)
+    words = "that of another process differs, whose machine may have a copy of its own"
+    with pytest.raises(InputError, match=f"the data is not what the run began with: {words}; restore the data"):
+        data_record.check_data_record(epath.Path(tmp_path), data, "sample", True, print, lambda: None)
+    assert data_record.split_difference(epath.Path(tmp_path), data, "sample", "train") == words
+    monkeypatch.setattr(data_record, "everywhere", lambda there: there)
+    own = data_record.split_difference(epath.Path(tmp_path), exchanged(config), "sample", "test")
+    assert own is not None and "21 test images" in own

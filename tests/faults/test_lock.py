@@ -246,3 +246,72 @@ def test_two_commands_at_once(tmp_path):
     seed = statuses.index(0)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["seed"] == seed
     assert json.loads((tmp_path / "run" / "results.json").read_text())["seeds"] == [seed]
+
+
+class CloudError(Exception):
+    """An error of a bucket's client: no OSError, and without strerror."""
+
+
+def test_errors_of_a_buckets_client_end_neither_the_heartbeat_nor_the_run(bucket, shared, monkeypatch):
+    with locked(bucket) as lock:
+        with monkeypatch.context() as patch:
+
+            def fails(self):
+                raise CloudError("503, backend error")
+
+            patch.setattr(Lock, "_read", fails)
+            lock.check()
+        renewals = content_of(bucket)["renewals"]
+        lock.check()
+        assert content_of(bucket)["renewals"] > renewals
+
+
+def test_a_bucket_that_cannot_be_read_at_the_start_is_one_line(bucket, monkeypatch):
+    def fails(self):
+        raise CloudError("403,\n forbidden")
+
+    monkeypatch.setattr(Lock, "_write", fails)
+    with pytest.raises(InputError, match=r"cannot be written \(403, forbidden\); use another --workdir"):
+        Lock(bucket).take()
+
+
+@pytest.fixture
+def held_on_nfs(folder, monkeypatch):
+    """A file server that keeps a flock, whoever asks for it."""
+
+    def held(*_):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(fcntl, "flock", held)
+    monkeypatch.setattr(locks, "_on_local_disk", lambda folder: False)
+    for name, seconds in (("LEASE", 0.2), ("BEAT", 0.02), ("SETTLE", 0.02)):
+        monkeypatch.setattr(locks, name, seconds)
+    return folder
+
+
+def test_a_flock_of_a_machine_that_is_gone_is_taken_over_after_the_lease(held_on_nfs):
+    leave(held_on_nfs, ELSEWHERE)
+    reports = []
+    with locked(held_on_nfs, reports.append) as lock:
+        lock.confirm()
+        assert content_of(held_on_nfs)["pid"] == os.getpid() and not lock._certain
+    assert len(reports) == 1 and "for signs of life of process 1 on node7" in reports[0]
+
+
+def test_a_flock_of_a_living_machine_is_respected(held_on_nfs, monkeypatch):
+    leave(held_on_nfs, ELSEWHERE)
+    monkeypatch.setattr(time, "sleep", lambda seconds: leave(held_on_nfs, ELSEWHERE | {"renewals": 2}))
+    with pytest.raises(InputError, match="is in use by process 1 on node7"):
+        Lock(held_on_nfs, lambda line: None).take()
+    leave(held_on_nfs, locks._me())  # of this machine: no need to watch
+    with pytest.raises(InputError, match=f"is in use by process {os.getpid()} on"):
+        Lock(held_on_nfs, never).take()
+
+
+def test_a_lock_that_the_first_process_lost_ends_all_of_them(folder, monkeypatch):
+    """The others have no lock, and would wait in their next exchange for the first one."""
+    other = Lock(folder)
+    monkeypatch.setattr(locks, "of_first", lambda text: "was taken over by process 1 on node7")
+    for meets in (other.check, other.confirm):
+        with pytest.raises(InputError, match="was taken over by process 1 on node7"):
+            meets()

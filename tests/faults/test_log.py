@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -148,3 +149,24 @@ def test_lines_are_on_the_disk_before_a_checkpoint_counts_on_them(tmp_path, monk
     monkeypatch.setattr(metrics_log.os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
     log.settle(1)
     assert synced == [str(tmp_path / "metrics.jsonl")]
+
+
+def test_errors_of_a_buckets_client_are_lines_too(tmp_path, monkeypatch):
+    """They are no OSErrors, and have no strerror."""
+    reports = []
+
+    def fails(*given, **options):
+        raise Exception("503,\n backend error")
+
+    log = MetricsLog(epath.Path(tmp_path), report=reports.append)
+    monkeypatch.setattr(metrics_log, "write_atomically", fails)
+    log.rewind(0, [], where(every=1))
+    assert reports == [f"{tmp_path}/metrics.jsonl: cannot be written (503, backend error); tried again at every save"]
+    events = log.events
+    events.appends, events.path = False, SimpleNamespace(write_bytes=fails)
+    events.flush()
+    assert "(Exception: 503, backend error); the run goes on without TensorBoard events" in reports[1]
+    monkeypatch.undo()
+    given(log, 1, 1.0)
+    log.settle(1)
+    assert [record["step"] for record in lines(tmp_path)] == [1]

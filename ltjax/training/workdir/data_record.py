@@ -12,6 +12,7 @@ from ltjax.data.dataset import fingerprint
 from ltjax.data.digests import SplitDigests, data_digests, difference, from_json, to_json
 from ltjax.data.storage.paths import write_atomically
 from ltjax.errors import InputError
+from ltjax.training.execution.agreement import everywhere
 from ltjax.training.workdir.metrics_log import Record
 
 FILE = "data.json"
@@ -49,7 +50,7 @@ def check_data_record(
         report("data: every image is read once and compared (config.data.verify=full)")
     now = data_digests(data, verify, stop)
     stored = read_data_record(folder) if begun else None
-    other = difference(stored, now, data) if stored is not None else None
+    other = differs_anywhere(difference(stored, now, data) if stored is not None else None)
     if other is not None:
         raise InputError(
             f"--workdir={folder}: the data is not what the run began with: {other}; restore the data, or train on it "
@@ -74,10 +75,24 @@ def write_data_record(folder: epath.Path, recorded: dict[str, SplitDigests]) -> 
         write_atomically(path, content)
 
 
+def differs_anywhere(other: str | None) -> str | None:
+    """A difference that this process found, or that another one found; all processes must call it.
+
+    A node may have a copy of its own. If it alone raised, the others would wait for it for ever.
+    """
+    if everywhere(other is None):
+        return None
+    return other or "that of another process differs, whose machine may have a copy of its own"
+
+
 def split_difference(folder: epath.Path, data: Data, verify: str, split: str) -> str | None:
-    """How a split differs from that of the run in ``folder``, in words; None if it does not, or nothing is recorded."""
+    """How a split differs from that of the run in ``folder``, in words; None if it does not, or nothing is recorded.
+
+    All processes must call it: one that finds a difference makes it one in all of them.
+    """
     stored = read_data_record(folder)
-    return None if stored is None else difference(stored, data_digests(data, verify, only=split), data, split)
+    other = None if stored is None else difference(stored, data_digests(data, verify, only=split), data, split)
+    return differs_anywhere(other)
 
 
 def _joined(stored: dict[str, SplitDigests], now: dict[str, SplitDigests]) -> dict[str, SplitDigests]:

@@ -74,7 +74,7 @@ class Events:
                         del self.unwritten[: file.write(self.unwritten)]
             else:
                 self.path.write_bytes(bytes(self.unwritten))
-        except OSError as error:
+        except Exception as error:  # the client of a bucket has errors of its own
             self._drop(error)
         self.written_at = time.monotonic()
 

@@ -20,12 +20,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
 
 from ltjax.data.loading.prefetch import to_stderr
 from ltjax.errors import InputError
+from ltjax.training.execution.agreement import of_first
 
 NAME = "lock.json"
 BEAT = 4.0  # seconds between renewals
@@ -67,14 +66,13 @@ class Lock:
                 with contextlib.suppress(_Changed):
                     self._try(began)
                     break
-        except OSError as error:
+        except BaseException as error:
             self._close()
-            raise InputError(
-                f"--workdir={self.folder}: cannot be written ({error.strerror or error}); use another --workdir"
-            ) from None
-        except BaseException:
-            self._close()
-            raise
+            if isinstance(error, InputError) or not isinstance(error, Exception):
+                raise
+            # also what the client of a bucket raises
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
+            raise InputError(f"--workdir={self.folder}: cannot be written ({reason}); use another --workdir") from error
         self._since = time.monotonic()
         threading.Thread(target=self._renew_until_stopped, name="ltjax-lock", daemon=True).start()
 
@@ -91,10 +89,12 @@ class Lock:
             if _dead(holder) and time.monotonic() - began < GRACE:
                 time.sleep(0.1)
                 raise _Changed
-            raise self._held(holder)
+            if new or _same_boot(holder) or _on_local_disk(self.folder):
+                raise self._held(holder)
+            # A file server may keep the flock of a machine that is gone: the lease decides.
         if self._file is not None and not self._is_the_file():
             raise _Changed
-        self._certain = self._flocked and _on_local_disk(self.folder)
+        self._certain = bool(self._flocked) and _on_local_disk(self.folder)
         if not (new or self._certain or (self._flocked and _same_boot(holder)) or _dead(holder)):
             self._watch(before)
         self._content = _me()
@@ -175,21 +175,26 @@ class Lock:
         """Before the first write: waits until a run that began at the same moment elsewhere would be seen."""
         if self._content and not self._certain:
             time.sleep(max(0.0, self._since + SETTLE - time.monotonic()))
-            self.check()
+        self.check()
 
     def check(self) -> None:
-        """Raises InputError if another run has taken the lock over, as after a long pause of this one."""
+        """Raises InputError if another run has taken the lock over, as after a long pause of this one.
+
+        All processes must call it at the same step, and all of them raise.
+        """
         if self._content and not self._certain:
             self._renew()
-        if self.lost:
-            raise InputError(self.lost)
+        lost = of_first(self.lost)
+        if lost:
+            raise InputError(lost)
 
     def _renew_until_stopped(self) -> None:
         while not self._stop.wait(BEAT) and not self.lost:
             self._renew()
 
     def _renew(self) -> None:
-        with self._busy, contextlib.suppress(OSError):  # a disk that fails for a while; tried again at the next beat
+        # a disk or network that fails for a while, each with errors of its own; tried again at the next beat
+        with self._busy, contextlib.suppress(Exception):
             if self._stop.is_set():
                 return
             there = self._read()
@@ -223,7 +228,7 @@ class Lock:
         if not self._busy.acquire(timeout=BEAT):  # a renewal hangs with its disk, and so would this
             return
         if self._content and not self.lost:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(Exception):
                 if _parsed(self._read() or b"").get("token") == self._content["token"]:
                     self.path.unlink()
         self._close()
@@ -248,22 +253,13 @@ def locked(folder: epath.Path, report: Callable[[str], None] = to_stderr) -> Ite
             lock.take()
         except InputError as error:
             refused = str(error)
-    refused = _of_first(refused)
+    refused = of_first(refused)
     if refused:
         raise InputError(refused)
     try:
         yield lock
     finally:
         lock.release()
-
-
-def _of_first(text: str) -> str:
-    """The first process's text, of up to 1,000 bytes."""
-    if jax.process_count() == 1:
-        return text
-    sent = np.frombuffer(text.encode()[:1000].ljust(1000, b"\0"), np.uint8)
-    got = np.asarray(multihost_utils.broadcast_one_to_all(sent), np.uint8)
-    return got.tobytes().rstrip(b"\0").decode(errors="ignore")
 
 
 def _me() -> Holder:

@@ -93,9 +93,10 @@ class MetricsLog:
         try:
             write_atomically(self.path, "".join(line + "\n" for line in self.lines))
             self.behind = False
-        except OSError as error:
+        except Exception as error:  # the client of a bucket has errors of its own
             if not self.reported:
-                self.report(f"{self.path}: cannot be written ({error.strerror or error}); tried again at every save")
+                reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+                self.report(f"{self.path}: cannot be written ({reason}); tried again at every save")
             self.behind = self.reported = True
 
     def add(self, step: int, metrics: dict[str, Any]) -> None:
