@@ -280,6 +280,11 @@ READ = {
         {"n01440764": 2, "n01443537": 2},
         "",
     ),
+    "a class called train, with folders inside, beside others": (
+        images(*(f"{name}/{time}" for name in ("car", "bus", "train") for time in ("day", "night"))),
+        {"day": 1, "night": 1},
+        "photos: 'bus', 'car' beside train/ hold images, which are not read",
+    ),
     "CUB's images": (
         images("001.Black_footed_Albatross", "002.Laysan_Albatross"),
         {"001.Black_footed_Albatross": 1, "002.Laysan_Albatross": 1},

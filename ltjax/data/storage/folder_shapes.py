@@ -312,6 +312,12 @@ def splits_beside(root: str) -> list[str]:
     return [f"{root}: {_quoted(beside)} beside it is not read; for it, use {use(parent)}"] if beside else []
 
 
+def unread_beside_splits(root: str) -> list[str]:
+    """One line if folders of ``root`` that are no splits hold images: classes beside one called train, perhaps."""
+    others = [one for one in subfolders(root) if not split_of(one) and _holds_images(os.path.join(root, one))]
+    return [f"{root}: {_quoted(others)} beside train/ hold images, which are not read"] if others else []
+
+
 def _paths(folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in subfolders(folder)]
 

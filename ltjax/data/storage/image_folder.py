@@ -107,7 +107,9 @@ def split_folders(root: str) -> tuple[dict[str, str], tuple[str, ...]]:
             "it, or set config.data.dir to a folder of class folders"
         )
     left_out = sorted(path for split, path in named if split not in found)
-    return found, tuple(f"{path}: contains no class folders and is skipped" for path in left_out)
+    return found, (
+        *(f"{path}: contains no class folders and is skipped" for path in left_out), *shapes.unread_beside_splits(root)
+    )  # fmt: skip
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
