@@ -44,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
     with naming("in evaluation", f"lower --batch-size (now {config.evaluation.batch_size})"):
         counters = evaluator(finished.variables, finished.data.test)
     summaries = summarize_seeds(config, finished.data, counters)
-    losses = [one["train_loss_last_epoch"] for one in finished.results.get("per_seed", [finished.results])]
+    losses = [one.get("train_loss_last_epoch") for one in finished.results.get("per_seed", [finished.results])]
     record = finished.results | results_over_seeds(config, summaries, losses)
     if is_first_process():
         print(format_table(record))

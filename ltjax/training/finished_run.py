@@ -21,7 +21,7 @@ from ltjax.training.step.state import variables_of
 from ltjax.training.workdir.checkpoint import abstract, checkpoints
 from ltjax.training.workdir.checksums import host_arrays, listed, not_finite
 from ltjax.training.workdir.data_record import read_data_record, split_difference
-from ltjax.training.workdir.identity import absolute, check_path
+from ltjax.training.workdir.identity import RESULTS, absolute, check_path
 from ltjax.training.workdir.json_files import Record, read_object
 from ltjax.training.workdir.model_record import ModelRecord, read_model_record, record_of
 
@@ -102,7 +102,7 @@ def open_model(workdir: str, changes: Mapping[str, Any], key: str = "--run", sta
             "in another --workdir with a smaller config.optimizer.learning_rate"
         )
     results = read_object(folder / "results.json")
-    if results is None:
+    if results is None or not results.keys() >= RESULTS:
         raise InputError(f"{folder}/results.json: is damaged; run the training command again, which makes it again")
     return Finished(config, data, stage, variables, mesh, results, model)
 

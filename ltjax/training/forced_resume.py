@@ -12,6 +12,7 @@ from ltjax.data.storage.paths import write_atomically
 from ltjax.errors import InputError
 from ltjax.methods.stage import AnyStage
 from ltjax.settings import Settings
+from ltjax.training.execution.agreement import everywhere
 from ltjax.training.execution.seeds import split_seeds
 from ltjax.training.open_stage import resumes, shape_of_state
 from ltjax.training.prepare import Setup, stage_steps
@@ -54,6 +55,7 @@ def take_over(config: Settings, setup: Setup, folder: epath.Path, other: str) ->
         why = "; ".join(one for one in (other, data) if one)
         note = {"stage": last, "step": begun[last][0], "forced": why, "taken_over": strangers}
         write_atomically(folder / "resumes.json", json.dumps([*resumes(folder), note]) + "\n")
+    everywhere(True)  # the others read it when they open the checkpoints
 
 
 def _data_difference(config: Settings, setup: Setup, folder: epath.Path) -> str:

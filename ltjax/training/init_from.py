@@ -1,5 +1,7 @@
 """A run that starts where another one ended: config.init_from."""
 
+from collections.abc import Callable
+
 from etils import epath
 from flax import traverse_util
 
@@ -8,12 +10,10 @@ from ltjax.methods.stage import Previous, Tree
 from ltjax.settings import Settings
 from ltjax.settings.identity import SHORT_NAMES
 from ltjax.settings.user_paths import looked_for
-from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.seeds import seeds_of
 from ltjax.training.finished_run import open_model
-from ltjax.training.open_stage import owner_of, shape_of_state
+from ltjax.training.open_stage import shape_of_state
 from ltjax.training.prepare import Setup
-from ltjax.training.workdir.checkpoint import abstract, checkpoints
 from ltjax.training.workdir.data_record import split_difference
 from ltjax.training.workdir.fit import difference
 from ltjax.training.workdir.identity import absolute
@@ -34,18 +34,28 @@ def check_source(config: Settings) -> None:
     )
 
 
-def open_source(config: Settings, setup: Setup, workdir: epath.Path) -> Previous | None:
-    """The end of the run config.init_from, as the stage before the first one, whose network it must fit.
+def open_source(config: Settings, setup: Setup, workdir: epath.Path) -> Callable[[], Previous | None]:
+    """Gives the end of the run config.init_from, as the stage before the first one; None without that setting.
 
-    Of a run with a stage of the same name (the first phase of asynchronous modelling) it is the end of that stage.
-
-    None without that setting, and if the first stage has been saved in the workdir: the other run may be gone by then.
+    It is opened at once for a run that begins, which needs it. Once the first stage has been saved in the workdir it
+    is opened only if that checkpoint turns out to be damaged: the other run may be gone by then.
 
     Raises:
       InputError: other training images, other seeds or another network.
     """
-    if not config.init_from or _is_saved(config, setup, workdir):
-        return None
+    if not config.init_from:
+        return lambda: None
+    if (workdir / "checkpoints" / setup.stages[0].name / "0").exists():
+        return lambda: _source(config, setup)
+    source = _source(config, setup)
+    return lambda: source
+
+
+def _source(config: Settings, setup: Setup) -> Previous:
+    """The end of the other run, whose network the first stage's must fit.
+
+    Of a run with a stage of the same name (the first phase of asynchronous modelling) it is the end of that stage.
+    """
     data, stage = setup.data, setup.stages[0]
     setting = f"config.init_from={config.init_from}"
     source = open_model(config.init_from, {"data.dir": config.data.dir}, "config.init_from", stage.name)
@@ -62,17 +72,6 @@ def open_source(config: Settings, setup: Setup, workdir: epath.Path) -> Previous
     shape = shape_of_state(data, stage, {}, config.num_seeds)
     wanted = {"params": shape.params, **shape.model_state}
     return Previous(stage.name, _fitting(wanted, source.variables, setting), {})
-
-
-def _is_saved(config: Settings, setup: Setup, workdir: epath.Path) -> bool:
-    """Whether the workdir has a whole first stage, so that the source is not needed."""
-    folder = workdir / "checkpoints" / setup.stages[0].name
-    if not (folder / "0").exists():
-        return False
-    target = abstract(shape_of_state(setup.data, setup.stages[0], {}, config.num_seeds), meshes.replicated(setup.mesh))
-    owner = owner_of(workdir, setup.fingerprint)
-    with checkpoints(folder, keep=None) as saved:
-        return saved.restore_start(owner) is not None and saved.restore(target, owner) is not None
 
 
 def _fitting(wanted: Tree, variables: Tree, setting: str) -> Tree:

@@ -2,7 +2,8 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -83,12 +84,13 @@ def _train_locked(config: Settings, folder: epath.Path, lock: Lock, force: bool)
     if not (folder / "checkpoints").exists():  # a run that has begun has its weights
         check_pretrained(config)
     setup = prepare(config)
-    if force and (folder / "checkpoints").exists():
-        take_over(config, setup, folder, stored_difference(folder, config))
-    if not (folder / "checkpoints").exists():
+    begun = (folder / "checkpoints").exists()
+    if not begun and config.model.pretrained and not config.init_from:
         check_fit(variables_of(shape_of_state(setup.data, setup.stages[0], {})), config)
     source = open_source(config, setup, folder)
     lock.confirm()
+    if force and begun:
+        take_over(config, setup, folder, stored_difference(folder, config))
     if not config_is_damaged(folder):
         _write_config(folder, config)
     with Interrupt(lambda: lock.lost) as interrupt:
@@ -130,17 +132,18 @@ def _start(config: Settings, folder: epath.Path, setup: Setup, lock: Lock, inter
     return Run(config, folder, setup, DataAccess(placed, watch, store, digests), log, progress, lock, interrupt)
 
 
-def _run_stages(run: Run, source: Previous | None) -> Record:
+def _run_stages(run: Run, source: Callable[[], Previous | None]) -> Record:
     """Every stage in turn: a finished one is only read, an unfinished one continues, the others start.
 
-    ``source`` is the end of the run config.init_from, for the first stage.
+    ``source`` gives the end of the run config.init_from, for the first stage; it is called if the stage has to start.
     """
     (data, stages, _, _), config = run.setup, run.config
-    previous, offset, before = source, 0, 0.0
+    open_previous, offset, before = source, 0, 0.0
+    previous: Previous | None = None
     evaluators = [_evaluator(run, stage) for stage in stages]
     for index, stage in enumerate(stages):
         with checkpoints(checkpoint_folder(run, stage), config.checkpoint.keep) as saved:
-            current = open_stage(run, index, previous, saved)
+            current = open_stage(run, index, open_previous, saved)
             write_data_record(run.workdir, run.access.digests)  # the checkpoint is of these images
             if config_is_damaged(run.workdir):  # the checkpoints have just shown that they are of this config
                 _write_config(run.workdir, config)
@@ -155,6 +158,7 @@ def _run_stages(run: Run, source: Previous | None) -> Record:
                 else:
                     saved.wait()
         previous = Previous(stage.name, variables_of(current.state), current.state.extras)
+        open_previous = functools.partial(_same, previous)
         offset += stage_steps(stage, config, data)
     assert previous is not None
     last = _evaluator(run, stages[-1], views=True) if stages[-1].views else evaluators[-1]
@@ -164,6 +168,10 @@ def _run_stages(run: Run, source: Previous | None) -> Record:
         with checkpoints(checkpoint_folder(run, stages[-1]), config.checkpoint.keep) as saved, _naming_last_good(saved):
             saved.set_aside([stage_steps(stages[-1], config, data)], DIVERGED)
             raise
+
+
+def _same(previous: Previous) -> Previous:
+    return previous
 
 
 @contextlib.contextmanager
@@ -340,6 +348,8 @@ def _last_epoch_loss(run: Run) -> list[float] | None:
     end = sum(stage_steps(stage, config, data) for stage in stages)
     begin = end - per_epoch
     lines = StageLines(stages[-1].name, end - stage_steps(stages[-1], config, data), per_epoch, config.log_every_steps)
-    ends = [step for step in range(begin + 1, end + 1) if lines.end_at(step)]
+    forced = any("forced" in note for note in resumes(run.workdir, lambda line: None))
+    # Of a run that --resume=force went on with, lines may be at the multiples of another config.log_every_steps.
+    ends = [step for step in range(begin + 1, end + 1) if lines.end_at(step)] if not forced else [end]
     whole = run.log.has(*ends, *([begin] if begin else []))
     return run.log.mean_of_last("loss", per_epoch) if whole else None

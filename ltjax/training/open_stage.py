@@ -24,7 +24,7 @@ from ltjax.training.execution.placement import Placed
 from ltjax.training.execution.seeds import seeds_of, split_seeds, stack_seeds
 from ltjax.training.features.store import FeatureStore
 from ltjax.training.interrupt import Interrupt
-from ltjax.training.prepare import Setup
+from ltjax.training.prepare import Setup, stage_steps
 from ltjax.training.progress import Progress
 from ltjax.training.step.state import TrainState, create_state, variables_of
 from ltjax.training.workdir.checkpoint import Checkpoints, Owner, abstract
@@ -64,7 +64,7 @@ class Current(NamedTuple):
     tables: dict[str, Any]
     pending: list[dict[str, Any]]  # metrics of the last steps, not yet logged
     elapsed: float  # seconds that earlier processes took
-    passed: bool  # a later stage has begun
+    passed: bool  # all its steps are done, and a later stage has begun
 
     @property
     def step(self) -> int:
@@ -72,20 +72,25 @@ class Current(NamedTuple):
         return int(np.ravel(jax.device_get(self.state.step))[0])
 
 
-def open_stage(run: Run, index: int, previous: Previous | None, saved: Checkpoints) -> Current:
-    """The stage's last good checkpoint; without one, what its init makes, saved as step 0."""
+def open_stage(run: Run, index: int, open_previous: Callable[[], Previous | None], saved: Checkpoints) -> Current:
+    """The stage's last good checkpoint; without one, what its init makes, saved as step 0.
+
+    ``open_previous`` gives the stage before; it is called only where init has to run.
+    """
     (data, stages, mesh, fingerprint), stage = run.setup, run.setup.stages[index]
     owner = owner_of(run.workdir, fingerprint)
     start, made = saved.restore_start(owner), None
     if start is None:  # a new stage, or its step 0 cannot be read: init makes the same again
-        made = _init_each(run, index, previous)
+        made = _init_each(run, index, open_previous())
         start = stack_seeds([_on_host(run, stage, one) for one in made], "start")
     constants = meshes.put_replicated(start["frozen"], mesh)
     extras = split_seeds(start["extras"], len(seeds_of(run.config)))[0]
     shape = shape_of_state(data, stage, extras, run.config.num_seeds)
     restored = saved.restore(abstract(shape, meshes.replicated(mesh)), owner)
     if restored is not None:
-        passed = any(_saved_steps(checkpoint_folder(run, later)) for later in stages[index + 1 :])
+        begun = any(_saved_steps(checkpoint_folder(run, later)) for later in stages[index + 1 :])
+        # If the last checkpoint is damaged the steps after the one before are trained again, with the same result.
+        passed = begun and restored.step == stage_steps(stage, run.config, data)
         if restored.step and not passed:
             _note_resume(run, stage, restored.step)
         meta, state = restored.meta, restored.state
@@ -93,7 +98,7 @@ def open_stage(run: Run, index: int, previous: Previous | None, saved: Checkpoin
             seeds = np.array(seeds_of(run.config), np.uint32)
             state = state.replace(seed=meshes.put_replicated(seeds.reshape(state.seed.shape), mesh))
         return Current(state, constants, start["tables"], meta["pending"], meta["elapsed"], passed)
-    made = made or _init_each(run, index, previous)
+    made = made or _init_each(run, index, open_previous())
     states = [jax.device_get(create_state(stage, m, s)) for m, s in zip(made, seeds_of(run.config), strict=True)]
     state = meshes.put_replicated(stack_seeds(states, "state"), mesh)
     meta = {"fingerprint": fingerprint, "pending": [], "elapsed": run.progress.seconds()}

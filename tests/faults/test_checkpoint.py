@@ -261,3 +261,36 @@ def test_a_checkpoint_of_another_dtype_is_verified_in_its_own(tmp_path):
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
     assert restored(folder)[0] is None
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    monkeypatch.setattr(prepare, "build", toy.build)
+    monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
+    monkeypatch.setitem(METHODS, "three", toy.three_stages)
+
+
+def log_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_passed_stage_whose_last_step_is_damaged_is_trained_to_its_end_again(toys, tmp_path, caplog):
+    config = toy.config("three", evaluation__every_epochs=0)
+    before = loop.train(config, str(tmp_path / "run"))
+    lines, weights = log_of(tmp_path / "run"), open_finished(str(tmp_path / "run"), {}, stage_name="first").variables
+    (tmp_path / "run/results.json").unlink()
+    (tmp_path / "run/checkpoints/first/10/meta/metadata").write_text("")
+    after = loop.train(config, str(tmp_path / "run"))
+    assert "10 cannot be read and is skipped" in caplog.text
+    assert {note["stage"]: note["step"] for note in after["resumes"]}["first"] == 9
+    assert after["per_class"] == before["per_class"] and log_of(tmp_path / "run") == lines
+    assert after["train_loss_last_epoch"] == before["train_loss_last_epoch"]
+    same(open_finished(str(tmp_path / "run"), {}, stage_name="first").variables, weights)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"accuracy": {}}', "[]"])
+def test_results_that_are_damaged_are_one_line_to_evaluate(run, tmp_path, content):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run/results.json").write_text(content)
+    with pytest.raises(InputError, match=r"results.json: is damaged; run the training command again"):
+        open_finished(str(tmp_path / "run"), {})

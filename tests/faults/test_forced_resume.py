@@ -95,6 +95,21 @@ def test_the_random_numbers_and_tables_are_those_of_the_new_config(run, monkeypa
     assert all(np.array_equal(seen[0].tables[name][key], value) for key, value in expected.items())
 
 
+def test_the_loss_of_the_last_epoch_is_known_where_lines_are_at_other_steps(run, monkeypatch):
+    loss = loop.train(config(log_every_steps=3), str(run), force=True)["train_loss_last_epoch"]
+    assert isinstance(loss, float)
+
+
+def test_nothing_is_taken_over_before_the_lock_is_certain(run, monkeypatch):
+    def lost(lock):
+        raise InputError("was taken over")
+
+    monkeypatch.setattr(loop.Lock, "confirm", lost)
+    with pytest.raises(InputError, match="was taken over"):
+        loop.train(config(seed=7), str(run), force=True)
+    assert not (run / "resumes.json").exists()
+
+
 def test_other_data_is_refused_and_taken_by_force(run, monkeypatch):
     monkeypatch.setattr(prepare, "build", lambda s: dataclasses.replace(toy.build(s), fingerprint="other" * 12))
     with pytest.raises(InputError, match=r"trained on other data .* --resume=force"):

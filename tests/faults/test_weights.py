@@ -14,6 +14,7 @@ from ltjax.methods import METHODS
 from ltjax.models import LinearHead, Network, ResNetCifar
 from ltjax.training import loop, prepare
 from ltjax.training.init_from import _fitting as fitting
+from ltjax.training.workdir.checkpoint import Checkpoints
 from ltjax.training.workdir.pretrained import with_pretrained
 from tests.training import toy
 from tests.training.test_init_from import torch_names
@@ -164,3 +165,18 @@ def test_a_first_stage_whose_checkpoint_is_damaged_is_taken_again_from_the_run_i
             file.write_bytes(file.read_bytes()[:10])
     assert loop.train(taking, str(tmp_path / "run"))["per_class"] == first["per_class"]
     assert "0 cannot be read" in caplog.text
+
+
+def test_a_run_that_resumes_opens_no_other_run_and_reads_its_own_state_once(toys, tmp_path, monkeypatch):
+    config = toy.config(evaluation__every_epochs=0, epochs=1)
+    loop.train(config, str(tmp_path / "source"))
+    taking, reads = config.replaced({"init_from": str(tmp_path / "source")}), []
+    first = loop.train(taking, str(tmp_path / "run"))
+    (tmp_path / "run" / "results.json").unlink()
+    read = Checkpoints._read
+    monkeypatch.setattr(Checkpoints, "_read", lambda self, *given: (reads.append(self.folder), read(self, *given))[1])
+    assert loop.train(taking, str(tmp_path / "run"))["per_class"] == first["per_class"]
+    assert len(reads) == 1
+    monkeypatch.setattr(loop, "_run_stages", lambda *given: {})
+    monkeypatch.setattr(loop, "shape_of_state", lambda *given: pytest.fail("traced the network for nothing"))
+    loop.train(config, str(tmp_path / "other"))

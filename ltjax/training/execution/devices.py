@@ -14,11 +14,11 @@ from ltjax.training.execution import cpu_flags
 # JAX_PLATFORMS -> the extra of ltjax that brings JAX's part for it.
 EXTRAS = {"cuda": "gpu", "gpu": "gpu", "tpu": "tpu"}
 PLATFORMS = ("cpu", "cuda", "gpu", "rocm", "tpu")
-# Reads XLA_FLAGS as the start of JAX does, which aborts the process for a mistake in them.
 # Flags that every jaxlib in question has, and that need no check.
 KNOWN_FLAGS = re.compile(
     r"--xla_(force_host_platform_device_count|backend_optimization_level|cpu_parallel_codegen_split_count)=[0-9]{1,4}"
 )
+# Reads XLA_FLAGS as the start of JAX does, which aborts the process for a mistake in them.
 READ_FLAGS = "from jaxlib import _jax; _jax.CompileOptions().executable_build_options.debug_options"
 
 

@@ -52,16 +52,27 @@ class MetricsLog:
         self.pending: list[dict[str, Any]] = []  # a dict of numbers for each step after the last line
         self.written = 0  # the step of the last line
         self.lines: list[str] = self._existing()
+        self.later: list[str] = []  # lines beyond the step where the run continues
+        self.offset = 0  # steps of the stages before the one that is logged
         self.writes = jax.process_index() == 0
         self.appends = "://" not in str(workdir)  # a file in a bucket can't be appended to
         self.behind = self.reported = False  # the file lacks lines, because it could not be written; once reported
         self.events: Events | None = None
 
     def rewind(self, step: int, pending: list[dict[str, Any]], stage_lines: StageLines) -> None:
-        """Keeps the lines up to `step`, where the run continues, and the values for the next line."""
-        self.lines = [line for line in self.lines if json.loads(line)["step"] <= step]
+        """Keeps the lines up to `step`, where the run continues, and the values for the next line.
+
+        Lines beyond come back when a later stage continues behind them: where steps of the stage before are trained
+        again, because its last checkpoint is damaged.
+        """
+        known = self.lines
+        if stage_lines.offset > self.offset:
+            last = _step_of(known[-1]) if known else -1
+            known = known + [line for line in self.later if _step_of(line) > last]
+        self.lines = [line for line in known if _step_of(line) <= step]
+        self.later = [line for line in known if _step_of(line) > step]
         self.unread, self.pending, self.written = [], list(pending), step - len(pending)
-        self.stage_lines = stage_lines
+        self.stage_lines, self.offset = stage_lines, stage_lines.offset
         if self.writes:
             self._rewrite()
             self.events = self.events or Events(self.workdir, step + 1, self.report)
