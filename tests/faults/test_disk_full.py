@@ -1,14 +1,17 @@
 """A full disk, and a process that may not open more files: one line, and what was saved stays."""
 
+import contextlib
 import errno
 import logging
 import os
 
 import pytest
+from etils import epath
 
 from ltjax import models
 from ltjax.commands.cli import guarded, one_line
 from ltjax.training import loop, prepare
+from ltjax.training.workdir.checkpoint import checkpoints
 from tests.faults.test_log import fails
 from tests.training import toy
 
@@ -32,9 +35,24 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_where_it_was(tmp_path, monk
 
 
 @pytest.mark.parametrize("name", ["absl", "asyncio", "concurrent.futures"])
-def test_traces_of_other_threads_do_not_drown_the_line(name):
-    """They log an error that is raised as well: seen with tensorstore on a disk that is really full."""
-    assert logging.getLogger(name).getEffectiveLevel() >= logging.CRITICAL
+@pytest.mark.parametrize("fails", [True, False])
+def test_traces_of_other_threads_do_not_drown_the_line(tmp_path, name, fails):
+    """They log an error that is raised as well, also late: seen with tensorstore on a disk that is really full.
+
+    Otherwise the loggers are as before, for a program that trains and does other work, too.
+    """
+    logger = logging.getLogger(name)
+    before = logger.level
+    try:
+        logger.setLevel(logging.ERROR)
+        with checkpoints(epath.Path(tmp_path), keep=2) as saved:
+            assert logger.level == logging.CRITICAL
+            with contextlib.suppress(OSError), saved._written():
+                if fails:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+        assert logger.level == (logging.CRITICAL if fails else logging.ERROR)
+    finally:
+        logger.setLevel(before)
 
 
 def test_too_many_open_files_says_what_to_do():

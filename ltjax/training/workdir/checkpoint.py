@@ -46,6 +46,8 @@ OF_THE_MACHINE = (
     "RESOURCE_EXHAUSTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", os.strerror(errno.EMFILE), os.strerror(errno.ENFILE),
     os.strerror(errno.EIO), os.strerror(errno.ESTALE),
 )  # fmt: skip
+# Loggers in which orbax reports every save, and its threads the trace of every error that is raised as well.
+NOISY = ("absl", "asyncio", "concurrent.futures")
 CLOUD = {"aiohttp", "botocore", "gcsfs", "google", "s3fs"}  # packages whose errors come from the network
 log = logging.getLogger("ltjax")
 
@@ -95,9 +97,10 @@ class Checkpoints:
 
         Two, because the newest may turn out to be damaged, or of a training that diverged in its last update.
         """
-        for name in ("absl", "asyncio", "concurrent.futures"):
-            # orbax logs every save, and in its threads the trace of every error that `wait` raises
+        self.levels = {name: logging.getLogger(name).level for name in NOISY}
+        for name in NOISY:
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        self.failed = False  # a step could not be read or written
         _drop_late_callbacks()
         self.folder = folder
         if keep is None:
@@ -150,6 +153,7 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
+            self.failed = True
             room = "; the disk is full" if _is_full(self.folder, error) else ""
             raise OSError(
                 f"{self.folder}: the checkpoint could not be written{room}; the one before is kept: make room, then "
@@ -284,6 +288,7 @@ class Checkpoints:
           OSError, or the error for lack of memory: in all processes, if one could not read it for a reason that says
             nothing of what the step holds. Nothing may be set aside then.
         """
+        self.failed = self.failed or failure is not None
         mine = failure is not None and is_temporary(failure)
         worst = highest(2 if mine else int(failure is not None))
         if worst < 2:
@@ -315,6 +320,9 @@ class Checkpoints:
     def close(self) -> None:
         self.wait()
         self.manager.close()
+        if not self.failed:  # after an error its threads may still log a trace of it
+            for name, level in self.levels.items():
+                logging.getLogger(name).setLevel(level)
 
 
 def _drop_late_callbacks() -> None:
