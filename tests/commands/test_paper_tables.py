@@ -230,6 +230,7 @@ def compiled_fast():
     jax.config.update("jax_disable_most_optimizations", before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_fast")
 def test_one_table_of_each_paper_on_mnist(tmp_path, monkeypatch, capsys):
     """Real runs of a tiny network in one root: what rows or tables have in common is trained once."""

@@ -44,7 +44,11 @@ def follow(page: pathlib.Path, folder: pathlib.Path) -> None:
             (folder / title).write_text(body)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+LONG = {"backbone", "dataset"}
+MARKED = [pytest.param(page, marks=pytest.mark.slow) if page.stem in LONG else page for page in PAGES]
+
+
+@pytest.mark.parametrize("page", MARKED, ids=lambda page: page.stem)
 def test_a_worked_example_needs_only_what_its_page_names(page, tmp_path):
     for name in COPIED:
         path = ROOT / name

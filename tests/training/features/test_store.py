@@ -331,6 +331,7 @@ def test_the_manifest_can_be_read(tmp_path, variables):
     assert pathlib.Path(manifest.parent).name == module.files.key_of(record["identity"])
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_in_memory_is_never_loaded(tmp_path):
     """410 MB of features; the process's own memory grows by what a step and a part of them take."""
     options = "--records 200000 --size 512 --classes 20 --steps 10 --memory-mb 50 --seconds crt ncm"
