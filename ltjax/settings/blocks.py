@@ -302,6 +302,13 @@ class Settings(Block):
         integer(0),
         run_only=True,
     )
+    cuda_graphs: str = setting(
+        "auto",
+        "whether an NVIDIA GPU launches the compiled programs as CUDA graphs: auto (the loop over steps included on "
+        "one GPU, without it on several), yes (always included), no",
+        one_of("auto", "yes", "no"),
+        run_only=True,
+    )
     epochs: int = setting(200, "number of epochs of the first (or only) stage", number_of_epochs)
     batch_size: int = setting(
         128, "images per step over all devices; the last, incomplete batch of an epoch is dropped", integer(1)

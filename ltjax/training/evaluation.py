@@ -20,6 +20,7 @@ from ltjax.data.loading.host_batches import evaluation_batches
 from ltjax.data.loading.prefetch import Watch
 from ltjax.methods.stage import Tree
 from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.compiler_options import Options
 from ltjax.training.execution.seeds import over_seeds, split_seeds, stack_seeds
 
 LARGEST_CONFUSION = 1000  # classes; beyond it only the counts per class are kept
@@ -52,6 +53,7 @@ class Evaluator:
         axis: tuple[int, str] = (1, "unroll"),
         reading: Reading = IN_THREADS,
         views: Mapping[str, Predict] = MappingProxyType({}),
+        compiler_options: Options | None = None,
     ):
         self.reading = reading
         self.batch_size = rows_at_once(batch_size, mesh)
@@ -86,6 +88,7 @@ class Evaluator:
             donate_argnums=0,
             in_shardings=(everywhere, everywhere, over_devices),
             out_shardings=everywhere,
+            compiler_options=compiler_options,
         )
         self.count_resident = jax.jit(
             count_resident,
@@ -93,6 +96,7 @@ class Evaluator:
             donate_argnums=0,
             in_shardings=(everywhere,) * 3,
             out_shardings=everywhere,
+            compiler_options=compiler_options,
         )
 
     def __call__(

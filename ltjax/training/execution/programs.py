@@ -19,14 +19,17 @@ from ltjax.data.sampling.sampler import Tables
 from ltjax.methods.stage import Batch, Stage, Tree, missing
 from ltjax.settings import Settings
 from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.compiler_options import Options, compiler_options
 from ltjax.training.execution.inputs import Inputs
-from ltjax.training.execution.seeds import over_seeds, seed_axis, split_seeds, stack_seeds
+from ltjax.training.execution.packing import scan_packed, scan_steps
+from ltjax.training.execution.seeds import apart, join, of_part, over_seeds, seed_axis, split_seeds, stack_seeds
 from ltjax.training.step.state import TrainState
 from ltjax.training.step.step import make_train_step
 
 Metrics = dict[str, jax.Array]  # name -> [steps] or, with several seeds, [steps, seeds]
 Inspect = Callable[[TrainState, Tree, Batch], dict[str, jax.Array]]
 STAGE_SALT = 0x9E3779B9  # added to the seed once for each stage: every stage has another data order
+PACKED = {"gpu": True}  # whether the loop over steps carries a packed state, by platform; elsewhere it gains nothing
 LONGEST_CALL = 256  # steps of one call on an accelerator: a signal to stop waits for the end of the call
 
 
@@ -62,6 +65,9 @@ class Execution:
       first_seed: as in ``Inputs``.
       seeds: (number of seeds, "vmap" or "unroll"), as in ``over_seeds``.
       micro_batches: parts of a batch that a step takes one after the other.
+      compiler_options: of the compiler, for all programs of training.
+      packed: whether the loop over steps carries the state as ``packing.py`` stacks it; the state of a call does not
+        change.
     """
 
     steps_per_epoch: int
@@ -72,15 +78,26 @@ class Execution:
     first_seed: int | None = None
     seeds: tuple[int, str] = (1, "unroll")
     micro_batches: int = 1
+    compiler_options: Options = dataclasses.field(default_factory=dict)
+    packed: bool = False
 
 
 def execution_of(
     config: Settings, index: int, per_epoch: int, mesh: Any, transform: Transform, first_seed: int | None = None
 ) -> Execution:
     """How a run of this config executes its stage number ``index``."""
-    seeds = seed_axis(config, meshes.platform(mesh))
+    platform = meshes.platform(mesh)
     return Execution(
-        per_epoch, config.batch_size, mesh, index, transform, first_seed, seeds, micro_batches=config.micro_batches
+        per_epoch,
+        config.batch_size,
+        mesh,
+        index,
+        transform,
+        first_seed,
+        seed_axis(config, platform),
+        config.micro_batches,
+        compiler_options(mesh, config.cuda_graphs),
+        PACKED.get(platform, False),
     )
 
 
@@ -147,19 +164,32 @@ def resident_program(
     def one(state: TrainState, constants: Tree, tables: Any, resident: Resident) -> tuple[TrainState, Metrics]:
         return step(state, constants, draw(state, tables, resident))
 
-    each = over_seeds(one, execution.seeds, (0, 0, 0, None))
+    axis = execution.seeds
+    each_part = of_part(one, axis, (0, 0, 0, None))
 
     def several(state: TrainState, constants: Tree, tables: Any, resident: Resident, count: int) -> Any:
+        states = apart(state, axis)  # once a call, not in every step
+        fixed = list(zip(apart(constants, axis), apart(tables, axis), strict=True))
+
+        def each(states: list[TrainState]) -> tuple[list[TrainState], list[Metrics]]:
+            made = [each_part(state, *others, resident) for state, others in zip(states, fixed, strict=True)]
+            return [state for state, _ in made], [metrics for _, metrics in made]
+
         if count == 1:  # no loop around the one step
-            state, metrics = each(state, constants, tables, resident)
-            return state, jax.tree.map(lambda x: x[None], metrics)
-        return jax.lax.scan(
-            lambda state, _: each(state, constants, tables, resident), state, length=count, unroll=min(unroll, count)
-        )
+            states, metrics = each(states)
+            return join(states, axis), jax.tree.map(lambda x: x[None], join(metrics, axis))
+        scan = scan_packed if execution.packed else scan_steps
+        states, history = scan(each, states, count, min(unroll, count))
+        return join(states, axis), join(history, axis, position=1)
 
     everywhere = meshes.replicated(execution.mesh)
     return jax.jit(
-        several, static_argnums=4, donate_argnums=0, in_shardings=(everywhere,) * 4, out_shardings=everywhere
+        several,
+        static_argnums=4,
+        donate_argnums=0,
+        in_shardings=(everywhere,) * 4,
+        out_shardings=everywhere,
+        compiler_options=execution.compiler_options,
     )
 
 
@@ -201,6 +231,7 @@ def streamed_step(
         donate_argnums=0,
         in_shardings=(everywhere, everywhere, meshes.split(execution.mesh, leading=execution.seeds[0] > 1)),
         out_shardings=everywhere,
+        compiler_options=execution.compiler_options,
     )
 
 
@@ -218,7 +249,7 @@ def on_device(
         def one(state: TrainState, constants: Tree, tables: Any, resident: Resident) -> dict[str, jax.Array]:
             return inspect(state, constants, draw(state, tables, resident))
 
-        each = jax.jit(over_seeds(one, execution.seeds, (0, 0, 0, None)))
+        each = jax.jit(over_seeds(one, execution.seeds, (0, 0, 0, None)), compiler_options=execution.compiler_options)
         return lambda state, step: each(state, constants, placed, resident)
 
     return Program(length, lambda state, count: several(state, constants, placed, resident, count), inspector)
@@ -280,7 +311,7 @@ def from_host(stage: Stage, execution: Execution, constants: Tree, tables: Tree,
         return step(state, constants, placed(readers))
 
     def inspector(inspect: Inspect) -> Callable[[TrainState, int], dict[str, jax.Array]]:
-        each = jax.jit(over_seeds(inspect, execution.seeds, (0, 0, 0)))
+        each = jax.jit(over_seeds(inspect, execution.seeds, (0, 0, 0)), compiler_options=execution.compiler_options)
 
         def of_step(state: TrainState, number: int) -> dict[str, jax.Array]:
             again = read(number, number + 1, workers=0)

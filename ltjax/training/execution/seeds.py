@@ -44,19 +44,41 @@ def over_seeds(function: Callable, axis: tuple[int, str], in_axes: Sequence[int 
       [10, 11]
     """
     seeds, how = axis
-    if seeds == 1:
-        return function
-    if how == "vmap":
-        return jax.vmap(function, in_axes=tuple(in_axes))
+    if seeds == 1 or how == "vmap":
+        return of_part(function, axis, in_axes)
 
     def unrolled(*arguments: Tree) -> Tree:
-        arguments_of_seeds = [
-            [a if axis is None else pick(a, s) for a, axis in zip(arguments, in_axes, strict=True)]
-            for s in range(seeds)
+        given = [
+            [a] * seeds if axis is None else split_seeds(a, seeds) for a, axis in zip(arguments, in_axes, strict=True)
         ]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(function(*one) for one in arguments_of_seeds))
+        return join([function(*one) for one in zip(*given, strict=True)], axis)
 
     return unrolled
+
+
+def apart(tree: Tree, axis: tuple[int, str]) -> list[Tree]:
+    """The trees that a program keeps apart: one for each seed with "unroll", one with all seeds' axis with "vmap".
+
+    Slicing and stacking every leaf takes as many kernels as training on it, so a loop over steps does it outside.
+    """
+    return split_seeds(tree, axis[0]) if axis[1] == "unroll" else [tree]
+
+
+def join(trees: Sequence[Tree], axis: tuple[int, str], position: int = 0) -> Tree:
+    """The inverse of ``apart``; ``position`` is that of the seeds' axis.
+
+    Example:
+      >>> join(apart(jnp.arange(2), (2, "unroll")), (2, "unroll")).tolist()
+      [0, 1]
+    """
+    if axis[0] == 1 or axis[1] == "vmap":
+        return trees[0]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves, position), *trees)
+
+
+def of_part(function: Callable, axis: tuple[int, str], in_axes: Sequence[int | None]) -> Callable:
+    """``function``, of one seed's trees, for a tree that ``apart`` returns; ``in_axes`` as in ``over_seeds``."""
+    return jax.vmap(function, in_axes=tuple(in_axes)) if axis[0] > 1 and axis[1] == "vmap" else function
 
 
 def pick(tree: Tree, seed: int) -> Tree:

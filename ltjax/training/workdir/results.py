@@ -23,6 +23,7 @@ from ltjax.models import classifier_weights
 from ltjax.settings import Settings
 from ltjax.training.evaluation import Evaluator, Reading, Summary, summarize
 from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.compiler_options import compiler_options
 from ltjax.training.execution.seeds import seed_axis, seeds_of, split_seeds, stack_seeds
 from ltjax.training.step.state import parameter_count
 from ltjax.training.workdir.metrics_log import Record
@@ -94,7 +95,8 @@ def make_evaluator(
     reading = Reading(config.data.workers, strict)
     axis = seed_axis(config, meshes.platform(mesh))
     size, others = min(config.evaluation.batch_size, max(len(data.test), 1)), stage.views if views else {}
-    return Evaluator(stage.predict, data.num_classes, size, mesh, axis, reading, others)
+    options = compiler_options(mesh, config.cuda_graphs)
+    return Evaluator(stage.predict, data.num_classes, size, mesh, axis, reading, others, options)
 
 
 def summarize_seeds(config: Settings, data: Data, counters: Sequence[Any]) -> list[Summary]:

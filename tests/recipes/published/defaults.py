@@ -9,6 +9,7 @@ DEFAULTS = {
     "ours: how a run is carried out, which changes no result": {
         "seeds_by": "auto",
         "steps_per_call": 0,
+        "cuda_graphs": "auto",
         "data.dir": "",
         "data.source": "auto",
         "data.workers": 0,

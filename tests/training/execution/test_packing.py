@@ -1,0 +1,45 @@
+"""Packing: the same tree again, and fewer arrays in the loop."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax.training.execution.packing import FEWEST, groups, pack, scan_packed, scan_steps, unpack
+
+TREE = {
+    "same": [jnp.arange(6.0).reshape(2, 3) + i for i in range(FEWEST)],
+    "other dtype": [jnp.full((2, 3), i) for i in range(FEWEST)],
+    "few": [jnp.full(5, i) for i in range(FEWEST - 1)],
+    "scalar": jnp.uint32(2**32 - 1),
+    "empty": {},
+}
+
+
+def equal(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, y)
+
+
+def test_a_tree_is_the_same_after_packing():
+    packed = pack(TREE)
+    assert sorted(x.shape for x in packed) == [(), (FEWEST, 2, 3), (FEWEST, 2, 3), *[(5,)] * (FEWEST - 1)]
+    equal(unpack(packed, TREE), TREE)
+    equal(unpack(packed, jax.eval_shape(lambda: TREE)), TREE)
+
+
+def test_every_leaf_is_in_one_group():
+    assert sorted(i for group in groups(TREE) for i in group) == list(range(len(jax.tree.leaves(TREE))))
+
+
+def test_the_trees_of_several_seeds_share_their_groups():
+    assert len(pack([TREE] * 4)) == 4 and len(pack([])) == 0
+    equal(unpack(pack([TREE] * 4), [TREE] * 4), [TREE] * 4)
+
+
+def test_a_scan_has_the_same_results():
+    def step(tree):
+        return jax.tree.map(lambda x: x * 2 + 1, tree), {"sum": tree["same"][1].sum()}
+
+    equal(scan_packed(step, TREE, 3), scan_steps(step, TREE, 3))
