@@ -6,7 +6,8 @@ Pillow's by at most 3 of 255 after all three changes, by 0.5 on average; without
 
 import numpy as np
 
-from ltjax.data.augment.crops import UNIT, opencv
+from ltjax.data.augment.crops import UNIT
+from ltjax.data.augment.opencv import opencv
 from ltjax.data.augment.transform import Draws, as_draws
 from ltjax.data.sampling.counter_rng import HOST, Array, Integer, Ops, below, name_id, uint32, words
 

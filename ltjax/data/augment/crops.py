@@ -14,12 +14,12 @@ sets are too small for this to apply; for a 12-megapixel photograph the mean dif
 
 import functools
 import math
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
 from ltjax.data.augment import decode
+from ltjax.data.augment.opencv import opencv
 from ltjax.data.augment.transform import Draws, Image
 from ltjax.data.sampling.counter_rng import HOST, Array, Integer, Ops, name_id, uint32, words
 from ltjax.errors import InputError
@@ -121,10 +121,12 @@ def random_resized_crop(image: Image, draws: Draws, size: int) -> np.ndarray:
     """
     head = _head(image)
     box = random_box(head.height, head.width, draws)
-    pixels, scale = _pixels(image, head, min(box.height, box.width), size)
+    pixels, scale = _pixels(image, head, min(box.height, box.width), size, box.top + box.height)
     if scale < 1:
-        box = _scaled(box, scale, pixels.shape)
+        box = _scaled(box, scale, (-(-head.height // round(1 / scale)), pixels.shape[1]))
     cut = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
+    if box.height == box.width == size:  # the pixels are in memory that is used again
+        return mirrored(cut) if draws["flip"] else cut.copy()
     return mirrored(resized(cut, size)) if draws["flip"] else resized(cut, size)
 
 
@@ -150,7 +152,7 @@ def evaluation_view(image: Image, size: int, resize: int) -> np.ndarray:
         raise InputError(f"a crop of {size} pixels from images resized to {resize}; it must have 1 to {resize} pixels")
     head = _head(image)
     height, width = head.height, head.width
-    pixels, scale = _pixels(image, head, min(height, width), resize)
+    pixels, scale = _pixels(image, head, min(height, width), resize, height)
     short = min(height, width)
     tall, wide = int(resize * height / short), int(resize * width / short)
     y, x = scale * height / tall, scale * width / wide  # original pixels per resized pixel
@@ -162,13 +164,16 @@ def _head(image: Image) -> decode.Head:
     return decode.read_head(image) if isinstance(image, bytes) else decode.Head(image.shape[0], image.shape[1], False)
 
 
-def _pixels(image: Image, head: decode.Head, side: int, size: int) -> tuple[np.ndarray, float]:
-    """The image, and the scale at which it was decoded, when ``side`` of its pixels are to be resized to ``size``."""
+def _pixels(image: Image, head: decode.Head, side: int, size: int, rows: int) -> tuple[np.ndarray, float]:
+    """The image, and the scale at which it was decoded, when ``side`` of its pixels are to be resized to ``size``.
+
+    Rows beyond the first ``rows`` may be missing. The pixels of a file may be overwritten by the next call.
+    """
     if not isinstance(image, bytes):
         return image, 1.0
     shrink = next((s for s in (8, 4, 2) if side >= s * OVERSAMPLING * size), 1)
-    pixels = decode.decode(image, shrink, head)
-    return pixels, 1.0 if pixels.shape[:2] == (head.height, head.width) else 1 / shrink
+    pixels = decode.decode(image, shrink, head, rows, reuse=True)
+    return pixels, 1.0 if pixels.shape[1] == head.width else 1 / shrink
 
 
 def _scaled(box: Box, scale: float, shape: tuple[int, ...]) -> Box:
@@ -205,21 +210,6 @@ def mirrored(pixels: np.ndarray) -> np.ndarray:
     """The image mirrored left to right."""
     cv2 = opencv()
     return np.ascontiguousarray(pixels[:, ::-1]) if cv2 is None else cv2.flip(pixels, 1)
-
-
-def opencv() -> ModuleType | None:
-    """The module cv2, limited to one thread (batches are made in parallel), or None where it is not installed."""
-    return _opencv()
-
-
-@functools.cache
-def _opencv() -> ModuleType | None:
-    try:
-        import cv2
-    except ImportError:
-        return None
-    cv2.setNumThreads(1)
-    return cv2
 
 
 def _by_pillow(pixels: np.ndarray, size: int, box: tuple[float, float, float, float] | None) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Decodes an image file to pixels: uint8 [h, w, 3] RGB, upright, whatever the file's format; errors are one line.
 
-A plain JPEG (YCbCr or greyscale) is decoded by simplejpeg where it is installed (``ltjax[images]``), everything else by
-Pillow. Both give the same pixels: the accurate DCT and smooth chroma upsampling of libjpeg-turbo.
+A plain JPEG (YCbCr or greyscale) is decoded by simplejpeg, a plain PNG or WebP by OpenCV, where they are installed
+(``ltjax[images]``), everything else by Pillow. All give the same pixels: for JPEG the accurate DCT and smooth chroma
+upsampling of libjpeg-turbo.
 
-Rules for every format and both decoders:
+Rules for every format and all decoders:
   The format is recognised by the content, not by the file name: a PNG called ``.jpg`` is a PNG.
   The EXIF orientation is applied, so that a photograph is upright, as viewers show it. torchvision's loader ignores it;
     the public data sets (ImageNet, Places, iNaturalist) have almost none, users' photographs often do.
@@ -16,7 +17,6 @@ Rules for every format and both decoders:
 
 import functools
 import io
-import re
 import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ltjax.data import image_formats
+from ltjax.data.augment import jpeg, png_webp
+from ltjax.data.augment.opencv import opencv
 from ltjax.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,27 +35,23 @@ MAX_PIXELS = 89_478_485  # Pillow's limit; 268 MB
 ORIENTATION = 0x0112  # tags of EXIF and TIFF
 IMAGE_WIDTH, IMAGE_LENGTH, BITS_PER_SAMPLE, PHOTOMETRIC = 256, 257, 258, 262
 WHITE_IS_ZERO = 0
-IN_JPEG = (b"Exif\0\0", b"tiff:Orientation")  # a JPEG with an orientation, in EXIF or XMP, contains one of them
-IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # and a PNG one of these
-JPEG = b"\xff\xd8"
-FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of the segment with the size and the components
-SEQUENTIAL = (0xC0, 0xC1)  # those of a JPEG that is not progressive
-MARKER, END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]"), b"\xff\xd9"  # of a segment, also behind the pixels of a scan
-SCAN, MAX_SCANS = b"\xff\xda", 100  # a progressive JPEG has about ten, and each takes as long as the whole image
+IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # a PNG with an orientation contains one of them
 UNSHRUNK = 8  # shorter sides stay as they are: only then do a half, a quarter and an eighth have different sizes
 # orientation -> (1 to transpose first, step along rows, step along columns)
 UPRIGHT = {2: (0, 1, -1), 3: (0, -1, -1), 4: (0, -1, 1), 5: (1, 1, 1), 6: (1, 1, -1), 7: (1, -1, -1), 8: (1, -1, 1)}
 
 
 class Head(NamedTuple):
-    """The size of the upright image, and whether simplejpeg can decode it (``plain``): what a file's header says."""
+    """The size of the upright image, and whether simplejpeg or OpenCV can decode it (``plain``): what a header says."""
 
     height: int
     width: int
     plain: bool
 
 
-def decode(encoded: bytes, shrink: int = 1, head: Head | None = None) -> np.ndarray:
+def decode(
+    encoded: bytes, shrink: int = 1, head: Head | None = None, rows: int | None = None, reuse: bool = False
+) -> np.ndarray:
     """The pixels of an image file.
 
     Args:
@@ -61,6 +59,9 @@ def decode(encoded: bytes, shrink: int = 1, head: Head | None = None) -> np.ndar
       shrink: 1, 2, 4 or 8: the sides of a JPEG are divided by it (rounded up) by means of a smaller DCT, which is
         faster and takes less memory; other formats, CMYK, and sides below 8 pixels keep their size.
       head: ``read_head(encoded)``, if it is already known.
+      rows: how many of the image's rows are needed, from the top: the pixels may lack some of the rows below; None for
+        all of them.
+      reuse: the pixels may be in memory that the next call of this thread uses again.
 
     Returns:
       uint8 [h, w, 3].
@@ -78,12 +79,20 @@ def decode(encoded: bytes, shrink: int = 1, head: Head | None = None) -> np.ndar
     height, width, plain = read_head(encoded) if head is None else head
     if height * width > MAX_PIXELS:
         raise InputError(f"{width} x {height} pixels; at most {MAX_PIXELS:,} can be decoded: make the image smaller")
-    if encoded[:2] == JPEG and _jpeg_start(encoded)[1] and _has_too_many_scans(encoded):
-        raise InputError(f"a JPEG of more than {MAX_SCANS} scans, which would take minutes to decode: save it again")
+    is_jpeg = encoded[:2] == jpeg.SIGNATURE
+    if is_jpeg and jpeg.read_start(encoded).several_scans and jpeg.has_too_many_scans(encoded):
+        scans = jpeg.MAX_SCANS
+        raise InputError(f"a JPEG of more than {scans} scans, which would take minutes to decode: save it again")
     if min(height, width) < UNSHRUNK:
         shrink = 1
-    simplejpeg = simplejpeg_module() if plain else None
-    pixels = None if simplejpeg is None else _simplejpeg(simplejpeg, encoded, height, width, shrink)
+    pixels = None
+    if plain and is_jpeg and (simplejpeg := simplejpeg_module()) is not None:
+        needed = height if rows is None else rows
+        pixels = jpeg.by_simplejpeg(simplejpeg, encoded, (height, width), shrink, needed, reuse)
+        if pixels is not None:
+            return pixels
+    elif plain and (cv2 := opencv()) is not None:
+        pixels = png_webp.by_opencv(cv2, encoded)
     pixels = _pillow(encoded, shrink) if pixels is None else pixels
     if pixels.shape[:2] not in ((height, width), (-(-height // shrink), -(-width // shrink))):
         raise InputError(f"{width} x {height} pixels by its header, but {pixels.shape[1]} x {pixels.shape[0]} in fact")
@@ -100,17 +109,20 @@ def read_head(encoded: bytes) -> Head:
       >>> from PIL import Image
       >>> file = io.BytesIO()
       >>> Image.new("L", (6, 4), 200).save(file, "PNG")
-      >>> read_head(file.getvalue())
-      Head(height=4, width=6, plain=False)
+      >>> read_head(file.getvalue())[:2]
+      (4, 6)
     """
-    simplejpeg = simplejpeg_module()
-    if simplejpeg is not None and encoded[:2] == JPEG and not _may_be_turned(encoded):
-        try:
-            height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
-        except ValueError:
-            colours = ""
-        if colours in ("YCbCr", "Gray"):
-            return Head(height, width, True)
+    if encoded[:2] == jpeg.SIGNATURE:
+        simplejpeg = simplejpeg_module()
+        if simplejpeg is not None and not jpeg.may_be_turned(encoded, jpeg.read_start(encoded)):
+            try:
+                height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
+            except ValueError:
+                colours = ""
+            if colours in ("YCbCr", "Gray"):
+                return Head(height, width, True)
+    elif opencv() is not None and (size := png_webp.plain_size(encoded)) is not None:
+        return Head(*size, True)
     image = _open(encoded)
     return Head(*_upright_size(image, _orientation(image, encoded)), False)
 
@@ -143,36 +155,6 @@ def describe(encoded: bytes) -> Description:
     return Description(str(image.format), mode, *_upright_size(image, orientation), orientation)
 
 
-def _may_be_turned(encoded: bytes) -> bool:
-    """Whether a JPEG may have an orientation."""
-    start = encoded[: _jpeg_start(encoded)[0]]
-    return any(mark in start for mark in IN_JPEG)
-
-
-def _jpeg_start(encoded: bytes) -> tuple[int, bool]:
-    """Where the first scan of a JPEG begins, and whether more may follow; (all bytes, True) for an unusual file."""
-    at, components, several = 2, 0, False
-    while at + 10 < len(encoded) and encoded[at] == 0xFF:
-        marker, length = encoded[at + 1], int.from_bytes(encoded[at + 2 : at + 4], "big")
-        if marker == SCAN[1]:
-            return at, several or encoded[at + 4] < components
-        if marker < 0xC0 or 0xD0 <= marker <= 0xD9 or marker == 0xFF or length < 2:
-            break
-        if marker in FRAMES:
-            components, several = encoded[at + 9], marker not in SEQUENTIAL
-        at += 2 + length
-    return len(encoded), True
-
-
-def _has_too_many_scans(encoded: bytes) -> bool:
-    """Counts the scans of a JPEG up to its end: what lies behind it, such as the film of a motion photo, is no scan."""
-    count, at = 0, len(JPEG)
-    while count <= MAX_SCANS and (found := MARKER.search(encoded, at)) and encoded[found.start() : found.end()] != END:
-        count += encoded[found.start() : found.end()] == SCAN
-        at = found.end() + max(2, int.from_bytes(encoded[found.end() : found.end() + 2], "big"))
-    return count > MAX_SCANS
-
-
 def simplejpeg_module() -> ModuleType | None:
     """The module simplejpeg, or None where it is not installed."""
     return _simplejpeg_module()
@@ -185,18 +167,6 @@ def _simplejpeg_module() -> ModuleType | None:
     except ImportError:
         return None
     return simplejpeg
-
-
-def _simplejpeg(simplejpeg: ModuleType, encoded: bytes, height: int, width: int, shrink: int) -> np.ndarray | None:
-    """None if libjpeg-turbo reports anything, even a warning: Pillow then decides whether it is an error."""
-    least = (0, 0) if shrink == 1 else (-(-height // shrink), -(-width // shrink))
-    try:
-        pixels: np.ndarray = simplejpeg.decode_jpeg(
-            encoded, "RGB", fastdct=False, fastupsample=False, min_height=least[0], min_width=least[1]
-        )
-    except ValueError:
-        return None
-    return pixels
 
 
 def _open(encoded: bytes) -> "PillowImage":
