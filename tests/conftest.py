@@ -8,6 +8,8 @@ import tempfile
 import jax
 import pytest
 
+from tests.shared import PLACES
+
 # A worker holds hundreds of compiled programs, and going through all of their objects again and again takes its time.
 gc.set_threshold(200_000, 20, 100)
 
@@ -50,8 +52,22 @@ TOYS = ("bench", "dryrun", "faults", "losses", "methods", "models", "training", 
 WELL = ("test_resnet_cifar.py",)  # of a real size, and compared in float32: compiled as users' programs are
 
 
+# Networks of a real size, which the oracles compute in numpy: where the authors' values are at hand, those are enough.
+REAL_NETWORKS = ("test_resnet.py", "test_resnet_cifar.py")
+
+
+def repeated(item):
+    """Whether a test compares a network of a real size with an oracle although the authors' values are at hand."""
+    of = item.callspec.params.get("reference") if hasattr(item, "callspec") else None
+    return of == "oracle" and item.path.name in REAL_NETWORKS and any((p / "reference").exists() for p in PLACES)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the marks are read
 def pytest_collection_modifyitems(items):
     """The longest first, so that no worker waits for another one at the end."""
+    for item in items:
+        if repeated(item):
+            item.add_marker(pytest.mark.slow)
     rank = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
 
