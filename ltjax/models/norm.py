@@ -1,6 +1,7 @@
 """Batch normalisation with an unbiased running variance and a mode that leaves the statistics alone."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -37,6 +38,9 @@ class BatchNorm(nn.Module):
       The running statistics move towards the mean of the groups'. Where every device holds whole groups, nothing is
       reduced over devices in the forward pass: PyTorch's DataParallel with ``group`` images a device.
 
+    With the batch's statistics it has reverse-mode derivatives (``grad``, ``vjp``, and ``jvp`` of these), but no
+    forward-mode ones (``jvp``, ``jacfwd``): see ``normalized``.
+
     Input: [..., d] of any float dtype. Output: the same shape in ``dtype``.
 
     Raises:
@@ -66,21 +70,19 @@ class BatchNorm(nn.Module):
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (size,), at_least_float32(stored))
         running_var = self.variable("batch_stats", "var", jnp.ones, (size,), at_least_float32(stored))
 
-        shape = x.shape
-        x = x.astype(at_least_float32(x.dtype))
-        if train and not frozen_norm:
-            x = in_groups(x, 0 if self.is_initializing() else self.group)
-            mean, var = batch_moments(x) if x.shape == shape else group_moments(x)
-            if not self.is_initializing():
-                count = x.size // mean.size
-                # a single value per channel has no unbiased variance: its (zero) biased one is kept
-                unbiased = var * (count / max(count - 1, 1))
-                running_mean.value = _towards(running_mean.value, _over_groups(mean), self.momentum)
-                running_var.value = _towards(running_var.value, _over_groups(unbiased), self.momentum)
-        else:
+        if not train or frozen_norm:
+            wide = x.astype(at_least_float32(x.dtype))
             mean, var = running_mean.value, running_var.value
-        y = (x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias
-        return y.reshape(shape).astype(self.dtype)
+            return _standardized(wide, mean, var, scale, bias, self.epsilon).astype(self.dtype)
+        grouped = in_groups(x, 0 if self.is_initializing() else self.group)
+        y, mean, var = normalized(grouped, scale, bias, moment_axes(grouped, x), self.epsilon, self.dtype)
+        if not self.is_initializing():
+            count = x.size // mean.size
+            # a single value per channel has no unbiased variance: its (zero) biased one is kept
+            unbiased = var * (count / max(count - 1, 1))
+            running_mean.value = _towards(running_mean.value, _over_groups(mean), self.momentum)
+            running_var.value = _towards(running_var.value, _over_groups(unbiased), self.momentum)
+        return y.reshape(x.shape)
 
 
 class ZeroScaleNorm(BatchNorm):
@@ -91,19 +93,153 @@ class ZeroScaleNorm(BatchNorm):
         return super().param(name, nn.initializers.zeros_init() if name == "scale" else init_fn, *init_args, **kwargs)
 
 
-def batch_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance [d] of x [..., d] over all but the last axis, in the dtype of x.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
+def normalized(
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    axes: Sequence[int],
+    epsilon: float,
+    dtype: Dtype,
+    fused: bool | None = None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """x [..., d] with mean 0 and variance 1 over ``axes``, times ``scale`` [d] plus ``bias`` [d].
 
-    The variance is the mean of squared deviations: E[x^2] - E[x]^2 has no correct digit left in float32 once the mean
-    is some thousand standard deviations.
+    Its backward pass is the closed form (Ioffe & Szegedy, 2015, section 3): two sums over the map that are made at
+    once, where differentiating each operation gives three, one of them after the others. It keeps x in its own dtype,
+    the mean, and 1 / standard deviation. A function with such a rule has no forward-mode derivative.
+
+    Args:
+      fused: whether the sums of each pass are one reduction, as ``moments`` and ``two_sums`` take it.
+
+    Returns:
+      (y of the shape of x in ``dtype``, mean, biased variance), the last two with sides of 1 for ``axes``, at least
+      float32. Gradients flow through all three.
 
     Example:
-      >>> [float(m[0]) for m in batch_moments(jnp.array([[1e4 - 1], [1e4 + 1]]))]
+      >>> y, mean, var = normalized(jnp.array([[0.0], [2.0]]), jnp.ones(1), jnp.zeros(1), (0,), 0.0, jnp.float32)
+      >>> y.ravel().tolist(), mean.tolist(), var.tolist()
+      ([-1.0, 1.0], [[1.0]], [[1.0]])
+    """
+    return _forward(x, scale, bias, axes, epsilon, dtype, fused)[0]
+
+
+def _forward(
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    axes: Sequence[int],
+    epsilon: float,
+    dtype: Dtype,
+    fused: bool | None,
+) -> Any:
+    wide = x.astype(at_least_float32(x.dtype))
+    mean, var = moments(wide, axes, fused)
+    y = _standardized(wide, mean, var, scale, bias, epsilon).astype(dtype)
+    return (y, mean, var), (x, scale, bias, mean, jax.lax.rsqrt(var + epsilon))
+
+
+def _backward(axes: Sequence[int], epsilon: float, dtype: Dtype, fused: bool | None, kept: Any, gradients: Any) -> Any:
+    del epsilon, dtype
+    x, scale, bias, mean, inverse = kept
+    dy, dmean, dvar = gradients
+    dy = dy.astype(mean.dtype)
+    standard = (x.astype(mean.dtype) - mean) * inverse
+    dbias, dscale = two_sums(dy, dy * standard, axes, fused)
+    slope, count = scale * inverse, x.size // mean.size
+    # all that is one number a channel comes first: where nothing depends on the moments it costs nothing
+    offset, factor = slope * dbias - dmean, slope * dscale - 2 * dvar / inverse
+    dx = slope * dy - (offset + standard * factor) / count
+    over = tuple(range(x.ndim - 1))
+    return dx.astype(x.dtype), dscale.sum(over).astype(scale.dtype), dbias.sum(over).astype(bias.dtype)
+
+
+normalized.defvjp(_forward, _backward)
+
+
+def _standardized(
+    x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+) -> jax.Array:
+    return (x - mean) * (scale * jax.lax.rsqrt(var + epsilon)) + bias
+
+
+def moments(x: jax.Array, axes: Sequence[int], fused: bool | None = None) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance of x [..., d] over ``axes``, which stay with sides of 1, in the dtype of x.
+
+    fused: in one pass, as ``shifted_moments``; false: in two, as ``centered_moments``; None: in one on CUDA, where
+      every pass is launched on its own and reads the map again.
+
+    Example:
+      >>> x = jnp.array([[[0.0], [2.0]], [[5.0], [5.0]]])
+      >>> [m.ravel().tolist() for m in moments(x, (0, 1))]
+      [[3.0], [4.5]]
+    """
+    one, two = functools.partial(shifted_moments, axes=axes), functools.partial(centered_moments, axes=axes)
+    if fused is None:
+        return jax.lax.platform_dependent(x, cuda=one, default=two)
+    return one(x) if fused else two(x)
+
+
+def centered_moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
+    """The mean, then the mean of squared deviations.
+
+    E[x^2] - E[x]^2 has no correct digit left in float32 once the mean is some thousand standard deviations.
+
+    Example:
+      >>> [float(m[0, 0]) for m in centered_moments(jnp.array([[1e4 - 1], [1e4 + 1]]), (0,))]
       [10000.0, 1.0]
     """
-    axes = tuple(range(x.ndim - 1))
-    mean = x.mean(axes)
-    return mean, jnp.square(x - mean).mean(axes)
+    mean = x.mean(axes, keepdims=True)
+    return mean, jnp.square(x - mean).mean(axes, keepdims=True)
+
+
+def shifted_moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
+    """By the sums of d and d^2, d = x minus the first value of the channel, in one pass.
+
+    The rounding of the variance is that of d: it grows with the square of the distance, in standard deviations, of the
+    first value from the mean, but not with the mean. (A running mean as shift is far away at the start.)
+
+    Example:
+      >>> [float(m[0, 0]) for m in shifted_moments(jnp.array([[1e4 - 1], [1e4 + 1]]), (0,))]
+      [10000.0, 1.0]
+    """
+    first = jax.lax.stop_gradient(x[tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(x.ndim))])
+    distance = x - first
+    total, squares = fused_sums(distance, jnp.square(distance), axes)
+    count = x.size // first.size
+    mean = total / count
+    return first + mean, jnp.maximum(squares / count - jnp.square(mean), 0)
+
+
+def two_sums(a: jax.Array, b: jax.Array, axes: Sequence[int], fused: bool | None = None) -> tuple[jax.Array, jax.Array]:
+    """The sums of a and of b over ``axes``, which stay with sides of 1; ``fused`` as in ``moments``."""
+
+    def each(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return a.sum(axes, keepdims=True), b.sum(axes, keepdims=True)
+
+    together = functools.partial(fused_sums, axes=axes)
+    if fused is None:
+        return jax.lax.platform_dependent(a, b, cuda=together, default=each)
+    return together(a, b) if fused else each(a, b)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def fused_sums(a: jax.Array, b: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
+    """The sums of a and b, of one shape and dtype, as one reduction; a GPU's compiler doesn't always join two.
+
+    Example:
+      >>> [s.tolist() for s in fused_sums(jnp.array([[1.0], [2.0]]), jnp.array([[3.0], [5.0]]), (0,))]
+      [[[3.0]], [[8.0]]]
+    """
+    zero = jnp.zeros((), a.dtype)
+    sums = jax.lax.reduce((a, b), (zero, zero), lambda x, y: (x[0] + y[0], x[1] + y[1]), tuple(axes))
+    return jnp.expand_dims(sums[0], axes), jnp.expand_dims(sums[1], axes)
+
+
+@fused_sums.defjvp
+def _fused_sums_jvp(axes: Sequence[int], primals: Any, tangents: Any) -> Any:
+    da, db = tangents  # sums are their own derivative
+    return fused_sums(*primals, axes), two_sums(da, db, axes, fused=False)
 
 
 def in_groups(x: jax.Array, size: int) -> jax.Array:
@@ -126,21 +262,20 @@ def in_groups(x: jax.Array, size: int) -> jax.Array:
     return x.reshape(rows // size, size, *x.shape[1:])
 
 
-def group_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance of each group of x [n, size, ..., d], shaped [n, 1, ..., d].
+def moment_axes(grouped: jax.Array, x: jax.Array) -> tuple[int, ...]:
+    """The axes of ``grouped``, made of x by ``in_groups``, that share statistics: all but the groups' and the last.
 
     Example:
-      >>> [m.ravel().tolist() for m in group_moments(jnp.array([[[0.0], [2.0]], [[5.0], [5.0]]]))]
-      [[1.0, 5.0], [1.0, 0.0]]
+      >>> x = jnp.zeros([6, 8, 8, 3])
+      >>> moment_axes(x, x), moment_axes(in_groups(x, 2), x)
+      ((0, 1, 2), (1, 2, 3))
     """
-    axes = tuple(range(1, x.ndim - 1))
-    mean = x.mean(axes, keepdims=True)
-    return mean, jnp.square(x - mean).mean(axes, keepdims=True)
+    return tuple(range(grouped.ndim - x.ndim, grouped.ndim - 1))
 
 
 def _over_groups(moment: jax.Array) -> jax.Array:
-    """[d] of the moments of the groups; those of one batch as they are."""
-    return moment.mean(tuple(range(moment.ndim - 1))) if moment.ndim > 1 else moment
+    """[..., d] of the moments of the groups, one group or several -> their mean [d]."""
+    return moment.mean(tuple(range(moment.ndim - 1)))
 
 
 def _towards(old: jax.Array, new: jax.Array, momentum: float) -> jax.Array:

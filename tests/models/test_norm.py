@@ -12,6 +12,7 @@ import pytest
 
 from ltjax.errors import InputError
 from ltjax.models import BatchNorm
+from ltjax.models.norm import normalized, shifted_moments
 from tests.shared import ROOT
 
 
@@ -149,3 +150,123 @@ def test_a_group_of_the_whole_batch_is_no_group_and_a_broken_one_is_an_error():
     with pytest.raises(InputError, match="a batch of 6 images is not made of groups of 4"):
         apply(x, train=True, group=4)
     assert apply(x[:1], train=False, group=4)[0].shape == (1, 3)  # evaluation takes any number
+
+
+def differentiated_step_by_step(x, scale, bias, axes, epsilon, dtype):
+    """The layer as its definition says, and every operation differentiated by itself."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = wide.mean(axes, keepdims=True)
+    var = jnp.square(wide - mean).mean(axes, keepdims=True)
+    return ((wide - mean) / jnp.sqrt(var + epsilon) * scale + bias).astype(dtype), mean, var
+
+
+def values_and_gradients(function, dtype, axes, shape=(4, 3, 2, 5), mean=2.0):
+    """Outputs, and the gradients by x, scale and bias of a function of all three outputs."""
+    rng = np.random.default_rng(5)
+    stored = jnp.promote_types(dtype, jnp.float32)
+    x = jnp.asarray(rng.normal(mean, 1.0, shape), dtype)
+    scale, bias = (jnp.asarray(rng.normal(1.0, 0.5, shape[-1]), stored) for _ in range(2))
+    outputs, back = jax.vjp(lambda *three: function(*three, axes, 1e-5, dtype), x, scale, bias)
+    return outputs, back(tuple(jnp.asarray(rng.normal(size=o.shape), o.dtype) for o in outputs))
+
+
+FUSED = pytest.mark.parametrize("fused", [None, True])  # of this platform, and of a GPU
+
+
+@FUSED
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 2)])  # of the batch, and of groups
+def test_closed_form_is_the_derivative_of_every_operation(axes, fused):
+    with jax.enable_x64(True):
+        expected = values_and_gradients(differentiated_step_by_step, jnp.float64, axes)
+        found = values_and_gradients(lambda *args: normalized(*args, fused), jnp.float64, axes)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), found, expected)
+
+
+@FUSED
+@pytest.mark.parametrize(("dtype", "mean", "tolerance"), [("float32", 2.0, 2e-5), ("bfloat16", 0.0, 2e-2)])
+def test_closed_form_in_low_precision(dtype, mean, tolerance, fused):
+    shape, axes = (16, 4, 4, 3), (0, 1, 2)
+    expected = values_and_gradients(differentiated_step_by_step, dtype, axes, shape, mean)
+    found = values_and_gradients(lambda *args: normalized(*args, fused), dtype, axes, shape, mean)
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), found) == jax.tree.map(lambda a: (a.shape, a.dtype), expected)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        one, other = (np.asarray(a, np.float64) for a in (one, other))
+        assert np.abs(one - other).max() < tolerance * max(np.abs(other).max(), 1)
+
+
+@pytest.mark.parametrize(("fused", "tolerance"), [(None, 1e-2), (True, 2e-3)])
+def test_a_mean_of_ten_thousand_leaves_values_and_gradients_right(fused, tolerance):
+    """In float32, whose steps there are 0.001, beside float64 on the same (rounded) input; the shift helps the mean."""
+    x = np.random.default_rng(6).normal(1e4, 1.0, [512, 4]).astype(np.float32)
+    weights = np.random.default_rng(7).normal(size=x.shape)
+
+    def both(function, dtype):
+        def loss(x, scale, bias):
+            y, mean, var = function(x, scale, bias, (0,), 1e-5, dtype)
+            return (y * jnp.asarray(weights, dtype)).sum(), (y, mean, var)
+
+        gradients, outputs = jax.grad(loss, (0, 1, 2), has_aux=True)(
+            jnp.asarray(x, dtype), jnp.ones(4, dtype), jnp.zeros(4, dtype)
+        )
+        return jax.device_get(jax.tree.leaves((outputs, gradients)))
+
+    with jax.enable_x64(True):
+        expected = both(differentiated_step_by_step, jnp.float64)
+    for one, other in zip(both(lambda *args: normalized(*args, fused), jnp.float32), expected, strict=True):
+        assert np.abs(one - other).max() < tolerance * max(np.abs(other).max(), 1)
+
+
+def test_shifted_moments_are_exact_where_the_first_value_is_near_and_lose_little_where_it_is_far():
+    x = np.random.default_rng(8).normal(-1e4, 1.0, [512, 2]).astype(np.float32)
+    expected = x.astype(np.float64).var(0)
+    np.testing.assert_allclose(shifted_moments(jnp.asarray(x), (0,))[1][0], expected, rtol=1e-5)
+    x[0] += 10  # ten standard deviations
+    np.testing.assert_allclose(shifted_moments(jnp.asarray(x), (0,))[1][0], x.astype(np.float64).var(0), rtol=1e-3)
+    constant = jnp.full([8, 2], 1e4 / 3)
+    assert shifted_moments(constant, (0,))[1].tolist() == [[0.0, 0.0]]
+
+
+@FUSED
+def test_one_value_per_channel_has_variance_zero_and_no_gradient(fused):
+    x = jnp.array([[3.0, -2.0]])
+    y, back = jax.vjp(lambda x: normalized(x, jnp.ones(2), jnp.ones(2), (0,), 1e-5, jnp.float32, fused)[0], x)
+    assert y.tolist() == [[1.0, 1.0]] and back(jnp.ones_like(y))[0].tolist() == [[0.0, 0.0]]
+
+
+@FUSED
+def test_second_derivatives_are_those_of_every_operation(fused):
+    with jax.enable_x64(True):
+        x = jnp.asarray(np.random.default_rng(9).normal(size=[4, 3]))
+
+        def product(function, by):
+            def loss(x):
+                y, _, var = function(x, 1 + x[0], jnp.zeros(3), (0,), 1e-5, jnp.float64)
+                return (y**3).sum() + var.sum()
+
+            def slope(x):
+                return (jax.grad(loss)(x) * jnp.cos(x)).sum()
+
+            return jax.grad(slope)(x) if by == "reverse" else jax.jvp(jax.grad(loss), (x,), (jnp.cos(x),))[1]
+
+        for by in ("reverse", "forward"):
+            found, expected = (
+                product(function, by)
+                for function in (lambda *args: normalized(*args, fused), differentiated_step_by_step)
+            )
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+        with pytest.raises(TypeError, match="forward-mode"):
+            jax.jvp(lambda x: normalized(x, jnp.ones(3), jnp.zeros(3), (0,), 1e-5, x.dtype, fused), (x,), (x,))
+
+
+def test_a_gpu_gets_one_reduction_a_pass_and_others_two():
+    """Lowered for platforms that are not here."""
+
+    def loss(x):
+        return jnp.square(normalized(x, jnp.ones(3), jnp.zeros(3), (0,), 1e-5, jnp.bfloat16)[0]).sum()
+
+    traced = jax.jit(jax.grad(loss)).trace(jnp.zeros([8, 3], jnp.bfloat16))
+    sums = {
+        platform: traced.lower(lowering_platforms=(platform,)).as_text().count("stablehlo.reduce(")
+        for platform in ("cpu", "cuda", "tpu")
+    }
+    assert sums["cpu"] == sums["tpu"] == sums["cuda"] + 2, sums
