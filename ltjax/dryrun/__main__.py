@@ -54,7 +54,7 @@ def report(
     plan = plans.plan_for(config, target)
     stages = plans.chosen_stages(plan, stage)
     print("\n".join(text.heading(plan, target, source)), flush=True)
-    programs = plans.compile_all(plan, stages, target.chips, log)
+    programs = plans.compile_all(plan, stages, target, log)
     fits, lines = text.verdict(plan, programs, target)
     tries = []
     if not no_largest and stages:
@@ -65,7 +65,7 @@ def report(
         plans.check_epoch(plan, stages)
     print("\n" + text.program_table(plan, programs, target))
     print("\n".join([*(text.run_lines(plan, programs, target) if fits else []), *lines]))
-    print("\n" + text.FOOTNOTES)
+    print("\n" + text.footnotes(programs))
     write_json(json, text.record(plan, programs, target, source, fits, tries))
     return 0 if fits else 1
 

@@ -5,13 +5,14 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ltjax.dryrun.hlo import ARRAY, one_array_bytes
+
 KINDS = (
     "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragged-all-to-all", "collective-permute",
     "collective-broadcast", "send", "recv",
 )  # fmt: skip
 # "%name = SHAPES kind(": asynchronous collectives are counted at "-start", not at "-done"
 INSTRUCTION = re.compile(rf"%?[\w.-]+ = (.+?) ({'|'.join(KINDS)})(-start)?\(")
-ARRAY = re.compile(r"\b(pred|[a-z]+?)(\d*)(?:e\d\w*)?\[([\d,]*)\]")
 NAME = re.compile(r'op_name="([^"]*)"')
 PARTITIONS = re.compile(r"\bnum_partitions=(\d+)")
 # replica_groups in the compiler's three forms: {{0,1},{2,3}}, [2,2]<=[4], mesh['x'=2,'y'=2] {'y'}
@@ -57,7 +58,7 @@ def collectives(text: str) -> list[Collective]:
             kind, name = match[2], NAME.search(line)
             arrays = _results(kind, bool(match[3]), ARRAY.findall(match[1]))
             group = group_size(line, devices)
-            size = sum(_bytes(*one) for one in arrays) * (group if kind == "reduce-scatter" else 1)
+            size = sum(one_array_bytes(*one) for one in arrays) * (group if kind == "reduce-scatter" else 1)
             shapes = tuple(f"{letters}{bits}[{sides}]" for letters, bits, sides in arrays)
             found.append(Collective(kind, size, group, shapes, name[1] if name else ""))
     return found
@@ -69,10 +70,6 @@ def _results(kind: str, starts: bool, arrays: list[tuple[str, str, str]]) -> lis
         return arrays
     data = [one for one in arrays if one[:2] != ("u", "32") or one[2]]
     return data[len(data) // 2 :]
-
-
-def _bytes(letters: str, bits: str, sides: str) -> int:
-    return math.prod(int(side) for side in sides.split(",") if side) * (8 if letters == "pred" else int(bits or 0)) // 8
 
 
 def group_size(line: str, devices: int) -> int:
@@ -91,6 +88,19 @@ def group_size(line: str, devices: int) -> int:
         parts = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", named[2])  # 'a', or 'a':(1)2 for a part of an axis
         return math.prod(int(part or sizes[axis]) for axis, part in parts)
     return devices
+
+
+def traffic(one: Collective) -> float:
+    """The minimum of bytes that each chip sends; an all-reduce is a reduce-scatter and an all-gather.
+
+    Example:
+      >>> traffic(Collective("all-reduce", 100, 4, (), "")), traffic(Collective("all-gather", 100, 4, (), ""))
+      (150.0, 75.0)
+    """
+    others = (one.group - 1) / one.group
+    if one.kind == "all-reduce":
+        return 2 * others * one.bytes
+    return others * one.bytes if one.kind in ("all-gather", "reduce-scatter", "all-to-all") else float(one.bytes)
 
 
 def totals(found: Iterable[Collective]) -> dict[str, tuple[int, int]]:

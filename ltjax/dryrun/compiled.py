@@ -1,14 +1,19 @@
 """Compiles a lowered program and reads the compiler's numbers, or how much memory is missing."""
 
 import re
+import tempfile
 from typing import Any, NamedTuple
 
 import jax
 
 from ltjax.dryrun.collectives import Collective, collectives
+from ltjax.dryrun.devices import Slice
+from ltjax.dryrun.kernels import Kernels, read_dump
+from ltjax.dryrun.kernels import as_record as kernels_record
 from ltjax.dryrun.lowering import Lowered
 from ltjax.hardware.chips import GIB
 from ltjax.hardware.flops import matrix_flops
+from ltjax.training.execution import mesh as meshes
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}
 NEEDED = re.compile(r"(?:Used|required for [^(]*\(|allocating|allocate)\s*([\d.]+)\s*([KMGT]?)", re.IGNORECASE)
@@ -33,13 +38,15 @@ class Compiled(NamedTuple):
 
     Attributes:
       memory: memory of the whole program.
-      flops: the compiler's count. It excludes the padding of convolutions and all operations of custom kernels.
+      flops: the compiler's count, which excludes the padding of convolutions and all operations of custom kernels; it
+        has none for GPUs that are not here: those of ``traced_flops``.
       traced_flops: matrix products and convolutions in the traced program, with all iterations of loops and with
         padding (``flops.py``).
       bytes: bytes that all operations read and write, by the compiler's count.
       collectives: communication of a step with the other chips.
       batch: images per step and stream over all chips.
       loop: iterations of a loop whose body the compiler counts once; 1: no loop.
+      kernels: on GPUs what a step launches; None elsewhere.
     """
 
     memory: Memory
@@ -49,6 +56,7 @@ class Compiled(NamedTuple):
     collectives: list[Collective]
     batch: int
     loop: float
+    kernels: Kernels | None = None
 
 
 class TooLarge(NamedTuple):
@@ -58,15 +66,20 @@ class TooLarge(NamedTuple):
     message: str
 
 
-def compile_program(program: Lowered, chips: int) -> Compiled | TooLarge:
+def compile_program(program: Lowered, target: Slice, dtype: str) -> Compiled | TooLarge:
     """Compiles the program. Too little memory is a result; any other error of the compiler is raised."""
-    try:
-        made = program.lowered.compile()
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        return too_large(str(error), program.resident)
-    stats, costs = made.memory_analysis(), made.cost_analysis()
+    gpu = meshes.platform(target.mesh) == "gpu"
+    with tempfile.TemporaryDirectory(prefix="ltjax_dryrun_") as folder:
+        dump = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True} if gpu else {}
+        try:
+            made = program.lowered.compile(compiler_options=dump)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            return too_large(str(error), program.resident)
+        text = made.as_text()
+        kernels = read_dump(folder, text, program.steps, target.chip, dtype) if gpu else None
+    stats, costs = made.memory_analysis(), made.cost_analysis() or {}
     memory = Memory(
         stats.argument_size_in_bytes,
         stats.temp_size_in_bytes,
@@ -74,12 +87,13 @@ def compile_program(program: Lowered, chips: int) -> Compiled | TooLarge:
         stats.generated_code_size_in_bytes,
         program.resident,
     )
-    traced = matrix_flops(program.jaxpr) / chips / program.steps
+    traced = matrix_flops(program.jaxpr) / target.chips / program.steps
     # The compiler counts the body of a loop once: the loop over steps and any loop within a step.
-    counted = float(costs["flops"])
+    counted = float(costs.get("flops", 0))
     loop = traced / counted if traced > 1.5 * counted > 0 else 1.0
-    found = collectives(made.as_text())
-    return Compiled(memory, counted * loop, traced, float(costs["bytes accessed"]) * loop, found, program.batch, loop)
+    moved = float(costs.get("bytes accessed", 0)) * loop or (kernels.bytes if kernels else 0.0)
+    found = collectives(text)
+    return Compiled(memory, counted * loop or traced, traced, moved, found, program.batch, loop, kernels)
 
 
 def too_large(message: str, resident: int) -> TooLarge:
@@ -120,4 +134,4 @@ def as_record(program: Compiled) -> dict[str, Any]:
         "collectives": listed,
         "images_per_step": program.batch,
         "loop": program.loop,
-    }
+    } | ({} if program.kernels is None else {"kernels": kernels_record(program.kernels)})

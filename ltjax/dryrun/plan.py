@@ -80,14 +80,14 @@ def chosen_stages(plan: Plan, wanted: str | None) -> list[int]:
     return [choose(indices, wanted, "--stage")] if wanted else list(indices.values())
 
 
-def compile_all(plan: Plan, stages: list[int], chips: int, log: Log) -> list[Program]:
+def compile_all(plan: Plan, stages: list[int], target: Slice, log: Log) -> list[Program]:
     """Compiles the train step of each stage and, if these fit, each evaluation step of the run."""
     programs, config, last = [], plan.config, len(plan.stages) - 1
     single = len(trained(plan.stages)) == 1
     for index in stages:
         one = plan.trained(index)
         steps = stage_steps(one, config, plan.data)
-        made = _compiled(f"train step of stage '{one.name}'", log, lower_train(plan, index), chips)
+        made = _compiled(f"train step of stage '{one.name}'", log, lower_train(plan, index), target, config.dtype)
         programs.append(Program("train", one.name, not single, made, steps, len(one.streams)))
     if any(isinstance(program.made, TooLarge) for program in programs):
         log("evaluation steps are not compiled: the train step does not fit")
@@ -101,16 +101,16 @@ def compile_all(plan: Plan, stages: list[int], chips: int, log: Log) -> list[Pro
                 continue
             lowered = lower_evaluation(plan, index, views)
             what = f"evaluation step of stage '{stage.name}'" + (" with its views" if views else "")
-            made = _compiled(what, log, lowered, chips)
+            made = _compiled(what, log, lowered, target, config.dtype)
             batches = -(-len(plan.data.test) // lowered.batch)
             programs.append(Program("evaluation", stage.name, not single, made, count * batches, 1))
     return programs
 
 
-def _compiled(what: str, log: Log, lowered: Lowered, chips: int) -> Compiled | TooLarge:
+def _compiled(what: str, log: Log, lowered: Lowered, target: Slice, dtype: str) -> Compiled | TooLarge:
     log(f"compiling the {what} ...")
     began = time.monotonic()
-    made = compile_program(lowered, chips)
+    made = compile_program(lowered, target, dtype)
     verdict = "it does not fit" if isinstance(made, TooLarge) else "done"
     log(f"  {verdict} after {time.monotonic() - began:.0f} s")
     return made
@@ -149,7 +149,7 @@ def find_largest(plan: Plan, index: int, first: Program, target: Slice, log: Log
         images = times * step
         other = make_plan(dataclasses.replace(config, batch_size=images * chips), plan.data, plan.mesh, target.memory)
         lowered = lower_train(other, index)
-        return as_try(images, _compiled(f"train step with batch {images * chips}", log, lowered, chips))
+        return as_try(images, _compiled(f"train step with batch {images * chips}", log, lowered, target, config.dtype))
 
     log("searching for the largest batch that fits")
     stage = plan.trained(index)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ltjax.dryrun.collectives import Collective
+from ltjax.dryrun.collectives import traffic
 from ltjax.dryrun.compiled import Compiled
 from ltjax.hardware.chips import Chip
 
@@ -43,6 +43,7 @@ def times(program: Compiled, chip: Chip, dtype: str) -> Times:
 
     Example:
       >>> from ltjax.hardware.chips import TPUS
+      >>> from ltjax.dryrun.collectives import Collective
       >>> from ltjax.dryrun.compiled import Memory
       >>> sums = [Collective("all-reduce", 10**8, 16, (), "")]
       >>> program = Compiled(Memory(0, 0, 0, 0, 0), 1.97e12, 0, 8.19e9, sums, 256, 1.0)
@@ -52,19 +53,6 @@ def times(program: Compiled, chip: Chip, dtype: str) -> Times:
     compute = max(program.flops, program.traced_flops) / chip.flops[dtype]
     sent = sum(traffic(one) for one in program.collectives)
     return Times(compute, program.bytes / chip.bandwidth, sent / chip.interconnect)
-
-
-def traffic(one: Collective) -> float:
-    """The minimum of bytes that each chip sends; an all-reduce is a reduce-scatter and an all-gather.
-
-    Example:
-      >>> traffic(Collective("all-reduce", 100, 4, (), "")), traffic(Collective("all-gather", 100, 4, (), ""))
-      (150.0, 75.0)
-    """
-    others = (one.group - 1) / one.group
-    if one.kind == "all-reduce":
-        return 2 * others * one.bytes
-    return others * one.bytes if one.kind in ("all-gather", "reduce-scatter", "all-to-all") else float(one.bytes)
 
 
 def evaluations(epochs: int, every: int) -> int:

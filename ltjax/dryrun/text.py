@@ -1,15 +1,18 @@
 """The printed report of a dry run, and its JSON."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ltjax.commands.text_output import table
 from ltjax.dryrun.collectives import totals
 from ltjax.dryrun.compiled import Compiled, Memory, TooLarge, as_record
 from ltjax.dryrun.devices import Slice
+from ltjax.dryrun.kernels import BANDWIDTH, COLLECTIVE, CONVOLUTION, KERNEL, LAUNCH, PEAK, Kernels, Range
 from ltjax.dryrun.largest import Try
 from ltjax.dryrun.lowering import Plan
 from ltjax.dryrun.plan import Program, phases
 from ltjax.dryrun.roofline import Phase, hours, times
+from ltjax.dryrun.thunks import KINDS
 from ltjax.methods.stage import trained
 from ltjax.training.prepare import steps_per_epoch
 
@@ -22,6 +25,20 @@ times are lower bounds.
 Not counted: reading and preparing batches; the latency of collectives, which exceeds the transfer time of the many
 small ones for batch statistics; checkpoints; compilation; what the init of a later stage reads (exemplars, means).
 The views of the last stage are part of its last evaluation."""
+OF_KERNELS = f"""
+Kernels: those of the compiled program; a loop within a step counts once, with its bytes. The host launches what is in
+no CUDA graph.
+Modelled: all kernels of a step one after the other, and the longest path of kernels that wait for each other. Assumed,
+and not measured here: {1e6 * KERNEL:.0f} us for a kernel at least, {1e6 * CONVOLUTION[0]:.0f} to \
+{1e6 * CONVOLUTION[1]:.0f} us for a convolution, {1e6 * COLLECTIVE:.0f} us for a collective, \
+{1e6 * LAUNCH[0]:.0f} to {1e6 * LAUNCH[1]:.0f} us of
+the host for a launch; {BANDWIDTH:.0%} of the memory's peak rate, {PEAK:.0%} of that of convolutions and products."""
+
+
+def footnotes(programs: list[Program]) -> str:
+    """What the numbers count and assume."""
+    kernels = any(isinstance(program.made, Compiled) and program.made.kernels for program in programs)
+    return FOOTNOTES + (OF_KERNELS if kernels else "")
 
 
 def heading(plan: Plan, target: Slice, source: str) -> list[str]:
@@ -61,7 +78,71 @@ def program_table(plan: Plan, programs: list[Program], target: Slice) -> str:
         add("limited by", lambda r, _: roofs[r.name].binds)
         add("images/s at most", lambda r, p: f"{p.batch * r.streams / roofs[r.name].step / target.chips:,.0f}")
         add("  of all chips", lambda r, p: f"{p.batch * r.streams / roofs[r.name].step:,.0f}")
+    if any(p.kernels for _, p in made):
+        lines += _kernel_rows([p.kernels for _, p in made], target)
     return table(lines) if made else ""
+
+
+def _kernel_rows(made: list[Kernels | None], target: Slice) -> list[list[str]]:
+    """What a step launches on a GPU."""
+
+    def row(name: str, value: Callable[[Kernels], str]) -> list[str]:
+        return [name, *("" if one is None else value(one) for one in made)]
+
+    def number(kind: str) -> Callable[[Kernels], str]:
+        return lambda k: short_count(k.kernels.get(kind, 0))
+
+    present = [kind for kind in KINDS if any(one and one.kernels.get(kind) for one in made)]
+    lines = [
+        row("kernels per step", lambda k: short_count(k.total)),
+        *(row(f"  {kind}", number(kind)) for kind in present),
+        row("  more, per call", lambda k: f"{k.once:,}"),
+        row(
+            "  that only change a layout", lambda k: f"{short_count(k.layout_copies)}, {k.layout_bytes / MIB:,.2f} MiB"
+        ),
+        row("CUDA graphs", _graphs),
+        row("kernels in no graph, per step", lambda k: short_count(sum(k.outside.values()))),
+        row("loops run by the host", _loops),
+    ]
+    if target.chip is not None:
+        lines += [
+            row("modelled: one after the other, ms", lambda k: milliseconds(k.serial)),
+            row("modelled: longest path, ms", lambda k: milliseconds(k.longest)),
+            row("modelled: launches of the host, ms", lambda k: milliseconds(k.host)),
+        ]
+    return lines
+
+
+def short_count(value: float) -> str:
+    """A whole number without decimals.
+
+    Example:
+      >>> short_count(397.0), short_count(12.25)
+      ('397', '12.2')
+    """
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+
+
+def _graphs(one: Kernels) -> str:
+    if one.one_graph:
+        return "1 per call"
+    return f"{short_count(one.graphs)} per step" + (f", {one.call_graphs} per call" if one.call_graphs else "")
+
+
+def _loops(one: Kernels) -> str:
+    inner = f"{one.inner_loops} in a step ({one.waiting_loops} of which it waits for)" if one.inner_loops else ""
+    return ", ".join(filter(None, ["over steps" if one.host_loop else "", inner])) or "none"
+
+
+def milliseconds(seconds: Range) -> str:
+    """As a range.
+
+    Example:
+      >>> milliseconds(Range(1.25e-3, 1.899e-3)), milliseconds(Range(0, 0))
+      ('1.25 to 1.90', '0.00')
+    """
+    low, high = (f"{1e3 * bound:.2f}" for bound in seconds)
+    return low if low == high else f"{low} to {high}"
 
 
 def _count_and_size(total: tuple[int, int]) -> str:
@@ -93,6 +174,14 @@ def run_lines(plan: Plan, programs: list[Program], target: Slice) -> list[str]:
         f"the run takes at least {short(total)} h ({short(total - training)} h of it evaluation): "
         f"{short(total * target.chips)} chip-hours"
     )
+    modelled = [(program, program.made.kernels) for program in programs if isinstance(program.made, Compiled)]
+    if all(kernels for _, kernels in modelled):
+        sums = {
+            name: [sum(p.steps * getattr(k, field)[bound] for p, k in modelled if k) for bound in (0, 1)]
+            for name, field in (("one after the other", "serial"), ("longest path", "longest"), ("host", "host"))
+        }
+        parts = [f"{name} {short(low)} to {short(high)} s" for name, (low, high) in sums.items() if high]
+        lines.append(f"modelled, the run with its evaluations: {'; '.join(parts)}")
     return lines
 
 

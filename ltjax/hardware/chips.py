@@ -84,6 +84,7 @@ GPUS = {
     "A100-SXM4-80GB": _gpu("A100 80GB", 312, 156, 80, 2.039, 300),
     "H100 80GB HBM3": _gpu("H100", 989.4, 494.7, 80, 3.35, 450),
     "H200": _gpu("H200", 989.4, 494.7, 141, 4.8, 450),
+    "B200": _gpu("B200", 2250, 1125, 180, 8.0, 900),  # an eighth of the data sheet of the DGX B200
 }
 
 
@@ -99,12 +100,42 @@ def of_kind(kind: str) -> Chip | None:
     return next((chip for name, chip in GPUS.items() if kind.endswith(name)), None)
 
 
+MACHINE = 8  # GPUs of one machine
+MACHINES = {
+    "a100": "A100-SXM4-80GB",
+    "h100": "H100 80GB HBM3",
+    "h200": "H200",
+    "b200": "B200",
+}  # --topology -> ``GPUS``
+
+
+def of_gpus(topology: str) -> tuple[str, int] | None:
+    """(name, number) of a topology of GPUs in one machine, as in ``MACHINES``; None for TPUs.
+
+    Raises:
+      InputError: for an impossible number.
+
+    Example:
+      >>> of_gpus("h200:8"), of_gpus("v5e:4x4")
+      (('h200', 8), None)
+    """
+    name, _, number = topology.partition(":")
+    if name not in MACHINES:
+        return None
+    if not re.fullmatch("[0-9]+", number) or not 1 <= int(number) <= MACHINE:
+        raise InputError(
+            f"--topology: impossible '{topology}'; allowed: {name}:1 to {name}:{MACHINE} (GPUs of one machine)"
+        )
+    return name, int(number)
+
+
 def known() -> str:
     """The topologies in one line."""
     cubes = "AxBxC with A <= B <= C multiples of 4"
-    return "; ".join(
+    slices = [
         f"{name}:{', '.join(s.shapes)}{f', {cubes}, to {s.most} chips' if s.most else ''}" for name, s in TPUS.items()
-    )
+    ]
+    return "; ".join([*slices, f"{', '.join(MACHINES)}:1 to :{MACHINE} (GPUs of one machine)"])
 
 
 def find(topology: str) -> tuple[Slices, tuple[int, ...]]:
@@ -120,7 +151,7 @@ def find(topology: str) -> tuple[Slices, tuple[int, ...]]:
     """
     name, _, shape = topology.partition(":")
     if name not in TPUS:
-        hint = did_you_mean(name, TPUS)
+        hint = did_you_mean(name, [*TPUS, *MACHINES])
         raise InputError(f"--topology: unknown '{topology}'{hint}; known: {known()}; local (the devices here); cpu:N")
     slices = TPUS[name]
     sides = tuple(int(side) for side in shape.split("x")) if re.fullmatch(r"\d+(x\d+)*", shape) else ()

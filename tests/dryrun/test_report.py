@@ -92,7 +92,7 @@ def test_what_does_not_fit_has_status_1_and_its_size(tmp_path, capsys):
 
 
 def test_a_program_that_the_compiler_cannot_fit_is_a_result(tmp_path, capsys, monkeypatch):
-    def refuse(self):
+    def refuse(self, compiler_options):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: ... in memory space hbm. Used 22.00G of 15.75G hbm. ...")
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", refuse)
@@ -102,7 +102,7 @@ def test_a_program_that_the_compiler_cannot_fit_is_a_result(tmp_path, capsys, mo
 
 
 def test_other_errors_of_the_compiler_are_errors(tmp_path, monkeypatch):
-    def fail(self):
+    def fail(self, compiler_options):
         raise jax.errors.JaxRuntimeError("INTERNAL: what now")
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", fail)

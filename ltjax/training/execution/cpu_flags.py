@@ -21,6 +21,12 @@ KNOWN = ((0, 10, 0), (0, 10, 99))
 KEEP_MEMORY = {-4: 0, -1: 2**31 - 1}  # M_MMAP_MAX, M_TRIM_THRESHOLD
 MEMORY_VARIABLES = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
+# Files of a driver -> JAX's plugins for its GPUs. The second is NVIDIA's within WSL.
+GPUS = {
+    ("/dev/nvidia[0-9]*", "/dev/dxg"): ("jax-cuda12-plugin", "jax-cuda13-plugin"),
+    ("/dev/kfd",): ("jax-rocm60-plugin", "jax-rocm7-plugin"),
+}
+
 
 def prepare_cpu() -> None:
     """Sets the flags if the devices will be CPUs: 1.4x and again 1.3x faster training of a ResNet-32.
@@ -48,12 +54,16 @@ def _keep_memory() -> None:
 
 
 def has_accelerator() -> bool:
-    """Whether one of JAX's accelerator plugins is installed; asking for the devices would start JAX.
+    """Whether the system has an accelerator, and JAX's plugin for it; asking for the devices would start JAX.
 
-    libtpu alone is no sign of a TPU: dry runs need it on other machines.
+    A plugin alone is no sign of one: dry runs need those of GPUs and TPUs on other machines.
     """
-    plugins = ("jax-cuda12-plugin", "jax-cuda13-plugin", "jax-rocm60-plugin")
-    return any(installed(name) for name in plugins) or has_usable_tpu()
+    gpu = any(_has_device(files) and any(installed(name) for name in plugins) for files, plugins in GPUS.items())
+    return gpu or has_usable_tpu()
+
+
+def _has_device(patterns: tuple[str, ...]) -> bool:
+    return any(glob.glob(pattern) for pattern in patterns)
 
 
 def has_usable_tpu() -> bool:
@@ -63,7 +73,7 @@ def has_usable_tpu() -> bool:
 
 def _has_tpu() -> bool:
     """Whether the system has a TPU: up to v4 as /dev/accel0, later ones as /dev/vfio/0."""
-    return any(glob.glob(pattern) for pattern in ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*"))
+    return _has_device(("/dev/accel[0-9]*", "/dev/vfio/[0-9]*"))
 
 
 def installed(name: str) -> bool:

@@ -1,5 +1,6 @@
 """The CPU's settings: flags only where XLA knows them, nothing over the user's own, nothing on import."""
 
+import fnmatch
 import subprocess
 import sys
 
@@ -17,13 +18,13 @@ def set_up(monkeypatch):
     """A machine with these variables, jaxlib version and installed accelerator plugins."""
     kept = []
 
-    def make(version="0.10.2", plugins=(), tpu=False, **variables):
+    def make(version="0.10.2", plugins=(), files=(), **variables):
         for name in ("XLA_FLAGS", "JAX_PLATFORMS", *cpu_flags.MEMORY_VARIABLES):
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(cpu_flags, "installed", lambda name: name in plugins)
-        monkeypatch.setattr(cpu_flags, "_has_tpu", lambda: tpu)
+        monkeypatch.setattr(cpu_flags.glob, "glob", lambda pattern: fnmatch.filter(files, pattern))
         monkeypatch.setattr(cpu_flags.importlib.metadata, "version", lambda name: version)
         monkeypatch.setattr(cpu_flags, "_keep_memory", lambda: kept.append(True))
         cpu_flags.prepare_cpu()
@@ -40,8 +41,18 @@ def test_the_flag_is_added_to_the_users_own(set_up):
     )
 
 
-def test_the_tpu_compiler_alone_is_no_tpu(set_up):
-    assert set_up(plugins=("libtpu",)) == FLAG
+@pytest.mark.parametrize(
+    "plugins, files",
+    [
+        (("libtpu",), ()),
+        (("jax-cuda12-plugin",), ()),
+        (("jax-cuda13-plugin",), ("/dev/nvidiactl", "/dev/kfd")),  # the driver without a GPU; another maker's GPU
+        (("jax-rocm7-plugin",), ("/dev/nvidia0",)),
+        ((), ("/dev/nvidia0", "/dev/dxg", "/dev/kfd", "/dev/accel0")),  # a GPU that JAX has no plugin for
+    ],
+)
+def test_a_compiler_alone_is_no_accelerator(set_up, plugins, files):
+    assert set_up(plugins=plugins, files=files) == FLAG
 
 
 @pytest.mark.parametrize(
@@ -49,8 +60,10 @@ def test_the_tpu_compiler_alone_is_no_tpu(set_up):
     [
         {"version": "0.11.0"},  # XLA aborts on a flag that it does not know
         {"version": "0.9.2"},
-        {"plugins": ("jax-cuda12-plugin",)},
-        {"plugins": ("libtpu",), "tpu": True},
+        {"plugins": ("jax-cuda12-plugin",), "files": ("/dev/nvidia0",)},
+        {"plugins": ("jax-cuda13-plugin",), "files": ("/dev/dxg",)},
+        {"plugins": ("jax-rocm60-plugin",), "files": ("/dev/kfd",)},
+        {"plugins": ("libtpu",), "files": ("/dev/vfio/0",)},
         {"JAX_PLATFORMS": "tpu"},
     ],
 )
