@@ -1,11 +1,13 @@
-"""Decoding, augmenting and batching JPEGs, compared with a PyTorch DataLoader and torchvision's transforms on Pillow.
+"""Decoding, augmenting and batching images, compared with a PyTorch DataLoader and torchvision's transforms on Pillow.
 
     python -m ltjax.bench input --augment crop224_flip_jitter --batch 64 --workers 2
+    python -m ltjax.bench input --format webp --size 1024x768
+    python -m ltjax.bench input --size 4000x3000 --images 8 --batch 8 --fast-decode
 
 Both sides read the same files and make the same crops; their pixels are compared first. ltjax makes uint8 batches that
 the network normalises on the device. PyTorch makes normalised float32 batches, as with torchvision's ToTensor and
 Normalize, and uint8 batches in a second measurement. "1 core" is one thread without workers; ``--workers`` processes
-start before the measurement. The files are generated images of 500 x 375 pixels, or those in ``--folder``.
+start before the measurement. The files are generated images, or those in ``--folder``.
 
     python -m ltjax.bench input --memory 2000
 
@@ -15,6 +17,7 @@ also makes this many ltjax batches in workers and prints the memory of all proce
 import argparse
 import os
 import pathlib
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,7 +29,7 @@ from ltjax.bench import measure
 from ltjax.bench.memory import memory_of_all_processes
 from ltjax.bench.peers.input import CroppedImages, loader
 from ltjax.commands import text_output
-from ltjax.data.augment.registry import find_transform, output_size
+from ltjax.data.augment.registry import find_transform, output_size, with_fast_decode
 from ltjax.data.dataset import Source
 from ltjax.data.loading.host_batches import TrainElements, train_batches
 from ltjax.data.sampling.counter_rng import name_id
@@ -36,6 +39,7 @@ from ltjax.settings.user_paths import expanded
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TOLERANCE = 1.5  # allowed mean difference of the pixels, of 255, between the two resampling methods
+FAST_TOLERANCE = 3.0  # with images decoded at as little as the output size
 CHECKED = 32  # images
 AHEAD = 4  # batches per worker before and after each measurement, so that workers have started and stay busy
 SEED, EPOCH = 0, 0
@@ -52,6 +56,20 @@ class Files:
             return file.read()
 
 
+class Format(NamedTuple):
+    """How generated images are stored."""
+
+    endings: tuple[str, ...]  # of files in a folder; the first one for generated files
+    save: dict[str, Any]  # Pillow's options
+
+
+FORMATS = {
+    "jpeg": Format((".jpg", ".jpeg"), {"quality": 90}),
+    "png": Format((".png",), {}),
+    "webp": Format((".webp",), {"quality": 90}),
+}
+
+
 class Problem(NamedTuple):
     """The input of both sides."""
 
@@ -59,10 +77,12 @@ class Problem(NamedTuple):
     paths: list[str]
     augment: str
     batch: int
+    format: str = "jpeg"
+    fast_decode: bool = False
 
 
-def make_photographs(folder: str, count: int, height: int = 375, width: int = 500) -> None:
-    """Writes random JPEGs with a spectrum like that of photographs; about 100 kB each at 500 x 375."""
+def make_photographs(folder: str, count: int, height: int = 375, width: int = 500, format: str = "jpeg") -> None:
+    """Writes random images with a spectrum like that of photographs; a JPEG of 500 x 375 has about 60 kB."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -75,19 +95,23 @@ def make_photographs(folder: str, count: int, height: int = 375, width: int = 50
             fine = [np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)) for image in scaled]
             pixels += np.stack(fine, -1) * cell**0.45
         pixels = 120 + 50 * (pixels - pixels.mean()) / pixels.std()
-        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(f"{folder}/{i:05d}.jpg", quality=90)
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(
+            f"{folder}/{i:05d}{FORMATS[format].endings[0]}", **FORMATS[format].save
+        )
 
 
-def make_problem(paths: list[str], augment: str, batch: int) -> Problem:
+def make_problem(
+    paths: list[str], augment: str, batch: int, format: str = "jpeg", fast_decode: bool = False
+) -> Problem:
     read: Any = Files(paths)
     count = len(paths)
     source = Source(np.zeros(count, np.int32), np.arange(count), read, encoded=read, where=paths.__getitem__)
-    return Problem(source, paths, augment, batch)
+    return Problem(source, paths, augment, batch, format, fast_decode)
 
 
 def ours(problem: Problem, workers: int, batches: int) -> Any:
     """The batches of ltjax, from worker processes as in training; without workers, made on demand."""
-    sampler = instance_balanced()
+    sampler, transform = instance_balanced(), find_transform(problem.augment)
     common: dict[str, Any] = {
         "source": problem.source,
         "samplers": {"image": sampler},
@@ -97,7 +121,7 @@ def ours(problem: Problem, workers: int, batches: int) -> Any:
         "steps_per_epoch": batches,
         "start": 0,
         "stop": batches,
-        "transform": find_transform(problem.augment),
+        "transform": with_fast_decode(transform) if problem.fast_decode else transform,
     }
     if workers:
         return train_batches(**common, workers=workers)
@@ -112,22 +136,24 @@ def theirs(problem: Problem, workers: int, batches: int, normalize: bool = True)
     records = sampler.draw(sampler.tables(problem.source.labels, 1), *position)
     draws = transform.draw(*position)
     size, statistics = output_size(problem.augment), (MEAN, STD) if normalize else None
-    return iter(loader(CroppedImages(problem.paths, records, draws, size, statistics), problem.batch, workers))
+    images = CroppedImages(problem.paths, records, draws, size, statistics, problem.format.upper())
+    return iter(loader(images, problem.batch, workers))
 
 
 def check(problem: Problem) -> float:
     """The mean difference of the pixels, of 255, for the same draws.
 
     Raises:
-      Disagreement: if it is above ``TOLERANCE``.
+      Disagreement: if it is above ``TOLERANCE``, or ``FAST_TOLERANCE`` with ``--fast-decode``.
     """
     few = problem._replace(batch=min(CHECKED, problem.batch))
+    allowed = FAST_TOLERANCE if problem.fast_decode else TOLERANCE
     here = next(ours(few, 0, 1))["image"]["image"].astype(np.float32)
     tensor, _ = next(theirs(few, 0, 1))
     peer = (tensor.numpy().transpose(0, 2, 3, 1) * np.array(STD) + np.array(MEAN)) * 255
     difference = float(np.abs(here - peer).mean())
-    if not difference <= TOLERANCE:
-        raise measure.Disagreement(f"check: the pixels differ by {difference:.2f} of 255 (allowed {TOLERANCE})")
+    if not difference <= allowed:
+        raise measure.Disagreement(f"check: the pixels differ by {difference:.2f} of 255 (allowed {allowed})")
     return difference
 
 
@@ -175,8 +201,11 @@ def memory_over_time(problem: Problem, workers: int, batches: int) -> list[tuple
 
 def parse(arguments: list[str]) -> Any:
     parser = measure.Parser("input", __doc__, repeats=5)
-    parser.add_argument("--folder", help="a folder with .jpg files, also in subfolders; default: generate images")
+    parser.add_argument("--folder", help="a folder with images, also in subfolders; default: generate images")
+    parser.add_argument("--format", choices=sorted(FORMATS), default="jpeg", help="of the images")
     parser.add_argument("--images", type=measure.at_least(1), default=256, help="number of images to generate")
+    parser.add_argument("--size", type=_size, default=(500, 375), metavar="WxH", help="pixels of generated images")
+    parser.add_argument("--fast-decode", action="store_true", help="as with config.data.fast_decode")
     parser.add_argument("--augment", nargs="+", default=["crop224_flip", "crop224_flip_jitter"], metavar="NAME")
     parser.add_argument("--batch", type=measure.at_least(1), default=64)
     parser.add_argument("--batches", type=measure.at_least(1), default=8, help="batches per timed repetition")
@@ -194,12 +223,24 @@ def parse(arguments: list[str]) -> Any:
     return options
 
 
+def _size(text: str) -> tuple[int, int]:
+    """The argparse type of WIDTHxHEIGHT."""
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"impossible value '{text}'; write WIDTHxHEIGHT, such as 500x375")
+    return int(match[1]), int(match[2])
+
+
 def find_files(options: argparse.Namespace, made: str) -> list[str]:
     if options.folder is None:
-        make_photographs(made, options.images)
-    found = sorted(str(path) for path in pathlib.Path(expanded(options.folder or made)).rglob("*.jpg"))
+        width, height = options.size
+        make_photographs(made, options.images, height, width, options.format)
+    endings = FORMATS[options.format].endings
+    below = pathlib.Path(expanded(options.folder or made)).rglob("*")
+    found = sorted(str(path) for path in below if path.suffix.lower() in endings)
     if not found:
-        raise InputError(f"--folder: no .jpg file in '{options.folder}'; choose another folder")
+        what = " or ".join(endings)
+        raise InputError(f"--folder: no {what} file in '{options.folder}'; choose another folder, or --format")
     return found
 
 
@@ -219,12 +260,14 @@ def main(arguments: list[str]) -> None:
         print(
             f"{len(paths)} files of {size:.0f} kB; batch {options.batch}; medians of {options.repeats} alternating runs"
         )
-        results = [one_augment(options, make_problem(paths, name, options.batch), alone) for name in options.augment]
+        problems = [
+            make_problem(paths, name, options.batch, options.format, options.fast_decode) for name in options.augment
+        ]
+        results = [one_augment(options, problem, alone) for problem in problems]
         memory = []
         if options.memory:
             print(f"memory of all processes, {options.workers} workers, {options.augment[-1]}:")
-            problem = make_problem(paths, options.augment[-1], options.batch)
-            memory = memory_over_time(problem, options.workers, options.memory)
+            memory = memory_over_time(problems[-1], options.workers, options.memory)
     named_options = {key: value for key, value in vars(options).items() if key != "json"}
     record = {"benchmark": "input", "environment": environment, "options": named_options, "file_kB": size}
     text_output.write_json(options.json, record | {"results": results, "memory_MB": memory})

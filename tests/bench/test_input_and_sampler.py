@@ -35,6 +35,14 @@ def test_input_compares_with_pytorch(tmp_path, capsys):
 
 
 @needs_torch
+@pytest.mark.parametrize("options", ["--format png", "--format webp", "--fast-decode"])
+def test_input_reads_other_formats_and_sizes(tmp_path, capsys, options):
+    printed, record = run(f"{INPUT} {options} --size 300x200 --augment crop32_flip", tmp_path / "input.json", capsys)
+    assert record["results"][0]["pixel_difference"] < inputs.FAST_TOLERANCE and "images/s" in printed
+    assert record["options"]["size"] == [300, 200]
+
+
+@needs_torch
 def test_input_notices_different_images(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(peer_input, "random_box", lambda height, width, draws: Box(0, 0, height, width))
     inputs.make_photographs(str(tmp_path), 2)
@@ -47,7 +55,9 @@ def test_input_notices_different_images(tmp_path, capsys, monkeypatch):
     [
         ("--augment pad_crop", "'pad_crop' does not crop whole images"),
         ("--augment crop32_flop", "unknown value 'crop32_flop'"),
-        ("--folder EMPTY", "no .jpg file in"),
+        ("--folder EMPTY", "no .jpg or .jpeg file in"),
+        ("--folder EMPTY --format png", "no .png file in"),
+        ("--size 500", "impossible value '500'; write WIDTHxHEIGHT"),
     ],
 )
 def test_bad_options_are_one_line(tmp_path, capsys, options, says):

@@ -53,6 +53,8 @@ LEFT_OUT = (
     ("AUGMENTATIONS", "names of variants; tests/methods/test_auxiliary.py"),
     ("UNIT", "the scale of a random word"),
     ("OVERSAMPLING", "of the decoder's reduced size; tests/data/augment/test_crops.py"),
+    ("FAST_OVERSAMPLING", "of the decoder's reduced size with data.fast_decode; tests/data/augment/test_crops.py"),
+    ("MARGIN", "pixels around a crop that resampling reads; tests/data/augment/test_crops.py"),
     ("MAX_REDUCTION", "of the blur before linear interpolation; tests/data/augment/test_crops.py"),
     ("TRUNCATE", "how OpenCV rounds as Pillow does; tests/data/augment/test_augmentations.py"),
     ("ORDERS", "all orders of three changes; tests/data/augment/test_augmentations.py"),

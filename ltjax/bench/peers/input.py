@@ -23,9 +23,12 @@ class CroppedImages:
         draws: Mapping[str, np.ndarray],
         size: int,
         normalize: tuple[Sequence[float], Sequence[float]] | None,
+        format: str = "JPEG",
     ) -> None:
-        """records and each of draws: [positions]; normalize: mean and std, or None for uint8 images."""
+        """records and each of draws: [positions]; normalize: mean and std, or None for uint8 images; format: Pillow's
+        name of the files' format."""
         self.paths, self.records, self.draws, self.size, self.normalize = paths, records, draws, size, normalize
+        self.format = format
 
     def __len__(self) -> int:
         return len(self.records)
@@ -35,7 +38,7 @@ class CroppedImages:
         from PIL import Image, ImageEnhance
 
         drawn = {name: values[position] for name, values in self.draws.items()}
-        image = Image.open(self.paths[self.records[position]], formats=["JPEG"]).convert("RGB")
+        image = Image.open(self.paths[self.records[position]], formats=[self.format]).convert("RGB")
         box = random_box(image.height, image.width, drawn)
         image = image.crop((box.left, box.top, box.left + box.width, box.top + box.height))
         image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)

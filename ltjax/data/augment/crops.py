@@ -10,6 +10,11 @@ Pillow resizes.
 A large JPEG is decoded at a half, a quarter or an eighth of its size, as long as the crop then still has
 ``OVERSAMPLING`` times the size it is resized to (Pillow's ``thumbnail`` does the same). The images of the public data
 sets are too small for this to apply; for a 12-megapixel photograph the mean difference is below 2 of 255.
+
+With ``config.data.fast_decode`` training crops need their output size only, so that photographs above some 800 pixels
+take two thirds of the time. Such a crop is resampled at its exact place between the pixels of the smaller image. On 452
+crops of photographs the mean difference from Pillow's resizing of the whole image is 1.8 of 255 (PSNR 38 dB; maximum
+66, at edges); between Pillow's bicubic and bilinear resizing it is 2.1 (37 dB). Evaluation is not affected.
 """
 
 import functools
@@ -29,6 +34,8 @@ SCALE = (0.08, 1.0)  # share of the image's area
 RATIO = (3 / 4, 4 / 3)  # width / height
 TRIES = 10
 OVERSAMPLING = 2
+FAST_OVERSAMPLING = 1  # with config.data.fast_decode
+MARGIN = 4  # pixels around a crop that its resampling takes into account
 MAX_REDUCTION = 5**0.5  # the largest that three taps can blur for: there they have equal weights
 UNIT = 2.0**31  # draws are integers 0 .. 2^31 - 1
 
@@ -100,13 +107,14 @@ def _central(height: int, width: int) -> Box:
     return Box((height - h) // 2, (width - w) // 2, h, w)
 
 
-def random_resized_crop(image: Image, draws: Draws, size: int) -> np.ndarray:
+def random_resized_crop(image: Image, draws: Draws, size: int, fast_decode: bool = False) -> np.ndarray:
     """RandomResizedCrop and RandomHorizontalFlip of torchvision.
 
     Args:
       image: the bytes of a file, or uint8 [h, w, 3].
       draws: of one image, see ``draw_crop``.
       size: S.
+      fast_decode: whether a large JPEG may be decoded at as little as the crop's output size.
 
     Returns:
       uint8 [S, S, 3].
@@ -121,7 +129,13 @@ def random_resized_crop(image: Image, draws: Draws, size: int) -> np.ndarray:
     """
     head = _head(image)
     box = random_box(head.height, head.width, draws)
-    pixels, scale = _pixels(image, head, min(box.height, box.width), size, box.top + box.height)
+    side, bottom = min(box.height, box.width), box.top + box.height
+    if fast_decode and (shrink := _shrink(side, size, FAST_OVERSAMPLING)) > 1:
+        pixels, scale = _pixels(image, head, shrink, bottom + MARGIN * shrink)
+        if scale < 1:
+            found = _resampled(pixels, box, scale, size)
+            return mirrored(found) if draws["flip"] else found
+    pixels, scale = _pixels(image, head, _shrink(side, size, OVERSAMPLING), bottom)
     if scale < 1:
         box = _scaled(box, scale, (-(-head.height // round(1 / scale)), pixels.shape[1]))
     cut = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
@@ -152,7 +166,7 @@ def evaluation_view(image: Image, size: int, resize: int) -> np.ndarray:
         raise InputError(f"a crop of {size} pixels from images resized to {resize}; it must have 1 to {resize} pixels")
     head = _head(image)
     height, width = head.height, head.width
-    pixels, scale = _pixels(image, head, min(height, width), resize, height)
+    pixels, scale = _pixels(image, head, _shrink(min(height, width), resize, OVERSAMPLING), height)
     short = min(height, width)
     tall, wide = int(resize * height / short), int(resize * width / short)
     y, x = scale * height / tall, scale * width / wide  # original pixels per resized pixel
@@ -164,16 +178,41 @@ def _head(image: Image) -> decode.Head:
     return decode.read_head(image) if isinstance(image, bytes) else decode.Head(image.shape[0], image.shape[1], False)
 
 
-def _pixels(image: Image, head: decode.Head, side: int, size: int, rows: int) -> tuple[np.ndarray, float]:
-    """The image, and the scale at which it was decoded, when ``side`` of its pixels are to be resized to ``size``.
+def _shrink(side: int, size: int, oversampling: int) -> int:
+    """By how much an image can be reduced if ``side`` of its pixels are to be resized to ``size``."""
+    return next((shrink for shrink in (8, 4, 2) if side >= shrink * oversampling * size), 1)
+
+
+def _pixels(image: Image, head: decode.Head, shrink: int, rows: int) -> tuple[np.ndarray, float]:
+    """The image, and the scale at which it was decoded.
 
     Rows beyond the first ``rows`` may be missing. The pixels of a file may be overwritten by the next call.
     """
     if not isinstance(image, bytes):
         return image, 1.0
-    shrink = next((s for s in (8, 4, 2) if side >= s * OVERSAMPLING * size), 1)
-    pixels = decode.decode(image, shrink, head, rows, reuse=True)
+    pixels = decode.decode(image, shrink, head, min(rows, head.height), reuse=True)
     return pixels, 1.0 if pixels.shape[1] == head.width else 1 / shrink
+
+
+def _resampled(pixels: np.ndarray, box: Box, scale: float, size: int) -> np.ndarray:
+    """uint8 [size, size, 3]: the box of the whole image, from an image decoded at this scale, antialiased.
+
+    The box lies between pixels; rounded to them, as by ``_scaled``, it would be up to half a pixel of the crop off.
+    """
+    left, top = box.left * scale, box.top * scale
+    right = min((box.left + box.width) * scale, pixels.shape[1])
+    bottom = min((box.top + box.height) * scale, pixels.shape[0])
+    x, y = (right - left) / size, (bottom - top) / size  # pixels per pixel of the crop
+    cv2 = opencv()
+    if cv2 is None or max(x, y) > MAX_REDUCTION:
+        return _by_pillow(pixels, size, (left, top, right, bottom))
+    first, above = max(int(left) - MARGIN, 0), max(int(top) - MARGIN, 0)
+    around = pixels[above : math.ceil(bottom) + MARGIN, first : math.ceil(right) + MARGIN]
+    blurred = cv2.sepFilter2D(around, -1, _taps(x), _taps(y), borderType=cv2.BORDER_REPLICATE)
+    # of the centre of a pixel of the crop in ``around``, whose pixels have their centres at whole numbers
+    place = np.array([[x, 0, left - first + (x - 1) / 2], [0, y, top - above + (y - 1) / 2]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(blurred, place, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _scaled(box: Box, scale: float, shape: tuple[int, ...]) -> Box:

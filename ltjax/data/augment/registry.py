@@ -7,6 +7,7 @@ Transforms of whole images of any size (``Transform.cut``) run on the host only.
 which can be any: ``crop224_flip``, ``crop160_flip_jitter``; ``SIZED_TRANSFORMS`` lists them without it.
 """
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable, Sequence
@@ -85,8 +86,10 @@ def _pad_crop_cutout(images: Array, draws: Draws, ops: Ops = HOST) -> Array:
     return cutout(_pad_crop(images, draws, ops, pad=4), draws, ops)
 
 
-def _crop_and_change(image: Image, draws: Draws, *, size: int, change: Change | None) -> np.ndarray:
-    pixels = random_resized_crop(image, draws, size)
+def _crop_and_change(
+    image: Image, draws: Draws, *, size: int, change: Change | None, fast_decode: bool = False
+) -> np.ndarray:
+    pixels = random_resized_crop(image, draws, size, fast_decode)
     return pixels if change is None else change(pixels, draws)
 
 
@@ -157,6 +160,13 @@ def find_transform(name: str, key: str = "config.data.augment") -> Transform:
             )
         return choose(allowed, name, key)
     return SIZED_TRANSFORMS[bare](name, size)
+
+
+def with_fast_decode(transform: Transform) -> Transform:
+    """The transform with ``config.data.fast_decode``: the same draws, from large JPEGs decoded at a smaller size."""
+    if not isinstance(transform.cut, functools.partial):  # of ``_crop_and_change``
+        return transform
+    return dataclasses.replace(transform, cut=functools.partial(transform.cut, fast_decode=True))
 
 
 def output_size(name: str) -> int:

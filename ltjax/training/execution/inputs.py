@@ -8,7 +8,7 @@ import numpy as np
 from flax import traverse_util
 
 from ltjax.data import Data, Source
-from ltjax.data.augment.registry import TRANSFORMS, find_transform
+from ltjax.data.augment.registry import TRANSFORMS, find_transform, with_fast_decode
 from ltjax.data.augment.transform import Transform
 from ltjax.data.dataset import feature_source
 from ltjax.data.loading.device_batches import Resident
@@ -58,7 +58,9 @@ def check_frozen(stage: Stage, image_shape: Any) -> None:
 def of_images(config: Settings, data: Data, placed: Placed | None) -> Inputs:
     """The training images, augmented: on the device if they were placed there."""
     resident = None if placed is None else placed.train
-    return Inputs([data.train] * config.num_seeds, resident, find_transform(config.data.augment), config.data.workers)
+    transform = find_transform(config.data.augment)
+    transform = with_fast_decode(transform) if config.data.fast_decode else transform
+    return Inputs([data.train] * config.num_seeds, resident, transform, config.data.workers)
 
 
 def of_features(config: Settings, arrays: Sequence[np.ndarray], train: Source, mesh: Any) -> tuple[Inputs, str]:

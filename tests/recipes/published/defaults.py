@@ -51,6 +51,7 @@ DEFAULTS = {
     "ours: the training images as they are, all of them": {
         "data.sampler": "instance_balanced",
         "data.augment": "none",
+        "data.fast_decode": False,
         "data.validation_fraction": 0.0,
         "data.validation_use": "evaluate",
         "data.test_fraction": 0.2,
