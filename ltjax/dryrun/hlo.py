@@ -92,7 +92,7 @@ def parse_module(text: str) -> Module:
       ('main', ('x',), 24)
     """
     computations: dict[str, Computation] = {}
-    entry, current = "", Computation()
+    entry, current, root = "", Computation(), ""
     for line in text.splitlines():
         if header := HEADER.match(line):
             current = computations[header[2]] = Computation()
@@ -103,7 +103,7 @@ def parse_module(text: str) -> Module:
                 current[one.name] = one
                 if line.lstrip().startswith("ROOT "):
                     root = one.name
-        elif line.startswith("}") and current and current.root.name != root:
+        elif line.startswith("}") and root in current and current.root.name != root:
             current[root] = current.pop(root)
     return Module(entry, computations)
 

@@ -37,12 +37,21 @@ def prepare_cpu() -> None:
     platforms, flags = os.environ.get("JAX_PLATFORMS", ""), os.environ.get("XLA_FLAGS", "")
     if platforms not in ("", "cpu") or has_accelerator():
         return
+    if any(installed(name) for plugins in GPUS.values() for name in plugins):
+        _only_cpu()
     version = tuple(int(part) for part in importlib.metadata.version("jaxlib").split(".")[:3] if part.isdigit())
     if KNOWN[0] <= version <= KNOWN[1]:
         added = [f"{name}={value}" for name, value in CPU_FLAGS.items() if name not in flags]
         os.environ["XLA_FLAGS"] = " ".join([flags, *added]).strip()
     if not any(name in os.environ for name in MEMORY_VARIABLES):
         _keep_memory()
+
+
+def _only_cpu() -> None:
+    """JAX then starts no plugin: that for a GPU prints a trace where it finds none."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    if "jax" in sys.modules:  # which has read the variable, but started nothing yet
+        sys.modules["jax"].config.update("jax_platforms", "cpu")
 
 
 def _keep_memory() -> None:

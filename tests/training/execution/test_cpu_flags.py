@@ -27,6 +27,7 @@ def set_up(monkeypatch):
         monkeypatch.setattr(cpu_flags.glob, "glob", lambda pattern: fnmatch.filter(files, pattern))
         monkeypatch.setattr(cpu_flags.importlib.metadata, "version", lambda name: version)
         monkeypatch.setattr(cpu_flags, "_keep_memory", lambda: kept.append(True))
+        monkeypatch.setattr(cpu_flags.sys, "modules", {})  # JAX is not there yet
         cpu_flags.prepare_cpu()
         return cpu_flags.os.environ.get("XLA_FLAGS")
 
@@ -53,6 +54,9 @@ def test_the_flag_is_added_to_the_users_own(set_up):
 )
 def test_a_compiler_alone_is_no_accelerator(set_up, plugins, files):
     assert set_up(plugins=plugins, files=files) == FLAG
+    # JAX does not look for a GPU: its plugin would print a trace
+    gpu = any(name.startswith("jax-") for name in plugins)
+    assert cpu_flags.os.environ.get("JAX_PLATFORMS") == ("cpu" if gpu else None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""The real GPU compiler, without a GPU: what the flagship's program launches, and the command on a toy.
+
+JAX's plugin for GPUs is not among the tests' packages. The tests take it where it is installed, or from the folder that
+LTJAX_GPU_COMPILER names (`pip install --no-deps --target DIR jax-cuda12-plugin==V jax-cuda12-pjrt==V`, V the version of
+jax); its compiler runs in a process of its own.
+"""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.shared import ROOT
+
+FOLDER = os.environ.get("LTJAX_GPU_COMPILER", "")
+pytestmark = pytest.mark.skipif(
+    not (FOLDER and (pathlib.Path(FOLDER) / "jax_cuda12_plugin").is_dir())
+    and importlib.util.find_spec("jax_cuda12_plugin") is None,
+    reason="jax-cuda12-plugin and jax-cuda12-pjrt are not installed, nor in a folder named by LTJAX_GPU_COMPILER",
+)
+# The train program of a config, with four steps a call: a longer call has the same loop.
+FLAGSHIP = """
+import json, sys
+from ltjax.dryrun import devices
+devices.prepare("h200:1")
+from ltjax.dryrun import plan as plans
+from ltjax.dryrun.compiled import as_record, compile_program
+from ltjax.dryrun.lowering import lower_train
+from ltjax.methods.configure import from_command_line
+target = devices.open_slice("h200:1")
+arguments = ["--config=configs/cifar100_ce.py", "--config.dtype=bfloat16", "--config.steps_per_call=4"]
+config, _ = from_command_line([*arguments, "--workdir=none"])
+program = lower_train(plans.plan_for(config, target), 0)
+json.dump(as_record(compile_program(program, target, config.dtype)), open(sys.argv[1], "w"))
+"""
+# A config file for the command, and the toy's parts where the command finds them.
+CONFIG = """
+from tests.training import toy
+
+def get_config(arg=None):
+    return toy.recipe("one", batch_size=16, epochs=1, evaluation__batch_size=32)
+"""
+TOY = """
+import sys
+from ltjax.dryrun import __main__ as command, devices
+devices.prepare("h100:8")  # before the toy starts JAX
+from ltjax import models
+from ltjax.dryrun import plan
+from ltjax.methods import METHODS
+from tests.training import toy
+plan.find_data = toy.build
+METHODS["one"] = lambda config, settings, data: toy.three_stages(config, settings, data)[:1]
+models.BACKBONES["toy"] = toy.Backbone
+sys.exit(command.main([f"--config={sys.argv[1]}", "--topology=h100:8", "--no-largest", f"--json={sys.argv[2]}"]))
+"""
+
+
+def run(code, *arguments):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [FOLDER])])}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def flagship(tmp_path_factory):
+    path = tmp_path_factory.mktemp("flagship") / "numbers.json"
+    run(FLAGSHIP, path)
+    return json.loads(path.read_text())
+
+
+def test_a_call_of_the_flagship_is_one_graph(flagship):
+    kernels = flagship["kernels"]
+    assert kernels["one_graph"] and not kernels["host_loop"] and not kernels["outside"]
+    assert kernels["inner_loops"] == kernels["waiting_loops"] == 0
+
+
+def test_a_step_of_the_flagship_has_few_kernels(flagship):
+    kernels = flagship["kernels"]
+    assert kernels["kernels"]["convolutions"] == 92  # 31 and a gradient to kernel and input, but for the pixels
+    assert kernels["total"] == sum(kernels["kernels"].values()) <= 400
+
+
+def test_the_flagships_numbers_are_plausible(flagship):
+    assert flagship["flops"] == flagship["traced_matrix_flops"] == pytest.approx(52.8e9, rel=0.02)
+    assert 2**26 < flagship["memory_bytes"]["together"] < 2**30
+    kernels = flagship["kernels"]
+    low, high = kernels["serial_seconds"]
+    assert 0.5e-3 < low < high < 4e-3 and kernels["host_seconds"] == [0, 0]
+    assert low / 3 < kernels["longest_seconds"][0] < low
+    assert 1e8 < kernels["bytes"] < 1e10
+
+
+def test_the_command_compiles_for_eight_gpus(tmp_path):
+    (tmp_path / "toy_config.py").write_text(CONFIG)
+    done = run(TOY, tmp_path / "toy_config.py", tmp_path / "numbers.json")
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert (numbers["chips"], numbers["hosts"], numbers["chip"]) == (8, 1, "NVIDIA H100")
+    assert numbers["memory_bytes_of_a_chip"] == 60e9  # JAX takes three quarters
+    assert numbers["compiler"].startswith("XLA:GPU") and numbers["fits"]
+    train = numbers["programs"][0]
+    assert ("all-reduce", 8) in {(c["kind"], c["devices"]) for c in train["collectives"]}
+    assert train["kernels"]["kernels"]["collectives"] > 0
+    rows = ("kernels per step", "CUDA graphs", "loops run by the host", "modelled: longest path, ms")
+    for line in (*rows, "20 us for a collective"):
+        assert line in done.stdout, line
+    assert "compiling the train step" in done.stderr
