@@ -5,7 +5,8 @@ This is the only file of ``ltjax.data`` that loads jax. Records, pixels and labe
 they are given.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -17,7 +18,13 @@ from ltjax.data.dataset import ArrayReader, Source
 from ltjax.data.sampling.counter_rng import Array, Ops, name_id
 from ltjax.data.sampling.sampler import Sampler, Tables
 
-DEVICE = Ops(jnp, jax.lax.while_loop)
+
+def _without_loops_on_gpus(looping: Callable[[], jax.Array], straight: Callable[[], jax.Array]) -> jax.Array:
+    """A loop inside the loop over steps would make a GPU wait for the host, or need nested graphs."""
+    return jax.lax.platform_dependent(cuda=straight, rocm=straight, default=looping)
+
+
+DEVICE = Ops(jnp, jax.lax.while_loop, _without_loops_on_gpus)
 CHUNK = 1024  # records of a source that are read at once
 
 
@@ -92,13 +99,13 @@ def train_batch(
       >>> batch["image"]["index"].tolist()
       [3, 0, 1, 5, 4, 2]
     """
-    batch = {}
+    batch, ops = {}, dataclasses.replace(DEVICE, records=len(resident.labels))
     for name, sampler in samplers.items():
         position = (seed, name_id(name), epoch, offset)
-        records = sampler.draw(tables[name], *position, ops=DEVICE)
-        draws = transform.draw(*position, ops=DEVICE)
+        records = sampler.draw(tables[name], *position, ops=ops)
+        draws = transform.draw(*position, ops=ops)
         rows = records if row is None else records + row
-        images = transform.apply(resident.images[rows], draws, ops=DEVICE)
+        images = transform.apply(resident.images[rows], draws, ops=ops)
         batch[name] = {"image": images, "label": resident.labels[records], "index": records}
     return batch
 

@@ -36,6 +36,11 @@ def _host_while_loop(condition: Callable[[State], Array], body: Callable[[State]
     return state
 
 
+def _looping(looping: Callable[[], Array], straight: Callable[[], Array]) -> Array:
+    del straight
+    return looping()
+
+
 @dataclasses.dataclass(frozen=True)
 class Ops:
     """The array namespace that a function computes with, and its loop; on a device ``Ops(jnp, jax.lax.while_loop)``.
@@ -43,10 +48,14 @@ class Ops:
     Attributes:
       xp: numpy or jax.numpy.
       while_loop: repeats a function on a state.
+      choose: of two functions with the same result, one with a loop and one without, it returns the result of one.
+      records: no permutation is larger; 0 = unknown, then ``choose`` is not asked.
     """
 
     xp: ModuleType
     while_loop: WhileLoop
+    choose: Callable[[Callable[[], Array], Callable[[], Array]], Array] = _looping
+    records: int = 0
 
 
 HOST = Ops(np, _host_while_loop)
@@ -187,22 +196,72 @@ def permute(tables: Mapping[str, Array], keys: RoundKeys, position: Array, ops: 
 
     Source: Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002, sections 4 and 5.
     """
-    size, rows, columns = tables["size"], tables["rows"], tables["columns"]
+    size = tables["size"]
 
     def encipher(cell: Array) -> Array:
-        row, column = cell // columns, cell % columns
-        for i in range(keys.first.shape[0]):
-            # Half of the word's range, so that the sum with a coordinate (below 2^16) cannot wrap. The key is added in
-            # two steps: XLA would move the sum of both out of the loop and compute the words there again every round.
-            row = (row + (mix(column + keys.first[i : i + 1] + keys.shift) >> 1)) % rows
-            column = (column + (mix(row + keys.second[i : i + 1] + keys.shift) >> 1)) % columns
-        return row * columns + column
+        return _encipher(tables["rows"], tables["columns"], keys, cell)
 
     def walk(state: tuple[Array, Array]) -> tuple[Array, Array]:
         cell, outside = state
         cell = ops.xp.where(outside, encipher(cell), cell)
         return cell, cell >= size
 
-    # The first encipherment is inside the loop, so that a compiled program holds the rounds once.
-    everywhere = position >= 0  # all true: positions are unsigned
-    return ops.while_loop(lambda state: ops.xp.any(state[1]), walk, (position, everywhere))[0]
+    def looping() -> Array:
+        # The first encipherment is inside the loop, so that a compiled program holds the rounds once.
+        everywhere = position >= 0  # all true: positions are unsigned
+        return ops.while_loop(lambda state: ops.xp.any(state[1]), walk, (position, everywhere))[0]
+
+    if not ops.records:
+        return looping()
+    return ops.choose(looping, lambda: permute_straight(tables, keys, position, ops.records, ops))
+
+
+def permute_straight(
+    tables: Mapping[str, Array], keys: RoundKeys, position: Array, largest: int, ops: Ops = HOST
+) -> Array:
+    """The same as ``permute`` without a loop: more work, but a fixed number of operations, as a GPU needs them.
+
+    The cells outside are enciphered beside the positions, and walks become look-ups. There are at most n of them, the
+    root of the size, and a walk passes each at most once: in a table of s steps, n <= s^2, it takes s look-ups.
+
+    Args:
+      tables, keys, position, ops: as for ``permute``.
+      largest: no size in the tables is above it.
+
+    Example:
+      >>> keys = RoundKeys(first=uint32([0, 2, 4, 6]), second=uint32([1, 3, 5, 7]), shift=uint32(0))
+      >>> permute_straight(permutation_tables(5), keys, uint32(range(5)), largest=5)
+      array([2, 4, 3, 1, 0], dtype=uint32)
+    """
+    size, rows, columns = tables["size"], tables["rows"], tables["columns"]
+    cell = _encipher(rows, columns, keys, position)
+    most = math.isqrt(largest - 1)  # the cells outside are less than one column
+    if not most:
+        return cell
+    # One row, or one for each position: where a single step leads from every cell outside.
+    in_rows = keys._replace(shift=keys.shift[:, None])
+    outside = size[:, None] + ops.xp.arange(most, dtype=ops.xp.uint32)
+    step = _encipher(rows[:, None], columns[:, None], in_rows, outside)
+    first = ops.xp.arange(step.shape[0], dtype=ops.xp.uint32) * ops.xp.uint32(most)  # of each row in the flat table
+
+    def follow(table: Array, times: int, cell: Array, first: Array, size: Array) -> Array:
+        flat = table.reshape(-1)
+        for _ in range(times):
+            outside = cell >= size
+            cell = ops.xp.where(outside, flat[first + ops.xp.where(outside, cell - size, 0)], cell)
+        return cell
+
+    steps = math.isqrt(most - 1) + 1
+    steps_away = follow(step, steps - 1, step, first[:, None], size[:, None])
+    return follow(steps_away, steps, cell, first, size)
+
+
+def _encipher(rows: Array, columns: Array, keys: RoundKeys, cell: Array) -> Array:
+    """The Feistel network on the cells of the grid, of the shape of ``cell`` or of what all broadcast to."""
+    row, column = cell // columns, cell % columns
+    for i in range(keys.first.shape[0]):
+        # Half of the word's range, so that the sum with a coordinate (below 2^16) cannot wrap. The key is added in two
+        # steps: XLA would move the sum of both out of the loop and compute the words there again every round.
+        row = (row + (mix(column + keys.first[i : i + 1] + keys.shift) >> 1)) % rows
+        column = (column + (mix(row + keys.second[i : i + 1] + keys.shift) >> 1)) % columns
+    return row * columns + column

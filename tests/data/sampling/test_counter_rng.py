@@ -15,6 +15,7 @@ from ltjax.data.sampling.counter_rng import (
     name_id,
     permutation_tables,
     permute,
+    permute_straight,
     threefry2x32,
     uint32,
     words,
@@ -94,6 +95,28 @@ def test_permute_is_a_permutation(size):
     keys = RoundKeys(*random, shift=uint32(0))
     image = permute(permutation_tables(size), keys, np.arange(size, dtype=np.uint32))
     np.testing.assert_array_equal(np.sort(image), np.arange(size))
+
+
+@pytest.mark.parametrize("size", [*range(1, 30), 257, 12406])
+def test_permute_without_a_loop_is_the_same(size):
+    """Of one permutation, and of one for each position; every walk is taken."""
+    random = np.random.RandomState(size).randint(0, 2**32, (2, 6), dtype=np.uint32)
+    tables, positions = permutation_tables(size), np.arange(size, dtype=np.uint32)
+    one = RoundKeys(*random, shift=uint32(7))
+    np.testing.assert_array_equal(permute_straight(tables, one, positions, size), permute(tables, one, positions))
+    several = one._replace(shift=positions // 3)
+    np.testing.assert_array_equal(
+        permute_straight(tables, several, positions, size + 9), permute(tables, several, positions)
+    )
+
+
+def test_permutations_of_several_sizes_without_a_loop_are_the_same():
+    sizes = np.random.RandomState(0).randint(1, 300, 1000)
+    grids = [permutation_tables(size) for size in sizes]
+    tables = {name: np.concatenate([grid[name] for grid in grids]) for name in ("size", "rows", "columns")}
+    keys = RoundKeys(uint32(range(6)), uint32(range(6, 12)), shift=np.arange(1000, dtype=np.uint32))
+    positions = (np.random.RandomState(1).randint(0, 300, 1000) % sizes).astype(np.uint32)
+    np.testing.assert_array_equal(permute_straight(tables, keys, positions, 300), permute(tables, keys, positions))
 
 
 def test_permute_of_the_largest_size_stays_in_range_without_repeats():
