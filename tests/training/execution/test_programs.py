@@ -22,7 +22,7 @@ from ltjax.methods import METHODS
 from ltjax.methods.stage import Outcome, Term
 from ltjax.training import loop, prepare
 from ltjax.training.execution import mesh as meshes
-from ltjax.training.execution import placement
+from ltjax.training.execution import packing, placement
 from ltjax.training.execution.programs import Execution, call_length, calls, resident_program
 from ltjax.training.execution.seeds import over_seeds, stack_seeds
 from ltjax.training.interrupt import Interrupted
@@ -208,13 +208,9 @@ def test_nothing_compiles_and_nothing_moves_unasked_after_the_first_epoch(tmp_pa
 @pytest.mark.parametrize("axis", [(1, "unroll"), (2, "unroll"), (2, "vmap")])
 def test_the_state_is_donated_and_tables_are_arguments(axis):
     """Other tables of the same shapes, other records: without a new program, and each seed from its own tables."""
-    config, data = toy.config(), toy.build(None)
-    stage = toy.stage(config, objective=largest_index, streams={"image": class_balanced()})
+    stage, state, resident = on_the_device(axis, objective=largest_index, streams={"image": class_balanced()})
     mesh = meshes.data_mesh()
-    made = [create_state(stage, stage.init(jax.random.key(s), None, None), s) for s in range(axis[0])]
-    state = meshes.put_replicated(stack_seeds(jax.device_get(made), "state"), mesh)
     program = resident_program(stage, Execution(5, 8, mesh, seeds=axis))
-    resident = Resident(*meshes.put_replicated(read_all(data.train), mesh))
     for last in (6, 30):  # two classes, both of the first `last` records
         tables = [
             {"records": np.arange(42, dtype=np.int32), "first": np.zeros(2, np.uint32)}
@@ -228,6 +224,37 @@ def test_the_state_is_donated_and_tables_are_arguments(axis):
         assert all(last - 4 < value < last + s for s, value in enumerate(largest)), largest
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
     assert program._cache_size() == 1
+
+
+def on_the_device(axis, **fields):
+    """A stage, the state before its first step for each seed, and the images."""
+    stage, mesh = toy.stage(toy.config(), **fields), meshes.data_mesh()
+    made = [create_state(stage, stage.init(jax.random.key(s), None, None), s) for s in range(axis[0])]
+    state = meshes.put_replicated(stack_seeds(jax.device_get(made), "state"), mesh)
+    return stage, state, Resident(*meshes.put_replicated(read_all(toy.build(None).train), mesh))
+
+
+@pytest.mark.parametrize("axis", [(1, "unroll"), (2, "unroll")])
+def test_a_packed_carry_changes_no_step(monkeypatch, axis):
+    """Two calls of 3 steps in float64: the same state, with the same structure and dtypes, and the same metrics."""
+    monkeypatch.setattr(packing, "FEWEST", 2)
+    mesh, found = meshes.data_mesh(), {}
+    with jax.enable_x64(True):
+        for packed in (False, True):
+            stage, state, resident = on_the_device(axis)
+            program = resident_program(stage, Execution(5, 8, mesh, seeds=axis, packed=packed))
+            tables = {"image": stage.streams["image"].tables(np.asarray(resident.labels), 3)}
+            tables = meshes.put_replicated(stack_seeds([tables] * axis[0], "tables"), mesh)
+            assert not packed or max(map(len, packing.groups(state))) > 1
+            found[packed] = []
+            for count in (3, 3):
+                state, metrics = program(state, {}, tables, resident, count)
+                found[packed].append(jax.device_get((state, metrics)))
+    plain, packed = found[False], found[True]
+    assert jax.tree.structure(plain) == jax.tree.structure(packed)
+    for x, y in zip(jax.tree.leaves(plain), jax.tree.leaves(packed), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
 
 
 def largest_index(apply, params, model_state, batch, context):
