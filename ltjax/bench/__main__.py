@@ -17,10 +17,11 @@ BENCHMARKS = {
     "input": "decoding and augmenting JPEGs compared with a PyTorch DataLoader and torchvision's transforms",
     "sampler": "class-balanced and class-aware sampling of up to 100 million records compared with PyTorch's samplers",
     "stage2": "a second stage on stored features compared with the same stage through the backbone",
+    "gpu": "all of this that a GPU is borrowed for, in one command with a time limit",
     "scale": "dry runs on TPU slices of increasing size, and one step on several simulated CPU devices",
 }
 # These compile whole networks, so they use the compiler flags of training and evaluation.
-COMPILING = ("step", "scan", "seeds", "infer", "stage2")
+COMPILING = ("step", "scan", "seeds", "infer", "stage2", "gpu")
 
 
 def overview() -> str:

@@ -26,7 +26,8 @@ from ltjax.models import BACKBONES, ResNetCifar
 from ltjax.settings import Settings
 from ltjax.settings.command_line import load
 from ltjax.training.execution import mesh as meshes
-from ltjax.training.execution.programs import Execution
+from ltjax.training.execution.compiler_options import compiler_options
+from ltjax.training.execution.programs import PACKED, Execution
 from ltjax.training.step.schedules import make_schedule
 from ltjax.training.step.state import TrainState, create_state
 
@@ -59,14 +60,18 @@ def make_problem(network: str, method: str, batch: int, classes: int, size: int,
     recipe.model.backbone, recipe.batch_size, recipe.dtype = network, batch, dtype
     if method == "reslt" and classes not in (10, 100):
         recipe.reslt.boundaries = ()  # the authors' boundaries only fit their numbers of classes
-    config = resolve(recipe)
     data = synthetic(classes, size)
     if len(data.train) < batch:
         raise InputError(f"--batch: {batch} is more than the {len(data.train)} images of an epoch; use a smaller batch")
-    rng = np.random.default_rng(0)
+    return problem_of(resolve(recipe), data)
+
+
+def problem_of(config: Settings, data: Data) -> Problem:
+    """The one stage of the config's method on this data, and a random batch."""
+    rng, batch = np.random.default_rng(0), config.batch_size
     images = rng.integers(0, 256, (batch, *data.image_shape)).astype(np.uint8)
-    (stage,) = trained(choose(METHODS, method, "--method")(config, data))
-    return Problem(network, stage, config, data, images, rng.choice(data.train.labels, batch))
+    (stage,) = trained(choose(METHODS, config.method, "--method")(config, data))
+    return Problem(config.model.backbone, stage, config, data, images, rng.choice(data.train.labels, batch))
 
 
 def synthetic(classes: int, size: int) -> Data:
@@ -103,8 +108,9 @@ def steps_per_epoch(problem: Problem) -> int:
 
 
 def execution(problem: Problem, mesh: Mesh, **fields: Any) -> Execution:
-    """How the problem's stage is executed on these devices; ``fields`` are further fields of ``Execution``."""
-    return Execution(steps_per_epoch(problem), len(problem.labels), mesh, **fields)
+    """How a run executes the problem's stage on these devices; ``fields`` are further fields of ``Execution``."""
+    as_runs = {"compiler_options": compiler_options(mesh), "packed": PACKED.get(meshes.platform(mesh), False)}
+    return Execution(steps_per_epoch(problem), len(problem.labels), mesh, **(as_runs | fields))
 
 
 def first_rate(problem: Problem) -> float:

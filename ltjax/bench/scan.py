@@ -47,8 +47,12 @@ class OnDevice:
         length: int,
         how: str = "unroll",
         unroll: int = 1,
+        **execution: Any,
     ) -> None:
-        """images: uint8 [N, H, W, 3], all records; variables: weights of seeds 0, 1, ...; how: as in ``over_seeds``."""
+        """images: uint8 [N, H, W, 3], all records; variables: weights of seeds 0, 1, ...; how: as in ``over_seeds``.
+
+        execution: further fields of ``Execution``.
+        """
         mesh = problems.one_device()
         labels = problem.data.train.labels
         tables = {name: s.tables(labels, problem.data.num_classes) for name, s in problem.stage.streams.items()}
@@ -59,7 +63,7 @@ class OnDevice:
         self.resident = Resident(*meshes.put_replicated((images, labels), mesh))
         self.program = resident_program(
             problem.stage,
-            problems.execution(problem, mesh, transform=AUGMENT, seeds=(len(states), how)),
+            problems.execution(problem, mesh, transform=AUGMENT, seeds=(len(states), how), **execution),
             unroll,
         )
 

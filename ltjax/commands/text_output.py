@@ -25,8 +25,12 @@ def table(rows: Sequence[Sequence[str]]) -> str:
                ms
       ltjax  12.5
     """
-    from tabulate import tabulate  # not in a base install
-
+    try:
+        from tabulate import tabulate  # not in a base install
+    except ImportError:
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        aligned = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
+        return "\n".join("  ".join(cells).rstrip() for cells in aligned)
     sides = ["left", *["right"] * (len(rows[0]) - 1)]
     text = tabulate(rows, tablefmt="plain", disable_numparse=True, preserve_whitespace=True, colalign=sides)
     return "\n".join(line.rstrip() for line in text.splitlines())

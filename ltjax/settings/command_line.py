@@ -7,10 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ml_collections.config_dict import ConfigDict
-
 from ltjax.errors import InputError, did_you_mean, shortened
 from ltjax.settings.blocks import Settings
+from ltjax.settings.config_dict import is_config
 from ltjax.settings.epochs import scale_epochs
 from ltjax.settings.schema import allowed_values, flat, leaves, shown
 from ltjax.settings.user_code import line_of, load_file
@@ -75,7 +74,7 @@ def load(source: str) -> Any:
     except Exception as error:
         line = line_of(error, str(module.__file__))
         raise InputError(f"--config: get_config of {path} fails with {type(error).__name__}: {error}{line}") from error
-    if not isinstance(config, ConfigDict):
+    if not is_config(config):
         kind = "None" if config is None else f"an object of type {type(config).__name__}"
         raise InputError(
             f"--config: get_config of {path} returns {kind}; return the ConfigDict that new_config or with_words gives"

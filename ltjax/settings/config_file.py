@@ -13,11 +13,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ml_collections.config_dict import ConfigDict, placeholder
-
 from ltjax.errors import InputError, did_you_mean
 from ltjax.settings.blocks import Settings
-from ltjax.settings.config_dict import Config
+from ltjax.settings.config_dict import Config, empty_config, unset
 from ltjax.settings.epochs import scale_epochs
 from ltjax.settings.schema import Block, block_type, setting_of, settings_of, types_of
 
@@ -27,7 +25,7 @@ Word = Callable[[Config, str], None] | Mapping[str, Any]
 
 def config_of(block: type[Block]) -> Config:
     """The defaults of a block as a ConfigDict, which accepts only values of the settings' types."""
-    made: Config = ConfigDict()
+    made = empty_config()
     for field in settings_of(block):
         kind, default = types_of(block)[field.name], field.default
         inner = block_type(kind)
@@ -36,7 +34,7 @@ def config_of(block: type[Block]) -> Config:
         elif default is not None:
             made[field.name] = default
         elif not setting_of(field).stored_if_set:
-            made[field.name] = placeholder(optional_type(kind))
+            made[field.name] = unset(optional_type(kind))
     return made
 
 
@@ -49,7 +47,7 @@ def optional_type(kind: Any) -> type:
 
 def add_second_stage(config: Config, epochs: int | None = None, **changes: Any) -> None:
     """Adds a second stage with the first one's optimizer and these changes to it; epochs=None: the method's default."""
-    config.second_stage_epochs = placeholder(int) if epochs is None else epochs
+    config.second_stage_epochs = unset(int) if epochs is None else epochs
     config.second_stage_optimizer = config.optimizer.copy_and_resolve_references()
     del config.second_stage_optimizer["rate_rule"]  # one rule for all stages
     config.second_stage_optimizer.update(changes)

@@ -1,0 +1,98 @@
+"""The driver of `bench gpu`: what is in the JSON file after each variant, whatever the variant does."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ltjax.bench.gpu import driver, measurements
+from ltjax.bench.gpu.table import VARIANTS, Variant
+
+WRITES = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('{\"ms\": 1.5}')"
+CODE = {
+    "good": WRITES,
+    "fails": "print('Traceback'); print('ValueError: no such kernel'); raise SystemExit(1)",
+    "silent": "pass",
+    "slow": "print('compiling', flush=True); import time; time.sleep(60)",
+    "last": WRITES,
+}
+
+
+def command(name, to):
+    return [sys.executable, "-S", "-c", CODE[name], str(to)]
+
+
+def variants(*names, seconds=20.0):
+    return {name: Variant(1, 1.5 if name == "slow" else seconds, "program", "a test") for name in names}
+
+
+def test_a_variant_that_fails_or_takes_too_long_is_one_line_and_the_rest_goes_on(tmp_path, capsys):
+    path = tmp_path / "gpu.json"
+    record = driver.run_all(variants(*CODE), command, 60, path, {"benchmark": "gpu"})
+    assert json.loads(path.read_text()) == record and record["benchmark"] == "gpu"
+    results = record["variants"]
+    assert list(results) == list(CODE)
+    assert results["good"]["ms"] == results["last"]["ms"] == 1.5 and "failed" not in results["good"]
+    assert results["fails"]["failed"] == "exit status 1: ValueError: no such kernel"
+    assert results["silent"]["failed"] == "wrote no record"
+    assert results["slow"]["failed"] == "stopped after its 2 s; last line: compiling"
+    assert results["slow"]["seconds"] < 30
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in printed] == list(CODE)
+
+
+def test_no_variant_begins_after_the_time_is_over(tmp_path):
+    path = tmp_path / "gpu.json"
+    record = driver.run_all(variants("good", "last"), command, driver.LEAST - 1, path, {})
+    assert all("--seconds are over" in one["skipped"] for one in record["variants"].values())
+
+
+def test_a_command_that_is_stopped_leaves_what_it_had_and_no_process(tmp_path):
+    path, pids = tmp_path / "gpu.json", tmp_path / "pid"
+    waits = f"import os, time; open({str(pids)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    code = (
+        "import pathlib, sys\n"
+        "from ltjax.bench.gpu import driver\n"
+        "from ltjax.bench.gpu.table import Variant\n"
+        f"code = {{'good': {WRITES!r}, 'waits': {waits!r}}}\n"
+        "run = lambda name, to: [sys.executable, '-S', '-c', code[name], str(to)]\n"
+        "variants = {name: Variant(1, 60, 'program', '') for name in code}\n"
+        f"driver.run_all(variants, run, 100, pathlib.Path({str(path)!r}), {{}})\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 60
+    while not (pids.exists() and pids.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 128 + signal.SIGTERM
+    results = json.loads(path.read_text())["variants"]
+    assert results["good"]["ms"] == 1.5 and results["waits"] == {"skipped": "not reached"}
+    with pytest.raises(OSError):
+        driver.os.kill(int(pids.read_text()), 0)
+
+
+def test_every_variant_has_its_measurement():
+    for name, variant in VARIANTS.items():
+        assert callable(getattr(measurements, variant.measurement)), name
+
+
+def test_the_command_runs_variants_in_processes_of_their_own(tmp_path, capfd):
+    path = tmp_path / "gpu.json"
+    driver.main(["--tiny", "--variants", "versions", "graphs", "--seconds", "300", "--json", str(path)])
+    record = json.loads(path.read_text())
+    assert record["random_images"] and "THE IMAGES ARE RANDOM" in capfd.readouterr().out
+    versions, graphs = record["variants"]["versions"], record["variants"]["graphs"]
+    assert versions["platform"] == "cpu" and "jaxlib" in versions["packages"]
+    assert graphs["difference"] == 0 and graphs["captured"] == "no GPU"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_every_variant_runs_at_toy_size(name, tmp_path):
+    path = tmp_path / "gpu.json"
+    driver.main(["--tiny", "--variants", name, "--seconds", "900", "--json", str(path)])
+    record = json.loads(path.read_text())["variants"][name]
+    assert "failed" not in record, record
