@@ -109,7 +109,10 @@ def steps_per_epoch(problem: Problem) -> int:
 
 def execution(problem: Problem, mesh: Mesh, **fields: Any) -> Execution:
     """How a run executes the problem's stage on these devices; ``fields`` are further fields of ``Execution``."""
-    as_runs = {"compiler_options": compiler_options(mesh), "packed": PACKED.get(meshes.platform(mesh), False)}
+    as_runs: dict[str, Any] = {
+        "compiler_options": compiler_options(mesh),
+        "packed": PACKED.get(meshes.platform(mesh), False),
+    }
     return Execution(steps_per_epoch(problem), len(problem.labels), mesh, **(as_runs | fields))
 
 
