@@ -1,8 +1,20 @@
-"""Runs the variants one after the other in processes of their own; keeps the JSON file complete."""
+"""All that a GPU is borrowed for, in one command: each variant in a process of its own, with a time limit.
+
+    python -m ltjax.bench gpu --seconds 400 --json gpu.json
+    python -m ltjax.bench gpu --part 2 --seconds 400 --json gpu-2.json
+
+The first part checks CUDA graphs and measures the program of training by variants and one whole run; the second
+measures several seeds, a profile, and PyTorch. The most valuable come first. The JSON file is complete after each
+variant, so that a command cut short leaves what it had. A variant that fails is one line, and the next one starts.
+
+jax, flax, optax and numpy are enough; the whole run also needs orbax-checkpoint, the comparisons PyTorch. Without
+--data-dir the images are random: times hold, accuracies mean nothing and are left out.
+"""
 
 import argparse
 import contextlib
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
@@ -27,9 +39,7 @@ Record = dict[str, Any]
 
 def main(arguments: list[str]) -> None:
     """Runs the variants that the options choose; in the process of a variant, that one."""
-    import ltjax.bench.gpu as package
-
-    parser = cli.Parser("bench gpu", "ltjax.bench gpu", package.__doc__)
+    parser = cli.Parser("bench gpu", "ltjax.bench gpu", __doc__)
     parser.add_argument("--part", type=int, choices=(1, 2), default=1, help="which variants, unless they are named")
     parser.add_argument("--variants", nargs="+", metavar="NAME", help=f"of {', '.join(VARIANTS)}")
     parser.add_argument("--seconds", type=measure.at_least(1), default=400, help="for all of them; then none begins")
@@ -59,8 +69,7 @@ def main(arguments: list[str]) -> None:
 
 def run_variant(options: argparse.Namespace) -> None:
     """Measures one variant in this process and writes its record."""
-    from ltjax.bench.gpu import measurements
-
+    measurements: Any = importlib.import_module("ltjax.bench.gpu.measurements")  # it imports jax
     variant = choose(VARIANTS, options.run, "--run")
     setting = measurements.Setting(options.data_dir, options.tiny)
     record = getattr(measurements, variant.measurement)(setting, **variant.fields)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax.bench import measure, problems, scan, seeds
-from ltjax.bench.gpu import random_images
+from ltjax.bench.gpu.random_images import FILE
 from ltjax.data import build
 from ltjax.data.loading.device_batches import read_all
 from ltjax.methods.configure import resolve
@@ -55,7 +55,7 @@ def recipe(setting: Setting, dtype: str) -> Settings:
     if setting.data_dir and not setting.tiny:
         config.data.dir = setting.data_dir
     else:
-        config.data.name = f"{random_images.__file__}:{'tiny' if setting.tiny else 'cifar100'}"
+        config.data.name = f"{FILE}:{'tiny' if setting.tiny else 'cifar100'}"
     return resolve(config)
 
 

@@ -6,6 +6,8 @@ from ltjax.data.dataset import Data, data_from_arrays
 from ltjax.data.datasets.longtail import long_tailed_counts
 from ltjax.settings import DataSettings
 
+FILE = __file__  # config.data.name is FILE:cifar100 or FILE:tiny
+
 
 def cifar100(settings: DataSettings) -> Data:
     """As large as CIFAR-100-LT with its 10,000 test images."""
