@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import jaxlib
 import pytest
 
 from ltjax.commands import cli
@@ -113,7 +114,7 @@ def test_flags_that_would_abort_the_process(monkeypatch, flags, reason):
 
 def test_known_flags_start_no_other_process(monkeypatch):
     monkeypatch.setattr(devices, "_check_flags", lambda flags: pytest.fail(flags))
-    own = [f"{name}={value}" for name, value in devices.cpu_flags.CPU_FLAGS.items()]
+    own = [f"{name}={value}" for name, value in devices.cpu_flags.flags_of(jaxlib.__version__).items()]
     monkeypatch.setenv("XLA_FLAGS", " ".join(["--xla_force_host_platform_device_count=8", *own]))
     devices.check_xla_flags()
 

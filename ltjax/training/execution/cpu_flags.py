@@ -6,16 +6,28 @@ import importlib.metadata
 import os
 import sys
 
-# name -> value. The first lets XLA fuse products and reductions through YNNPACK where it can; the second keeps the
-# barriers of ltjax.models.conv, which its CPU compiler drops otherwise. With the third a network's init compiles in a
-# third of the time, and steps are as fast: a library computes products and convolutions, memory limits the rest.
+YNN, BARRIERS, LEVEL = (
+    "--xla_cpu_experimental_ynn_fusion_type",  # what YNNPACK computes
+    "--xla_disable_hlo_passes",
+    "--xla_backend_optimization_level",
+)
+# A network's init compiles in a third to a fifth of the time, and steps are as fast: a library computes products and
+# convolutions, memory limits the rest.
+FAST_COMPILE = {LEVEL: "1"}
+# Products and reductions. 0.10 would leave them to slower code; 0.11 and 0.12 would also take weight gradients, whose
+# windows are as large as the image: a ResNet-32's step then takes 1.7 to 2.3 times as long.
+PRODUCTS_AND_SUMS = {YNN: "dot,reduce"}
+# Keeps the barriers of ltjax.models.conv, which XLA's CPU compiler drops otherwise. Later compilers need none, and
+# steps are slower with them.
+KEPT_BARRIERS = {BARRIERS: "cse_barrier_expander"}
+
+# Versions of jaxlib -> flag -> value, as measured with that version. XLA aborts on a flag that it does not know, so a
+# version that is not here gets none.
 CPU_FLAGS = {
-    "--xla_cpu_experimental_ynn_fusion_type": "dot,reduce",
-    "--xla_disable_hlo_passes": "cse_barrier_expander",
-    "--xla_backend_optimization_level": "1",
+    (0, 10): PRODUCTS_AND_SUMS | KEPT_BARRIERS | FAST_COMPILE,
+    (0, 11): PRODUCTS_AND_SUMS | FAST_COMPILE,
+    (0, 12): PRODUCTS_AND_SUMS | FAST_COMPILE,
 }
-# The versions of jaxlib known to have them: XLA aborts on a flag that it does not know.
-KNOWN = ((0, 10, 0), (0, 10, 99))
 
 # mallopt parameters: glibc never returns freed memory to the system, and never uses mmap, which would return it.
 KEEP_MEMORY = {-4: 0, -1: 2**31 - 1}  # M_MMAP_MAX, M_TRIM_THRESHOLD
@@ -39,9 +51,11 @@ def prepare_cpu() -> None:
         return
     if any(installed(name) for plugins in GPUS.values() for name in plugins):
         _only_cpu()
-    version = tuple(int(part) for part in importlib.metadata.version("jaxlib").split(".")[:3] if part.isdigit())
-    if KNOWN[0] <= version <= KNOWN[1]:
-        added = [f"{name}={value}" for name, value in CPU_FLAGS.items() if name not in flags]
+    own = [flag.partition("=")[0] for flag in flags.split()]
+    added = [
+        f"{name}={value}" for name, value in flags_of(importlib.metadata.version("jaxlib")).items() if name not in own
+    ]
+    if added:
         os.environ["XLA_FLAGS"] = " ".join([flags, *added]).strip()
     if not any(name in os.environ for name in MEMORY_VARIABLES):
         _keep_memory()
@@ -52,6 +66,17 @@ def _only_cpu() -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
     if "jax" in sys.modules:  # which has read the variable, but started nothing yet
         sys.modules["jax"].config.update("jax_platforms", "cpu")
+
+
+def flags_of(version: str) -> dict[str, str]:
+    """The flags for a version of jaxlib; none for one that was not measured.
+
+    Example:
+      >>> flags_of("0.12.0.1"), flags_of("0.13.0")
+      ({'--xla_cpu_experimental_ynn_fusion_type': 'dot,reduce', '--xla_backend_optimization_level': '1'}, {})
+    """
+    major, minor = (*version.split(".")[:2], "")[:2]
+    return CPU_FLAGS.get((int(major), int(minor)), {}) if major.isdigit() and minor.isdigit() else {}
 
 
 def _keep_memory() -> None:

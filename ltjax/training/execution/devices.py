@@ -1,6 +1,7 @@
 """Starts JAX: one line if it has no device of the kind asked for, or does not take a variable's value."""
 
 import functools
+import importlib.metadata
 import os
 import pathlib
 import re
@@ -27,7 +28,7 @@ def check_xla_flags() -> None:
 
     It asks another process, which takes a third of a second; not for the most common flags.
     """
-    own = [f"{name}={value}" for name, value in cpu_flags.CPU_FLAGS.items()]
+    own = [f"{name}={value}" for name, value in cpu_flags.flags_of(importlib.metadata.version("jaxlib")).items()]
     flags = os.environ.get("XLA_FLAGS", "")
     if any(flag not in own and not KNOWN_FLAGS.fullmatch(flag) for flag in flags.split()):
         _check_flags(flags)

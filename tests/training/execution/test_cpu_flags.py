@@ -4,12 +4,13 @@ import fnmatch
 import subprocess
 import sys
 
+import jaxlib
 import pytest
 
-from ltjax.training.execution import cpu_flags
+from ltjax.training.execution import cpu_flags, devices
 from tests.shared import ROOT
 
-FLAGS = [f"{name}={value}" for name, value in cpu_flags.CPU_FLAGS.items()]
+FLAGS = [f"{name}={value}" for name, value in cpu_flags.flags_of("0.10.2").items()]
 FLAG = " ".join(FLAGS)
 
 
@@ -62,8 +63,10 @@ def test_a_compiler_alone_is_no_accelerator(set_up, plugins, files):
 @pytest.mark.parametrize(
     "machine",
     [
-        {"version": "0.11.0"},  # XLA aborts on a flag that it does not know
-        {"version": "0.9.2"},
+        {"version": "0.9.2"},  # XLA aborts on a flag that it does not know
+        {"version": "0.13.0"},
+        {"version": "1.10.0"},
+        {"version": "unknown"},
         {"plugins": ("jax-cuda12-plugin",), "files": ("/dev/nvidia0",)},
         {"plugins": ("jax-cuda13-plugin",), "files": ("/dev/dxg",)},
         {"plugins": ("jax-rocm60-plugin",), "files": ("/dev/kfd",)},
@@ -77,12 +80,31 @@ def test_elsewhere_nothing_is_set(set_up, machine):
 
 
 def test_the_users_own_value_stays(set_up):
-    for i, name in enumerate(cpu_flags.CPU_FLAGS):
+    for i, name in enumerate(cpu_flags.flags_of("0.10.2")):
         assert set_up(XLA_FLAGS=f"{name}=own") == " ".join([f"{name}=own", *FLAGS[:i], *FLAGS[i + 1 :]])
     assert len(set_up.kept) == len(FLAGS)
     set_up(MALLOC_MMAP_MAX_="5")
     set_up(GLIBC_TUNABLES="glibc.malloc.trim_threshold=5")
     assert len(set_up.kept) == len(FLAGS)
+
+
+@pytest.mark.parametrize("version", cpu_flags.CPU_FLAGS)
+def test_each_version_has_its_own_flags(set_up, version):
+    flags = cpu_flags.CPU_FLAGS[version]
+    for spelled in (
+        f"{version[0]}.{version[1]}.0",
+        f"{version[0]}.{version[1]}.0.1",
+        f"{version[0]}.{version[1]}.3.dev1",
+    ):
+        assert set_up(version=spelled) == " ".join(f"{name}={value}" for name, value in flags.items())
+    assert (cpu_flags.BARRIERS in flags) == (version == (0, 10))  # they cost time later
+    assert flags[cpu_flags.YNN] == "dot,reduce"  # no convolutions: weight gradients would be slow
+
+
+def test_the_installed_jaxlib_takes_its_flags(monkeypatch):
+    flags = cpu_flags.flags_of(jaxlib.__version__)
+    monkeypatch.setenv("XLA_FLAGS", " ".join(f"{name}={value}" for name, value in flags.items()))
+    devices._check_flags.__wrapped__(cpu_flags.os.environ["XLA_FLAGS"])  # raises if XLA does not take them
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
