@@ -10,8 +10,8 @@ class Conv(nn.Conv):
     XLA's CPU compiler would otherwise compute the input again inside the transposition that a weight gradient needs: in
     a residual network that is the whole chain of blocks up to there, element by element across memory. Training a
     ResNet-32 takes 1.3 times as long without it, ResLT's 1.5 times. It needs the compiler setting of
-    ``ltjax.training.execution.cpu_flags`` to have an effect, which jaxlib 0.10 gets; the compiler of 0.12 is faster
-    without the barriers and drops them. The values are the same in any case.
+    ``ltjax.training.execution.cpu_flags`` to have an effect, which jaxlib 0.10 gets; the compiler of 0.12 gains
+    nothing from the barriers and drops them. The values are the same in any case.
 
     Example:
       >>> conv = Conv(4, (3, 3), use_bias=False)

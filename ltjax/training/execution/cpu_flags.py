@@ -15,10 +15,10 @@ YNN, BARRIERS, LEVEL = (
 # convolutions, memory limits the rest.
 FAST_COMPILE = {LEVEL: "1"}
 # Products and reductions. 0.10 would leave them to slower code; 0.11 and 0.12 would also take weight gradients, whose
-# windows are as large as the image: a ResNet-32's step then takes 1.7 to 2.3 times as long.
+# windows are as large as the image: a ResNet-32's step then takes 1.6 to 1.9 times as long.
 PRODUCTS_AND_SUMS = {YNN: "dot,reduce"}
-# Keeps the barriers of ltjax.models.conv, which XLA's CPU compiler drops otherwise. Later compilers need none, and
-# steps are slower with them.
+# Keeps the barriers of ltjax.models.conv, which XLA's CPU compiler drops otherwise. Later compilers gain nothing
+# from them.
 KEPT_BARRIERS = {BARRIERS: "cse_barrier_expander"}
 
 # Versions of jaxlib -> flag -> value, as measured with that version. XLA aborts on a flag that it does not know, so a

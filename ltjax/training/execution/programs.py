@@ -29,7 +29,7 @@ from ltjax.training.step.step import make_train_step
 Metrics = dict[str, jax.Array]  # name -> [steps] or, with several seeds, [steps, seeds]
 Inspect = Callable[[TrainState, Tree, Batch], dict[str, jax.Array]]
 STAGE_SALT = 0x9E3779B9  # added to the seed once for each stage: every stage has another data order
-PACKED = {"gpu": True}  # whether the loop over steps carries a packed state, by platform; elsewhere it gains nothing
+PACKED = {"gpu": True}  # whether the loop over steps carries a packed state, by platform; not measured elsewhere
 LONGEST_CALL = 256  # steps of one call on an accelerator: a signal to stop waits for the end of the call
 
 
