@@ -44,7 +44,7 @@ def follow(page: pathlib.Path, folder: pathlib.Path) -> None:
             (folder / title).write_text(body)
 
 
-LONG = {"backbone", "dataset"}
+LONG = {"backbone", "dataset", "method"}
 MARKED = [pytest.param(page, marks=pytest.mark.slow) if page.stem in LONG else page for page in PAGES]
 
 

@@ -32,7 +32,7 @@ def start(tmp_path_factory):
     }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 
-    def begin(workdir, epochs=2):
+    def begin(workdir, epochs=1):
         command = [*COMMAND, f"--config.epochs={epochs}", f"--workdir={workdir}"]
         return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
 
