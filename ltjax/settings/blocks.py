@@ -95,8 +95,7 @@ class DataSettings(Block):
     )
     fast_decode: bool = setting(
         False,
-        "decode large JPEGs for training at a half, a quarter or an eighth of their size wherever a crop keeps its "
-        "output size, not only where it keeps twice that; pixels change by 2 of 255 on the mean",
+        "decode large JPEGs for training at 1/2, 1/4 or 1/8 of their size wherever a crop keeps its output size",
         added_later=True,
     )
     workers: int = setting(
@@ -310,8 +309,7 @@ class Settings(Block):
     )
     cuda_graphs: str = setting(
         "auto",
-        "whether an NVIDIA GPU launches the compiled programs as CUDA graphs: auto (the loop over steps included on "
-        "one GPU, without it on several), yes (always included), no",
+        "whether NVIDIA GPUs run programs as CUDA graphs: auto (on several without the loop over steps), yes, no",
         one_of("auto", "yes", "no"),
         run_only=True,
     )
