@@ -11,7 +11,7 @@ from ltjax.dryrun.hlo import Computation, Instruction, Module
 from ltjax.dryrun.thunks import Launches, Sequence, parse_thunks, read_sequence, thunk_names
 from ltjax.hardware.chips import Chip
 
-# The assumptions of the model, from published measurements of such kernels; none was measured here.
+# The assumptions of the model; none was measured here.
 KERNEL = 2e-6  # seconds that a kernel takes at least
 CONVOLUTION = (7e-6, 14e-6)  # a small convolution of cuDNN, from and to
 COLLECTIVE = 20e-6  # a collective over NVLink at least
