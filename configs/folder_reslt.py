@@ -5,8 +5,9 @@ python -m ltjax.main --config=configs/folder_reslt.py --workdir=runs/folder_resl
 DIR holds class folders (DIR/rose/1.jpg), or train/ and test/ (or val/) of class folders; without test images a fifth of
 every class is held out (--config.data.test_fraction). The three groups of classes are made by their counts.
 
-Arguments: ":alpha=0.95" (default 0.9; retune it), ":groups=2", ":epochs=30", ":backbone=resnet50", ":batch_size=128",
-":short" (ten epochs). Not tuned on any data set; for one GPU, or hours of CPU for a few thousand images.
+Arguments: ":alpha=0.95" (default 0.9; retune it), ":groups=2", ":epochs=30", ":backbone=resnet50", ":image_size=128",
+":batch_size=128", ":short" (ten epochs). Not tuned on any data set; for one GPU, or hours of CPU for a few thousand
+images.
 """
 
 from ltjax.methods.configure import new_config, with_words

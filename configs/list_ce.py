@@ -7,7 +7,8 @@ Lines are 'relative/path label', paths relative to DIR. Without a test list a fi
 (--config.data.test_fraction); --config.data.val_list gives images for selecting hyper-parameters,
 --config.data.class_names a file with the classes' names.
 
-Arguments: ":epochs=30", ":backbone=resnet50", ":batch_size=128", ":sampler=square_root", ":short" (ten epochs).
+Arguments: ":epochs=30", ":backbone=resnet50", ":image_size=128", ":batch_size=128", ":sampler=square_root",
+":short" (ten epochs).
 Not tuned on any data set; for one GPU, or hours of CPU for a few thousand images.
 """
 

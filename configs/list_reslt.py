@@ -7,8 +7,9 @@ Lines are 'relative/path label', paths relative to DIR. Without a test list a fi
 (--config.data.test_fraction); --config.data.val_list gives images for selecting hyper-parameters,
 --config.data.class_names a file with the classes' names. The three groups of classes are made by their counts.
 
-Arguments: ":alpha=0.95" (default 0.9; retune it), ":groups=2", ":epochs=30", ":backbone=resnet50", ":batch_size=128",
-":short" (ten epochs). Not tuned on any data set; for one GPU, or hours of CPU for a few thousand images.
+Arguments: ":alpha=0.95" (default 0.9; retune it), ":groups=2", ":epochs=30", ":backbone=resnet50", ":image_size=128",
+":batch_size=128", ":short" (ten epochs). Not tuned on any data set; for one GPU, or hours of CPU for a few thousand
+images.
 """
 
 from ltjax.methods.configure import new_config, with_words

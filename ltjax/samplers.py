@@ -52,10 +52,13 @@ tf.data reads the batches from a generator::
     signature = tf.TensorSpec(shape=(128,), dtype=tf.int32)
     dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
 
-``SAMPLERS`` has every sampler by the name that ``config.sampler`` knows; the functions beside it take its options.
+``SAMPLERS`` has every sampler by the name that ``config.data.sampler`` knows; the functions beside it take its options.
+Below ``Records`` lies ``Sampler``, whose ``draw`` also runs inside a jitted program:
+``sampler.draw(sampler.tables(labels, C), seed, name_id("image"), epoch, positions)`` draws the same records.
 """
 
 import dataclasses
+import operator
 from collections.abc import Sequence
 from typing import overload
 
@@ -74,7 +77,7 @@ from ltjax.data.sampling.independent import (
     reversed_frequency,
     square_root,
 )
-from ltjax.data.sampling.sampler import Sampler
+from ltjax.data.sampling.sampler import Sampler, checked_labels
 
 __all__ = [
     "SAMPLERS",
@@ -86,6 +89,7 @@ __all__ = [
     "deferred",
     "distinct_classes",
     "instance_balanced",
+    "name_id",
     "power",
     "progressive",
     "reversed_frequency",
@@ -107,7 +111,7 @@ class Records:
       stream: a name; two streams with one seed draw independently (BBN and CBS+RRS+SS train on two at once).
 
     Raises:
-      ValueError: if labels are no integers ``[N]``, or not in 0..C-1.
+      ValueError: if labels are no integers ``[N]``, or not in 0..C-1; for another seed, or a stream that is no name.
 
     Example:
       >>> records = Records(instance_balanced(), [0, 0, 0, 0, 1, 1], seed=0)
@@ -126,12 +130,11 @@ class Records:
         num_classes: int | None = None,
         stream: str = "image",
     ) -> None:
-        classes = np.asarray(labels)
-        if classes.ndim != 1 or not classes.size or not np.issubdtype(classes.dtype, np.integer):
-            raise ValueError(f"labels: expected integers [N], not {classes.dtype} {list(classes.shape)}")
+        classes = checked_labels(labels, num_classes or 2**31)
         num_classes = int(classes.max()) + 1 if num_classes is None else num_classes
-        if classes.min() < 0 or classes.max() >= num_classes:
-            raise ValueError(f"labels: must be in 0..{num_classes - 1}, not {classes.min()}..{classes.max()}")
+        if not isinstance(stream, str):
+            raise ValueError(f"stream: must be a name, such as 'image', not {stream!r}")
+        _check_word("seed", seed)
         self._sampler, self._tables = sampler, sampler.tables(classes, num_classes)
         self._seed, self._stream, self._size = seed, name_id(stream), len(classes)
 
@@ -139,8 +142,17 @@ class Records:
         return self._size
 
     def __call__(self, positions: npt.ArrayLike, *, epoch: int = 0) -> npt.NDArray[np.int32]:
-        """The records at these positions (integers of any shape, 0 .. 2^32 - 1) of an epoch: int32 of their shape."""
+        """The records at these positions (integers of any shape, 0 .. 2^32 - 1) of an epoch: int32 of their shape.
+
+        Raises:
+          ValueError: for other positions, or an epoch that is not 0 .. 2^32 - 1.
+        """
         offset = np.asarray(positions)
+        if not np.issubdtype(offset.dtype, np.integer):
+            raise ValueError(f"positions: must be integers, not {offset.dtype}")
+        if offset.size and not 0 <= offset.min() <= offset.max() < 2**32:
+            raise ValueError(f"positions: must be in 0..2^32-1, not {offset.min()}..{offset.max()}")
+        _check_word("epoch", epoch)
         records: npt.NDArray[np.int32] = self._sampler.draw(self._tables, self._seed, self._stream, epoch, offset)
         return records
 
@@ -158,6 +170,11 @@ class Records:
         if batch_size < 1:
             raise ValueError(f"batch_size: must be at least 1, not {batch_size}")
         return Batches(self, batch_size, epoch, drop_last)
+
+
+def _check_word(name: str, value: int) -> None:
+    if not 0 <= operator.index(value) < 2**32:
+        raise ValueError(f"{name}: must be in 0..2^32-1, not {value}")
 
 
 @dataclasses.dataclass(frozen=True)

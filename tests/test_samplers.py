@@ -87,15 +87,30 @@ def test_hosts_that_take_every_other_position_share_the_epoch():
         (lambda: samplers.Records(samplers.class_balanced(), [[0, 1]]), r"labels: expected integers \[N\]"),
         (lambda: samplers.Records(samplers.class_balanced(), [0.5]), "labels: expected integers"),
         (lambda: samplers.Records(samplers.class_balanced(), []), "labels: expected integers"),
-        (lambda: samplers.Records(samplers.class_balanced(), [0, -1]), r"labels: must be in 0\.\.0, not -1\.\.0"),
+        (lambda: samplers.Records(samplers.class_balanced(), [0, -1]), r"labels: must be in .*, not -1\.\.0"),
         (lambda: samplers.Records(samplers.class_balanced(), [0, 3], num_classes=3), r"must be in 0\.\.2"),
         (lambda: made("reversed").batches(0), "batch_size: must be at least 1"),
+        (lambda: made("reversed")(0.5), "positions: must be integers, not float64"),
+        (lambda: made("reversed")([3, -1]), r"positions: must be in 0\.\.2\^32-1, not -1\.\.3"),
+        (lambda: made("reversed")([3], epoch=-1), r"epoch: must be in 0\.\.2\^32-1, not -1"),
+        (lambda: samplers.Records(samplers.class_balanced(), [0], seed=2**32), "seed: must be in"),
+        (lambda: samplers.Records(samplers.class_balanced(), [0], stream=3), "stream: must be a name, such as 'image'"),
     ],
 )
 def test_bad_arguments_are_named_in_one_line(call, message):
     with pytest.raises(ValueError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", samplers.SAMPLERS)
+def test_the_sampler_itself_refuses_labels_beyond_the_classes_and_names_of_streams(name):
+    sampler = samplers.SAMPLERS[name](epochs=10, batch_size=16)
+    with pytest.raises(ValueError, match=r"^labels: must be in 0\.\.4 \(num_classes is 5\), not 0\.\.9$"):
+        sampler.tables(np.arange(10), 5)
+    with pytest.raises(TypeError, match=r"^stream: .* give name_id\('image'\)$"):
+        sampler.draw(sampler.tables(LABELS, 4), 0, "image", 0, np.arange(8))
+    assert samplers.name_id is name_id
 
 
 def test_grain_maps_positions_to_records():

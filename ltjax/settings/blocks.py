@@ -67,7 +67,7 @@ class DataSettings(Block):
         "side in pixels of the images that the network gets, for images of any size; evaluation takes a centre crop",
         integer(1, 4096),
     )
-    resize: int = setting(256, "length in pixels of the shorter side before the centre crop", integer(1, 8192))
+    resize: int = setting(256, "pixels of the shorter side before that crop: 1 to 1.5 image_size", integer(1, 8192))
     imbalance: float = setting(
         100.0, "images of the largest class divided by images of the smallest; 1 = the full data set", _imbalance
     )

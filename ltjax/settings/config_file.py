@@ -10,6 +10,7 @@
 ``configs/cifar100_reslt.py:short,imbalance=50``.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -117,6 +118,20 @@ def from_scratch(config: Config, value: str) -> None:
     first.backbone_rate = 1.0
 
 
+def image_size(config: Config, value: str) -> None:
+    """Crops of this side in pixels: in training, and in evaluation out of 256 / 224 of it, as torchvision's of 224."""
+    side = int(value)
+    if side < 1:
+        raise ValueError
+    augment, crops = re.subn(r"^crop\d+", f"crop{side}", config.data.augment)
+    if not crops:
+        raise InputError(
+            f"--config=...:image_size={value}: the recipe's images keep their size (config.data.augment="
+            f"{config.data.augment}); leave the word out"
+        )
+    config.data.update(image_size=side, resize=round(side * 256 / 224), augment=augment)
+
+
 def no_value(value: str) -> None:
     """Raises ValueError if a bare word was given a value."""
     if value:
@@ -140,9 +155,10 @@ COMMON: dict[str, Word] = {
     "backbone_rate": sets("optimizer.backbone_rate"),
     "features": sets("model.features", int),
     "from_scratch": from_scratch,
+    "image_size": image_size,
 }
 # applied after the other words, whose results they change
-LAST = {"from_scratch": 1, "backbone_rate": 2, "epochs": 2, "short": 3}
+LAST = {"from_scratch": 1, "image_size": 1, "backbone_rate": 2, "epochs": 2, "short": 3}
 
 
 def with_words(

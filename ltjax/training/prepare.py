@@ -10,7 +10,7 @@ from ltjax.data.augment.registry import find_transform, output_size
 from ltjax.errors import InputError
 from ltjax.methods.configure import find_method
 from ltjax.methods.stage import AnyStage, ClosedForm, Features, Previous, Stage, Start, trained
-from ltjax.settings import EvaluationSettings, Settings
+from ltjax.settings import DataSettings, EvaluationSettings, Settings
 from ltjax.settings.identity import identity
 from ltjax.settings.schema import LARGEST
 from ltjax.training.execution import mesh as meshes
@@ -103,12 +103,18 @@ def check_norm_group(config: Settings) -> None:
 def check_size(augment: str, data: Data) -> None:
     """Raises InputError unless training and evaluation images have the same size."""
     find_transform(augment)
-    size = output_size(augment)
-    if size and data.image_shape[:2] != (size, size):
-        height, width = data.image_shape[:2]
+    size, (height, width) = output_size(augment), data.image_shape[:2]
+    if size and (height, width) != (size, size):
+        if data.test.encoded is None:
+            remedy = "use one that keeps the size, such as pad_crop_flip"
+        else:
+            chosen = width if size == DataSettings().image_size else size
+            remedy = (
+                f"write the word :image_size={chosen} behind the config file, which moves crop, resize and augmentation"
+            )
         raise InputError(
             f"config.data.augment: '{augment}' makes training images of {size} x {size} pixels, but evaluation images "
-            f"have {width} x {height}; make both the same"
+            f"have {width} x {height}; {remedy}"
         )
 
 

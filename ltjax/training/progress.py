@@ -94,7 +94,9 @@ class Progress:
             left = f"  {duration((self.total - step) * per_step)} left"
         loss = f"  loss {record['loss']:.4f}" if "loss" in record else ""
         tests = "".join(f"  {k} {100 * v:.1f}%" for k, v in record.items() if k.endswith("/all"))
-        self.report(f"step {step}/{self.total}  epoch {record['epoch']:.2f}{loss}{tests}{rate}{left}", live=self.live)
+        # A run without steps, of closed forms or a solver, has its result only.
+        place = f"step {step}/{self.total}  epoch {record['epoch']:.2f}" if self.total else f"stage {record['stage']}"
+        self.report(f"{place}{loss}{tests}{rate}{left}", live=self.live)
 
     def report(self, text: str, live: bool = False) -> None:
         if not self.quiet:

@@ -56,6 +56,26 @@ def test_arguments_of_a_config():
     assert (short.optimizer.learning_rate, short.optimizer.weight_decay, short.batch_size) == (0.1, 5e-4, 128)
 
 
+@pytest.mark.parametrize("stem", ["folder_ce", "list_reslt", "places_ce", "imagenet_reslt", "inat_ce"])
+def test_one_word_moves_crop_resize_and_augmentation(stem):
+    recipe = parse(f"--config=configs/{stem}.py").data
+    for side, resize in ((224, 256), (64, 73), (160, 183), (320, 366)):
+        data = parse(f"--config=configs/{stem}.py:image_size={side}").data
+        assert (data.image_size, data.resize) == (side, resize)
+        assert data.augment == recipe.augment.replace("224", str(side))
+
+
+def test_the_image_size_comes_after_the_words_that_choose_the_augmentation():
+    data = parse("--config=configs/imagenet_reslt.py:image_size=96,strong").data
+    assert (data.image_size, data.resize, data.augment) == (96, 110, "crop96_flip_autoaugment")
+
+
+@pytest.mark.parametrize("words", ["image_size=64", "image_size=0", "image_size=large", "image_size"])
+def test_an_image_size_is_a_number_and_only_for_image_files(words):
+    with pytest.raises(InputError, match="keep their size" if words == "image_size=64" else "impossible value"):
+        parse(f"--config=configs/cifar100_ce.py:{words}")
+
+
 @pytest.mark.parametrize(
     "arguments, alpha",
     [

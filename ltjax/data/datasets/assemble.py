@@ -13,6 +13,8 @@ from ltjax.data.storage.packed_names import PackedNames
 from ltjax.errors import InputError, choose, shortened
 from ltjax.settings import DataSettings
 
+# resize / image_size: above, evaluation would lose more than half of a square picture that training crops come from
+MOST_RESIZED = 1.5
 # ImageNet's, with which every paper on ImageNet-LT and Places-LT normalises
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -89,6 +91,12 @@ def encoded_source(
         raise InputError(
             f"config.data.resize: {resize} is not possible with image_size {size}; evaluation resizes the shorter side "
             "to resize, then crops image_size: set resize to at least image_size"
+        )
+    if resize > MOST_RESIZED * size:
+        raise InputError(
+            f"config.data.resize: {resize} with config.data.image_size={size} would evaluate the central "
+            f"{(size / resize) ** 2:.0%} of a square picture only; set config.data.resize={round(size * 256 / 224)}, "
+            f"or write the word :image_size={size} behind the config file, which moves crop, resize and augmentation"
         )
     labels = np.asarray(labels, dtype=np.int32)
     index = np.arange(len(labels), dtype=np.int64) if index is None else np.asarray(index, np.int64)

@@ -199,7 +199,8 @@ def evaluation_batches(
     _check_range("workers", workers, 0, MAX_WORKERS)
     replace = watch is not None and watch.on_faults is not None
     _check_range("start", start, 0, -(-len(source) // batch_size))
-    return Batches(_EvaluationBatches(source, batch_size, shard, replace, start), workers, watch, first=start)
+    elements = _EvaluationBatches(source, batch_size, shard, replace, start)
+    return Batches(elements, workers, watch, first=start, called="evaluation batch")
 
 
 def _cut(

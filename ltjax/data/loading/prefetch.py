@@ -37,6 +37,8 @@ FAULTS = "faults"  # the entry of a batch that lists unreadable records; removed
 SHARED_MEMORY = "/dev/shm"
 WORKER = "grain-process-prefetch"  # how the names of grain's processes begin
 FIRST_REPORT = 10.0  # seconds without a batch before the first report; the next ones follow after twice the time
+START_REPORT = 30.0  # the same while worker processes start, which read nothing yet
+POLL = 0.2  # seconds between looks at whether they have started
 STOP_TIMEOUT = 2.0  # seconds that the current read may take to end
 START_TIMEOUT = 30.0  # seconds that workers may take to start, when they are to end
 
@@ -81,9 +83,12 @@ class Watch:
 class Batches(Iterator[Batch]):
     """Batches prefetched in order; ``close()``, or dropping the object, stops its threads or processes."""
 
-    def __init__(self, elements: Elements, workers: int, watch: Watch | None = None, first: int = 0) -> None:
-        """elements: the batches; workers: processes (0: threads); first: number of the first batch, for messages."""
-        self.watch, self.step, self._workers = watch or Watch(), first, workers
+    def __init__(
+        self, elements: Elements, workers: int, watch: Watch | None = None, first: int = 0, called: str = "step"
+    ) -> None:
+        """elements: the batches; workers: processes (0: threads). For messages, first: the number of the first batch;
+        called: what it numbers."""
+        self.watch, self.step, self._workers, self._called = watch or Watch(), first, workers, called
         self._ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=1)
         self._stop = threading.Event()
         self._pids = tempfile.TemporaryDirectory(prefix="ltjax-", ignore_cleanup_errors=True) if workers else None
@@ -117,22 +122,32 @@ class Batches(Iterator[Batch]):
 
     def _wait(self) -> Batch | BaseException:
         """The next batch, or the exception of the reader thread; reports a long wait."""
-        began, next_report = time.monotonic(), FIRST_REPORT
+        began, reading_since, starting = time.monotonic(), 0.0, self._starting()
+        next_report = START_REPORT if starting else FIRST_REPORT
         limit = self.watch.timeout or float("inf")
         while True:
             waited = time.monotonic() - began
             if waited >= limit:
                 raise TimeoutError(
-                    f"no data for {waited:.0f} s at step {self.step} (config.data.timeout); check the disk or network "
-                    "that holds the data, then run the same command to resume from the last checkpoint"
+                    f"no data for {waited:.0f} s at {self._called} {self.step} (config.data.timeout); check the disk "
+                    "or network that holds the data, then run the same command to resume from the last checkpoint"
                 )
+            if starting and not self._starting():
+                starting, reading_since, next_report = False, waited, waited + FIRST_REPORT
             if waited >= next_report:
-                self.watch.report(f"waiting for data: {waited:.0f} s at step {self.step}")
-                next_report *= 2
+                read = waited - reading_since
+                waiting = f"waiting for data: {read:.0f} s at {self._called} {self.step}"
+                self.watch.report(f"starting {self._workers} data workers: {read:.0f} s" if starting else waiting)
+                next_report += read
+            pause = min(next_report, limit) - waited + 1e-3
             try:
-                return self._ready.get(timeout=min(next_report, limit) - waited + 1e-3)
+                return self._ready.get(timeout=min(pause, POLL) if starting else pause)
             except queue.Empty:
                 continue
+
+    def _starting(self) -> bool:
+        """Whether worker processes have not all begun: they import what they need, and read nothing yet."""
+        return self._pids is not None and len(os.listdir(self._pids.name)) < self._workers
 
     def close(self) -> None:
         """Stops prefetching; there are no further batches."""
@@ -154,7 +169,7 @@ class Batches(Iterator[Batch]):
         """Waits for workers that are still starting: ended halfway they print traces, and so does grain."""
         limit = time.monotonic() + START_TIMEOUT
         while self._pids is not None and self._reader.is_alive() and time.monotonic() < limit:
-            if len(os.listdir(self._pids.name)) >= self._workers:
+            if not self._starting():
                 return
             self._reader.join(0.05)
 

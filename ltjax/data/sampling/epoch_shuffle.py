@@ -3,12 +3,11 @@
 import numpy as np
 
 from ltjax.data.sampling.counter_rng import Array, Integer, Ops, permutation_tables, permute
-from ltjax.data.sampling.sampler import PositionDraw, Sampler, Tables, shuffle_keys
+from ltjax.data.sampling.sampler import PositionDraw, Sampler, Tables, checked_labels, shuffle_keys
 
 
 def _instance_tables(labels: np.ndarray, num_classes: int) -> dict[str, np.ndarray]:
-    del num_classes
-    return permutation_tables(len(labels))
+    return permutation_tables(len(checked_labels(labels, num_classes)))
 
 
 def _instance_draw(tables: Tables, seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops) -> Array:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from ltjax.data.sampling.counter_rng import HOST, Array, Integer, Ops, RoundKeys, mix, name_id, uint32, words
 
@@ -30,7 +31,8 @@ class Sampler:
 
     Attributes:
       name: as in ``SAMPLERS``.
-      tables: (labels [N], num_classes) -> dict of numpy arrays (or nested dicts), computed once on the host.
+      tables: (labels [N], num_classes) -> dict of numpy arrays (or nested dicts), computed once on the host; ValueError
+        for labels that are no integers 0 .. num_classes - 1.
       draw: (tables, seed, stream, epoch, offset, ops) -> int32 records of the shape of ``offset``. ``seed``, ``stream``
         and ``epoch`` are integers 0 .. 2^32 - 1 (``stream`` is ``name_id`` of the stream's name); all may be traced.
 
@@ -59,6 +61,8 @@ class PositionDraw:
     def __call__(
         self, tables: Tables, seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops = HOST
     ) -> Array:
+        if isinstance(stream, str):
+            raise TypeError(f"stream: draw takes the number of a stream, not its name; give name_id({stream!r})")
         records = self.records(tables, seed, stream, epoch, uint32(offset, ops), ops)
         return ops.xp.reshape(records, ops.xp.shape(offset)).astype(ops.xp.int32)
 
@@ -76,6 +80,23 @@ def combine_words(one: Array, two: Array) -> Array:
     return mix(mix(one + GOLDEN_RATIO) + two)
 
 
+def checked_labels(labels: npt.ArrayLike, num_classes: int) -> np.ndarray:
+    """The labels as an array [N].
+
+    Raises:
+      ValueError: if they are no integers [N], or not in 0..C-1.
+    """
+    classes = np.asarray(labels)
+    if classes.ndim != 1 or not classes.size or not np.issubdtype(classes.dtype, np.integer):
+        raise ValueError(f"labels: expected integers [N], not {classes.dtype} {list(classes.shape)}")
+    if classes.min() < 0 or classes.max() >= num_classes:
+        raise ValueError(
+            f"labels: must be in 0..{num_classes - 1} (num_classes is {num_classes}), "
+            f"not {classes.min()}..{classes.max()}"
+        )
+    return classes
+
+
 def class_tables(labels: np.ndarray, num_classes: int) -> dict[str, np.ndarray]:
     """The records of every class that has any, one class after another ("CSR").
 
@@ -86,7 +107,7 @@ def class_tables(labels: np.ndarray, num_classes: int) -> dict[str, np.ndarray]:
       >>> {name: table.tolist() for name, table in class_tables(np.array([2, 0, 2]), num_classes=3).items()}
       {'records': [1, 0, 2], 'first': [0, 1], 'size': [1, 2]}
     """
-    labels = np.asarray(labels)
+    labels = checked_labels(labels, num_classes)
     counts = np.bincount(labels, minlength=num_classes)
     narrow = labels.astype(np.uint16) if num_classes <= 2**16 else labels  # numpy radix-sorts 16-bit integers
     first = np.cumsum(counts) - counts

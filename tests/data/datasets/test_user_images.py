@@ -153,6 +153,18 @@ def test_an_imbalance_and_impossible_sizes_are_errors_of_one_line(image_settings
     assert message.startswith("config.data.resize: 31 is not possible with image_size 32")
 
 
+def test_a_resize_far_above_the_image_size_is_refused_with_what_to_do(image_settings, tmp_path):
+    """A network trained on whole pictures of 64 pixels and tested on centres of 64 of 256 lost half its accuracy."""
+    make_folder(tmp_path, {"a": 5, "b": 5})
+    message = error_of(image_settings(name="folder", dir=tmp_path, image_size=64, resize=256))
+    assert message == (
+        "config.data.resize: 256 with config.data.image_size=64 would evaluate the central 6% of a square picture "
+        "only; set config.data.resize=73, or write the word :image_size=64 behind the config file, which moves crop, "
+        "resize and augmentation"
+    )
+    assert build(image_settings(name="folder", dir=tmp_path, image_size=64, resize=96)).image_shape == (64, 64, 3)
+
+
 # Lists
 
 

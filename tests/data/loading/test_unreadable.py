@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
@@ -176,6 +178,29 @@ def test_a_slow_disk_is_reported_and_waited_for(monkeypatch):
     iterator = batches(source(bad=(), slow=7, wait=go_on.wait), Watch(report=report, timeout=60))
     assert len(list(iterator)) == 6
     assert all(line.startswith("waiting for data: 0 s at step ") for line in lines[:2])
+
+
+def test_workers_that_start_are_no_slow_disk(monkeypatch, tmp_path):
+    """Importing takes them seconds; what is reported from then on counts from when they have begun."""
+    monkeypatch.setattr(prefetch, "FIRST_REPORT", 0.05)
+    monkeypatch.setattr(prefetch, "START_REPORT", 0.1)
+    monkeypatch.setattr(prefetch, "POLL", 0.01)
+    lines = []
+    iterator = batches(source(bad=()), Watch(timeout=60))
+    iterator.close()
+    iterator._pids, iterator._workers, iterator._ready = types.SimpleNamespace(name=str(tmp_path)), 2, queue.Queue()
+
+    def report(line):
+        lines.append(line)
+        if line.startswith("waiting"):
+            iterator._ready.put({})
+        for number in range(len(lines)):
+            (tmp_path / str(number)).touch()
+
+    iterator.watch = Watch(report=report)
+    assert iterator._wait() == {}
+    assert [line.partition(":")[0] for line in lines] == ["starting 2 data workers"] * 2 + ["waiting for data"]
+    assert lines[-1] == "waiting for data: 0 s at step 0"
 
 
 def sleep_long():

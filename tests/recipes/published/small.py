@@ -99,6 +99,10 @@ USERS_RESLT: Part = {
     "Cui et al. (2022): the paper's classifier": {"reslt.gamma": -1.0},
 }
 
+OF_64_PIXELS: Part = {
+    "as 256 and 224": {"data.image_size": 64, "data.resize": 73, "data.augment": "crop64_flip"},
+}
+
 
 def tables() -> Tables:
     """Of all config files of these data sets."""
@@ -120,6 +124,6 @@ def tables() -> Tables:
     for name in ("folder", "list"):
         its = recipe(DEFAULTS, USER_RUNS, USERS, {f"configs/{name}_*.py": {"data.name": name, "recipe": name}})
         reslt = recipe(its, named("reslt"), methods.RESLT, USERS_RESLT)
-        made |= with_words(f"{name}_ce", recipe(its, named("ce")), {"short": SHORT})
+        made |= with_words(f"{name}_ce", recipe(its, named("ce")), {"short": SHORT, "image_size=64": OF_64_PIXELS})
         made |= with_words(f"{name}_reslt", reslt, {"short": SHORT, "backbone=resnet10": {}})
     return made

@@ -171,6 +171,12 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_a_run_without_steps_shows_its_stage_and_result():
+    stream = io.StringIO()
+    Progress(0, 64, stream).show({"step": 0, "epoch": 0.0, "stage": "tau", "test/all": 0.5})
+    assert stream.getvalue() == "stage tau  test/all 50.0%\n"
+
+
 def test_progress_is_a_live_line_on_a_terminal_and_plain_lines_elsewhere():
     record = {"step": 20, "epoch": 0.5, "loss": 1.25, "test/all": 0.5}
     for stream, live in ((Terminal(), True), (io.StringIO(), False)):
