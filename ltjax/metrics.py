@@ -1,4 +1,4 @@
-"""Accuracy per class, per shot group and overall, and calibration, from exact integer counters.
+"""Accuracy per class, per shot group and overall, F1, and calibration, from exact integer counters.
 
 ``create`` -> ``update`` once a batch (under jit; sharded batches give the global counts) -> ``merge`` over hosts or
 devices (or ``jax.lax.psum`` of the whole pytree) -> the host functions below, in float64. Integers make the result the
@@ -257,6 +257,49 @@ def shot_accuracies(counters: Counters, groups: Mapping[str, Any]) -> dict[str, 
         if np.shape(mask) != accuracy.shape:
             raise ValueError(f"groups['{name}']: expected shape {list(accuracy.shape)}, not {list(np.shape(mask))}")
     return {name: _mean(accuracy[np.asarray(mask, bool)]) for name, mask in groups.items()}
+
+
+def per_class_f1(counters: Counters, predicted: Any = None) -> npt.NDArray[np.float64]:
+    """F1 of each class, ``2 TP / (2 TP + FP + FN)`` (float64 ``[C]``); NaN for a class without examples.
+
+    Args:
+      counters: from ``update``.
+      predicted: ``[C]``, the examples that were predicted as each class; by default from the confusion matrix.
+
+    Raises:
+      ValueError: if the counters have no confusion matrix and ``predicted`` is not given, or it has another shape.
+
+    Example:
+      >>> per_class_f1(update(create(3), jnp.array([0, 1, 1, 0]), jnp.array([0, 0, 1, 0]))).round(3).tolist()
+      [0.8, 0.667, nan]
+    """
+    if predicted is None:
+        if counters.confusion is None:
+            raise ValueError("counters: made without confusion; use create(..., confusion=True), or give predicted")
+        predicted = np.asarray(counters.confusion, np.int64).sum(axis=0)
+    correct, examples, columns = (np.asarray(x, np.int64) for x in (counters.correct, counters.examples, predicted))
+    if columns.shape != examples.shape:
+        raise ValueError(f"predicted: expected shape {list(examples.shape)}, not {list(columns.shape)}")
+    f1 = _ratio(2 * correct, examples + columns)
+    return np.where(examples > 0, f1, np.nan)
+
+
+def macro_f1(counters: Counters, predicted: Any = None) -> Any:
+    """The mean of the F1 of the classes that have examples (float64); NaN when none has.
+
+    Unlike accuracies it counts what a class takes from others.
+
+    Args:
+      counters, predicted: as of ``per_class_f1``.
+
+    Raises:
+      ValueError: as ``per_class_f1``.
+
+    Example:
+      >>> macro_f1(update(create(3), jnp.array([0, 1, 1, 0]), jnp.array([0, 0, 1, 0]))).round(3)
+      np.float64(0.733)
+    """
+    return _mean(per_class_f1(counters, predicted))
 
 
 def expected_calibration_error(counters: Counters) -> Any:
