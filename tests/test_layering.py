@@ -17,7 +17,7 @@ PACKAGE = ROOT / "ltjax"
 
 # What a package or a module directly under ltjax may import, from the bottom to the top.
 PACKAGES: dict[str, set[str]] = {
-    "": set(),  # ltjax/__init__.py: the version
+    "version": set(),
     "errors": set(),
     "escape": set(),  # names from outside, for whoever prints or writes one
     "processes": {"errors", "escape"},  # what data's and the commands' worker processes share
@@ -36,13 +36,20 @@ PACKAGES: dict[str, set[str]] = {
         "models",
     },
     "training": {
-        "", "errors", "escape", "processes", "arrays", "class_counts", "losses", "classifiers", "metrics", "settings",
-        "hardware", "data", "samplers", "models", "methods",
+        "version", "errors", "escape", "processes", "arrays", "class_counts", "losses", "classifiers", "metrics",
+        "settings", "hardware", "data", "samplers", "models", "methods",
     },
     "report": {"errors", "escape", "class_counts", "metrics"},
+    # Finished runs as models.
+    "inference": {
+        "version", "errors", "arrays", "class_counts", "classifiers", "settings", "data", "models", "methods",
+        "training",
+    },
+    # ltjax/__init__.py: the public modules and ltjax.load, each imported on first use
+    "": {"version", "arrays", "class_counts", "losses", "classifiers", "metrics", "samplers", "inference"},
     "commands": {
-        "", "errors", "escape", "processes", "class_counts", "classifiers", "metrics", "settings",
-        "hardware", "data", "models", "methods", "training", "report",
+        "version", "errors", "escape", "processes", "class_counts", "classifiers", "metrics", "settings",
+        "hardware", "data", "models", "methods", "training", "inference", "report",
     },
     # Both are commands, too: they parse arguments, print tables and report errors as the others do.
     "dryrun": {

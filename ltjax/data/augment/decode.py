@@ -127,6 +127,30 @@ def read_head(encoded: bytes) -> Head:
     return Head(*_upright_size(image, _orientation(image, encoded)), False)
 
 
+def pixels_of(image: "PillowImage") -> np.ndarray:
+    """The pixels of a Pillow image, by the rules for files.
+
+    Returns:
+      uint8 [h, w, 3].
+
+    Raises:
+      InputError: for floating-point values, or a file behind the image that is corrupt.
+
+    Example:
+      >>> from PIL import Image
+      >>> pixels_of(Image.new("LA", (6, 4), (0, 0)))[0, 0].tolist()
+      [255, 255, 255]
+    """
+    from PIL import ImageOps
+
+    try:
+        return _rgb(ImageOps.exif_transpose(image))
+    except InputError:
+        raise
+    except Exception as error:  # as in ``_pillow``
+        raise InputError(f"truncated or corrupt image ({_first_line(error)})") from None
+
+
 class Description(NamedTuple):
     """Pillow's format ("JPEG") and mode ("RGB", "L", "P", "I;16", ...), the upright size, the EXIF orientation."""
 

@@ -17,7 +17,6 @@ import numpy as np
 from flax import traverse_util
 from jax.experimental import multihost_utils
 
-import ltjax
 from ltjax.data import Source
 from ltjax.data.dataset import fingerprint
 from ltjax.data.digests import content_sha256
@@ -28,6 +27,7 @@ from ltjax.training.evaluation import Reading, feature_blocks, rows_at_once
 from ltjax.training.execution.agreement import everywhere
 from ltjax.training.features import files
 from ltjax.training.workdir.identity import absolute
+from ltjax.version import __version__
 
 HASHED_IMAGES = 8  # images whose pixels are part of the key: other files, sizes or decoders give another key
 STOP_EVERY = 10  # batches between two checks for a signal to stop
@@ -166,7 +166,7 @@ def identity(network: Any, variables: Tree, source: Source, shape: Any) -> files
     """
     return {
         "format": 1,
-        "ltjax": ltjax.__version__,
+        "ltjax": __version__,
         "network": " ".join(repr(network).split()),
         "variables": _hash_of_arrays(_arrays_of(network, variables, shape)),
         "records": fingerprint(source),

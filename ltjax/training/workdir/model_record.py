@@ -14,12 +14,12 @@ import jax
 import numpy as np
 from etils import epath
 
-import ltjax
 from ltjax.data import Data, Source
 from ltjax.data.storage.paths import write_atomically
 from ltjax.errors import InputError
 from ltjax.settings import Settings
 from ltjax.training.workdir.results import versions
+from ltjax.version import __version__
 
 FILE = "model.json"
 
@@ -104,7 +104,7 @@ def record_of(config: Settings, data: Data, fingerprint: str) -> ModelRecord:
 def write_model_record(folder: epath.Path, config: Settings, data: Data, fingerprint: str) -> None:
     """Writes model.json; the first process does."""
     if jax.process_index() == 0:
-        about = {"format": 1, "method": config.method, "versions": {"ltjax": ltjax.__version__} | versions()}
+        about = {"format": 1, "method": config.method, "versions": {"ltjax": __version__} | versions()}
         record = about | dataclasses.asdict(record_of(config, data, fingerprint))
         write_atomically(folder / FILE, json.dumps(record, indent=2) + "\n")
 

@@ -14,7 +14,6 @@ import jax
 import numpy as np
 from etils import epath
 
-import ltjax
 from ltjax.data import Data
 from ltjax.data.loading.prefetch import Watch
 from ltjax.data.storage.paths import write_atomically
@@ -27,6 +26,7 @@ from ltjax.training.execution.compiler_options import compiler_options
 from ltjax.training.execution.seeds import seed_axis, seeds_of, split_seeds, stack_seeds
 from ltjax.training.step.state import parameter_count
 from ltjax.training.workdir.metrics_log import Record
+from ltjax.version import __version__
 
 VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -79,7 +79,7 @@ def describe(config: Settings, data: Data, params: Tree) -> Record:
         "class_names": list(data.class_names) if data.class_names else None,
         "train_index_sha256": data.fingerprint,
         "hardware": hardware(),
-        "versions": {"ltjax": ltjax.__version__} | versions(),
+        "versions": {"ltjax": __version__} | versions(),
         "epoch_rule": "last",
     }
 

@@ -1,0 +1,1 @@
+"""Finished runs as models: functions from images to logits, features and probabilities."""
