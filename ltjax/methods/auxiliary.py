@@ -35,6 +35,8 @@ from ltjax.methods.common import (
     fresh,
     predicts,
     rates,
+    sampled_prior,
+    uniform_prior,
     watched,
 )
 from ltjax.methods.stage import (
@@ -152,9 +154,15 @@ def joint(config: Settings, settings: AuxiliarySettings, data: Data) -> list[Any
         predict=predict,
         updates=Updates(rates=rates(config.optimizer)),
         epoch_size=epoch_size(config, data),
+        prior=uniform_prior(data),
     )
     plain = plain_network(config, data)
-    return [train, ClosedForm("primary", network=plain, init=without_auxiliary, predict=predicts(plain))]
+    return [
+        train,
+        ClosedForm(
+            "primary", network=plain, init=without_auxiliary, predict=predicts(plain), prior=uniform_prior(data)
+        ),
+    ]
 
 
 def joint_objective(config: Settings, settings: AuxiliarySettings) -> Callable[..., Outcome]:
@@ -293,6 +301,7 @@ def plain_stage(
         objective=classify(stream, cross_entropy, config=config),
         predict=predicts(network),
         epoch_size=epoch_size(config, data),
+        prior=uniform_prior(data) if stream == "balanced" else sampled_prior(config, data),
         **(usual | fields),
     )
 

@@ -131,6 +131,32 @@ def configured_sampler(config: Settings) -> Sampler:
     return make(epochs=config.epochs, batch_size=config.batch_size)
 
 
+# name of a sampler -> the power of a class's count that its share of the draws goes with
+SAMPLED = {
+    "instance_balanced": 1.0, "class_balanced": 0.0, "class_cycle": 0.0, "distinct_classes": 0.0, "square_root": 0.5,
+    "reversed": -1.0,
+}  # fmt: skip
+
+
+def sampled_prior(config: Settings, data: Data, weights: Any = 1.0) -> np.ndarray | None:
+    """The prior (``Stage.prior``) of cross-entropy on the config's sampler: the share of each class among the draws.
+
+    None for a sampler that changes during training, for the user's, and where a class has no image.
+
+    Args:
+      config: its data.sampler counts.
+      data: its class counts count.
+      weights: [C], of each class in the loss.
+    """
+    power, counts = SAMPLED.get(config.data.sampler), np.asarray(data.class_counts, np.float64)
+    return None if power is None or not counts.all() else counts**power * weights
+
+
+def uniform_prior(data: Data) -> np.ndarray:
+    """The prior (``Stage.prior``) of cross-entropy on as many images of every class."""
+    return np.ones(data.num_classes)
+
+
 def rates(optimizer: StageOptimizer) -> dict[str, float]:
     """The learning rates by parameter group, for Updates.rates.
 

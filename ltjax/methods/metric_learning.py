@@ -26,6 +26,7 @@ from ltjax.methods.common import (
     dtypes,
     evaluate_network,
     one_stage,
+    sampled_prior,
     watched,
 )
 from ltjax.methods.stage import Outcome, Stage, Term, Tree
@@ -157,7 +158,8 @@ def _joint(
     def predict(variables, images):
         return _logits(evaluate_network(network, variables, images))
 
-    return one_stage(config, data, network, objective, predict=predict, whole_batch=whole_batch)
+    prior = sampled_prior(config, data)  # the embedding loss does not move the logits
+    return one_stage(config, data, network, objective, predict=predict, whole_batch=whole_batch, prior=prior)
 
 
 def _logits(outputs: Outputs) -> jax.Array:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ltjax.data import Data
 from ltjax.losses import cross_entropy, mixup_loss
-from ltjax.methods.common import accuracy, build_network, dtypes, one_stage, watched
+from ltjax.methods.common import accuracy, build_network, dtypes, one_stage, sampled_prior, watched
 from ltjax.methods.mixing import Mixed, mix, paste
 from ltjax.methods.stage import Outcome, Stage, Term
 from ltjax.models import LinearHead
@@ -47,4 +47,4 @@ def _on_pairs(config: Settings, settings: MixupSettings, data: Data, combine: Ca
         metrics = {"accuracy": accuracy(outputs.logits, mixed.larger), f"{config.method}/lam": mixed.lam}
         return Outcome({"classification": Term(losses)}, model_state, metrics | watched(config, losses, mixed.larger))
 
-    return one_stage(config, data, network, objective)
+    return one_stage(config, data, network, objective, prior=sampled_prior(config, data))

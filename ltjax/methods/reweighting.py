@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ltjax.class_counts import drw_weights, effective_number_weights, inverse_frequency_weights
 from ltjax.data import Data
@@ -16,7 +17,7 @@ from ltjax.data.sampling.combine import deferred
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.sampling.independent import class_balanced
 from ltjax.losses import cross_entropy
-from ltjax.methods.common import build_network, classify, dtypes, one_stage
+from ltjax.methods.common import build_network, classify, dtypes, one_stage, sampled_prior, uniform_prior
 from ltjax.methods.stage import Context, Stage
 from ltjax.models import LinearHead
 from ltjax.settings import Block, Settings, setting
@@ -72,18 +73,20 @@ def deferred_reweighting(config: Settings, settings: DeferredWeightsSettings, da
     Cao et al., "Learning imbalanced datasets with label-distribution-aware margin loss", NeurIPS 2019, algorithm 1.
     """
     network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
-    weights = deferred_weights(data, settings)
-    return one_stage(config, data, network, classify("image", cross_entropy, config=config, weights=weights))
+    objective = classify("image", cross_entropy, config=config, weights=deferred_weights(data, settings))
+    start = first_deferred_epoch(config.epochs, settings.deferred_part)
+    last = drw_weights(data.class_counts, config.epochs - 1, start=start, beta=settings.beta)
+    return one_stage(config, data, network, objective, prior=sampled_prior(config, data, np.asarray(last)))
 
 
 def deferred_resampling(config: Settings, settings: DeferredSettings, data: Data) -> list[Stage]:
     """Instance-balanced sampling first, class-balanced sampling at the end (CE-DRS; Cao et al., 2019, section 3.3)."""
     network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
-    sampler = deferred(
-        instance_balanced(), class_balanced(), first_deferred_epoch(config.epochs, settings.deferred_part)
-    )
+    start = first_deferred_epoch(config.epochs, settings.deferred_part)
+    sampler = deferred(instance_balanced(), class_balanced(), start)
     objective = classify("image", cross_entropy, config=config)
-    return one_stage(config, data, network, objective, streams={"image": sampler})
+    prior = uniform_prior(data) if start < config.epochs else np.asarray(data.class_counts)
+    return one_stage(config, data, network, objective, streams={"image": sampler}, prior=prior)
 
 
 def deferred_weights(data: Data, settings: DeferredWeightsSettings) -> Callable[[jax.Array, Context], jax.Array]:
@@ -111,4 +114,4 @@ def _weighted(config: Settings, data: Data, class_weights: Any) -> list[Stage]:
     network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
     table = jnp.asarray(class_weights)
     objective = classify("image", cross_entropy, config=config, weights=lambda labels, _: table[labels])
-    return one_stage(config, data, network, objective)
+    return one_stage(config, data, network, objective, prior=sampled_prior(config, data, np.asarray(class_weights)))

@@ -123,6 +123,7 @@ Init = Callable[[jax.Array, Previous | None, Features], Start]  # (key, stage be
 Objective = Callable[[Apply, Tree, Tree, Batch, Context], Outcome]  # (apply, params, model_state, batch, context)
 Predict = Callable[[Tree, jax.Array], jax.Array]  # (variables, images uint8 [B, H, W, C]) -> logits [B, C]
 Report = Callable[[Tree], Mapping[str, float]]  # variables -> numbers for results.json
+Prior = Any  # float [C], not normalised, or None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +172,10 @@ class Stage:
         evaluated after the last epoch and reported beside the result.
       report: variables -> numbers that belong to the result, such as a selected temperature ("report" in results.json).
       notes: what the run reports before its first step, such as classes that are smaller than a setting asks for.
+      prior: the class distribution for which the softmax of `predict` gives probabilities, [C], not normalised: that of
+        the images as the loss weighs them, so the training counts for cross-entropy, ones where the loss or the batches
+        are balanced. None = no known one: the loss is not minimised by probabilities (margins, focal), or the
+        classifier is changed after training. ltjax.predict --test-prior starts from it.
     """
 
     name: str
@@ -188,6 +193,7 @@ class Stage:
     views: Mapping[str, Predict] = dataclasses.field(default_factory=dict)
     report: Report | None = None
     notes: Sequence[str] = ()
+    prior: Prior = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +201,7 @@ class ClosedForm:
     """A stage without training: its `init` computes the variables, as nearest class means and tau-normalisation do.
 
     Attributes:
-      name, network, init, predict, views, report: as those of a ``Stage``.
+      name, network, init, predict, views, report, prior: as those of a ``Stage``.
       representation: the flax module by which `init` gets features; None = the network of the stage before.
       updates: only the layout of its checkpoints depends on it: a stage that is taken from config.init_from has those
         of the trained stage that it replaces.
@@ -209,6 +215,7 @@ class ClosedForm:
     views: Mapping[str, Predict] = dataclasses.field(default_factory=dict)
     report: Report | None = None
     updates: Updates = Updates()
+    prior: Prior = None
 
 
 AnyStage = Stage | ClosedForm

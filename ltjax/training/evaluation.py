@@ -218,14 +218,27 @@ def feature_blocks(
 
     A block has ``rows_at_once(batch_size, mesh)`` rows, the last one may have fewer; every process gets all of them.
     """
-    features, size = _feature_program(network, mesh), rows_at_once(batch_size, mesh)
+    yield from blocks_of(_feature_program(network, mesh), variables, source, batch_size, mesh, reading, start)
+
+
+def blocks_of(
+    program: Callable[[Tree, jax.Array], jax.Array],
+    variables: Tree,
+    source: Source,
+    batch_size: int,
+    mesh: Mesh,
+    reading: Reading = IN_THREADS,
+    start: int = 0,
+) -> Generator[np.ndarray]:
+    """What a program, (variables, images) -> rows, makes of all records of ``source``: blocks as ``feature_blocks``."""
+    size = rows_at_once(batch_size, mesh)
     variables = meshes.put_replicated(variables, mesh)
     shard = (jax.process_index(), jax.process_count())
     batches = evaluation_batches(source, size, shard, *reading, start=start)
     with contextlib.closing(batches):
         waiting: list[jax.Array] = []  # one batch is computed while the next is read
         for batch in batches:
-            waiting.append(features(variables, meshes.put_split(batch["image"], mesh)))
+            waiting.append(program(variables, meshes.put_split(batch["image"], mesh)))
             if len(waiting) > 1:
                 yield np.asarray(waiting.pop(0))
         for last in waiting:

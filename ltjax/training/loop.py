@@ -15,7 +15,9 @@ from ltjax.methods.stage import AnyStage, Previous, Stage, Tree, trained
 from ltjax.settings import Settings
 from ltjax.settings.identity import to_json
 from ltjax.training import out_of_memory
+from ltjax.training.calibration import all_logits, calibrated, logits_of, sampled, validation_source
 from ltjax.training.evaluation import RESULT, Evaluator, Summary
+from ltjax.training.execution.mesh import platform
 from ltjax.training.execution.placement import place
 from ltjax.training.execution.programs import HostBatches, Program, at_last, calls, execution_of, from_host, on_device
 from ltjax.training.execution.seeds import seeds_of
@@ -38,6 +40,7 @@ from ltjax.training.progress import Progress
 from ltjax.training.step.batch_size_scaling import rate_notes
 from ltjax.training.step.gradient_conflict import frequent_side, make_distortion
 from ltjax.training.step.state import TrainState, variables_of
+from ltjax.training.workdir.calibration import write_calibration
 from ltjax.training.workdir.checkpoint import DIVERGED, Checkpoints, checkpoints
 from ltjax.training.workdir.data_record import check_data_record, hashes, write_data_record
 from ltjax.training.workdir.identity import absolute, config_is_damaged, open_workdir, stored_difference
@@ -49,6 +52,7 @@ from ltjax.training.workdir.results import (
     describe,
     evaluation_arrays,
     make_evaluator,
+    reading_of,
     results_over_seeds,
     stage_reports,
     summarize_seeds,
@@ -301,10 +305,34 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
         **({"views": views} if views else {}),
     }
     run.lock.check()
+    _calibrate(run, variables)
     write_model_record(run.workdir, config, data, run.setup.fingerprint)
     if jax.process_index() == 0:
         write_results(run.workdir, record, arrays)
     return record
+
+
+def _calibrate(run: Run, variables: Tree) -> None:
+    """Fits the temperature on the validation images, where the data has some, and writes calibration.json."""
+    config, (data, stages, mesh, fingerprint) = run.config, run.setup
+    source = validation_source(data)
+    if source is None:
+        return
+    logits = logits_of(stages[-1].predict, config, platform(mesh))
+    source, reading = sampled(source, data.num_classes), reading_of(config, run.access.watch)
+    with out_of_memory.in_evaluation(config):
+        found = all_logits(logits, variables, source, config.evaluation.batch_size, mesh, reading)
+    try:
+        record = calibrated(found, source.labels, "validation")
+    except ValueError as error:
+        run.progress.report(f"no temperature is fitted on the validation images: {error}")
+        return
+    write_calibration(run.workdir, record | {"fingerprint": fingerprint})
+    before, after = record["ece"]["before"], record["ece"]["after"]
+    run.progress.report(
+        f"temperature {record['temperature']:.4g}, fitted on {record['images']} validation images: calibration error "
+        f"{before:.4f} without it, {after:.4f} with it"
+    )
 
 
 def _view(run: Run, counters: Sequence[Any]) -> Record:

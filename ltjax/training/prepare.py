@@ -74,7 +74,7 @@ def make_stages(config: Settings, data: Data) -> list[AnyStage]:
         first = stages[0]
         stages[0] = ClosedForm(
             first.name, first.network, _taken_over, first.predict,
-            views=first.views, report=first.report, updates=first.updates,
+            views=first.views, report=first.report, updates=first.updates, prior=first.prior,
         )  # fmt: skip
     for stage in trained(stages):
         check_whole_batch(stage, config.micro_batches)

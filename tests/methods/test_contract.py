@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ltjax import models
+from ltjax.class_counts import effective_number_weights
 from ltjax.dryrun.lowering import stage_shapes
 from ltjax.methods import METHODS
 from ltjax.methods.stage import ClosedForm, Stage, trained
@@ -85,3 +86,48 @@ def test_the_gradient_diagnostic_splits_every_objective(made):
         if isinstance(stage, Stage) and stage.representation is None:
             seen = jax.eval_shape(make_distortion(stage, 5, FREQUENT), of.state, of.constants, batch_of(stage))
             assert {"gradient/cosine_frequent", "gradient/cosine_rare", "gradient/norm"} <= set(seen)
+
+
+# What the softmax of each method's logits goes with, by its loss and its batches; all others: nothing that is known.
+TRAIN = np.array(toy.COUNTS, float)
+PRIORS = {
+    "ce": TRAIN,
+    "mixup": TRAIN,
+    "cutmix": TRAIN,
+    "balanced_softmax": np.ones(3),
+    "logit_adjustment": np.ones(3),
+    "cost_sensitive": np.ones(3),
+    "ce_drs": np.ones(3),
+    "decoupling": np.ones(3),
+    "auxiliary": np.ones(3),
+    "cb_ce": TRAIN * effective_number_weights(toy.COUNTS, 0.9999),
+    "ce_drw": TRAIN * effective_number_weights(toy.COUNTS, 0.9999),
+    "lifted": np.ones(3),  # on class-aware batches
+    "range": np.ones(3),  # on class-aware batches
+    "triplet": np.ones(3),  # on class-aware batches
+    "proxy": np.ones(3),  # on class-aware batches
+}
+
+
+@pytest.mark.parametrize("made", METHODS, indirect=True)
+def test_the_prior_of_the_last_stage_is_that_of_its_loss_and_batches(made, request):
+    method, (stages, _) = request.node.callspec.params["made"], made
+    prior = stages[-1].prior
+    if method not in PRIORS:
+        assert prior is None
+    else:
+        np.testing.assert_allclose(prior / np.sum(prior), PRIORS[method] / np.sum(PRIORS[method]), rtol=1e-12)
+
+
+def test_the_prior_follows_sampler_and_strength():
+    data = toy.build(None)
+
+    def prior(method, **changes):
+        made = METHODS[method](toy.config(method, **changes), data)[-1].prior
+        return None if made is None else made / np.sum(made)
+
+    shares = TRAIN**0.5
+    np.testing.assert_allclose(prior("ce", data__sampler="square_root"), shares / shares.sum())
+    np.testing.assert_allclose(prior("ce", data__sampler="class_balanced"), np.full(3, 1 / 3))
+    np.testing.assert_allclose(prior("logit_adjustment", baseline__tau=0.5), shares / shares.sum())
+    assert prior("ce", data__sampler="progressive") is None

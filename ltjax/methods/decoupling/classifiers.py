@@ -14,7 +14,7 @@ from ltjax.data import Data, Source
 from ltjax.data.sampling.class_cycle import class_cycle
 from ltjax.errors import InputError
 from ltjax.losses import cross_entropy
-from ltjax.methods.common import build_network, carry_over, classify, dtypes, predicts, rates
+from ltjax.methods.common import build_network, carry_over, classify, dtypes, predicts, rates, uniform_prior
 from ltjax.methods.decoupling.lbfgs import balanced_optimum
 from ltjax.methods.decoupling.settings import DecouplingSettings
 from ltjax.methods.decoupling.tau_search import best_tau, class_averaged_accuracies
@@ -140,6 +140,7 @@ def balanced_training(
         predict=predicts(network),
         updates=Updates(trainable, rates(optimizer), norm=norm),
         representation=representation(network) if settings.cached else None,
+        prior=uniform_prior(data),
         **fields,
     )
 
@@ -180,7 +181,7 @@ def solved(
         )
         return Start(with_moving(found.params))
 
-    return closed_form(name, network, init)
+    return closed_form(name, network, init, prior=uniform_prior(data))
 
 
 def closed_form(name: str, network: Any, init: Init, **fields: Any) -> ClosedForm:

@@ -91,12 +91,16 @@ def make_evaluator(
 
     It never skips an unreadable image, even if ``watch`` does so in training.
     """
-    strict = watch and dataclasses.replace(watch, on_faults=None)
-    reading = Reading(config.data.workers, strict)
+    reading = reading_of(config, watch)
     axis = seed_axis(config, meshes.platform(mesh))
     size, others = min(config.evaluation.batch_size, max(len(data.test), 1)), stage.views if views else {}
     options = compiler_options(mesh, config.cuda_graphs)
     return Evaluator(stage.predict, data.num_classes, size, mesh, axis, reading, others, options)
+
+
+def reading_of(config: Settings, watch: Watch | None = None) -> Reading:
+    """How evaluation reads images that are not on the device: an unreadable one is an error."""
+    return Reading(config.data.workers, watch and dataclasses.replace(watch, on_faults=None))
 
 
 def summarize_seeds(config: Settings, data: Data, counters: Sequence[Any]) -> list[Summary]:
