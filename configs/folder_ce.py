@@ -6,12 +6,16 @@ DIR holds class folders (DIR/rose/1.jpg), or train/ and test/ (or val/) of class
 every class is held out (--config.data.test_fraction). Classes, counts and groups come from the folder.
 
 Arguments: ":epochs=30", ":backbone=resnet50", ":image_size=128", ":batch_size=128", ":sampler=square_root",
-":short" (ten epochs).
+":pretrained=FILE" (fine-tuning: 30 epochs, a tenth of the rate for the backbone), ":short" (ten epochs).
 Not tuned on any data set; for one GPU, or hours of CPU for a few thousand images.
 """
 
 from ltjax.methods.configure import new_config, with_words
-from ltjax.settings.config_file import user_runs
+from ltjax.settings.config_file import fine_tuned, user_runs
+
+WORDS = {
+    "pretrained": fine_tuned,
+}
 
 
 def get_config(arg=None):
@@ -23,4 +27,4 @@ def get_config(arg=None):
     config.batch_size = 64
     config.optimizer.update(learning_rate=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
     config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=5)
-    return with_words(config, arg)
+    return with_words(config, arg, WORDS)

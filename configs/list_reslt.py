@@ -8,12 +8,13 @@ Lines are 'relative/path label', paths relative to DIR. Without a test list a fi
 --config.data.class_names a file with the classes' names. The three groups of classes are made by their counts.
 
 Arguments: ":alpha=0.95" (default 0.9; retune it), ":groups=2", ":epochs=30", ":backbone=resnet50", ":image_size=128",
-":batch_size=128", ":short" (ten epochs). Not tuned on any data set; for one GPU, or hours of CPU for a few thousand
-images.
+":batch_size=128", ":experts=3" (on RIDE's network), ":pretrained=FILE" (fine-tuning: 30 epochs, a tenth of the rate for
+the backbone), ":short" (ten epochs). Not tuned on any data set; for one GPU, or hours of CPU for a few thousand images.
 """
 
 from ltjax.methods.configure import new_config, with_words
-from ltjax.settings.config_file import backbones, user_runs
+from ltjax.methods.reslt.settings import experts_on
+from ltjax.settings.config_file import backbones, fine_tuned, user_runs
 
 # as for ResNet-10 on ImageNet-LT, with the paper's classifier
 BACKBONES = {
@@ -26,6 +27,8 @@ BACKBONES = {
 }
 WORDS = {
     "backbone": backbones(BACKBONES),
+    "experts": experts_on("ride_resnet10"),
+    "pretrained": fine_tuned,
 }
 
 

@@ -198,25 +198,28 @@ def shot_groups(
       convention: "strict" (many > 100, few < 20: decoupling, RIDE, asynchronous modelling), "inclusive" (many >= 100,
         few <= 20: OLTR, CBS+RRS+SS) or "index" (ResLT's CIFAR tables: the first ``boundaries[0]`` classes in frequency
         order, ties by label, the classes up to ``boundaries[1]``, the rest).
-      boundaries: for "index" only: two positions, (3, 6) for CIFAR-10 and (35, 70) for CIFAR-100.
+      boundaries: for "index" only: two positions, (3, 6) for CIFAR-10 and (35, 70) for CIFAR-100; None = thirds of the
+        classes, C // 3 and 2 * C // 3, no group of three classes or more being empty.
 
     Returns:
       ``{"many": bool [C], "medium": bool [C], "few": bool [C]}``; every class is in exactly one.
 
     Raises:
-      ValueError: if the counts are invalid, the convention unknown, or boundaries are missing, wrong or not needed.
+      ValueError: if the counts are invalid, the convention unknown, or boundaries are wrong or not needed.
 
     Example:
       >>> {name: mask.tolist() for name, mask in shot_groups([101, 100, 20, 19]).items()}
       {'many': [True, False, False, False], 'medium': [False, True, True, False], 'few': [False, False, False, True]}
+      >>> [int(mask.sum()) for mask in shot_groups(range(34, 0, -1), "index").values()]
+      [11, 11, 12]
     """
     counts = validate(class_counts)
     if convention not in SHOT_CONVENTIONS:
         raise ValueError(f"convention: unknown value '{convention}'; allowed: {', '.join(SHOT_CONVENTIONS)}")
-    if (boundaries is not None) != (convention == "index"):
-        raise ValueError(f"boundaries: convention 'index' needs two positions and no other takes any; got {boundaries}")
+    if boundaries is not None and convention != "index":
+        raise ValueError(f"boundaries: only convention 'index' takes positions; got {boundaries}")
     if convention == "index":
-        first, second = _positions(boundaries, counts.size, exactly=2)
+        first, second = _thirds(counts.size) if boundaries is None else _positions(boundaries, counts.size, exactly=2)
         rank = np.argsort(frequency_order(counts))
         many, few = rank < first, rank >= second
     elif convention == "strict":
@@ -305,6 +308,11 @@ def sampling_probabilities(class_counts: npt.ArrayLike, strategy: str, progress:
     powers = {"instance": 1.0, "class": 0.0, "square_root": 0.5, "reversed": -1.0}
     mass = np.where(counts > 0, np.where(counts > 0, counts, 1.0) ** powers[strategy], 0.0)
     return mass / mass.sum()
+
+
+def _thirds(num_classes: int) -> tuple[int, int]:
+    first = max(1, num_classes // 3)
+    return first, max(first, 2 * num_classes // 3)
 
 
 def _positions(boundaries: Any, num_classes: int, exactly: int | None = None) -> tuple[int, ...]:

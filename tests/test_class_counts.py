@@ -168,7 +168,7 @@ def test_a_zero_count_raises_where_it_would_be_divided_by(name):
         (lambda: cc.validate([1, 2], num_classes=3), "2 classes where the logits or labels have 3"),
         (lambda: cc.effective_number_weights([1, 2], 1.0), "beta"),
         (lambda: cc.shot_groups([1, 2], "stric"), "convention"),
-        (lambda: cc.shot_groups([1, 2], "index"), "boundaries"),
+        (lambda: cc.shot_groups([1, 2], "index", ()), "boundaries"),
         (lambda: cc.shot_groups([1, 2], "index", (2, 1)), "ascend"),
         (lambda: cc.shot_groups([1, 2], "strict", (0, 1)), "boundaries"),
         (lambda: cc.branch_masks([1, 2], boundaries=(3,)), "within 0..2"),

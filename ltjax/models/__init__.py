@@ -40,9 +40,9 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
         f"resnext{depth}_32x4d": functools.partial(ResNet, depth=depth, groups=32, group_width=4)
         for depth in (50, 101, 152)
     },
-    "ride_resnet50": functools.partial(LargeExpertBackbone, depth=50),
+    **{f"ride_resnet{depth}": functools.partial(LargeExpertBackbone, depth=depth) for depth in (10, 50)},
     "ride_resnext50_32x4d": functools.partial(LargeExpertBackbone, depth=50, groups=32, group_width=4),
-    "bbn_resnet50": functools.partial(LargeTwoBranchBackbone, depth=50),
+    **{f"bbn_resnet{depth}": functools.partial(LargeTwoBranchBackbone, depth=depth) for depth in (10, 50)},
 }
 
 __all__ = [

@@ -12,7 +12,7 @@ from ltjax.report.run import GROUPS, Run, class_labels, group_sizes, several_see
 CONVENTIONS = {
     "strict": "many: more than 100 training images, few: fewer than 20",
     "inclusive": "many: 100 training images or more, few: 20 or fewer",
-    "index": "by frequency rank, at the positions in the config",
+    "index": "by frequency rank: thirds of the classes, or the positions in the config",
 }
 CAPTIONS = {
     "training": "Training curves",

@@ -246,7 +246,7 @@ class EvaluationSettings(Block):
         one_of("strict", "inclusive", "index"),
     )
     index_boundaries: tuple[int, ...] = setting(
-        (3, 6), "for shots=index: the frequency ranks at which medium and few begin", two_increasing
+        (), "for shots=index: ranks where medium and few begin; () = thirds", two_increasing, former_default=(3, 6)
     )
 
 

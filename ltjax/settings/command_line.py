@@ -47,11 +47,41 @@ def find(path: str) -> str:
     for candidate in (name, f"{name}.py", f"configs/{name}", f"configs/{name}.py"):
         if candidate in shipped:
             return str(shipped[candidate])
-    stems = sorted(pathlib.Path(one).stem for one in shipped)
-    raise InputError(
-        f"--config: no file '{path}'{did_you_mean(pathlib.Path(path).stem, stems)}; give the path of a config file, or "
-        f"the name of one that ltjax has: {', '.join(stems)}"
+    raise InputError(_no_file(path, sorted(pathlib.Path(one).stem for one in shipped)))
+
+
+def _no_file(path: str, stems: Sequence[str]) -> str:
+    """The message for a path that is no config file; ``stems`` are the names of those that ltjax has.
+
+    It stays with the data set that the path names, and knows words: of folder_crt it says folder_decoupling.py:crt.
+    """
+    stem = pathlib.Path(path).stem
+    dataset, _, family = stem.partition("_")
+    of_dataset = [one for one in stems if one.startswith(f"{dataset}_")]
+    by_word = [f"{one}.py:{family}" for one in of_dataset if family and _has_word(one, family)]
+    if by_word:
+        hint = f" (did you mean '{by_word[0]}'?)"
+    elif f"folder_{family}" in stems and not of_dataset and not _near(dataset, stems):
+        hint = f" (for images of your own: 'folder_{family}', with list files 'list_{family}')"
+    else:
+        hint = did_you_mean(stem, of_dataset or stems)
+    names = ", ".join(of_dataset or stems)
+    return (
+        f"--config: no file '{path}'{hint}; give the path of a config file, or the name of one that ltjax has: {names}"
     )
+
+
+def _near(dataset: str, stems: Sequence[str]) -> bool:
+    """Whether a data set of ltjax has nearly this name."""
+    return bool(difflib.get_close_matches(dataset, {one.partition("_")[0] for one in stems}, n=1, cutoff=0.75))
+
+
+def _has_word(stem: str, word: str) -> bool:
+    try:
+        load(f"{stem}:{word}")
+    except InputError:
+        return False
+    return True
 
 
 def load(source: str) -> Any:

@@ -41,6 +41,10 @@ def identity_of(values: Mapping[str, Any], settings: Settings) -> dict[str, Any]
         if key in found:  # under the name that it had in the older configs, which this run may resume
             found[former] = found.pop(key)
 
+    for key, (default, about) in known.items():
+        if about.former_default is not None and found.get(key) == json.loads(json.dumps(default)):
+            found[key] = json.loads(json.dumps(about.former_default))  # as in runs from before
+
     def matters(key: str) -> bool:
         default, about = known.get(key, (None, None))
         if about is None:

@@ -49,6 +49,7 @@ class Setting:
       check: the allowed values; None: all values of the type.
       run_only: may change on resume; it affects where, how fast or how often, never the result.
       added_later: some workdirs are older than the setting; at its default it is treated as absent.
+      former_default: the default in older workdirs, whose runs are the same as those with the new one; None: the same.
       depends_on: flat key of an added_later setting; while that one is absent, this one is too.
       stored_if_set: omitted from the stored config while it is None; only some methods use it.
       formerly: flat keys of the same setting in configs of older versions.
@@ -61,6 +62,7 @@ class Setting:
     depends_on: str = ""
     stored_if_set: bool = False
     formerly: tuple[str, ...] = ()
+    former_default: Any = None
 
 
 def setting(
@@ -73,9 +75,10 @@ def setting(
     depends_on: str = "",
     stored_if_set: bool = False,
     formerly: tuple[str, ...] = (),
+    former_default: T | None = None,
 ) -> T:
     """A field of a block, with its default; the other arguments are those of ``Setting``."""
-    about = Setting(meaning, check, run_only, added_later, depends_on, stored_if_set, formerly)
+    about = Setting(meaning, check, run_only, added_later, depends_on, stored_if_set, formerly, former_default)
     return dataclasses.field(default=default, metadata={KEY: about})
 
 
@@ -109,7 +112,9 @@ increasing_epochs = Check(_increasing, f"increasing epochs from 1 to {LARGEST_EP
 class_numbers = Check(
     lambda v: all(0 <= c <= LARGEST for c in v) and len(set(v)) == len(v), "different class numbers >= 0, such as (0,9)"
 )
-two_increasing = Check(lambda v: len(v) == 2 and _increasing(v), "two increasing class indices, such as (35,70)")
+two_increasing = Check(
+    lambda v: not v or (len(v) == 2 and _increasing(v)), "() or two increasing class indices, such as (35,70)"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

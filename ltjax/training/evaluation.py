@@ -172,10 +172,10 @@ class Summary(NamedTuple):
 def summarize(counters: Any, data: Data, convention: str, index_boundaries: tuple[int, ...]) -> Summary:
     """Accuracies over all images and by class; many / medium / few under all three conventions."""
     shots: dict[str, dict[str, Any]] = {}
-    # The default boundaries may be too large for this data set; prepare.py refuses that where they are used.
-    index_boundaries = tuple(min(boundary, data.num_classes) for boundary in index_boundaries)
+    # The boundaries may be too large for this data set; prepare.py refuses that where they are used.
+    positions = tuple(min(boundary, data.num_classes) for boundary in index_boundaries) or None
     for name in ("strict", "inclusive", "index"):
-        groups = shot_groups(data.class_counts, name, boundaries=index_boundaries if name == "index" else None)
+        groups = shot_groups(data.class_counts, name, boundaries=positions if name == "index" else None)
         by_shot = metrics.shot_accuracies(counters, groups)
         shots[name] = {g: _number(by_shot[g]) for g in groups} | {"classes": [int(np.sum(m)) for m in groups.values()]}
     accuracy: dict[str, float | None] = {

@@ -151,7 +151,7 @@ def check_steps(stage: Stage, steps: int, data: Data, config: Settings) -> None:
 
 def check_groups(settings: EvaluationSettings, data: Data) -> None:
     """Raises InputError if the data set has too few classes for config.evaluation.index_boundaries."""
-    if settings.shots == "index" and max(settings.index_boundaries) > data.num_classes:
+    if settings.shots == "index" and max(settings.index_boundaries, default=0) > data.num_classes:
         raise InputError(
             f"config.evaluation.index_boundaries: {tuple(settings.index_boundaries)} is not possible: {data.name} has "
             f"{data.num_classes} classes; give two rising class indices up to {data.num_classes}"

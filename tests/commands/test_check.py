@@ -1,6 +1,7 @@
 """The check before a run finds and names everything that is wrong with a data set; the exit status tells errors."""
 
 import json
+import shlex
 import types
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 from PIL import Image
 
 from ltjax.commands.check import command as check
+from ltjax.commands.check.advice import advice
 from ltjax.commands.check.findings import class_findings, duplicate_findings, head_findings
 from ltjax.commands.check.inspect_files import evenly_spread, inspect_file, inspect_files
 from ltjax.commands.prepare import shards as prepare
 from ltjax.data.dataset import Source, array_source
+from ltjax.methods.configure import from_command_line
 from tests.data.conftest import write_image
 from tests.report.synthetic import results_of
 
@@ -59,7 +62,8 @@ def test_a_clean_folder_is_counted_drawn_and_left_as_it_is(roses, tmp_path, caps
     assert report["files"]["looked_at"] == {"train": 8, "test": 2} and report["files"]["modes"] == {"RGB": 10}
     assert report["files"]["short_side"] == [260, 260, 260] and report["files"]["long_side"] == [300, 300, 300]
     assert "8 images, 2 classes, 5 (rose) to 3 (tulip) a class, imbalance 1.7" in printed
-    assert "few (< 20): 2 classes, 8 images" in printed
+    assert "many (by frequency, 5 a class): 1 class, 5 images\n" in printed
+    assert "few (by frequency, 3 a class): 1 class, 3 images\n" in printed
     assert (tmp_path / "out" / "class_counts.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -282,3 +286,47 @@ def test_whatever_a_reader_raises_is_a_fault():
         raise RuntimeError("no\nluck")
 
     assert inspect_file(broken, 0).fault == "RuntimeError: no"
+
+
+# ------------------------------------------------------------------------------------------------- which method to use
+
+
+def configs_of(lines):
+    return [word.removeprefix("--config=") for line in lines for word in shlex.split(line) if "--config=" in word]
+
+
+@pytest.mark.parametrize(
+    ("counts", "side", "expected", "says"),
+    [
+        ([640, 100, 26], 208, ["baselines.py:balanced_softmax", "ce.py", "decoupling.py:crt,cached"], "pretrained"),
+        ([640, 100, 26], 100, ["baselines.py:balanced_softmax,image_size=128", "ce.py:image_size=128",
+                               "decoupling.py:crt,cached,image_size=128"], "pretrained"),
+        ([9, 8, 8], None, ["ce.py"], "nearly balanced"),
+        ([640, 100, 2], None, ["baselines.py:balanced_softmax", "ce.py", "decoupling.py:crt,cached"], "merge classes"),
+        ([60000, 100, 26], 500, ["baselines.py:balanced_softmax", "ce.py", "decoupling.py:crt,cached"], "resnet50"),
+        ([640, 100, 26], 32, ["baselines.py:balanced_softmax,image_size=32,backbone=resnet32",
+                              "ce.py:image_size=32,backbone=resnet32",
+                              "decoupling.py:crt,cached,image_size=32,backbone=resnet32"], "balanced softmax first"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("recipe", ["folder", "list"])
+def test_the_advice_follows_what_was_found_and_its_commands_are_runs(counts, side, expected, says, recipe):
+    flags = ["--config.data.dir=my photos", "--config.data.train_list=train.txt"]
+    lines = advice(counts, side, "python -m ltjax.main", recipe, flags)
+    assert configs_of(lines) == [f"configs/{recipe}_{name}" for name in expected]
+    assert len(lines) <= 10 and any(says in line for line in lines)
+    for line in lines:
+        if "ltjax.main" in line:
+            settings, workdir = from_command_line(shlex.split(line)[3:])
+            assert settings.data.dir.endswith("my photos") and workdir.startswith("runs/")
+
+
+def test_the_advice_is_printed_and_kept_for_the_user_s_images_only(roses, tmp_path, capsys):
+    _, printed, _, report = run(capsys, tmp_path, f"--folder={roses}", "--config.data.test_fraction", "0.3")
+    assert report["advice"][0].startswith(
+        "which method? 2 classes, imbalance 1.7, rarest class 3 images, 8 images in all"
+    )
+    assert f"--config.data.dir={roses} --config.data.test_fraction=0.3" in report["advice"][2]
+    assert printed.endswith("\n".join(report["advice"]) + "\n")
+    _, printed, _, report = run(capsys, tmp_path, "--config=configs/mnist5k_ce.py")
+    assert report["advice"] == [] and "which method" not in printed

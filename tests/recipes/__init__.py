@@ -5,7 +5,7 @@ from ltjax.settings import command_line
 from ltjax.settings.identity import SHORT_NAMES
 
 DATASETS = ("mnist5k", "cifar10", "cifar100", "imagenet", "places", "inat", "folder", "list")
-BENCHMARKS = DATASETS[:6]  # with every family
+BENCHMARKS = DATASETS[:6]
 FAMILIES = ("ce", "reslt", "decoupling", "asynchronous", "auxiliary", "baselines")
 
 

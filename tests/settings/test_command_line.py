@@ -1,6 +1,7 @@
 """The command line: what is accepted, and the one line for every mistake."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 
@@ -54,6 +55,25 @@ def test_arguments_of_a_config():
     assert short.epochs == 10 and short.data.imbalance == 50
     assert short.optimizer.schedule.name == "cosine" and short.optimizer.nesterov
     assert (short.optimizer.learning_rate, short.optimizer.weight_decay, short.batch_size) == (0.1, 5e-4, 128)
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("configs/folder_decouplin.py", "(did you mean 'folder_decoupling'?)"),
+        ("folder_crt", "(did you mean 'folder_decoupling.py:crt'?)"),
+        ("configs/places_balanced_softmax.py", "(did you mean 'places_baselines.py:balanced_softmax'?)"),
+        ("flowers_reslt", "(for images of your own: 'folder_reslt', with list files 'list_reslt')"),
+        ("configs/mnist_ce.py", "(did you mean 'mnist5k_ce'?)"),
+        ("cifar100", "(did you mean 'cifar100_ce'?)"),
+    ],
+)
+def test_a_config_file_that_is_not_there_leads_to_the_right_one(path, hint):
+    with pytest.raises(InputError, match=re.escape(f"--config: no file '{path}' {hint}; give the path")) as error:
+        parse(f"--config={path}")
+    named = str(error.value).rpartition(": ")[2].split(", ")
+    dataset = path.removeprefix("configs/").partition("_")[0]
+    assert all(name.startswith(f"{dataset}_") for name in named) or len(named) == len(FILES)
 
 
 @pytest.mark.parametrize("stem", ["folder_ce", "list_reslt", "places_ce", "imagenet_reslt", "inat_ce"])

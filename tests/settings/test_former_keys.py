@@ -31,6 +31,17 @@ def test_a_run_from_before_the_layer_was_a_setting_of_any_method(family, words, 
     assert difference(settings, other) == f"config.model.features is 7 there and {width} here"
 
 
+def test_a_default_that_changed_leaves_runs_the_same():
+    settings = recipes.resolved("folder", "ce")
+    stored = json.loads(to_json(settings))
+    assert stored["evaluation"]["index_boundaries"] == []
+    stored["evaluation"]["index_boundaries"] = [3, 6]
+    assert difference(settings, stored) is None and identity_of(stored, settings) == identity(settings)
+    assert identity(settings)["evaluation.index_boundaries"] == [3, 6]  # fingerprints of checkpoints are made of it
+    stored["evaluation"]["index_boundaries"] = [4, 6]
+    assert difference(settings, stored) == "config.evaluation.index_boundaries is [4, 6] there and [3, 6] here"
+
+
 def test_a_run_of_another_method_is_unchanged_without_the_layer():
     settings = recipes.resolved("mnist5k", "ce")
     stored = json.loads(to_json(settings))

@@ -26,10 +26,11 @@ import numpy as np
 from ltjax import escape
 from ltjax.class_counts import shot_groups
 from ltjax.commands.check import findings
+from ltjax.commands.check.advice import advice
 from ltjax.commands.check.inspect_files import Inspection, evenly_spread, inspect_files
 from ltjax.commands.check.lenient_read import read_leniently
 from ltjax.commands.check.report import describe, write
-from ltjax.commands.cli import Parser, guarded
+from ltjax.commands.cli import Parser, guarded, spelled
 from ltjax.commands.data_flags import in_flags, named_by_flags
 from ltjax.data.dataset import Data, Source
 from ltjax.data.datasets.lt_benchmarks import SPECS
@@ -76,7 +77,8 @@ def run(argv: Sequence[str]) -> int:
     allowed = _allowed(options.allow)
     if options.workers < 1:
         raise InputError(f"--workers: impossible value {options.workers}; allowed: an integer >= 1")
-    config = _config(options, rest)
+    arguments = _arguments(options, rest)
+    config = _config(arguments)
     _check_out(options.out, config.data)
     results = _results(options.run) if options.run else None
     settings = dataclasses.replace(config.data, keep_labels=False)
@@ -100,6 +102,7 @@ def run(argv: Sequence[str]) -> int:
     found = [one._replace(level="allowed") if one.kind in allowed else one for one in found]
     report["status"] = int(any(one.level == "error" for one in found))
     report["findings"] = [one._asdict() for one in found]
+    report["advice"] = _advice(report, config, arguments) if data is not None else []
     print(describe(report, found))
     figure = None if data is None else _figure(report)
     path = write(options.out, report, figure)
@@ -111,6 +114,7 @@ def run(argv: Sequence[str]) -> int:
             )
     drawn = "" if figure is None else "; the counts are drawn in class_counts.png beside it"
     print(f"all findings: {escape.terminal(path)}{drawn}")
+    print("\n".join(map(escape.terminal, report["advice"])), end="\n" if report["advice"] else "")
     return report["status"]
 
 
@@ -123,8 +127,14 @@ def _allowed(text: str) -> set[str]:
     return kinds
 
 
-def _config(options: Any, rest: list[str]) -> Any:
-    """The checked config that the arguments mean."""
+def _config(arguments: Sequence[str]) -> Any:
+    from ltjax.methods.configure import from_command_line
+
+    return from_command_line([*arguments, "--workdir=unused"])[0]
+
+
+def _arguments(options: Any, rest: list[str]) -> list[str]:
+    """Those of a run on this data set: --config and its settings."""
     for word in rest:
         name = word.partition("=")[0]
         if word.startswith("-") and not name.lstrip("-").removeprefix("no").startswith("config"):
@@ -144,10 +154,23 @@ def _config(options: Any, rest: list[str]) -> Any:
         lists = {"train_list": options.list, "test_list": options.test_list, "val_list": options.val_list}
         arguments = ["--config=configs/list_ce.py", f"--config.data.dir={options.root}"]
         arguments += [f"--config.data.{key}={path}" for key, path in lists.items() if path]
-        arguments += [f"--config.data.allow_outside={options.allow_outside}"]
-    from ltjax.methods.configure import from_command_line
+        arguments += ["--config.data.allow_outside=True"] if options.allow_outside else []
+    return [*arguments, *rest]
 
-    return from_command_line([*arguments, *rest, "--workdir=unused"])[0]
+
+def _advice(report: Mapping[str, Any], config: Settings, arguments: Sequence[str]) -> list[str]:
+    """For the user's images: where to begin. Public sets have recipes of their own."""
+    if config.recipe not in ("folder", "list") or config.data.name in PUBLIC or not all(report["counts"]["train"]):
+        return []
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    flags = [
+        word if "=" in word or word.startswith("--noconfig") else f"{word}={value}"
+        for word, value in pairs
+        if word.lstrip("-").startswith(("config.data.", "noconfig.data."))
+    ]
+    sides = report.get("files", {}).get("short_side")
+    train = spelled("train", "ltjax.main")
+    return advice(report["counts"]["train"], sides[1] if sides else None, train, config.recipe, flags)
 
 
 def _check_out(out: str, settings: DataSettings) -> None:
@@ -182,7 +205,7 @@ def _counts(data: Data, config: Settings) -> dict[str, Any]:
     """What the report says of classes and groups."""
     shots, boundaries = config.evaluation.shots, tuple(config.evaluation.index_boundaries)
     try:
-        groups = shot_groups(data.class_counts, shots, boundaries if shots == "index" else None)
+        groups = shot_groups(data.class_counts, shots, boundaries or None if shots == "index" else None)
     except ValueError as error:
         raise InputError(f"config.evaluation.index_boundaries: {error}") from error
     counts = {

@@ -19,7 +19,6 @@ CLASSES_PRINTED = 5  # the most and the least frequent
 RANGES = {
     "strict": {"many": "> 100", "medium": "20 to 100", "few": "< 20"},
     "inclusive": {"many": ">= 100", "medium": "21 to 99", "few": "<= 20"},
-    "index": {"many": "by index", "medium": "by index", "few": "by index"},
 }
 
 
@@ -56,9 +55,7 @@ def _count_lines(report: dict[str, Any]) -> list[str]:
     for group, classes in report["groups"].items():
         images = sum(train[k] for k in classes)
         plural = "" if len(classes) == 1 else "es"
-        lines.append(
-            f"  {group} ({RANGES[report['convention']][group]}): {len(classes):,} class{plural}, {images:,} images"
-        )
+        lines.append(f"  {group} ({_range(report, group)}): {len(classes):,} class{plural}, {images:,} images")
     if len(order) > 2 * CLASSES_PRINTED:
         lines.append(f"  most: {', '.join(map(named, order[:CLASSES_PRINTED]))}")
         lines.append(f"  fewest: {', '.join(map(named, order[-CLASSES_PRINTED:]))}")
@@ -70,6 +67,15 @@ def _count_lines(report: dict[str, Any]) -> list[str]:
                 f"{tested.max(initial=0):,} to {tested.min(initial=tested.max(initial=0)):,} a class"
             )
     return [*lines, *(f"note: {note}" for note in report["notes"])]
+
+
+def _range(report: dict[str, Any], group: str) -> str:
+    """The training images of a class of the group, as the convention has them, or of classes in order of frequency."""
+    if report["convention"] in RANGES:
+        return RANGES[report["convention"]][group]
+    counts = [report["counts"]["train"][k] for k in report["groups"][group]]
+    ends = dict.fromkeys(f"{count:,}" for count in (min(counts), max(counts))) if counts else {"no image": None}
+    return f"by frequency, {' to '.join(ends)} a class"
 
 
 def _file_lines(report: dict[str, Any]) -> list[str]:

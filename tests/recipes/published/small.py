@@ -2,7 +2,7 @@
 
 from tests.recipes.published import methods
 from tests.recipes.published.defaults import DEFAULTS, MNIST_RUNS, SHORT, USER_RUNS
-from tests.recipes.table import Part, Tables, named, recipe, second_stage, with_words
+from tests.recipes.table import Part, Tables, Word, named, recipe, second_stage, with_words
 
 OURS = "ours: three seeds in docs/results.md"
 NOT_TUNED = "ours: not tuned"
@@ -99,6 +99,68 @@ USERS_RESLT: Part = {
     "Cui et al. (2022): the paper's classifier": {"reslt.gamma": -1.0},
 }
 
+USERS_DECOUPLING: Part = {
+    "ours: the classifier's 10 epochs of Kang et al. (2020), section 5.1, per step as the first stage": {
+        "second_stage_epochs": 10,
+        "second_stage_optimizer.schedule.warmup_epochs": 0,
+    },
+}
+USERS_ASYNCHRONOUS: Part = {
+    "asynchronous modelling, section 3.2.1: progressively balanced": {"data.sampler": "progressive"},
+    "asynchronous modelling, algorithm 1: one T": {"second_stage_epochs": 100},
+}
+USERS_AUXILIARY: Part = {
+    "ours: a step has four batches": {"epochs": 25, "optimizer.schedule.warmup_epochs": 1},
+}
+USERS_FINETUNING: Part = {"ours: two thirds of the first stage, as OLTR's 60 of 90": {"second_stage_epochs": 17}}
+USERS_AS_AUTHORS: dict[str, Part] = {
+    "bbn": {"ours: 100 epochs' worth of images, two batches a step": {"model.backbone": "bbn_resnet10", "epochs": 50}},
+    "ride": {"ours: RIDE's form of the recipe's network": {"model.backbone": "ride_resnet10"}},
+    "causal_norm": {
+        "ours: between Tang et al.'s 1 for 10 classes and 3 for 1,000": {"baseline.alpha": 1.5},
+        "Tang et al. (2020, Causal Norm), authors' code off CIFAR": {"baseline.momentum": "learning_rate"},
+    },
+}
+USERS_TWO_STAGES: dict[str, Part] = {"fslwf": methods.FEW_SHOT_SCRIPT}
+USERS_OLTR_LENGTH: Part = {
+    "ours: half the first stage": {
+        "second_stage_epochs": 50,
+        "second_stage_optimizer.schedule.milestones": (17, 33),
+    }
+}
+USERS_OLTR_SECOND: Part = {
+    "Liu et al. (2019, OLTR), authors' config of ImageNet-LT's second stage, for half the batch": {
+        "second_stage_optimizer.learning_rate": 0.05,
+        "second_stage_optimizer.backbone_rate": 0.1,
+    }
+}
+FINE_TUNED: Part = {
+    "ours: not tuned; fewer epochs, and a low rate for weights that are good already": {
+        "model.pretrained": "w.npz",
+        "epochs": 30,
+        "optimizer.schedule.warmup_epochs": 2,
+        "optimizer.schedule.milestones": (160, 180),
+        "optimizer.backbone_rate": 0.1,
+    },
+}
+FINE_TUNED_TWICE: Part = FINE_TUNED | {"as the first stage": {"second_stage_optimizer.backbone_rate": 0.1}}
+FINE_TUNED_PHASES: Part = FINE_TUNED_TWICE | {
+    "asynchronous modelling, algorithm 1: one T": {
+        "second_stage_epochs": 30,
+        "second_stage_optimizer.schedule.warmup_epochs": 2,
+    }
+}
+FINE_TUNED_AUXILIARY: Part = FINE_TUNED_TWICE | {
+    "ours: a step has four batches": {
+        "epochs": 8,
+        "second_stage_epochs": 5,
+        "optimizer.schedule.warmup_epochs": 0,
+        "second_stage_optimizer.schedule.warmup_epochs": 0,
+    }
+}
+USERS_EXPERTS: Part = {
+    "ours: RIDE's form": {"model.backbone": "ride_resnet10", "reslt.experts": 3, "reslt.reduce": True}
+}
 OF_64_PIXELS: Part = {
     "as 256 and 224": {"data.image_size": 64, "data.resize": 73, "data.augment": "crop64_flip"},
 }
@@ -124,6 +186,23 @@ def tables() -> Tables:
     for name in ("folder", "list"):
         its = recipe(DEFAULTS, USER_RUNS, USERS, {f"configs/{name}_*.py": {"data.name": name, "recipe": name}})
         reslt = recipe(its, named("reslt"), methods.RESLT, USERS_RESLT)
-        made |= with_words(f"{name}_ce", recipe(its, named("ce")), {"short": SHORT, "image_size=64": OF_64_PIXELS})
-        made |= with_words(f"{name}_reslt", reslt, {"short": SHORT, "backbone=resnet10": {}})
+        asynchronous = recipe(its, named("asynchronous"), methods.ASYNCHRONOUS, USERS_ASYNCHRONOUS)
+        decoupling = second_stage(recipe(its, named("decoupling"), methods.DECOUPLING), USERS_DECOUPLING)
+        auxiliary = second_stage(recipe(its, named("auxiliary"), methods.AUXILIARY, USERS_AUXILIARY), USERS_FINETUNING)
+        of_ce = {"short": SHORT, "image_size=64": OF_64_PIXELS, "pretrained=w.npz": FINE_TUNED}
+        of_reslt = {"short": SHORT, "backbone=resnet10": {}, "experts=3": USERS_EXPERTS, "pretrained=w.npz": FINE_TUNED}
+        tuned: dict[str, Word] = {"pretrained=w.npz": FINE_TUNED_TWICE}
+        made |= with_words(f"{name}_ce", recipe(its, named("ce")), of_ce)
+        made |= with_words(f"{name}_reslt", reslt, of_reslt)
+        made |= with_words(f"{name}_decoupling", decoupling, methods.DECOUPLING_WORDS | tuned)
+        phases: dict[str, Word] = {"pretrained=w.npz": FINE_TUNED_PHASES}
+        made |= with_words(
+            f"{name}_asynchronous", methods.two_phases(asynchronous), methods.ASYNCHRONOUS_WORDS | phases
+        )
+        four: dict[str, Word] = {"pretrained=w.npz": FINE_TUNED_AUXILIARY}
+        made |= with_words(f"{name}_auxiliary", auxiliary, methods.AUXILIARY_WORDS | four)
+        made |= methods.baselines(f"{name}_baselines", its, USERS_AS_AUTHORS, {})
+        made[f"{name}_baselines:ldam,pretrained=w.npz"] = recipe(made[f"{name}_baselines:ldam"], FINE_TUNED)
+        made |= methods.two_stages(f"{name}_baselines", its, USERS_TWO_STAGES, {})
+        made |= methods.oltr(f"{name}_baselines", its, {}, USERS_OLTR_LENGTH, OLTR_CRT, USERS_OLTR_SECOND)
     return made
