@@ -2,6 +2,7 @@
 
 schema.py        what a setting is; reading and checking blocks of settings
 blocks.py        the settings that all methods share (a method's block is beside the method)
+run_only.py      blocks of them that say how a run is carried out and followed
 identity.py      which settings determine a run's result
 user_code.py     methods, data sets and backbones from the user's files
 config_file.py   helpers for writing config files
@@ -11,10 +12,8 @@ reference.py     the settings as text (--help-config) and Markdown (documentatio
 """
 
 from ltjax.settings.blocks import (
-    CheckpointSettings,
     DataSettings,
     EvaluationSettings,
-    FeatureSettings,
     GradientSettings,
     ModelSettings,
     OptimizerSettings,
@@ -23,6 +22,7 @@ from ltjax.settings.blocks import (
     StageOptimizer,
 )
 from ltjax.settings.reference import markdown
+from ltjax.settings.run_only import CheckpointSettings, FeatureSettings, TrackingSettings
 from ltjax.settings.schema import Block, Check, setting
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "ScheduleSettings",
     "Settings",
     "StageOptimizer",
+    "TrackingSettings",
     "markdown",
     "setting",
 ]

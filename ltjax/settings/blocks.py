@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ltjax.errors import InputError
+from ltjax.settings.run_only import CheckpointSettings, FeatureSettings, TrackingSettings, tracker_names
 from ltjax.settings.schema import (
     Block,
     Check,
@@ -261,28 +262,6 @@ class GradientSettings(Block):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FeatureSettings(Block):
-    """Features of all images from a frozen network, computed once and stored for second stages."""
-
-    dir: str = setting(
-        "",
-        "the folder of the features; '' = features/ in the workdir of the first stage (init_from) or of this run",
-        run_only=True,
-    )
-    memory_mb: float = setting(
-        1000.0, "size in MB above which the features are memory-mapped instead of loaded", not_negative, run_only=True
-    )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CheckpointSettings(Block):
-    """Checkpoints of the training state."""
-
-    every_steps: int = setting(200, "training steps between checkpoints", integer(1), run_only=True)
-    keep: int = setting(2, "number of checkpoints kept per stage", integer(1), run_only=True)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(Block):
     """All settings of a run. ``method_settings`` is the method's block, stored under the name ``method_block``."""
 
@@ -352,6 +331,10 @@ class Settings(Block):
         (), "classes whose mean training loss is logged as class_loss/<class>", class_numbers
     )
     log_every_steps: int = setting(20, "training steps between logged lines", integer(1))
+    tracker: str = setting(
+        "", "the experiment tracker that also gets the logged lines; '' = none", tracker_names, run_only=True
+    )
+    tracking: TrackingSettings = setting(TrackingSettings(), "the run's entry in the tracker")
     checkpoint: CheckpointSettings = setting(CheckpointSettings(), "checkpoints of the training state")
 
     # not settings themselves

@@ -59,6 +59,7 @@ from ltjax.training.workdir.results import (
     write_results,
 )
 from ltjax.training.workdir.skipped import make_watch, skipped_records
+from ltjax.training.workdir.tracking import check_tracker, open_tracker
 
 
 def train(config: Settings, workdir: str, force: bool = False) -> Record:
@@ -85,6 +86,7 @@ def train(config: Settings, workdir: str, force: bool = False) -> Record:
 
 def _train_locked(config: Settings, folder: epath.Path, lock: Lock, force: bool) -> Record:
     check_source(config)
+    check_tracker(config)
     if not (folder / "checkpoints").exists():  # a run that has begun has its weights
         check_pretrained(config)
     setup = prepare(config)
@@ -122,7 +124,7 @@ def _start(config: Settings, folder: epath.Path, setup: Setup, lock: Lock, inter
     data, stages, mesh, _ = setup
     total = sum(stage_steps(stage, config, data) for stage in stages)
     progress = Progress(total, config.batch_size * config.num_seeds)
-    log = MetricsLog(folder, seeds_of(config), progress.report)
+    log = MetricsLog(folder, seeds_of(config), progress.report, open_tracker(config, folder, progress.report))
     for note in [*config.notes, *data.notes, *rate_notes(stages, config), *stage_notes(stages)]:
         progress.report(note)
     begun = not force and any(path.name.isdigit() for path in (folder / "checkpoints").glob("*/*"))
@@ -309,6 +311,7 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
     write_model_record(run.workdir, config, data, run.setup.fingerprint)
     if jax.process_index() == 0:
         write_results(run.workdir, record, arrays)
+        run.log.results(record)
     return record
 
 

@@ -1,4 +1,4 @@
-"""What a run writes while it trains: metrics.jsonl and TensorBoard events.
+"""What a run writes while it trains: metrics.jsonl, TensorBoard events, and lines for a tracker.
 
 metrics.jsonl has each logged step once and in order, also after kills: the values since the last line (`pending`) are
 saved in the checkpoint, and lines beyond the restored step are removed before the run continues.
@@ -18,6 +18,7 @@ from etils import epath
 from ltjax.data.loading.prefetch import to_stderr
 from ltjax.data.storage.paths import write_atomically
 from ltjax.training.workdir.events import Events
+from ltjax.training.workdir.tracking import Tracker, numbers
 
 Record = dict[str, Any]
 
@@ -45,7 +46,11 @@ class MetricsLog:
     """
 
     def __init__(
-        self, workdir: epath.Path, seeds: Sequence[int] = (0,), report: Callable[[str], None] = to_stderr
+        self,
+        workdir: epath.Path,
+        seeds: Sequence[int] = (0,),
+        report: Callable[[str], None] = to_stderr,
+        tracker: Tracker | None = None,
     ) -> None:
         self.workdir, self.path, self.seeds, self.report = workdir, workdir / "metrics.jsonl", tuple(seeds), report
         self.unread: list[tuple[int, dict[str, Any]]] = []  # (last step, values that are still on the device)
@@ -58,6 +63,7 @@ class MetricsLog:
         self.appends = "://" not in str(workdir)  # a file in a bucket can't be appended to
         self.behind = self.reported = False  # the file lacks lines, because it could not be written; once reported
         self.events: Events | None = None
+        self.tracker = tracker if self.writes else None
 
     def rewind(self, step: int, pending: list[dict[str, Any]], stage_lines: StageLines) -> None:
         """Keeps the lines up to `step`, where the run continues, and the values for the next line.
@@ -76,6 +82,11 @@ class MetricsLog:
         if self.writes:
             self._rewrite()
             self.events = self.events or Events(self.workdir, step + 1, self.report)
+        if self.tracker is not None:
+            self.tracker.start()
+            for line in self.lines:  # it skips those that it has
+                record = json.loads(line)
+                self.tracker.add(record["step"], numbers(record, self.seeds))
 
     def _existing(self) -> list[str]:
         """The lines of the file that are records of rising steps; others are damaged and reported.
@@ -199,7 +210,9 @@ class MetricsLog:
         return set(steps) <= {_step_of(line) for line in self.lines}
 
     def to_events(self, step: int, values: Record) -> None:
-        """The numbers among `values` as TensorBoard scalars."""
+        """The numbers among `values` as TensorBoard scalars, and for the tracker."""
+        if self.tracker is not None:
+            self.tracker.add(step, numbers(values, self.seeds))
         if self.events is not None:
             for name, value in values.items():
                 if isinstance(value, float):
@@ -223,10 +236,17 @@ class MetricsLog:
         if self.events is not None:
             self.events.flush()
 
+    def results(self, results: Record) -> None:
+        """The content of results.json for the tracker."""
+        if self.tracker is not None:
+            self.tracker.results(results)
+
     def close(self) -> None:
         if self.writes and not self.appends and self.lines:
             self._rewrite()
         self.sync()
+        if self.tracker is not None:
+            self.tracker.close()
 
 
 def _step_of(line: str) -> int:

@@ -24,6 +24,9 @@ DEFAULTS = {
         "evaluation.batch_size": 500,
         "checkpoint.every_steps": 200,
         "checkpoint.keep": 2,
+        "tracker": "",
+        "tracking.project": "ltjax",
+        "tracking.name": "",
     },
     "ours: one seed, whole batches, float32": {
         "seed": 0,
