@@ -50,8 +50,10 @@ def report(
     """Compiles, prints, and writes the JSON; returns the exit status."""
     from ltjax.dryrun import plan as plans
     from ltjax.dryrun import text
+    from ltjax.dryrun.progress import reported
 
-    plan = plans.plan_for(config, target)
+    with reported("preparing the run's data and shapes", log):
+        plan = plans.plan_for(config, target)
     stages = plans.chosen_stages(plan, stage)
     print("\n".join(text.heading(plan, target, source)), flush=True)
     programs = plans.compile_all(plan, stages, target, log)

@@ -12,7 +12,7 @@ KINDS = (
     "collective-broadcast", "send", "recv",
 )  # fmt: skip
 # "%name = SHAPES kind(": asynchronous collectives are counted at "-start", not at "-done"
-INSTRUCTION = re.compile(rf"%?[\w.-]+ = (.+?) ({'|'.join(KINDS)})(-start)?\(")
+INSTRUCTION = re.compile(rf"\s*(?:ROOT )?%?[\w.-]+ = (.+?) ({'|'.join(KINDS)})(-start)?\(")
 NAME = re.compile(r'op_name="([^"]*)"')
 PARTITIONS = re.compile(r"\bnum_partitions=(\d+)")
 # replica_groups in the compiler's three forms: {{0,1},{2,3}}, [2,2]<=[4], mesh['x'=2,'y'=2] {'y'}
@@ -53,7 +53,7 @@ def collectives(text: str) -> list[Collective]:
     partitions = PARTITIONS.search(text)
     devices, found = int(partitions[1]) if partitions else 1, []
     for line in text.splitlines():
-        match = INSTRUCTION.search(line)
+        match = INSTRUCTION.match(line)
         if match:
             kind, name = match[2], NAME.search(line)
             arrays = _results(kind, bool(match[3]), ARRAY.findall(match[1]))

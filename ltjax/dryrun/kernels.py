@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ltjax.dryrun import hlo
+from ltjax.dryrun.collectives import KINDS as COLLECTIVES
 from ltjax.dryrun.collectives import Collective, collectives, traffic
 from ltjax.dryrun.hlo import Computation, Instruction, Module
 from ltjax.dryrun.thunks import Launches, Sequence, parse_thunks, read_sequence, thunk_names
@@ -31,6 +32,17 @@ class Range(NamedTuple):
     high: float
 
 
+class Small(NamedTuple):
+    """Seconds that the smallest kernels take."""
+
+    kernel: float
+    convolution: float
+    collective: float
+
+
+SMALL = tuple(Small(KERNEL, convolution, COLLECTIVE) for convolution in CONVOLUTION)
+
+
 class Kernels(NamedTuple):
     """What one step launches; numbers are per step and device.
 
@@ -48,6 +60,7 @@ class Kernels(NamedTuple):
       bytes: that all kernels of a step read and write.
       serial: seconds of all kernels, one after the other; 0 for an unknown chip.
       longest: seconds of the longest path of kernels that depend on each other.
+      busy: seconds that memory, tensor cores or links are busy: what kernels take side by side at least, however small.
       host: seconds that the host needs for its launches.
     """
 
@@ -65,6 +78,7 @@ class Kernels(NamedTuple):
     bytes: float
     serial: Range
     longest: Range
+    busy: float
     host: Range
 
     @property
@@ -107,7 +121,7 @@ def read_kernels(sequence: Sequence, text: str, steps: int, chip: Chip | None, d
     known = {one.name for c in module.computations.values() for one in c.values() if hlo.trips(one)}
     launched = sum(each.outside.values()) + each.graphs
     layouts = [one for one in body.values() if changes_layout_only(one, module)]
-    low, high = (_model(module, chip, dtype, bound) for bound in (0, 1)) if chip else (None, None)
+    low, high = (_model(module, chip, dtype, small) for small in SMALL) if chip else (None, None)
 
     def seconds(longest: bool) -> Range:
         if low is None or high is None:
@@ -129,6 +143,7 @@ def read_kernels(sequence: Sequence, text: str, steps: int, chip: Chip | None, d
         part * _bytes(body, module),
         seconds(False),
         seconds(True),
+        part * duration(body, module, _model(module, chip, dtype, Small(0.0, 0.0, 0.0)), False) if chip else 0.0,
         Range(*(part * launched * one for one in LAUNCH)),
     )
 
@@ -171,21 +186,22 @@ def _bytes(computation: Computation, module: Module) -> int:
 def _collectives(one: Instruction, module: Module) -> list[Collective]:
     """Of an instruction; newer compilers put a small one into a fusion."""
     inside = module.computations[hlo.called(one)[0]].values() if one.opcode == "fusion" else [one]
-    return collectives("\n".join(f"%{i.name} = {i.shape} {i.opcode}(){i.attributes}" for i in inside))
+    sending = [i for i in inside if i.opcode.removesuffix("-start") in COLLECTIVES]
+    return collectives("\n".join(f"%{i.name} = {i.shape} {i.opcode}(){i.attributes}" for i in sending))
 
 
 Model = Callable[[Instruction, Computation], float]  # seconds of one kernel
 
 
-def _model(module: Module, chip: Chip, dtype: str, bound: int) -> Model:
+def _model(module: Module, chip: Chip, dtype: str, small: Small) -> Model:
     peak = PEAK * chip.flops.get(dtype, min(chip.flops.values()))
 
     def seconds(one: Instruction, within: Computation) -> float:
         memory = hlo.moved(one, within, module) / (BANDWIDTH * chip.bandwidth)
         if found := _collectives(one, module):
-            return max(COLLECTIVE, *(traffic(each) / chip.interconnect for each in found))
+            return max(small.collective, *(traffic(each) / chip.interconnect for each in found))
         compute = hlo.flops(one, within, module) / peak
-        return max(CONVOLUTION[bound] if one.is_convolution else KERNEL, memory, compute)
+        return max(small.convolution if one.is_convolution else small.kernel, memory, compute)
 
     return seconds
 

@@ -1,6 +1,7 @@
 """Compiles every program of a run, and searches for the largest batch that fits."""
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from ltjax.dryrun.compiled import Compiled, TooLarge, compile_program
 from ltjax.dryrun.devices import Slice
 from ltjax.dryrun.largest import Try, largest_batch
 from ltjax.dryrun.lowering import Lowered, Plan, lower_evaluation, lower_train, make_plan, tree_bytes
+from ltjax.dryrun.progress import Log, reported
 from ltjax.dryrun.roofline import Phase, evaluations, times
 from ltjax.errors import InputError, choose
 from ltjax.methods.stage import Stage, trained
@@ -19,8 +21,6 @@ from ltjax.settings import DataSettings, Settings
 from ltjax.settings.user_code import lookup
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.prepare import stage_steps
-
-Log = Callable[[str], None]  # reports a line of progress
 
 
 class Program(NamedTuple):
@@ -87,7 +87,8 @@ def compile_all(plan: Plan, stages: list[int], target: Slice, log: Log) -> list[
     for index in stages:
         one = plan.trained(index)
         steps = stage_steps(one, config, plan.data)
-        made = _compiled(f"train step of stage '{one.name}'", log, lower_train(plan, index), target, config.dtype)
+        what = f"train step of stage '{one.name}'"
+        _, made = _compiled(what, log, functools.partial(lower_train, plan, index), target, config.dtype)
         programs.append(Program("train", one.name, not single, made, steps, len(one.streams)))
     if any(isinstance(program.made, TooLarge) for program in programs):
         log("evaluation steps are not compiled: the train step does not fit")
@@ -99,21 +100,24 @@ def compile_all(plan: Plan, stages: list[int], target: Slice, log: Log) -> list[
         for views, count in ((False, within + last_too), (True, int(index == last and not last_too))):
             if not count:
                 continue
-            lowered = lower_evaluation(plan, index, views)
             what = f"evaluation step of stage '{stage.name}'" + (" with its views" if views else "")
-            made = _compiled(what, log, lowered, target, config.dtype)
+            lower = functools.partial(lower_evaluation, plan, index, views)
+            lowered, made = _compiled(what, log, lower, target, config.dtype)
             batches = -(-len(plan.data.test) // lowered.batch)
             programs.append(Program("evaluation", stage.name, not single, made, count * batches, 1))
     return programs
 
 
-def _compiled(what: str, log: Log, lowered: Lowered, target: Slice, dtype: str) -> Compiled | TooLarge:
-    log(f"compiling the {what} ...")
+def _compiled(
+    what: str, log: Log, lower: Callable[[], Lowered], target: Slice, dtype: str
+) -> tuple[Lowered, Compiled | TooLarge]:
     began = time.monotonic()
-    made = compile_program(lowered, target, dtype)
+    with reported(f"compiling the {what}", log):
+        lowered = lower()
+        made = compile_program(lowered, target, dtype)
     verdict = "it does not fit" if isinstance(made, TooLarge) else "done"
     log(f"  {verdict} after {time.monotonic() - began:.0f} s")
-    return made
+    return lowered, made
 
 
 def phases(plan: Plan, programs: list[Program], target: Slice) -> list[Phase]:
@@ -148,8 +152,9 @@ def find_largest(plan: Plan, index: int, first: Program, target: Slice, log: Log
     def measure(times: int) -> Try:
         images = times * step
         other = make_plan(dataclasses.replace(config, batch_size=images * chips), plan.data, plan.mesh, target.memory)
-        lowered = lower_train(other, index)
-        return as_try(images, _compiled(f"train step with batch {images * chips}", log, lowered, target, config.dtype))
+        lower = functools.partial(lower_train, other, index)
+        _, made = _compiled(f"train step with batch {images * chips}", log, lower, target, config.dtype)
+        return as_try(images, made)
 
     log("searching for the largest batch that fits")
     stage = plan.trained(index)

@@ -240,9 +240,10 @@ def test_the_model_adds_kernels_or_follows_the_longest_path(module):
     # cut, updated, negate and compare of the inner loop are kernels of 2 us; the convolution has 7 to 14 us
     assert found.serial == pytest.approx((4 * 2e-6 + 7e-6, 4 * 2e-6 + 14e-6))
     assert found.longest == pytest.approx((7e-6, 14e-6)) and found.host == (0, 0)
-    assert found.layout_copies == 0
+    # the convolution's 2 x 2 pixels and 9 weights, and all that the others move, are small
+    assert 0 < found.busy < 1e-6 and found.layout_copies == 0
     unknown = reading.read_kernels(sequence(ONE_GRAPH), MODULE, steps=2, chip=None, dtype="bfloat16")
-    assert unknown.serial == unknown.longest == (0, 0) and unknown.total == 6
+    assert unknown.serial == unknown.longest == (0, 0) and unknown.busy == 0 and unknown.total == 6
 
 
 def test_an_unrolled_loop_is_counted_by_step():
