@@ -1,7 +1,7 @@
 """Asynchronous modelling (anonymous, under review) on Places-LT, ResNet-152 from ImageNet weights, 60 epochs per phase.
 
 python -m ltjax.main --config=configs/places_asynchronous.py --workdir=runs/places_async --config.data.dir=DIR \\
-    --config.model.pretrained=FILE.npz
+    --config.model.pretrained=FILE
 
 Arguments: ":plain" (one phase, the paper's baseline), ":bank=10" (exemplars per class), ":split=250" (classes in the
 first phase), ":lambda=2" or ":lambda_base=2", ":literal" (the losses as printed: sums over nodes and over all classes,

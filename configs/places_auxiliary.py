@@ -1,7 +1,7 @@
 """CBS+RRS+SS (Zhang et al., 2019) on Places-LT, ResNet-152 from ImageNet weights, 30 epochs.
 
 python -m ltjax.main --config=configs/places_auxiliary.py --workdir=runs/places_auxiliary --config.data.dir=DIR \\
-    --config.model.pretrained=FILE.npz
+    --config.model.pretrained=FILE
 
 Arguments: ":no_ss" (CBS+RRS), ":rrs_only", ":cbs_only", ":ft" (ftRRS+CBS), ":weights=1:1", ":rotation=all_four" (or
 augmentation, augmentation_all_four, none), ":images_per_class=4", ":short" (ten epochs),

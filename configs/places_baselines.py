@@ -1,7 +1,7 @@
 """The baselines of the papers' tables on Places-LT, ResNet-152 from ImageNet weights, 30 epochs.
 
 python -m ltjax.main --config=configs/places_baselines.py:ldam_drw --workdir=runs/places_ldam_drw \\
-    --config.data.dir=DIR --config.model.pretrained=FILE.npz
+    --config.data.dir=DIR --config.model.pretrained=FILE
 
 The word after the colon is one of: focal, cb_ce, cb_focal, cost_sensitive, ldam, ldam_drw, ce_drw, ce_drs, mixup,
 cutmix, bbn, causal_norm, ride, balanced_softmax, logit_adjustment, seql, lifted, range, triplet, proxy, oltr, lfme,

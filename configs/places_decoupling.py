@@ -1,7 +1,7 @@
 """Decoupling (Kang et al., 2020) on Places-LT, ResNet-152 from ImageNet weights, then 10 epochs for the classifier.
 
 python -m ltjax.main --config=configs/places_decoupling.py --workdir=runs/places_decoupling --config.data.dir=DIR \\
-    --config.model.pretrained=FILE.npz
+    --config.model.pretrained=FILE
 
 Arguments: ":crt" (the default), ":lws", ":tau", ":ncm", ":mlp", ":cosine", ":cosine_norelu", ":joint" (one stage);
 ":tau,tau_from=value". The first stage trains the last block and the classifier, as the authors did;

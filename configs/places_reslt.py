@@ -2,9 +2,9 @@
 
 python -m ltjax.main --config=configs/places_reslt.py:pretrained=FILE --workdir=runs/places_reslt --config.data.dir=DIR
 
-FILE is an .npz file with the PyTorch state_dict of a ResNet-152 trained on ImageNet. Arguments: ":alpha=0.9",
-":gamma=-1" (no normalised classifier at test), ":groups=2" to 5, ":backbone_rate=0.01" (ours, not the paper's: 5e-4 for
-the backbone, 0.05 for the head).
+FILE has the weights of a ResNet-152 trained on ImageNet (docs/guides/runs.md, "Pretrained backbones"). Arguments:
+":alpha=0.9", ":gamma=-1" (no normalised classifier at test), ":groups=2" to 5, ":backbone_rate=0.01" (ours, not the
+paper's: 5e-4 for the backbone, 0.05 for the head).
 
 For GPUs or TPUs; the authors used four NVIDIA 2080 Ti. Their script for this set is not published: alpha and gamma are
 those of ImageNet-LT, the groups end by count. The paper reports 39.8 %, 41.0 % from weights trained with CutMix (table

@@ -155,7 +155,9 @@ class ModelSettings(Block):
         integer(0),
         added_later=True,
     )
-    pretrained: str = setting("", "initial weights of the backbone: an .npz file of a PyTorch state_dict; '' = random")
+    pretrained: str = setting(
+        "", "initial weights of the backbone: .safetensors, .npz, .pth or hf://OWNER/NAME; '' = random"
+    )
     needs_pretrained: bool = setting(
         False,
         "the recipe's rates are for pretrained weights: refuse to train without model.pretrained; the word "

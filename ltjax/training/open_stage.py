@@ -117,7 +117,11 @@ def _init_each(run: Run, index: int, previous: Previous | None) -> list[Start]:
     made = [stage.init(_init_key(seed, stage), one, features) for seed, one in zip(seeds, before, strict=True)]
     pretrained = run.config.model.pretrained
     if pretrained and (made[0].fresh or (index == 0 and not run.config.init_from)):
-        made = [start._replace(variables=with_pretrained(start.variables, pretrained)) for start in made]
+        reports = [run.progress.report, *[None] * (len(made) - 1)]  # every seed loads the same
+        made = [
+            start._replace(variables=with_pretrained(start.variables, pretrained, report))
+            for start, report in zip(made, reports, strict=True)
+        ]
     return made
 
 

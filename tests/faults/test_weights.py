@@ -105,8 +105,8 @@ WRONG = {
     "text": (b"weights", "it is of another kind"),
     "pickle": (pickle.dumps({"conv1.weight": [1.0]}), "pickled file"),
     "npy": (npy(np.zeros(3)), r"an .npy file of one array"),
-    "safetensors": (b"\x40\0\0\0\0\0\0\0" + b'{"conv1.weight":{}}', "a safetensors file"),
-    "pth": (archive(**{"archive/data.pkl": b"", "archive/data/0": b"0"}), "a PyTorch file"),
+    "safetensors": (b"\x40\0\0\0\0\0\0\0" + b'{"conv1.weight":{}}', "a readable .safetensors file: cut short"),
+    "pth": (archive(**{"archive/data.pkl": b"", "archive/data/0": b"0"}), "a readable PyTorch file: it is truncated"),
     "zip": (archive(**{"readme.txt": "hello"}), "it also holds readme.txt"),
     "empty zip": (archive(), "it holds no array"),
     "half": (WHOLE[: len(WHOLE) // 2], "cut short or damaged"),
@@ -116,7 +116,8 @@ WRONG = {
     "objects": (npz(**{"conv1.weight": np.array([{}, 1], object)}), "Python objects instead of numbers"),
     "words": (npz(**{"conv1.weight": np.array(["a"])}), r"not all of it is numbers: conv1.weight \(<U1\)"),
     "flat": (npz(**{"conv1.weight": np.zeros(3, np.float32)}), "the convolution backbone/conv is"),
-    "others": (npz(**{"encoder.layer.0": np.zeros(3, np.float32)}), "'encoder.layer.0' is no array of a"),
+    "others": (npz(**{"encoder.layer.0": np.zeros(3, np.float32)}), "'layer.0' is no array of a"),
+    "many others": (npz(**{f"layer.{i}": np.zeros(3) for i in range(9)}), "and 4 more are no arrays of a"),
     "head alone": (npz(**{"fc.weight": np.zeros((3, 64), np.float32)}), "are missing there"),
 }
 

@@ -123,7 +123,7 @@ def test_confidences_are_probabilities_among_the_group_and_stretched_in_each_cla
 @pytest.mark.slow
 def test_a_run_resumes_inside_every_stage_and_each_stage_starts_from_the_pretrained_weights(tmp_path, monkeypatch):
     read = []
-    monkeypatch.setattr(open_stage, "with_pretrained", lambda variables, path: read.append(path) or variables)
+    monkeypatch.setattr(open_stage, "with_pretrained", lambda variables, path, report: read.append(path) or variables)
     for check in ("check_pretrained", "check_fit"):  # there is no such file
         monkeypatch.setattr(loop, check, lambda *arguments: None)
     config = config_of(epochs=2, log_every_steps=1, model__pretrained="weights.npz", watch_classes=(0, 1))

@@ -3,16 +3,17 @@
 ``pickle.Unpickler`` calls what a file names, and even numpy's own functions, admitted by name, crash the process when
 they get other arguments than numpy gives them. So the opcodes are read here: those that such files consist of, of every
 protocol, and of Python 2. Nothing is imported, nothing that the file names is called, and an array is made from its
-bytes once its type, shape and length are checked.
+bytes once its type, shape and length are checked. What a file may name is a ``Kind``: arrays here, tensors elsewhere.
 
 Sources: Python's ``pickletools`` describes the opcodes, numpy's ``ndarray.__reduce__`` the parts of an array.
 """
 
 import codecs
+import dataclasses
 import math
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,34 @@ SIZES = ("1", "2", "4", "8")  # bytes
 
 class PlainPickleError(ValueError):
     """Why a file is no such pickle, in one line."""
+
+
+class Name(NamedTuple):
+    """Something that the file names instead of containing it."""
+
+    module: str
+    name: str
+
+
+class Placeholder:
+    """An object of which nothing is known but that the file has one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What files of one kind may name.
+
+    Attributes:
+      calls: the functions -> what is done instead.
+      types: what is named and not called.
+      stored: what stands for a persistent id, whose content lies outside the pickle; None: the kind has none.
+      others: whether any other object may be there, as a ``Placeholder``; otherwise it is an error.
+    """
+
+    calls: Mapping[Name, Callable[..., object]]
+    types: frozenset[Name] = frozenset()
+    stored: Callable[[object], object] | None = None
+    others: bool = False
 
 
 def read(content: bytes) -> object:
@@ -44,26 +73,28 @@ def read(content: bytes) -> object:
       >>> read(pickle.dumps({b"labels": [3, 1], b"data": np.zeros((2, 3), np.uint8)}))[b"labels"]
       [3, 1]
     """
-    machine = _Machine(content)
+    value, _ = read_at(content, 0, ARRAYS)
+    return {name: _finished(item) for name, item in value.items()} if isinstance(value, dict) else _finished(value)
+
+
+def read_at(content: bytes, at: int, kind: Kind) -> tuple[object, int]:
+    """The value that is pickled from a byte on, and where its pickle ends.
+
+    Raises:
+      PlainPickleError: for what the kind has not, and for a damaged file.
+    """
+    machine = _Machine(content, at, kind)
     try:
         while (code := machine.take(1)) != STOP:
             if code not in STEPS:
                 raise PlainPickleError(f"the opcode {code!r} at byte {machine.at - 1}, which no array needs")
             step = STEPS[code]
             step(machine)
-        value = machine.pop()
+        return machine.pop(), machine.at
     except PlainPickleError:
         raise
     except Exception as error:  # an operation on the wrong kind of value
         raise PlainPickleError(f"{type(error).__name__}: {error}".splitlines()[0][:200]) from None
-    return {name: _finished(item) for name, item in value.items()} if isinstance(value, dict) else _finished(value)
-
-
-class _Name(NamedTuple):
-    """Something that the file names instead of containing it."""
-
-    module: str
-    name: str
 
 
 class _Type:
@@ -97,8 +128,8 @@ _MARK = object()
 class _Machine:
     """Where the file is read, the stack of values, and those kept for later."""
 
-    def __init__(self, content: bytes) -> None:
-        self.content, self.at = content, 0
+    def __init__(self, content: bytes, at: int, kind: Kind) -> None:
+        self.content, self.at, self.kind = content, at, kind
         self.stack: list[object] = []
         self.kept: dict[int, object] = {}
 
@@ -157,6 +188,8 @@ class _Machine:
 
 def _append(machine: _Machine, values: list[object]) -> None:
     found = machine.top()
+    if isinstance(found, Placeholder):
+        return
     if not isinstance(found, list):
         raise PlainPickleError("values are appended to what is no list")
     found += values
@@ -164,10 +197,12 @@ def _append(machine: _Machine, values: list[object]) -> None:
 
 def _set_items(machine: _Machine, values: list[object]) -> None:
     found = machine.top()
+    if isinstance(found, Placeholder):
+        return
     if not isinstance(found, dict) or len(values) % 2:
         raise PlainPickleError("a name without a value")
     for name, value in zip(values[::2], values[1::2], strict=True):
-        if not isinstance(name, str | bytes | int):
+        if not isinstance(name, str | bytes | int) and not machine.kind.others:
             raise PlainPickleError("a name that is no text")
         found[name] = value
 
@@ -192,8 +227,8 @@ def _quoted(text: bytes) -> bytes:
 def _name(machine: _Machine, module: object, name: object) -> None:
     if not isinstance(module, str) or not isinstance(name, str):
         raise PlainPickleError("a name that is no text")
-    found = _Name(module, name)
-    if found != NDARRAY and found not in CALLS:
+    found = Name(module, name)
+    if found not in machine.kind.types and found not in machine.kind.calls and not machine.kind.others:
         shown = f"{module[:80]}.{name[:80]}".encode("unicode_escape").decode()
         raise PlainPickleError(f"it asks for {shown}")
     machine.push(found)
@@ -206,28 +241,43 @@ def _stack_name(machine: _Machine) -> None:
 
 def _call(machine: _Machine) -> None:
     arguments, called = machine.pop(), machine.pop()
-    if not isinstance(called, _Name) or called not in CALLS or not isinstance(arguments, tuple):
+    if isinstance(called, Name) and called in machine.kind.calls and isinstance(arguments, tuple):
+        machine.push(machine.kind.calls[called](*arguments))
+    elif machine.kind.others:
+        machine.push(Placeholder())
+    else:
         raise PlainPickleError("it calls what is no part of an array")
-    machine.push(CALLS[called](*arguments))
+
+
+def _new_object(machine: _Machine, parts: int) -> None:
+    for _ in range(parts):
+        machine.pop()
+    if not machine.kind.others:
+        raise PlainPickleError("it makes an object, which no array needs")
+    machine.push(Placeholder())
+
+
+def _stored(machine: _Machine) -> None:
+    if machine.kind.stored is None:
+        raise PlainPickleError("an array whose content lies outside the file")
+    machine.push(machine.kind.stored(machine.pop()))
 
 
 def _build(machine: _Machine) -> None:
     state, made = machine.pop(), machine.top()
-    if not isinstance(state, tuple):
-        raise PlainPickleError("a state that is no part of an array")
-    if isinstance(made, _Type):
+    if isinstance(made, _Type) and isinstance(state, tuple):
         _set_order(made, *state)
-    elif isinstance(made, _Array) and made.content is None:
+    elif isinstance(made, _Array) and made.content is None and isinstance(state, tuple):
         _, shape, dtype, by_columns, data = state
         made.content = _array(data, dtype, shape, "F" if by_columns is True else "C")
-    else:
+    elif not machine.kind.others:
         raise PlainPickleError("a state of what is no array")
 
 
 def _empty(kind: object, shape: object, code: object) -> _Array:
     """numpy's ``_reconstruct``: an array whose content comes next."""
     del code
-    if not isinstance(kind, _Name) or kind != NDARRAY or shape != (0,):
+    if not isinstance(kind, Name) or kind != NDARRAY or shape != (0,):
         raise PlainPickleError("an array that is not made as numpy makes one")
     return _Array()
 
@@ -273,17 +323,18 @@ def _encode(text: object, encoding: object) -> bytes:
     return text.encode("latin-1")
 
 
-NDARRAY = _Name("numpy", "ndarray")
+NDARRAY = Name("numpy", "ndarray")
 # What the file may call, by the names that numpy 1 and 2 give it -> what is done instead.
-CALLS: dict[_Name, Callable[..., object]] = {
-    _Name("numpy", "dtype"): _type,
-    _Name("numpy.core.multiarray", "_reconstruct"): _empty,
-    _Name("numpy._core.multiarray", "_reconstruct"): _empty,
-    _Name("numpy.core.numeric", "_frombuffer"): _from_buffer,
-    _Name("numpy._core.numeric", "_frombuffer"): _from_buffer,
-    _Name("_codecs", "encode"): _encode,
-    _Name("__builtin__", "bytes"): lambda: b"",
+CALLS: Mapping[Name, Callable[..., object]] = {
+    Name("numpy", "dtype"): _type,
+    Name("numpy.core.multiarray", "_reconstruct"): _empty,
+    Name("numpy._core.multiarray", "_reconstruct"): _empty,
+    Name("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    Name("numpy._core.numeric", "_frombuffer"): _from_buffer,
+    Name("_codecs", "encode"): _encode,
+    Name("__builtin__", "bytes"): lambda: b"",
 }
+ARRAYS = Kind(CALLS, frozenset({NDARRAY}))
 STOP = b"."
 # opcode -> what it does
 STEPS: dict[bytes, Callable[[_Machine], object]] = {
@@ -336,4 +387,7 @@ STEPS: dict[bytes, Callable[[_Machine], object]] = {
     b"\x93": _stack_name,
     b"R": _call,
     b"b": _build,
+    b"\x81": lambda m: _new_object(m, 2),  # objects of other types
+    b"\x92": lambda m: _new_object(m, 3),
+    b"Q": _stored,
 }

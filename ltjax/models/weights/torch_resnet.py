@@ -16,6 +16,7 @@ NORM_LEAVES = {
 }
 LAYER = r"(?:layer(?P<stage>\d+)\.(?P<block>\d+)\.)?(?:(?P<kind>conv|bn)(?P<number>\d))\.(?P<leaf>\w+)"
 SHORTCUT = r"layer(?P<stage>\d+)\.(?P<block>\d+)\.downsample\.(?P<part>[01])\.(?P<leaf>\w+)"
+LISTED = 5  # names in an error
 BRANCH = r"BN(?P<branch>[HMT])\.(?P<leaf>\w+)"
 
 Place = tuple[tuple[str, ...], np.ndarray]  # the path of one array in the Flax variables, the array in Flax's layout
@@ -57,18 +58,34 @@ def import_resnet(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def _variables(state_dict: Mapping[str, np.ndarray], family: str, shortcuts: bool) -> dict[str, Any]:
     variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    unknown = []
     for name, value in state_dict.items():
         if name.endswith("num_batches_tracked"):
             continue
         found = _translate(name.removeprefix("module."), np.asarray(value), shortcuts)
         if found is None:
-            raise InputError(f"state_dict: '{name}' is no array of a {family}")
+            unknown.append(name)
+            continue
         path, array = found
         node = variables
         for key in path[:-1]:
             node = node.setdefault(key, {})
         node[path[-1]] = array
+    if unknown:
+        more = f" and {len(unknown) - LISTED} more" if len(unknown) > LISTED else ""
+        are = "is no array" if len(unknown) == 1 else "are no arrays"
+        raise InputError(f"state_dict: {', '.join(map(repr, unknown[:LISTED]))}{more} {are} of a {family}")
     return variables
+
+
+def in_head(name: str) -> bool:
+    """Whether an array is the classifier's, or else not the backbone's.
+
+    Example:
+      >>> in_head("fc.weight"), in_head("layer1.0.conv1.weight")
+      (True, False)
+    """
+    return name.removeprefix("module.").startswith(("fc.", "linear.", "BN"))
 
 
 def _translate(name: str, value: np.ndarray, shortcuts: bool) -> Place | None:
