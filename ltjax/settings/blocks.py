@@ -278,7 +278,7 @@ class Settings(Block):
     )
     seeds_by: str = setting(
         "auto",
-        "how several seeds are trained together: vmap, unroll, or auto (the faster one on this type of device)",
+        "how several seeds are trained together: vmap (not on GPUs), unroll, or auto (by the type of device)",
         one_of("auto", "vmap", "unroll"),
         run_only=True,
     )

@@ -43,6 +43,18 @@ def by_share(function: Callable, mesh: Mesh, shared: int) -> Callable:
     return jax.shard_map(function, mesh=mesh, in_specs=(whole,) * shared + (share,), out_specs=share, check_vma=False)
 
 
+def within(function: Callable, mesh: Mesh) -> Callable:
+    """``function`` with a mesh of several devices set around it, so that layers know what their batch is split over."""
+    if mesh.size == 1:
+        return function
+
+    def on_mesh(*arguments: Any) -> Any:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(*arguments)
+
+    return on_mesh
+
+
 def check_batch(
     batch_size: int, epoch_size: int, mesh: Mesh, key: str = "config.batch_size", micro_batches: int = 1
 ) -> None:

@@ -61,35 +61,38 @@ def groups(tree: Tree) -> list[list[int]]:
 
 
 def scan_steps(
-    step: Callable[[State], tuple[State, Result]], state: State, count: int, unroll: int = 1
-) -> tuple[State, Result]:
+    step: Callable[[list[State]], tuple[list[State], Result]], states: list[State], count: int, unroll: int = 1
+) -> tuple[list[State], Result]:
     """``jax.lax.scan`` of ``step`` for ``count`` steps; arguments and results as in ``scan_packed``."""
-    return jax.lax.scan(lambda state, _: step(state), state, length=count, unroll=unroll)
+    return jax.lax.scan(lambda states, _: step(states), states, length=count, unroll=unroll)
 
 
 def scan_packed(
-    step: Callable[[State], tuple[State, Result]], state: State, count: int, unroll: int = 1
-) -> tuple[State, Result]:
+    step: Callable[[list[State]], tuple[list[State], Result]], states: list[State], count: int, unroll: int = 1
+) -> tuple[list[State], Result]:
     """``jax.lax.scan`` of ``step`` for ``count`` steps, whose carry is packed inside the loop.
 
+    Each state is packed by itself. Packed together, the states of several seeds were operands of the same kernels, so
+    that the compiler merged other kernels of theirs, too, and made a chain of what could run side by side.
+
     Args:
-      step: state -> (state of the same shapes, results).
-      state: before the first step.
+      step: states, one for each seed -> (states of the same shapes, results).
+      states: before the first step.
       count: steps.
       unroll: the scan's.
 
     Returns:
-      The last state, and the results of all steps: each has a leading axis [count].
+      The last states, and the results of all steps: each has a leading axis [count].
 
     Example:
-      >>> state, doubled = scan_packed(lambda x: (x + 1, {"double": 2 * x}), jnp.int32(3), count=2)
-      >>> state.tolist(), doubled["double"].tolist()
-      (5, [6, 8])
+      >>> states, last = scan_packed(lambda xs: ([x + 1 for x in xs], {"x": xs[-1]}), [jnp.int32(3), jnp.int32(7)], 2)
+      >>> [x.tolist() for x in states], last["x"].tolist()
+      ([5, 9], [7, 8])
     """
 
-    def body(carry: list[jax.Array], _: None) -> tuple[list[jax.Array], Result]:
-        new, result = step(unpack(carry, state))
-        return pack(new), result
+    def body(carry: list[list[jax.Array]], _: None) -> tuple[list[list[jax.Array]], Result]:
+        new, result = step([unpack(packed, state) for packed, state in zip(carry, states, strict=True)])
+        return [pack(state) for state in new], result
 
-    carry, results = jax.lax.scan(body, pack(state), length=count, unroll=unroll)
-    return unpack(carry, state), results
+    carry, results = jax.lax.scan(body, [pack(state) for state in states], length=count, unroll=unroll)
+    return [unpack(packed, state) for packed, state in zip(carry, states, strict=True)], results

@@ -22,7 +22,16 @@ from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.compiler_options import Options, compiler_options
 from ltjax.training.execution.inputs import Inputs
 from ltjax.training.execution.packing import scan_packed, scan_steps
-from ltjax.training.execution.seeds import apart, join, of_part, over_seeds, seed_axis, split_seeds, stack_seeds
+from ltjax.training.execution.seeds import (
+    apart,
+    check_seeds,
+    join,
+    of_part,
+    over_seeds,
+    seed_axis,
+    split_seeds,
+    stack_seeds,
+)
 from ltjax.training.step.state import TrainState
 from ltjax.training.step.step import make_train_step
 
@@ -85,8 +94,13 @@ class Execution:
 def execution_of(
     config: Settings, index: int, per_epoch: int, mesh: Any, transform: Transform, first_seed: int | None = None
 ) -> Execution:
-    """How a run of this config executes its stage number ``index``."""
+    """How a run of this config executes its stage number ``index``.
+
+    Raises:
+      InputError: as ``check_seeds``.
+    """
     platform = meshes.platform(mesh)
+    check_seeds(config, platform)
     return Execution(
         per_epoch,
         config.batch_size,
@@ -158,7 +172,7 @@ def resident_program(
     Everything but ``count`` is an argument of the program: tables and constants may differ from seed to seed. The state
     is donated. ``unroll`` is the scan's.
     """
-    step = make_train_step(stage, execution.steps_per_epoch, execution.micro_batches)
+    step = meshes.within(make_train_step(stage, execution.steps_per_epoch, execution.micro_batches), execution.mesh)
     draw = resident_draw(stage, execution)
 
     def one(state: TrainState, constants: Tree, tables: Any, resident: Resident) -> tuple[TrainState, Metrics]:
@@ -218,7 +232,7 @@ def streamed_step(
     stage: Stage, execution: Execution
 ) -> Callable[[TrainState, Tree, Batch], tuple[TrainState, Metrics]]:
     """(state, constants, batch) -> (state, metrics [1, ...]): one step on a batch that the host made."""
-    step = make_train_step(stage, execution.steps_per_epoch, execution.micro_batches)
+    step = meshes.within(make_train_step(stage, execution.steps_per_epoch, execution.micro_batches), execution.mesh)
     each = over_seeds(step, execution.seeds, (0, 0, 0))
 
     def one(state: TrainState, constants: Tree, batch: Batch) -> tuple[TrainState, Metrics]:

@@ -11,8 +11,8 @@ from ltjax.methods.stage import Tree
 from ltjax.settings import Settings
 
 # How a function is applied to all seeds with config.seeds_by=auto. vmap turns convolutions into grouped ones: on a CPU
-# they are slower than separate convolutions (`python -m ltjax.bench seeds` measures both). Nothing was measured on GPU
-# and TPU yet: grouped gradients are a known slow case of CUDA's libraries, not of a TPU.
+# they are slower than separate convolutions (`python -m ltjax.bench seeds` measures both). On a GPU they are refused:
+# weight gradients become convolutions with windows as large as the image, a known slow case of CUDA's libraries.
 AUTO = {"cpu": "unroll", "gpu": "unroll", "tpu": "vmap"}
 SEPARATELY = "run such seeds one by one (config.num_seeds=1)"
 
@@ -23,9 +23,20 @@ def seeds_of(config: Settings) -> tuple[int, ...]:
 
 
 def seed_axis(config: Settings, platform: str) -> tuple[int, str]:
-    """(number of seeds, "vmap" or "unroll"), as ``over_seeds`` takes them, on "cpu", "gpu" or "tpu"."""
+    """(number of seeds, "vmap" or "unroll"), as ``over_seeds`` takes them, on "cpu", "gpu" or "tpu".
+
+    A finished run is evaluated on any of them, whatever it was trained on; ``check_seeds`` is for training.
+    """
     how = config.seeds_by
-    return config.num_seeds, AUTO.get(platform, "unroll") if how == "auto" else how
+    return config.num_seeds, AUTO.get(platform, "unroll") if how == "auto" or platform == "gpu" else how
+
+
+def check_seeds(config: Settings, platform: str) -> None:
+    """Raises InputError if the seeds cannot be trained on "cpu", "gpu" or "tpu" as ``config.seeds_by`` asks."""
+    if (platform, config.seeds_by) == ("gpu", "vmap") and config.num_seeds > 1:
+        raise InputError(
+            "config.seeds_by: vmap makes grouped convolutions, which are slow on GPUs; use unroll or auto there"
+        )
 
 
 def over_seeds(function: Callable, axis: tuple[int, str], in_axes: Sequence[int | None]) -> Callable:
@@ -44,14 +55,15 @@ def over_seeds(function: Callable, axis: tuple[int, str], in_axes: Sequence[int 
       [10, 11]
     """
     seeds, how = axis
+    each = of_part(function, axis, in_axes)
     if seeds == 1 or how == "vmap":
-        return of_part(function, axis, in_axes)
+        return each
 
     def unrolled(*arguments: Tree) -> Tree:
         given = [
             [a] * seeds if axis is None else split_seeds(a, seeds) for a, axis in zip(arguments, in_axes, strict=True)
         ]
-        return join([function(*one) for one in zip(*given, strict=True)], axis)
+        return join([each(*one) for one in zip(*given, strict=True)], axis)
 
     return unrolled
 
@@ -77,8 +89,13 @@ def join(trees: Sequence[Tree], axis: tuple[int, str], position: int = 0) -> Tre
 
 
 def of_part(function: Callable, axis: tuple[int, str], in_axes: Sequence[int | None]) -> Callable:
-    """``function``, of one seed's trees, for a tree that ``apart`` returns; ``in_axes`` as in ``over_seeds``."""
-    return jax.vmap(function, in_axes=tuple(in_axes)) if axis[0] > 1 and axis[1] == "vmap" else function
+    """``function``, of one seed's trees, for a tree that ``apart`` returns; ``in_axes`` as in ``over_seeds``.
+
+    It is called once for each tree, but traced only once.
+    """
+    if axis[0] == 1:
+        return function
+    return jax.vmap(function, in_axes=tuple(in_axes)) if axis[1] == "vmap" else jax.jit(function)
 
 
 def pick(tree: Tree, seed: int) -> Tree:

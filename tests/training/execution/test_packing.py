@@ -33,13 +33,11 @@ def test_every_leaf_is_in_one_group():
     assert sorted(i for group in groups(TREE) for i in group) == list(range(len(jax.tree.leaves(TREE))))
 
 
-def test_the_trees_of_several_seeds_share_their_groups():
-    assert len(pack([TREE] * 4)) == 4 and len(pack([])) == 0
-    equal(unpack(pack([TREE] * 4), [TREE] * 4), [TREE] * 4)
+def test_a_scan_has_the_same_results_and_packs_every_seed_by_itself():
+    def step(trees):
+        return [jax.tree.map(lambda x: x * 2 + 1, tree) for tree in trees], {"sum": trees[0]["same"][1].sum()}
 
-
-def test_a_scan_has_the_same_results():
-    def step(tree):
-        return jax.tree.map(lambda x: x * 2 + 1, tree), {"sum": tree["same"][1].sum()}
-
-    equal(scan_packed(step, TREE, 3), scan_steps(step, TREE, 3))
+    equal(scan_packed(step, [TREE, TREE], 3), scan_steps(step, [TREE, TREE], 3))
+    scan = jax.make_jaxpr(lambda trees: scan_packed(step, trees, 3)[0])([TREE, TREE]).eqns
+    (one,) = (eqn for eqn in scan if eqn.primitive.name == "scan")
+    assert one.params["num_carry"] == 2 * len(pack(TREE))
