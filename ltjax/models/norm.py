@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, PartitionSpec
 
 from ltjax.arrays import at_least_float32
 from ltjax.errors import InputError
@@ -37,9 +38,6 @@ class BatchNorm(nn.Module):
     group: images (rows of the first axis) that share statistics, those that follow one another; 0 = all of the batch.
       The running statistics move towards the mean of the groups'. Where every device holds whole groups, nothing is
       reduced over devices in the forward pass: PyTorch's DataParallel with ``group`` images a device.
-
-    With the batch's statistics it has reverse-mode derivatives (``grad``, ``vjp``, and ``jvp`` of these), but no
-    forward-mode ones (``jvp``, ``jacfwd``): see ``normalized``.
 
     Input: [..., d] of any float dtype. Output: the same shape in ``dtype``.
 
@@ -93,7 +91,7 @@ class ZeroScaleNorm(BatchNorm):
         return super().param(name, nn.initializers.zeros_init() if name == "scale" else init_fn, *init_args, **kwargs)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5, 6))
 def normalized(
     x: jax.Array,
     scale: jax.Array,
@@ -106,55 +104,43 @@ def normalized(
     """x [..., d] with mean 0 and variance 1 over ``axes``, times ``scale`` [d] plus ``bias`` [d].
 
     Its backward pass is the closed form (Ioffe & Szegedy, 2015, section 3): two sums over the map that are made at
-    once, where differentiating each operation gives three, one of them after the others. It keeps x in its own dtype,
-    the mean, and 1 / standard deviation. A function with such a rule has no forward-mode derivative.
+    once, where differentiating each operation gives three, one of them after the others.
 
     Args:
-      fused: whether the sums of each pass are one reduction, as ``moments`` and ``two_sums`` take it.
+      fused: whether the moments are one reduction, as ``moments`` takes it.
 
     Returns:
       (y of the shape of x in ``dtype``, mean, biased variance), the last two with sides of 1 for ``axes``, at least
-      float32. Gradients flow through all three.
+      float32. All three have derivatives, forward and reverse, of any order.
 
     Example:
       >>> y, mean, var = normalized(jnp.array([[0.0], [2.0]]), jnp.ones(1), jnp.zeros(1), (0,), 0.0, jnp.float32)
       >>> y.ravel().tolist(), mean.tolist(), var.tolist()
       ([-1.0, 1.0], [[1.0]], [[1.0]])
     """
-    return _forward(x, scale, bias, axes, epsilon, dtype, fused)[0]
-
-
-def _forward(
-    x: jax.Array,
-    scale: jax.Array,
-    bias: jax.Array,
-    axes: Sequence[int],
-    epsilon: float,
-    dtype: Dtype,
-    fused: bool | None,
-) -> Any:
     wide = x.astype(at_least_float32(x.dtype))
     mean, var = moments(wide, axes, fused)
-    y = _standardized(wide, mean, var, scale, bias, epsilon).astype(dtype)
-    return (y, mean, var), (x, scale, bias, mean, jax.lax.rsqrt(var + epsilon))
+    return _standardized(wide, mean, var, scale, bias, epsilon).astype(dtype), mean, var
 
 
-def _backward(axes: Sequence[int], epsilon: float, dtype: Dtype, fused: bool | None, kept: Any, gradients: Any) -> Any:
-    del epsilon, dtype
-    x, scale, bias, mean, inverse = kept
-    dy, dmean, dvar = gradients
-    dy = dy.astype(mean.dtype)
+@normalized.defjvp
+def _normalized_jvp(
+    axes: Sequence[int], epsilon: float, dtype: Dtype, fused: bool | None, primals: Any, tangents: Any
+) -> Any:
+    """The derivative, written so that its transpose, the backward pass, is the closed form.
+
+    Only ``offset`` and ``factor`` are spread over the map. Transposed, they are the sums of dy and of dy * standard.
+    """
+    x, scale, _ = primals
+    y, mean, var = normalized(*primals, axes, epsilon, dtype, fused)
+    dx, dscale, dbias = tangents
+    dx, inverse = dx.astype(mean.dtype), jax.lax.rsqrt(var + epsilon)
     standard = (x.astype(mean.dtype) - mean) * inverse
-    dbias, dscale = two_sums(dy, dy * standard, axes, fused)
-    slope, count = scale * inverse, x.size // mean.size
-    # all that is one number a channel comes first: where nothing depends on the moments it costs nothing
-    offset, factor = slope * dbias - dmean, slope * dscale - 2 * dvar / inverse
-    dx = slope * dy - (offset + standard * factor) / count
-    over = tuple(range(x.ndim - 1))
-    return dx.astype(x.dtype), dscale.sum(over).astype(scale.dtype), dbias.sum(over).astype(bias.dtype)
-
-
-normalized.defvjp(_forward, _backward)
+    dmean, along = dx.mean(axes, keepdims=True), (standard * dx).mean(axes, keepdims=True)
+    slope = scale * inverse
+    offset, factor = dbias - slope * dmean, dscale - slope * along
+    dy = slope * dx + (standard * factor + offset)
+    return (y, mean, var), (dy.astype(dtype), dmean, 2 * along / inverse)
 
 
 def _standardized(
@@ -166,18 +152,31 @@ def _standardized(
 def moments(x: jax.Array, axes: Sequence[int], fused: bool | None = None) -> tuple[jax.Array, jax.Array]:
     """Mean and biased variance of x [..., d] over ``axes``, which stay with sides of 1, in the dtype of x.
 
-    fused: in one pass, as ``shifted_moments``; false: in two, as ``centered_moments``; None: in one on CUDA, where
-      every pass is launched on its own and reads the map again.
+    fused: in one pass, as ``shifted_moments``, or ``gathered_moments`` where a mesh around this call splits the batch
+      over devices; false: in two, as ``centered_moments``; None: in one on CUDA, where every pass is launched on its
+      own and reads the map again.
 
     Example:
       >>> x = jnp.array([[[0.0], [2.0]], [[5.0], [5.0]]])
       >>> [m.ravel().tolist() for m in moments(x, (0, 1))]
       [[3.0], [4.5]]
     """
-    one, two = functools.partial(shifted_moments, axes=axes), functools.partial(centered_moments, axes=axes)
+    two = functools.partial(centered_moments, axes=axes)
+    shares = _shares()
+    one: Callable[..., Any] = functools.partial(shifted_moments, axes=axes)
+    if len(x) % shares:  # such as groups of more images than a device has
+        one = two
+    elif shares > 1 and 0 in axes:
+        one = functools.partial(gathered_moments, axes=axes, shares=shares)
     if fused is None:
         return jax.lax.platform_dependent(x, cuda=one, default=two)
     return one(x) if fused else two(x)
+
+
+def _shares() -> int:
+    """Devices of the mesh that is set around the call, whose compiler splits arrays as it likes; 1 if there is none."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return mesh.size if set(mesh.axis_types) == {AxisType.Auto} else 1
 
 
 def centered_moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
@@ -211,16 +210,27 @@ def shifted_moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.A
     return first + mean, jnp.maximum(squares / count - jnp.square(mean), 0)
 
 
-def two_sums(a: jax.Array, b: jax.Array, axes: Sequence[int], fused: bool | None = None) -> tuple[jax.Array, jax.Array]:
-    """The sums of a and of b over ``axes``, which stay with sides of 1; ``fused`` as in ``moments``."""
+def gathered_moments(x: jax.Array, axes: Sequence[int], shares: int) -> tuple[jax.Array, jax.Array]:
+    """By the moments of equal shares of the first axis, one on each device, combined (Chan et al., 1979).
 
-    def each(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return a.sum(axes, keepdims=True), b.sum(axes, keepdims=True)
+    On several devices ``shifted_moments`` would send the first value and then each sum on its own, ``centered_moments``
+    the mean and then the squares. Here each device sends its two moments once.
 
-    together = functools.partial(fused_sums, axes=axes)
-    if fused is None:
-        return jax.lax.platform_dependent(a, b, cuda=together, default=each)
-    return together(a, b) if fused else each(a, b)
+    Args:
+      shares: the devices of the mesh that is set around this call.
+
+    Example:
+      >>> one_device = jax.sharding.Mesh(jax.devices()[:1], ["data"]).abstract_mesh
+      >>> two_halves = jax.jit(functools.partial(gathered_moments, axes=(0,), shares=2))
+      >>> with jax.sharding.use_abstract_mesh(one_device):
+      ...     [float(m[0, 0]) for m in two_halves(jnp.array([[1.0], [5.0]]))]
+      [3.0, 4.0]
+    """
+    parts = x.reshape(shares, len(x) // shares, *x.shape[1:])
+    each = jnp.stack(shifted_moments(parts, [axis + 1 for axis in axes]))
+    means, variances = jax.lax.with_sharding_constraint(each, PartitionSpec())
+    mean = means.mean(0)
+    return mean, (variances + jnp.square(means - mean)).mean(0)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -239,7 +249,7 @@ def fused_sums(a: jax.Array, b: jax.Array, axes: Sequence[int]) -> tuple[jax.Arr
 @fused_sums.defjvp
 def _fused_sums_jvp(axes: Sequence[int], primals: Any, tangents: Any) -> Any:
     da, db = tangents  # sums are their own derivative
-    return fused_sums(*primals, axes), two_sums(da, db, axes, fused=False)
+    return fused_sums(*primals, axes), (da.sum(axes, keepdims=True), db.sum(axes, keepdims=True))
 
 
 def in_groups(x: jax.Array, size: int) -> jax.Array:
