@@ -16,6 +16,8 @@ from ltjax.hardware.flops import matrix_flops
 from ltjax.training.execution import mesh as meshes
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}
+# Of a GPU's kernels, the code is not optimised: which ones there are, and their memory, does not depend on it.
+FAST = {"xla_backend_optimization_level": 0}
 NEEDED = re.compile(r"(?:Used|required for [^(]*\(|allocating|allocate)\s*([\d.]+)\s*([KMGT]?)", re.IGNORECASE)
 
 
@@ -70,9 +72,9 @@ def compile_program(program: Lowered, target: Slice, dtype: str) -> Compiled | T
     """Compiles the program. Too little memory is a result; any other error of the compiler is raised."""
     gpu = meshes.platform(target.mesh) == "gpu"
     with tempfile.TemporaryDirectory(prefix="ltjax_dryrun_") as folder:
-        dump = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True} if gpu else {}
+        options = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True, **FAST} if gpu else {}
         try:
-            made = program.lowered.compile(compiler_options=dump)
+            made = program.lowered.compile(compiler_options=options)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise

@@ -11,6 +11,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 from ltjax.arrays import at_least_float32
 from ltjax.errors import InputError
+from ltjax.models.spread import fused_sums, spread
 
 Dtype = Any
 
@@ -107,7 +108,7 @@ def normalized(
     once, where differentiating each operation gives three, one of them after the others.
 
     Args:
-      fused: whether the moments are one reduction, as ``moments`` takes it.
+      fused: whether the two sums of each pass are one reduction, as ``moments`` takes it.
 
     Returns:
       (y of the shape of x in ``dtype``, mean, biased variance), the last two with sides of 1 for ``axes``, at least
@@ -139,6 +140,7 @@ def _normalized_jvp(
     dmean, along = dx.mean(axes, keepdims=True), (standard * dx).mean(axes, keepdims=True)
     slope = scale * inverse
     offset, factor = dbias - slope * dmean, dscale - slope * along
+    offset, factor = _over_the_map(offset, factor, x.shape, fused)
     dy = slope * dx + (standard * factor + offset)
     return (y, mean, var), (dy.astype(dtype), dmean, 2 * along / inverse)
 
@@ -233,23 +235,21 @@ def gathered_moments(x: jax.Array, axes: Sequence[int], shares: int) -> tuple[ja
     return mean, (variances + jnp.square(means - mean)).mean(0)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def fused_sums(a: jax.Array, b: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
-    """The sums of a and b, of one shape and dtype, as one reduction; a GPU's compiler doesn't always join two.
+def _over_the_map(
+    offset: jax.Array, factor: jax.Array, shape: Sequence[int], fused: bool | None
+) -> tuple[jax.Array, jax.Array]:
+    """Both broadcast to ``shape``. The transpose sums over the map: as one reduction where ``fused`` moments are one.
 
-    Example:
-      >>> [s.tolist() for s in fused_sums(jnp.array([[1.0], [2.0]]), jnp.array([[3.0], [5.0]]), (0,))]
-      [[[3.0]], [[8.0]]]
+    On several devices it is two: the compiler sends two sums at once, but what a reduction of two has on its own.
     """
-    zero = jnp.zeros((), a.dtype)
-    sums = jax.lax.reduce((a, b), (zero, zero), lambda x, y: (x[0] + y[0], x[1] + y[1]), tuple(axes))
-    return jnp.expand_dims(sums[0], axes), jnp.expand_dims(sums[1], axes)
 
+    def apart(offset: jax.Array, factor: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jnp.broadcast_to(offset, shape), jnp.broadcast_to(factor, shape)
 
-@fused_sums.defjvp
-def _fused_sums_jvp(axes: Sequence[int], primals: Any, tangents: Any) -> Any:
-    da, db = tangents  # sums are their own derivative
-    return fused_sums(*primals, axes), (da.sum(axes, keepdims=True), db.sum(axes, keepdims=True))
+    together = functools.partial(spread, shape=shape) if _shares() == 1 else apart
+    if fused is None:
+        return jax.lax.platform_dependent(offset, factor, cuda=together, default=apart)
+    return together(offset, factor) if fused else apart(offset, factor)
 
 
 def in_groups(x: jax.Array, size: int) -> jax.Array:

@@ -290,7 +290,7 @@ def test_second_derivatives_are_those_of_every_operation(fused):
             np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_a_gpu_gets_one_reduction_of_moments_and_others_two():
+def test_a_gpu_gets_one_reduction_a_pass_and_others_two():
     """Lowered for platforms that are not here."""
 
     def loss(x):
@@ -301,4 +301,21 @@ def test_a_gpu_gets_one_reduction_of_moments_and_others_two():
         platform: traced.lower(lowering_platforms=(platform,)).as_text().count("stablehlo.reduce(")
         for platform in ("cpu", "cuda", "tpu")
     }
-    assert sums["cpu"] == sums["tpu"] == sums["cuda"] + 1, sums
+    assert sums["cpu"] == sums["tpu"] == sums["cuda"] + 2, sums
+
+
+def test_under_vmap_every_row_has_its_own_statistics():
+    """The seeds of one program on a TPU; also what a GPU gets."""
+    rng = np.random.default_rng(11)
+    with jax.enable_x64(True):
+        x, scale = jnp.asarray(rng.normal(size=[2, 4, 3])), jnp.asarray(rng.normal(size=[2, 3]))
+
+        def slope(x, scale):
+            def loss(x, scale):
+                y, mean, var = normalized(x, scale, jnp.zeros(3), (0,), 1e-5, jnp.float64, True)
+                return (y**3).sum() + (mean * var).sum()
+
+            return jax.grad(loss, (0, 1))(x, scale)
+
+        found, alone = jax.vmap(slope)(x, scale), [slope(*one) for one in zip(x, scale, strict=True)]
+        jax.tree.map(lambda a, *b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), found, *alone)
