@@ -47,7 +47,8 @@ def get_config(arg=None):
 TOY = """
 import sys
 from ltjax.dryrun import __main__ as command, devices
-devices.prepare("h100:8")  # before the toy starts JAX
+config, numbers, topology, *options = sys.argv[1:]
+devices.prepare(topology)  # before the toy starts JAX
 from ltjax import models
 from ltjax.dryrun import plan
 from ltjax.methods import METHODS
@@ -55,12 +56,12 @@ from tests.training import toy
 plan.find_data = toy.build
 METHODS["one"] = lambda config, settings, data: toy.three_stages(config, settings, data)[:1]
 models.BACKBONES["toy"] = toy.Backbone
-sys.exit(command.main([f"--config={sys.argv[1]}", "--topology=h100:8", "--no-largest", f"--json={sys.argv[2]}"]))
+sys.exit(command.main([f"--config={config}", f"--topology={topology}", f"--json={numbers}", *options]))
 """
 
 
-def run(code, *arguments):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [FOLDER])])}
+def run(code, *arguments, **variables):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [FOLDER])])} | variables
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
@@ -98,7 +99,7 @@ def test_the_flagships_numbers_are_plausible(flagship):
 
 def test_the_command_compiles_for_eight_gpus(tmp_path):
     (tmp_path / "toy_config.py").write_text(CONFIG)
-    done = run(TOY, tmp_path / "toy_config.py", tmp_path / "numbers.json")
+    done = run(TOY, tmp_path / "toy_config.py", tmp_path / "numbers.json", "h100:8", "--no-largest")
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert (numbers["chips"], numbers["hosts"], numbers["chip"]) == (8, 1, "NVIDIA H100")
     assert numbers["memory_bytes_of_a_chip"] == 60e9  # JAX takes three quarters
@@ -110,3 +111,16 @@ def test_the_command_compiles_for_eight_gpus(tmp_path):
     for line in (*rows, "a collective 20 us"):
         assert line in done.stdout, line
     assert "compiling the train step" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_search_for_the_largest_batch_compiles_until_one_does_not_fit(tmp_path):
+    (tmp_path / "toy_config.py").write_text(CONFIG)
+    share = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.00000125"}  # 100 kB
+    done = run(TOY, tmp_path / "toy_config.py", tmp_path / "numbers.json", "h100:1", **share)
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    tries, limit = numbers["tries"], numbers["memory_bytes_of_a_chip"]
+    assert len(tries) > 1 and all(one["fits"] == (0 < one["needed"] <= limit) for one in tries)
+    assert {one["fits"] for one in tries} == {True, False}
+    assert numbers["largest_batch"] == max(one["images"] for one in tries if one["fits"])
+    assert f"largest compiled batch that fits for train: {numbers['largest_batch']}" in done.stdout
