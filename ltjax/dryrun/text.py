@@ -30,9 +30,10 @@ Kernels: those of the compiled program; a loop within a step counts once, with i
 no CUDA graph.
 Modelled: all kernels of a step one after the other; the longest path of kernels that wait for each other; and side by
 side, that path or, where it is longer, what memory, tensor cores and links are busy. Assumed, and not measured here: a
-kernel takes {1e6 * KERNEL:.0f} us at least, a convolution {1e6 * CONVOLUTION[0]:.0f} to {1e6 * CONVOLUTION[1]:.0f} us,
-a collective {1e6 * COLLECTIVE:.0f} us, a launch of the host {1e6 * LAUNCH[0]:.0f} to {1e6 * LAUNCH[1]:.0f} us; kernels
-reach {BANDWIDTH:.0%} of the memory's peak rate, convolutions and products {PEAK:.0%} of theirs."""
+kernel takes {1e6 * KERNEL:.0f} us at least, a convolution {1e6 * CONVOLUTION[0]:.0f} to \
+{1e6 * CONVOLUTION[1]:.0f} us, a collective {1e6 * COLLECTIVE:.0f} us, a launch of the host {1e6 * LAUNCH[0]:.0f} to \
+{1e6 * LAUNCH[1]:.0f} us;
+kernels reach {BANDWIDTH:.0%} of the memory's peak rate, convolutions and products {PEAK:.0%} of theirs."""
 
 
 def footnotes(programs: list[Program]) -> str:
