@@ -1,72 +1,168 @@
 """Evaluates a finished run again: every test image once, with the weights of its last checkpoint.
 
-python -m ltjax.evaluate --run=runs/mnist5k_reslt [--logit-adjustment=TAU] [--data-dir=DIR] [--batch-size=500]
+python -m ltjax.evaluate --run=runs/mnist5k_reslt [--logit-adjustment=TAU | --test-prior=uniform|train|FILE|estimate]
+    [--tta=flip] [--temperature=run|none|NUMBER] [--fit-temperature] [--out=FILE.json]
 
 The test images of the run are needed, and compared with it; training images that were added or removed change nothing.
 
 --logit-adjustment subtracts TAU times the log prior of the training set from the logits (Menon et al., ICLR 2021,
 eq. 9), post hoc and for any method; 1 is consistent for the balanced error of a network trained with cross-entropy.
+--test-prior corrects the probabilities for test images of another class distribution, by Bayes' rule. --out writes the
+table and a record like results.json. --fit-temperature fits the temperature of calibrated probabilities on the run's
+validation images and stores it beside the run (a run that has some did so at its end); --fit-temperature=test takes
+the test images, whose calibration error is then no test any more.
 """
 
 import dataclasses
-import math
+import json
+import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+
+from ltjax import escape
 from ltjax.commands.cli import Parser, guarded, is_first_process, use_devices
 from ltjax.errors import InputError
+from ltjax.settings.user_paths import expanded
 
 
-def run(argv: Sequence[str]) -> int:
+def parse(argv: Sequence[str]) -> Any:
+    from ltjax.commands.adjustment import add_flags, check_flags
+
     parser = Parser("evaluate", "ltjax.evaluate", __doc__)
     parser.add_argument("--run", required=True, help="the workdir of a finished run")
     parser.add_argument("--data-dir", help="where the data is now, if it was moved after training")
     parser.add_argument("--batch-size", type=int, help="images of a batch; does not change the result")
-    parser.add_argument("--logit-adjustment", type=float, default=0.0, metavar="TAU", help="logits - TAU log prior")
+    parser.add_argument("--out", metavar="FILE", help="write the record as JSON, and the table as FILE.txt beside it")
+    parser.add_argument(
+        "--fit-temperature",
+        nargs="?",
+        const="validation",
+        choices=("validation", "test"),
+        help="fit the temperature on these images and store it beside the run",
+    )
+    add_flags(parser)
     options = parser.parse_args(argv)
-    if not math.isfinite(options.logit_adjustment):
-        raise InputError(f"--logit-adjustment: impossible value {options.logit_adjustment}; allowed: a finite number")
+    check_flags(options)
     if options.batch_size is not None and options.batch_size < 1:
         raise InputError(f"--batch-size: impossible value {options.batch_size}; allowed: an integer >= 1")
+    options.out = options.out and expanded(options.out)
+    folder = pathlib.Path(options.out or "x").absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"--out: no folder '{folder}'; create it")
+    return options
+
+
+def run(argv: Sequence[str]) -> int:
+    options = parse(argv)
 
     from ltjax.training.finished_run import open_finished, read_config
 
     use_devices(read_config(options.run).dtype)
+    from ltjax.commands.adjustment import read_flags
+    from ltjax.data.storage.paths import write_atomically
     from ltjax.report import format_table
     from ltjax.training.out_of_memory import naming
-    from ltjax.training.workdir.results import make_evaluator, results_over_seeds, summarize_seeds
 
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
     finished = open_finished(options.run, {k: v for k, v in changes.items() if v is not None})
-    config, tau = finished.config, options.logit_adjustment
-    stage = adjusted(finished.stage, finished.data, tau) if tau else finished.stage
-    evaluator = make_evaluator(config, finished.data, stage, finished.mesh)
-    with naming("in evaluation", f"lower --batch-size (now {config.evaluation.batch_size})"):
-        counters = evaluator(finished.variables, finished.data.test)
-    summaries = summarize_seeds(config, finished.data, counters)
-    losses = [one.get("train_loss_last_epoch") for one in finished.results.get("per_seed", [finished.results])]
-    record = finished.results | results_over_seeds(config, summaries, losses)
-    if is_first_process():
-        print(format_table(record))
-        if tau:
-            print(f"with post-hoc logit adjustment, tau {tau:g}")
-            return 0
+    with naming("in evaluation", f"lower --batch-size (now {finished.config.evaluation.batch_size})"):
+        if options.fit_temperature:
+            fit(options, finished)
+        adjustment = read_flags(options, options.run, finished)
+        record = evaluated(options, finished, adjustment)
+    if not is_first_process():
+        return 0
+    table = [format_table(record), calibration_lines(record), *record["adjustment"]["notes"]]
+    print("\n".join(table))
+    if not options.logit_adjustment and not options.test_prior and options.tta == "none":
         same = record["per_class"] == finished.results["per_class"]
         print("equal to results.json" if same else "differs from results.json: other hardware or library versions")
+    if options.out:
+        write_atomically(options.out, json.dumps(record, indent=2) + "\n")
+        write_atomically(f"{options.out}.txt", "\n".join(table) + "\n")
+        print(f"written: {escape.terminal(options.out)}, {escape.terminal(options.out)}.txt")
     return 0
 
 
-def adjusted(stage, data, tau: float):
-    """The stage with TAU times the log prior of its training set subtracted from its logits."""
-    from ltjax.classifiers import adjust_logits
+def fit(options: Any, finished: Any) -> None:
+    """Fits the temperature on the images that were asked for and stores it beside the run."""
+    from ltjax.training import calibration
+    from ltjax.training.execution.mesh import platform
+    from ltjax.training.workdir.calibration import FILE, write_calibration
+    from ltjax.training.workdir.data_record import split_difference
+    from ltjax.training.workdir.identity import absolute
+    from ltjax.training.workdir.results import reading_of
 
-    if (data.class_counts == 0).any():
-        raise InputError("--logit-adjustment: a class has no training image and thus no prior; evaluate without it")
+    config, split = finished.config, options.fit_temperature
+    source = finished.data.test if split == "test" else calibration.validation_source(finished.data)
+    if source is None:
+        raise InputError(
+            f"--fit-temperature: {finished.data.name} has no validation images here; train with config.data."
+            "validation_use=choose and config.data.validation_fraction=0.2, or allow the test images: "
+            "--fit-temperature=test"
+        )
+    other = split_difference(absolute(options.run), finished.data, config.data.verify, split)
+    if other is not None:
+        raise InputError(f"--fit-temperature: the {split} images are not those of the run: {other}; restore them")
+    source = calibration.sampled(source, finished.data.num_classes)
+    logits = calibration.logits_of(finished.stage.predict, config, platform(finished.mesh))
+    found = calibration.all_logits(
+        logits, finished.variables, source, config.evaluation.batch_size, finished.mesh, reading_of(config)
+    )
+    try:
+        record = calibration.calibrated(found, source.labels, split)
+    except ValueError as error:
+        raise InputError(f"--fit-temperature: {error}") from error
+    write_calibration(absolute(options.run), record | {"fingerprint": finished.model.fingerprint})
+    if is_first_process():
+        ece = record["ece"]
+        print(
+            f"temperature {record['temperature']:.4g} of {record['images']} {split} images: calibration error "
+            f"{ece['before']:.4f} without it, {ece['after']:.4f} with it ({FILE})"
+        )
 
-    def predict(variables, images):
-        return adjust_logits(stage.predict(variables, images), class_counts=data.class_counts, tau=tau)
 
-    return dataclasses.replace(stage, predict=predict)
+def evaluated(options: Any, finished: Any, adjustment: Any) -> dict[str, Any]:
+    """The record of results.json with the numbers of the adjusted network in place of its own."""
+    from ltjax.commands.adjustment import ESTIMATE, NUMBERS
+    from ltjax.commands.evaluation_pass import count_test_images
+    from ltjax.training import calibration
+    from ltjax.training.execution.mesh import platform
+    from ltjax.training.workdir.results import reading_of, results_over_seeds, summarize_seeds
+
+    config, data, stage, mesh = finished.config, finished.data, finished.stage, finished.mesh
+    predict = calibration.flipped_too(stage.predict) if adjustment.tta == "flip" else stage.predict
+    averaged = calibration.logits_of(predict, config, platform(mesh))
+    if options.test_prior == ESTIMATE:
+        some = calibration.sampled(data.test, data.num_classes, NUMBERS)
+        size, reading = config.evaluation.batch_size, reading_of(config)
+        seen = calibration.all_logits(averaged, finished.variables, some, size, mesh, reading)
+        adjustment = adjustment.with_estimate(seen)
+        note = f"for the class distribution of the {len(some)} test images, estimated without their labels"
+        adjustment = dataclasses.replace(adjustment, notes=(*adjustment.notes, note))
+    counted = count_test_images(finished, predict, averaged, adjustment)
+    summaries = summarize_seeds(config, data, counted.seeds)
+    losses = [one.get("train_loss_last_epoch") for one in finished.results.get("per_seed", [finished.results])]
+    record = dict(finished.results) | results_over_seeds(config, summaries, losses)
+    record |= {"macro_f1": float(np.mean(counted.macro_f1)), "calibration": counted.calibration}
+    if len(counted.macro_f1) > 1:
+        record["std"] = record["std"] | {"macro_f1": float(np.std(counted.macro_f1, ddof=1))}
+    flags = ("logit_adjustment", "test_prior", "model_prior")
+    asked = {flag: getattr(options, flag) for flag in flags if getattr(options, flag)}
+    record["adjustment"] = {"notes": list(adjustment.notes), **asked, **adjustment.description()}
+    return record
+
+
+def calibration_lines(record: dict[str, Any]) -> str:
+    """Macro-F1 and calibration in two lines."""
+    ece = record["calibration"]["ece"]
+    groups = ", ".join(f"{name} {100 * ece[name]:.1f}" for name in ("many", "medium", "few") if ece[name] is not None)
+    raw = record["calibration"]["ece_without_temperature"]
+    before = "" if raw == ece["all"] else f"; {100 * raw:.1f} without the temperature"
+    return f"macro-F1 {100 * record['macro_f1']:.1f}\ncalibration error {100 * ece['all']:.1f} ({groups}){before}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,6 +27,8 @@ from ltjax.inference.preprocessing import preprocess
 from ltjax.methods.stage import Tree
 from ltjax.training.execution.seeds import over_seeds, seed_axis
 from ltjax.training.finished_run import Finished, open_model
+from ltjax.training.workdir.calibration import read_temperature
+from ltjax.training.workdir.identity import absolute
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -123,7 +125,8 @@ def load(run: "str | os.PathLike[str]") -> Model:
     finished = open_model(os.fspath(run), {}, key="run")
     if finished.config.dtype == "float64" and jnp.zeros(()).dtype != jnp.float64:
         raise InputError(f"run={run}: was trained in float64; call jax.config.update('jax_enable_x64', True) first")
-    return of_finished(finished)
+    temperature = read_temperature(absolute(os.fspath(run)), finished.model.fingerprint)
+    return dataclasses.replace(of_finished(finished), temperature=temperature)
 
 
 def of_finished(finished: Finished) -> Model:

@@ -108,7 +108,7 @@ def open_model(workdir: str, changes: Mapping[str, Any], key: str = "--run", sta
 
 
 def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run", stage_name: str = "") -> Finished:
-    """``open_model``, with the run's test images, which are built again and compared with those of the run.
+    """``open_model``, with the run's images, built again; the test images are compared with those of the run.
 
     Args:
       changes: may have {"data.dir": "/elsewhere"} for data that was moved.
@@ -132,5 +132,5 @@ def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run", 
             f"{key}={workdir}: the data is not what the run was evaluated on: {other}; restore the data, or name its "
             "place with --data-dir"
         )
-    data = dataclasses.replace(finished.data, test=built.test, split=built.split)
+    data = dataclasses.replace(finished.data, test=built.test, split=built.split, validation=built.validation)
     return finished._replace(data=data)
