@@ -27,6 +27,7 @@ COMMANDS = {
     "train": Command("ltjax.commands.train", "ltjax.main", "train, resume, evaluate and report a run"),
     "evaluate": Command("ltjax.commands.evaluate", "ltjax.evaluate", "evaluate a finished run again"),
     "predict": Command("ltjax.commands.predict", "ltjax.predict", "classify images with a finished run"),
+    "export": Command("ltjax.commands.export", "ltjax.export", "write a finished run as safetensors, StableHLO, ONNX"),
     "table": Command("ltjax.commands.table", "ltjax.table", "train every cell of a table of results"),
     "compare": Command("ltjax.commands.compare", "ltjax.compare", "compare finished runs: table and figures"),
     "check": Command("ltjax.commands.check.command", "ltjax.data.check", "check a data set before a long run"),

@@ -17,7 +17,18 @@ def test_without_a_command_all_are_listed_with_a_line_each(arguments, capsys):
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert all(f"\n  {name:<8}  {command.summary}\n" in printed for name, command in COMMANDS.items())
-    assert set(COMMANDS) == {"train", "evaluate", "predict", "table", "compare", "check", "prepare", "dryrun", "bench"}
+    assert set(COMMANDS) == {
+        "train",
+        "evaluate",
+        "predict",
+        "export",
+        "table",
+        "compare",
+        "check",
+        "prepare",
+        "dryrun",
+        "bench",
+    }
 
 
 def test_an_unknown_command_gets_a_suggestion(capsys):

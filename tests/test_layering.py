@@ -40,9 +40,9 @@ PACKAGES: dict[str, set[str]] = {
         "settings", "hardware", "data", "samplers", "models", "methods",
     },
     "report": {"errors", "escape", "class_counts", "metrics"},
-    # Finished runs as models.
+    # Finished runs as models, and their exports with a card.
     "inference": {
-        "version", "errors", "arrays", "class_counts", "classifiers", "settings", "data", "models", "methods",
+        "version", "errors", "escape", "arrays", "class_counts", "classifiers", "settings", "data", "models", "methods",
         "training",
     },
     # ltjax/__init__.py: the public modules and ltjax.load, each imported on first use

@@ -26,7 +26,7 @@ from ltjax.errors import InputError
 from ltjax.inference.preprocessing import preprocess
 from ltjax.methods.stage import Tree
 from ltjax.training.execution.seeds import over_seeds, seed_axis
-from ltjax.training.finished_run import Finished, open_model
+from ltjax.training.finished_run import Finished, open_model, read_config
 from ltjax.training.workdir.calibration import read_temperature
 from ltjax.training.workdir.identity import absolute
 
@@ -122,15 +122,14 @@ def load(run: "str | os.PathLike[str]") -> Model:
     Raises:
       InputError: no run, an unfinished run, damaged or diverged weights; a float64 run without ``jax_enable_x64``.
     """
-    finished = open_model(os.fspath(run), {}, key="run")
-    if finished.config.dtype == "float64" and jnp.zeros(()).dtype != jnp.float64:
+    folder = os.fspath(run)
+    if read_config(folder, "run").dtype == "float64" and jnp.zeros(()).dtype != jnp.float64:
         raise InputError(f"run={run}: was trained in float64; call jax.config.update('jax_enable_x64', True) first")
-    temperature = read_temperature(absolute(os.fspath(run)), finished.model.fingerprint)
-    return dataclasses.replace(of_finished(finished), temperature=temperature)
+    return of_finished(open_model(folder, {}, key="run"), folder)
 
 
-def of_finished(finished: Finished) -> Model:
-    """The model of a run that is open."""
+def of_finished(finished: Finished, folder: str) -> Model:
+    """The model of a run that is open, and whose workdir is ``folder``."""
     record = finished.model
     return Model(
         apply=apply_of(finished),
@@ -143,7 +142,7 @@ def of_finished(finished: Finished) -> Model:
         resize=record.resize,
         mean=record.mean,
         std=record.std,
-        temperature=None,
+        temperature=read_temperature(absolute(folder), record.fingerprint),
     )
 
 

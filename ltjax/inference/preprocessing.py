@@ -41,20 +41,26 @@ def preprocess(
       >>> preprocess(np.full((300, 400), 0.5), (224, 224, 3), resize=256).shape
       (224, 224, 3)
     """
+    if isinstance(image, str | os.PathLike):
+        path = os.path.abspath(image) if "://" not in os.fspath(image) else os.fspath(image)
+        try:
+            return view_of(ImageFiles("", PackedNames.of([path]))(0), image_shape, resize)
+        except InputError as error:
+            raise InputError(f"{os.fspath(image)} cannot be read: {error}") from error
+    return view_of(_pixels(image), image_shape, resize)
+
+
+def view_of(
+    image: bytes | npt.NDArray[np.uint8], image_shape: tuple[int, int, int], resize: int
+) -> npt.NDArray[np.uint8]:
+    """The same for the bytes of a file, or pixels uint8 [h, w, 3]."""
     height, width, channels = image_shape
     if height != width or channels not in (1, 3):
         raise InputError(
             f"images of {width} x {height} pixels and {channels} channels are not made from files, only square ones "
             "with 1 or 3 channels; give the model arrays of its image_shape"
         )
-    if isinstance(image, str | os.PathLike):
-        path = os.path.abspath(image) if "://" not in os.fspath(image) else os.fspath(image)
-        try:
-            pixels = evaluation_view(ImageFiles("", PackedNames.of([path]))(0), height, resize)
-        except InputError as error:
-            raise InputError(f"{os.fspath(image)} cannot be read: {error}") from error
-    else:
-        pixels = evaluation_view(_pixels(image), height, resize)
+    pixels: npt.NDArray[np.uint8] = evaluation_view(image, height, resize)
     return pixels if channels == 3 else grey(pixels)
 
 

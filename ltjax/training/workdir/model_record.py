@@ -18,6 +18,7 @@ from ltjax.data import Data, Source
 from ltjax.data.storage.paths import write_atomically
 from ltjax.errors import InputError
 from ltjax.settings import Settings
+from ltjax.training.workdir.json_files import Record
 from ltjax.training.workdir.results import versions
 from ltjax.version import __version__
 
@@ -104,9 +105,14 @@ def record_of(config: Settings, data: Data, fingerprint: str) -> ModelRecord:
 def write_model_record(folder: epath.Path, config: Settings, data: Data, fingerprint: str) -> None:
     """Writes model.json; the first process does."""
     if jax.process_index() == 0:
-        about = {"format": 1, "method": config.method, "versions": {"ltjax": __version__} | versions()}
-        record = about | dataclasses.asdict(record_of(config, data, fingerprint))
+        record = to_json(config, record_of(config, data, fingerprint))
         write_atomically(folder / FILE, json.dumps(record, indent=2) + "\n")
+
+
+def to_json(config: Settings, model: ModelRecord) -> Record:
+    """What model.json holds: the record, the method, and the versions that write it."""
+    about = {"format": 1, "method": config.method, "versions": {"ltjax": __version__} | versions()}
+    return about | dataclasses.asdict(model)
 
 
 def read_model_record(folder: epath.Path) -> ModelRecord | None:
