@@ -1,9 +1,11 @@
 """Evaluates a finished run again: every test image once, with the weights of its last checkpoint.
 
 python -m ltjax.evaluate --run=runs/mnist5k_reslt [--logit-adjustment=TAU | --test-prior=uniform|train|FILE|estimate]
-    [--tta=flip] [--temperature=run|none|NUMBER] [--fit-temperature] [--out=FILE.json]
+    [--tta=flip] [--temperature=run|none|NUMBER] [--fit-temperature] [--out=FILE.json] [--images=FOLDER|LIST]
 
 The test images of the run are needed, and compared with it; training images that were added or removed change nothing.
+With --images the workdir alone is needed: new pictures are evaluated in place of the test images. They lie in folders
+with the names of classes, or a list names them, in lines 'path label' (the class's number) or 'path,class name'.
 
 --logit-adjustment subtracts TAU times the log prior of the training set from the logits (Menon et al., ICLR 2021,
 eq. 9), post hoc and for any method; 1 is consistent for the balanced error of a network trained with cross-entropy.
@@ -43,9 +45,16 @@ def parse(argv: Sequence[str]) -> Any:
         choices=("validation", "test"),
         help="fit the temperature on these images and store it beside the run",
     )
+    parser.add_argument("--images", metavar="FOLDER|LIST", help="labelled new pictures in place of the test images")
     add_flags(parser)
     options = parser.parse_args(argv)
     check_flags(options)
+    if options.images and options.fit_temperature:
+        raise InputError(
+            "--images and --fit-temperature: the temperature is fitted on images of the run; give one of them"
+        )
+    if options.images and options.data_dir:
+        raise InputError("--images and --data-dir: new pictures need no data of the run; leave --data-dir out")
     if options.batch_size is not None and options.batch_size < 1:
         raise InputError(f"--batch-size: impossible value {options.batch_size}; allowed: an integer >= 1")
     options.out = options.out and expanded(options.out)
@@ -58,16 +67,21 @@ def parse(argv: Sequence[str]) -> Any:
 def run(argv: Sequence[str]) -> int:
     options = parse(argv)
 
-    from ltjax.training.finished_run import open_finished, read_config
+    from ltjax.training.finished_run import open_finished, open_model, read_config
 
     use_devices(read_config(options.run).dtype)
     from ltjax.commands.adjustment import read_flags
     from ltjax.data.storage.paths import write_atomically
+    from ltjax.inference.labelled import labelled_images
     from ltjax.report import format_table
     from ltjax.training.out_of_memory import naming
 
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
-    finished = open_finished(options.run, {k: v for k, v in changes.items() if v is not None})
+    changes = {key: value for key, value in changes.items() if value is not None}
+    finished = (open_model if options.images else open_finished)(options.run, changes)
+    if options.images:
+        images = labelled_images(options.images, finished.model)
+        finished = finished._replace(data=dataclasses.replace(finished.data, test=images, split="new"))
     with naming("in evaluation", f"lower --batch-size (now {finished.config.evaluation.batch_size})"):
         if options.fit_temperature:
             fit(options, finished)
@@ -77,7 +91,10 @@ def run(argv: Sequence[str]) -> int:
         return 0
     table = [format_table(record), calibration_lines(record), *record["adjustment"]["notes"]]
     print("\n".join(table))
-    if not options.logit_adjustment and not options.test_prior and options.tta == "none":
+    if options.images:
+        named = escape.terminal(options.images)
+        print(f"on {len(finished.data.test):,} pictures of {named}, of {classes_of(finished)} classes")
+    elif not options.logit_adjustment and not options.test_prior and options.tta == "none":
         same = record["per_class"] == finished.results["per_class"]
         print("equal to results.json" if same else "differs from results.json: other hardware or library versions")
     if options.out:
@@ -152,8 +169,15 @@ def evaluated(options: Any, finished: Any, adjustment: Any) -> dict[str, Any]:
         record["std"] = record["std"] | {"macro_f1": float(np.std(counted.macro_f1, ddof=1))}
     flags = ("logit_adjustment", "test_prior", "model_prior")
     asked = {flag: getattr(options, flag) for flag in flags if getattr(options, flag)}
+    if options.images:
+        record |= {"split": data.split, "views": {}, "test_images": options.images, "test_size": len(data.test)}
     record["adjustment"] = {"notes": list(adjustment.notes), **asked, **adjustment.description()}
     return record
+
+
+def classes_of(finished: Any) -> int:
+    """The number of classes that have a test image."""
+    return len(np.unique(finished.data.test.labels))
 
 
 def calibration_lines(record: dict[str, Any]) -> str:
