@@ -4,10 +4,12 @@
 
 The ltjax side is the step that ``ltjax.main`` runs, on one device, with the recipe of ``configs/cifar100_ce.py``. The
 PyTorch side has the same network, loss and optimiser, run eagerly in channels_last (on a GPU with ``--compile`` also
-through ``torch.compile``). Before timing, both make one float32 step from the same weights, and must agree.
+through ``torch.compile``). Before timing, both make one float32 step from the same weights, and must agree. With
+``--profile`` both run on one core, and their operations are timed, too.
 """
 
 import argparse
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +17,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from ltjax.bench import measure
+from ltjax.bench import measure, profile
 from ltjax.bench.peers import pytorch
 from ltjax.bench.problems import (
     Problem,
@@ -177,18 +179,29 @@ def parse(arguments: list[str]) -> Any:
     add_options(parser)
     parser.add_argument("--compile", action="store_true", help="also measure torch.compile (GPU only)")
     parser.add_argument("--cost", action="store_true", help="also print FLOP/s, MFU and memory")
+    parser.add_argument(
+        "--profile", action="store_true", help="on one core, and also print the time by kind of operation (CPU only)"
+    )
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str]) -> None:
     """Checks, measures, prints, and writes the JSON."""
     options = parse(arguments)
+    with profile.one_core() if options.profile else contextlib.nullcontext():
+        measured(options)
+
+
+def measured(options: Any) -> None:
+    """What ``main`` does with these options."""
     environment = measure.environment()
     platform = environment["platform"]
     if options.compile and platform != "gpu":
         raise InputError(
             f"--compile: torch.compile is only measured on GPUs, and this is a {platform}; remove the option"
         )
+    if options.profile and platform != "cpu":
+        raise InputError(f"--profile: operations are only timed on CPUs, and this is a {platform}; remove the option")
     print(measure.describe(environment), flush=True)
 
     def sides_in(dtype: str) -> dict[str, Any]:
@@ -204,6 +217,8 @@ def main(arguments: list[str]) -> None:
     if options.cost:
         record["cost"] = cost_of(sides, record, environment["device_kind"], options.dtype)
         print(cost_table(record), flush=True)
+    if options.profile:
+        record["profile"] = profile.profiled(sides, steps=min(options.repeats, 5))
     named = {key: value for key, value in vars(options).items() if key != "json"}
     about = {"benchmark": "step", "environment": environment, "options": named, "parameters": parameters}
     text_output.write_json(options.json, about | {"check": agreement} | record)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import sys
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from ltjax.bench import infer, measure, problems, scan, seeds, step
+from ltjax.bench import infer, measure, problems, profile, scan, seeds, step
 from ltjax.bench.__main__ import main
 from ltjax.bench.peers import pytorch
 from ltjax.bench.peers.network import build_network
@@ -76,6 +77,58 @@ def test_step_reports_its_cost_and_the_fraction_of_the_peak_rate(tmp_path, capsy
     times = {"sides": {"ltjax": {"median_ms": 1.0}}}
     assert step.cost_of(sides, times, "a CPU", "float32")["peak_flops_per_second"] is None
     assert step.cost_table(times).splitlines()[-1].split() == ["ltjax", "2", "-", "1"]
+
+
+@needs_torch
+def test_step_is_profiled_by_kind_of_operation(tmp_path, capsys):
+    cores = os.sched_getaffinity(0)
+    printed, record = run(f"{STEP} --profile --classes 10", tmp_path / "step.json", capsys)
+    assert os.sched_getaffinity(0) == cores  # on one core only while it runs
+    assert set(record["profile"]) == {"ltjax", "torch"}
+    for name, kinds in record["profile"].items():
+        assert list(kinds) == list(profile.KINDS)
+        here = [kind for kind in profile.KINDS if kinds[kind] > 0]
+        assert set(profile.KINDS) - set(here) <= {profile.COPIES, profile.REST}, (name, kinds)
+        # the operations are the step: all but their calls, which count for much at this size
+        assert 0 < sum(kinds.values()) < 20 * record["sides"][name]["median_ms"]
+    assert printed.splitlines()[-1].startswith("together") and "ms/step, one core" in printed
+
+
+def test_the_kinds_of_our_operations():
+    kernels = [(3, 3, 16, 32)]
+    conv = "jit(one)/transpose(jvp(Network))/backbone/conv1/conv_general_dilated"
+    text = f"""
+  %fused (p: f32[8]) -> f32[8] {{
+  %convolution.7 = f32[16,3,3,32]{{3,2,1,0}} convolution(%a, %b), window={{size=32x32 pad=1_1x1_1}}
+  ROOT %convolution.8 = f32[8,4,4,16]{{3,2,1,0}} convolution(%c, %d), metadata={{op_name="{conv}" stack_frame_id=7}}
+  %conv.9 = f32[8,4,4,32]{{3,2,1,0}} convolution(%c, %d), metadata={{op_name="jit(one)/jvp(Network)/backbone/conv"}}
+  %transpose_copy_fusion = f32[3,8]{{1,0}} fusion(%p), kind=kLoop, calls=%fused
+  %ynn_fusion.1 = (f32[3], f32[3]) fusion(%p), metadata={{op_name="jit(one)/transpose(jvp(Network))/backbone/norm/sum"}}
+  %multiply_add_fusion = f32[3,8]{{1,0}} fusion(%p), metadata={{op_name="jit(one)/add"}}
+  %exp.2 = f32[] exponential(%p), metadata={{op_name="jit(one)/jvp(jit(_cross_entropy))/exp"}}
+"""
+    made = profile.instructions(text)
+    assert {name: profile.kind_of(name, instruction, kernels) for name, instruction in made.items()} == {
+        "convolution.7": profile.WEIGHT_GRADIENT,
+        "convolution.8": profile.INPUT_GRADIENT,
+        "conv.9": profile.FORWARD,
+        "transpose_copy_fusion": profile.COPIES,
+        "ynn_fusion.1": profile.MAPS_BACKWARD,
+        "multiply_add_fusion": profile.OPTIMIZER,
+        "exp.2": profile.REST,
+    }
+
+
+def test_the_kinds_of_pytorchs_operators():
+    kinds = {
+        profile.FORWARD: ["aten::mkldnn_convolution", "aten::conv2d"],
+        profile.WEIGHT_GRADIENT: ["aten::convolution_backward", "ConvolutionBackward0"],
+        profile.MAPS: ["aten::native_batch_norm", "aten::batch_norm"],
+        profile.MAPS_BACKWARD: ["aten::threshold_backward", "ReluBackward0", "autograd::engine::evaluate_function"],
+        profile.OPTIMIZER: ["aten::add_", "Optimizer.step#SGD.step"],
+        profile.REST: ["aten::nll_loss_forward"],
+    }
+    assert {kind: profile.torch_kind(names) for kind, names in kinds.items()} == {kind: kind for kind in kinds}
 
 
 @needs_torch
