@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": Command("ltjax.commands.evaluate", "ltjax.evaluate", "evaluate a finished run again"),
     "predict": Command("ltjax.commands.predict", "ltjax.predict", "classify images with a finished run"),
     "export": Command("ltjax.commands.export", "ltjax.export", "write a finished run as safetensors, StableHLO, ONNX"),
+    "demo": Command("ltjax.commands.demo.command", "ltjax.demo", "try a finished run on images, on a page"),
     "table": Command("ltjax.commands.table", "ltjax.table", "train every cell of a table of results"),
     "compare": Command("ltjax.commands.compare", "ltjax.compare", "compare finished runs: table and figures"),
     "check": Command("ltjax.commands.check.command", "ltjax.data.check", "check a data set before a long run"),

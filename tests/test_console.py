@@ -22,6 +22,7 @@ def test_without_a_command_all_are_listed_with_a_line_each(arguments, capsys):
         "evaluate",
         "predict",
         "export",
+        "demo",
         "table",
         "compare",
         "check",

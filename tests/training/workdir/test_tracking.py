@@ -280,9 +280,10 @@ def test_mlflow_itself_has_each_line_once(toys, tmp_path, monkeypatch):
     try:
         logged = train_in_parts(toy.config(tracker="mlflow"), tmp_path / "run", monkeypatch)
         client = mlflow.MlflowClient()
-        (run,) = client.search_runs([client.get_experiment_by_name("ltjax").experiment_id])
+        experiment = client.get_experiment_by_name("ltjax").experiment_id
+        (run,) = client.search_runs([experiment])
         history = client.get_metric_history(run.info.run_id, "loss")
-        table = mlflow.load_table("results.json", run_ids=[run.info.run_id])
+        table = client.load_table(experiment, "results.json", run_ids=[run.info.run_id])
     finally:
         mlflow.set_tracking_uri(before)
     assert [(m.step, m.value) for m in history] == [(line["step"], line["loss"]) for line in logged]
@@ -301,4 +302,4 @@ def test_wandb_itself_takes_the_calls_offline(toys, tmp_path, monkeypatch, capsy
     files = list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
     assert files and {file.name for file in files} == {f"run-{id}.wandb"}
     content = b"".join(file.read_bytes() for file in files)
-    assert content.count(b"accuracy/all") >= 0 and b"learning_rate" in content
+    assert b"learning_rate" in content and b"test/all" in content
