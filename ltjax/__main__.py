@@ -31,6 +31,7 @@ COMMANDS = {
     "demo": Command("ltjax.commands.demo.command", "ltjax.demo", "try a finished run on images, on a page"),
     "table": Command("ltjax.commands.table", "ltjax.table", "train every cell of a table of results"),
     "compare": Command("ltjax.commands.compare", "ltjax.compare", "compare finished runs: table and figures"),
+    "report": Command("ltjax.commands.report", "ltjax.report", "make the report of a finished run again"),
     "check": Command("ltjax.commands.check.command", "ltjax.data.check", "check a data set before a long run"),
     "prepare": Command(
         "ltjax.commands.prepare.command", "ltjax.data.prepare", "make shards, a CIFAR .npz file, or a TFDS data set"

@@ -6,6 +6,7 @@ UTF-8. There is one function for each place where a name is shown; JSON files ke
 Python holds the bytes of a file name that are not UTF-8 as single surrogates; ``os.fsencode(name)`` has the bytes.
 """
 
+import html as html_module
 import re
 import unicodedata
 from collections import Counter
@@ -64,6 +65,16 @@ def markdown_code(text: str) -> str:
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     space = " " if len(fence) > 1 or shown != shown.strip() or not shown else ""
     return f"{fence}{space}{shown}{space}{fence}"
+
+
+def html(text: str) -> str:
+    """Plain text in HTML, between tags or in a quoted attribute.
+
+    Example:
+      >>> print(html('<b>"&"'))
+      &lt;b&gt;&quot;&amp;&quot;
+    """
+    return html_module.escape(terminal(text))
 
 
 def csv_cell(text: str) -> str:

@@ -316,11 +316,62 @@ def expected_calibration_error(counters: Counters) -> Any:
 
     Reference: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3.
     """
+    gaps = np.abs(np.asarray(_binned(counters).bin_correct) - _confidences(counters))
+    return _ratio(gaps.sum(), np.asarray(counters.bin_examples, np.int64).sum())[()]
+
+
+def count_confidences(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, calibration_bins: int = 15) -> Counters:
+    """Counters of one class from stored numbers: the largest probability of each example, and whether it was right.
+
+    For ``expected_calibration_error`` and ``reliability`` of any part of a test set.
+
+    Args:
+      confidence: ``[N]`` in 0..1; NaN is not counted.
+      correct: bool ``[N]``.
+      calibration_bins: equal bins (lower, upper].
+
+    Raises:
+      ValueError: if the shapes differ.
+
+    Example:
+      >>> expected_calibration_error(count_confidences([0.75] * 4, [True, True, True, False]))
+      np.float64(0.0)
+    """
+    share, right = np.asarray(confidence, np.float64), np.asarray(correct, bool)
+    if share.ndim != 1 or share.shape != right.shape:
+        raise ValueError(f"confidence, correct: expected one shape [N], not {list(share.shape)}, {list(right.shape)}")
+    share, right = share[~np.isnan(share)], right[~np.isnan(share)]
+    bins = np.clip(np.ceil(share * calibration_bins).astype(np.int64) - 1, 0, calibration_bins - 1)
+    units = np.bincount(bins, np.round(share * 2**FRACTION_BITS), calibration_bins).astype(np.int64)
+    examples, right_in = (np.bincount(one, minlength=calibration_bins) for one in (bins, bins[right]))
+    whole, fraction = units >> FRACTION_BITS, units & (2**FRACTION_BITS - 1)
+    return Counters(np.array([len(share)]), np.array([right.sum()]), None, examples, right_in, whole, fraction)
+
+
+def reliability(counters: Counters) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """What a reliability diagram shows: examples ``[bins]``, their accuracy and mean confidence (NaN in empty bins).
+
+    Raises:
+      ValueError: if the counters were made without ``calibration_bins``.
+
+    Example:
+      >>> counters = count_confidences([0.75, 0.25], [True, False], calibration_bins=2)
+      >>> [numbers.tolist() for numbers in reliability(counters)]
+      [[1, 1], [0.0, 1.0], [0.25, 0.75]]
+    """
+    examples = np.asarray(_binned(counters).bin_examples, np.int64)
+    return examples, _ratio(np.asarray(counters.bin_correct), examples), _ratio(_confidences(counters), examples)
+
+
+def _binned(counters: Counters) -> Counters:
     if counters.bin_examples is None:
         raise ValueError("counters: made without calibration_bins; use create(..., calibration_bins=15)")
-    sums = np.asarray(counters.bin_whole) + np.asarray(counters.bin_fraction) / 2.0**FRACTION_BITS
-    gaps = np.abs(np.asarray(counters.bin_correct) - sums)
-    return _ratio(gaps.sum(), np.asarray(counters.bin_examples, np.int64).sum())[()]
+    return counters
+
+
+def _confidences(counters: Counters) -> npt.NDArray[np.float64]:
+    """The sum of the confidences of each bin."""
+    return np.asarray(counters.bin_whole) + np.asarray(counters.bin_fraction) / 2.0**FRACTION_BITS
 
 
 def _present(counters: Counters) -> npt.NDArray[np.float64]:

@@ -23,6 +23,7 @@ def test_without_a_command_all_are_listed_with_a_line_each(arguments, capsys):
         "predict",
         "export",
         "demo",
+        "report",
         "table",
         "compare",
         "check",

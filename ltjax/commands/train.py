@@ -32,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
     force, argv = take_resume(argv)
     config, workdir = from_command_line(argv)
     use_devices(config.dtype)
-    from ltjax.report import format_table
+    from ltjax.report import PAGE, format_table
     from ltjax.training.interrupt import Interrupted
     from ltjax.training.loop import train
     from ltjax.training.workdir.identity import absolute
@@ -47,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
         # Made from the files, so that a run that was killed between its results and its report gets it now.
         page = report_or_line(absolute(workdir))
         if page is not None:
-            print(f"report: {escape.terminal(str(page))}")
+            print(f"report: {escape.terminal(str(page.parent / PAGE))}")
     return 0
 
 

@@ -50,12 +50,17 @@ def _workdir(group: SeedGroup) -> str:
 def features_of_images(
     workdir: str, chosen: Mapping[str, Sequence[int]], data_dir: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(float [n, d], int [n]): features of up to 50 test images of each class, and the classes."""
-    from ltjax.training.evaluation import extract_features
-    from ltjax.training.execution.seeds import split_seeds
+    """``features_of`` a workdir."""
     from ltjax.training.finished_run import open_finished
 
-    finished = open_finished(workdir, {"data.dir": data_dir} if data_dir else {}, "RUN")
+    return features_of(open_finished(workdir, {"data.dir": data_dir} if data_dir else {}, "RUN"), chosen)
+
+
+def features_of(finished: Any, chosen: Mapping[str, Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """(float [n, d], int [n]): features of up to 50 test images of each class, of the first seed, and the classes."""
+    from ltjax.training.evaluation import extract_features
+    from ltjax.training.execution.seeds import split_seeds
+
     test = finished.data.test
     records = chosen_images(np.asarray(test.labels), [c for classes in chosen.values() for c in classes])
     variables = split_seeds(finished.variables, finished.config.num_seeds)[0]

@@ -1,4 +1,4 @@
-"""The report of a finished run: report.md with its numbers and figures."""
+"""The report of a finished run: report.md with its numbers and figures, and report.html, a page with everything."""
 
 import os
 import sys
@@ -32,15 +32,20 @@ def _import_matplotlib() -> None:
 
 _import_matplotlib()
 
-__all__ = ["Entry", "format_comparison", "format_table", "percent", "replace_file", "write_report"]
+PAGE = "report.html"
+
+__all__ = ["PAGE", "Entry", "format_comparison", "format_table", "percent", "replace_file", "write_report"]
 
 
 def write_report(workdir: epath.PathLike) -> epath.Path:
-    """Writes ``workdir/report/report.md`` and its PNG figures from the files of a run; returns the path of report.md.
+    """Writes ``workdir/report/report.md``, its PNG figures and report.html from the files of a run.
 
-    Reads results.json (required), metrics.jsonl, config.json and evaluation.npz. The last three may be missing or
-    incomplete: figures without data are omitted, and report.md lists them. Paths may be ``gs://``. Files are replaced
-    atomically.
+    Reads results.json (required), metrics.jsonl, config.json, evaluation.npz and gallery.npz. All others may be missing
+    or incomplete: figures without data are omitted, and both reports list them. Paths may be ``gs://``. Files are
+    replaced atomically.
+
+    Returns:
+      The path of report.md, which is written last.
 
     Raises:
       InputError: if results.json is missing or unreadable, or an array has a different number of classes.
@@ -56,10 +61,11 @@ def write_report(workdir: epath.PathLike) -> epath.Path:
       ...     _ = (epath.Path(folder) / "results.json").write_text(json.dumps(results))
       ...     path = write_report(folder)
       ...     path.name, sorted(p.name for p in path.parent.iterdir())
-      ('report.md', ['accuracy_per_class.png', 'report.md'])
+      ('report.md', ['accuracy_per_class.png', 'report.html', 'report.md'])
     """
     # matplotlib takes half a second to import; commands that only print a table do without it
     from ltjax.report.figures import draw, numbered_classes
+    from ltjax.report.page import html_page
 
     run = read_run(workdir)
     folder = epath.Path(workdir) / "report"
@@ -70,6 +76,7 @@ def write_report(workdir: epath.PathLike) -> epath.Path:
             replace_file(folder / f"{name}.png", figures[name])
         else:  # left by an earlier report on the same run
             (folder / f"{name}.png").unlink(missing_ok=True)
+    replace_file(folder / PAGE, html_page(run).encode("utf-8", "replace"))
     report = folder / "report.md"
     replace_file(report, format_report(run, list(figures), numbered_classes(run)).encode())
     return report

@@ -18,6 +18,7 @@ from ltjax.report.style import COLORS, INK, LINE_COLORS, legend_label, new_figur
 
 SMOOTH_FROM = 300  # with more points the curve is a running mean (for one seed drawn over the faint raw values)
 LOG_FROM = 30  # a panel that may be logarithmic is, from this ratio of its largest to its smallest value
+AVERAGED = re.compile("(loss|accuracy|class_loss)(/|$)")  # a logged value is the mean since the line before
 TOTALS = {
     "loss": "total",
     "accuracy": "training batches",
@@ -73,6 +74,7 @@ class MetricsLog:
     def __init__(self, metrics: Sequence[dict[str, Any]], seeds: int) -> None:
         self.metrics, self.seeds = metrics, seeds
         self.x, self.stages = epochs_of(metrics)
+        self.steps = steps_of(metrics)
         self.names = list(dict.fromkeys(name for row in metrics for name in row))
 
     def lines(self, styles: Mapping[str, tuple[str, str]], scale: float = 1) -> list[Line]:
@@ -81,60 +83,72 @@ class MetricsLog:
         for name, (label, color) in styles.items():
             values = [value if isinstance(value := row.get(name), int | float) else math.nan for row in self.metrics]
             y = np.array(values, float)
+            each = np.array([_per_seed(row, name, self.seeds) for row in self.metrics], float)
+            x = self.x
+            if AVERAGED.match(name):
+                x, y, each = whole_windows(self.x, y, each, self.steps, [edge for edge, _ in self.stages])
             finite = np.isfinite(y)
             if finite.any():
-                each = np.array([_per_seed(row, name, self.seeds) for row in self.metrics], float)
-                lines.append(Line(label, color, self.x[finite], scale * y[finite], scale * each[finite]))
+                lines.append(Line(label, color, x[finite], scale * y[finite], scale * each[finite]))
         return lines
 
     def names_starting_with(self, prefix: str) -> list[str]:
         return [name for name in self.names if name.startswith(prefix)]
 
 
-def training_curves(metrics: Sequence[dict[str, Any]], seeds: int = 1) -> bytes | None:
-    """Panels of the loss, its terms, training and test accuracy, and the learning rate; None if nothing is logged."""
-    log = MetricsLog(metrics, seeds)
+def training_panels(log: MetricsLog) -> list[Panel]:
+    """The loss, its terms, training and test accuracy, and the learning rate; none if no step was trained."""
+    if not any(name == "loss" or name.startswith("accuracy") for name in log.names):
+        return []  # a classifier that was solved in closed form: its evaluation alone is no curve
     tested = [n for n in log.names if re.fullmatch("(test|validation)/(all|many|medium|few)", n)]
     accuracies = ["accuracy", *log.names_starting_with("accuracy/"), *tested]
     rates = [n for n in log.names if n.split("/")[0] == "learning_rate"]
     groups = [color for color in LINE_COLORS if color not in COLORS.values()]  # without the colours of the groups
     terms = log.names_starting_with("loss/")
-    panels = [
+    return [
         Panel("loss", log.lines(_styles(["loss"], LINE_COLORS)), 1.2 if terms else 2, log=True),
         Panel("terms of the loss", log.lines(_styles(terms, LINE_COLORS)), 1.6, log=True, legend=True),
         Panel("accuracy (%)", log.lines(_styles(accuracies, groups), 100), 1.6, (-2, 102), legend=True),
         Panel("learning rate", log.lines(_styles(rates, groups)), limits=(0, None)),
     ]
-    return draw_column("Training", panels, log)
 
 
-def gradient_curves(metrics: Sequence[dict[str, Any]], seeds: int = 1) -> bytes | None:
-    """Panels of cosine and norm of the gradients of frequent and rare classes; None if none is logged.
+def training_curves(metrics: Sequence[dict[str, Any]], seeds: int = 1) -> bytes | None:
+    """``training_panels`` as a PNG; None if there is nothing to draw."""
+    log = MetricsLog(metrics, seeds)
+    return draw_column("Training", training_panels(log), log)
+
+
+def gradient_panels(log: MetricsLog) -> list[Panel]:
+    """Cosine and norm of the gradients of frequent and rare classes.
 
     As in figure 1 of "Asynchronous modeling: a dual-phase perspective for long-tailed recognition".
     """
-    log = MetricsLog(metrics, seeds)
     groups = {name: (f"{name} classes", color) for name, color in GRADIENTS.items()}
     cosines = log.lines({f"gradient/cosine_{name}": style for name, style in groups.items()})
     norms = {f"gradient/norm_{name}": style for name, style in groups.items()} | {
         "gradient/norm": ("full gradient", INK)
     }
     lowest = min((np.fmin(line.y, np.fmin.reduce(line.each, 1)).min() for line in cosines), default=0.0)
-    panels = [
+    return [
         Panel("cosine with the full gradient", cosines, 1.6, (min(0.0, lowest) - 0.05, 1.05), legend=True),
         Panel("norm", log.lines(norms), 1.6, log=True, legend=True),
     ]
-    return draw_column("Gradients of frequent and of rare classes", panels, log)
 
 
-def class_loss_curves(metrics: Sequence[dict[str, Any]], labels: Mapping[int, str], seeds: int = 1) -> bytes | None:
-    """A panel of the mean training loss of each watched class; None if no class was watched.
+def gradient_curves(metrics: Sequence[dict[str, Any]], seeds: int = 1) -> bytes | None:
+    """``gradient_panels`` as a PNG; None if no gradient is logged."""
+    log = MetricsLog(metrics, seeds)
+    return draw_column("Gradients of frequent and of rare classes", gradient_panels(log), log)
+
+
+def class_loss_panels(log: MetricsLog, labels: Mapping[int, str]) -> list[Panel]:
+    """The mean training loss of each watched class.
 
     As figure 2 of "To balance or not to balance" (Zhang et al.), with one head and one tail class. Each class has a
     colour; several streams or classifiers of a class (``class_loss/<c>/<part>``) have different line styles.
     ``labels``: class -> its name in the legend, in the order of the legend.
     """
-    log = MetricsLog(metrics, seeds)
     names = {c: [n for n in log.names if re.fullmatch(rf"class_loss/{c}(/.+)?", n)] for c in labels}
     parts = sorted({_part(name) for of_class in names.values() for name in of_class})  # "" first
     colors, lines = iter(LINE_COLORS * len(labels)), []
@@ -144,7 +158,13 @@ def class_loss_curves(metrics: Sequence[dict[str, Any]], labels: Mapping[int, st
             label = legend_label(", ".join(filter(None, (labels[c], _part(name)))))
             dashes = DASHES[parts.index(_part(name)) % len(DASHES)]
             lines += [line._replace(dashes=dashes) for line in log.lines({name: (label, color)})]
-    return draw_column("Training loss of single classes", [Panel("loss", lines, 2.4, log=True, legend=True)], log)
+    return [Panel("loss", lines, 2.4, log=True, legend=True)]
+
+
+def class_loss_curves(metrics: Sequence[dict[str, Any]], labels: Mapping[int, str], seeds: int = 1) -> bytes | None:
+    """``class_loss_panels`` as a PNG; None if no class was watched."""
+    log = MetricsLog(metrics, seeds)
+    return draw_column("Training loss of single classes", class_loss_panels(log, labels), log)
 
 
 def _part(name: str) -> str:
@@ -213,6 +233,66 @@ def epochs_of(metrics: Sequence[dict[str, Any]]) -> tuple[np.ndarray, list[tuple
     return x, stages
 
 
+def steps_of(metrics: Sequence[dict[str, Any]]) -> np.ndarray:
+    """float [n]: the steps that each row averages, those since the row before; 1 where that is not known.
+
+    Example:
+      >>> steps_of([{"step": 10}, {"step": 20}, {"step": 21}, {"loss": 1.0}]).tolist()
+      [10.0, 10.0, 1.0, 1.0]
+    """
+    steps = np.array([row.get("step", math.nan) for row in metrics], float)
+    since = np.diff(steps, prepend=0.0)
+    return np.where(since > 0, since, 1.0)
+
+
+def whole_windows(
+    x: np.ndarray, y: np.ndarray, each: np.ndarray, steps: np.ndarray, stages: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Joins points until each averages about as many steps as most do, weighted by their steps.
+
+    The end of an epoch ends a line of the log, too: there a point may average one step beside points that average ten,
+    and would stand out as a tooth.
+
+    Args:
+      x: float [n], ascending. A window ends at the x of its last point.
+      y, each: float [n] and [n, S], NaN where unknown.
+      steps: float [n], the steps that a point averages.
+      stages: the x where each stage begins; no window lies in two.
+
+    Example:
+      >>> x, y, _ = whole_windows(np.array([1.0, 1.1, 2.0]), np.array([3.0, 13.0, 3.0]), np.zeros([3, 1]),
+      ...                         np.array([10.0, 1.0, 9.0]), [0.0])
+      >>> x.tolist(), y.tolist()
+      ([1.0, 2.0], [3.0, 4.0])
+    """
+    full = np.median(np.repeat(steps, np.maximum(steps.astype(int), 1)))  # the point that a step in the middle lies in
+    stage = np.searchsorted(stages, x, side="left")
+    windows, total = np.zeros(len(x), int), 0.0
+    for i in range(1, len(x)):
+        total += steps[i - 1]
+        begins = stage[i] != stage[i - 1] or total >= 0.75 * full
+        windows[i] = windows[i - 1] + begins
+        total = 0.0 if begins else total
+    weights = np.bincount(windows, steps)
+    # what is left at the end of a stage joins the window before
+    last = {int(windows[i]) for i in range(len(x)) if i + 1 == len(x) or stage[i + 1] != stage[i]}
+    for window in sorted(last, reverse=True):
+        first = int(np.argmax(windows == window))
+        if weights[window] < 0.75 * full and first > 0 and stage[first - 1] == stage[first]:
+            windows[first:] -= 1
+    ends = np.flatnonzero(np.diff(windows, append=windows[-1:] + 1))
+    return x[ends], _weighted(y[:, None], steps, windows)[:, 0], _weighted(each, steps, windows)
+
+
+def _weighted(values: np.ndarray, steps: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """float [n, k] -> [windows, k]: the means of the known values, weighted by their steps."""
+    known = np.isfinite(values) * steps[:, None]
+    columns = zip(np.nan_to_num(values).T, known.T, strict=True)
+    sums = [(np.bincount(windows, c * w), np.bincount(windows, w)) for c, w in columns]
+    means = [np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0) for above, below in sums]
+    return np.stack(means, -1) if means else np.zeros((windows[-1] + 1, 0))
+
+
 def _per_seed(row: dict[str, Any], name: str, seeds: int) -> list[float]:
     """The value of each seed, NaN if the row has none (with one seed there is no ``per_seed``)."""
     values = row.get("per_seed", {}).get(name)
@@ -243,11 +323,17 @@ def _draw_panel(axes: Axes, panel: Panel, edges: Sequence[float]) -> None:
     finish_panel(axes, panel)
 
 
+def is_logarithmic(panel: Panel) -> bool:
+    """Whether the y axis of a panel with lines is logarithmic."""
+    values = np.concatenate([line.y for line in panel.lines])
+    return bool(panel.log and values.min() > 0 and values.max() > LOG_FROM * values.min())
+
+
 def finish_panel(axes: Axes, panel: Panel) -> None:
     """The scale, the limits, the label and the legend of a panel whose lines are drawn."""
     title, lines = panel.title, panel.lines
     values = np.concatenate([line.y for line in lines])
-    if panel.log and values.min() > 0 and values.max() > LOG_FROM * values.min():
+    if is_logarithmic(panel):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0) if values.max() < 1e3 * values.min() else (1.0,)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -42,7 +42,7 @@ def draw(run: Run) -> dict[str, bytes]:
     with matplotlib.rc_context(style_for(_texts(run))):
         figures["training"] = training_curves(run.metrics, seeds)
         figures["gradients"] = gradient_curves(run.metrics, seeds)
-        figures["class_losses"] = class_loss_curves(run.metrics, _labels_with_counts(run.results), seeds)
+        figures["class_losses"] = class_loss_curves(run.metrics, labels_with_counts(run.results), seeds)
         figures["accuracy_per_class"] = accuracy_per_class(run.results)
         if run.confusion is not None:
             figures["confusion"] = confusion_matrix(run.results, run.confusion)
@@ -77,14 +77,14 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
     values = np.array([math.nan if a is None else 100 * a for a in results["per_class"]], float)[order]
     if not np.isfinite(values).any():
         return None
-    deviations = _class_deviations(results)[order]
+    deviations = class_deviations(results)[order]
     spans = group_spans(group_sizes(results))
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
     ties = "; equal counts side by side" if len(counts) > len(np.unique(counts)) <= FEW_COUNTS else ""
     axes.set(xscale="log", xlabel=f"training images per class (log scale{ties})")
     axes.set_ylabel(f"accuracy per class (%{_of_seeds(results, 'mean ± deviation of')})")
-    x = _spread_ties(counts)
+    x = spread_ties(counts)
     margin = math.exp(0.05 + 0.06 * math.log(x.max() / x.min()))
     left, right = x.min() / margin, x.max() * margin
     # spans go from the most frequent classes, on the right, to the rarest
@@ -100,8 +100,9 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
             alpha=0.85 if len(counts) <= 200 else 0.45,
         )  # fmt: skip
         if several_seeds(results):
+            bars = bounded(values[a:b], deviations[a:b])
             axes.errorbar(
-                x[a:b], values[a:b], deviations[a:b], fmt="none", ecolor=COLORS[group], zorder=2.5,
+                x[a:b], values[a:b], bars, fmt="none", ecolor=COLORS[group], zorder=2.5,
                 elinewidth=1.2 if len(counts) <= 200 else 0.5, alpha=0.45,
             )  # fmt: skip
         legend[group] = f"{group} ({_classes(b - a)})"
@@ -120,13 +121,23 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
     return png(figure)
 
 
-def _labels_with_counts(results: dict[str, Any]) -> dict[int, str]:
+def bounded(values: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """The lengths [2, n] of error bars of percentages, below and above: within 0..100.
+
+    Example:
+      >>> bounded(np.array([2.0, 50.0]), np.array([5.0, 5.0])).tolist()
+      [[2.0, 5.0], [5.0, 5.0]]
+    """
+    return np.stack([np.fmin(deviations, values), np.fmin(deviations, 100 - values)])
+
+
+def labels_with_counts(results: dict[str, Any]) -> dict[int, str]:
     """class -> its name and number of training images, the most frequent class first."""
     labels, counts = class_ticks(class_labels(results)), results["class_counts"]
     return {int(c): f"{labels[c]} ({counts[c]:,} images)" for c in frequency_order(counts)}
 
 
-def _class_deviations(results: dict[str, Any]) -> np.ndarray:
+def class_deviations(results: dict[str, Any]) -> np.ndarray:
     """float [C]: sample standard deviation over the seeds in percent; 0 if unknown or for one seed."""
     none: list[float | None] = [None] * len(results["class_counts"])
     return np.array([100 * (d or 0.0) for d in results.get("std", {}).get("per_class", none)])
@@ -242,7 +253,7 @@ def _classes(number: int) -> str:
     return "1 class" if number == 1 else f"{number:,} classes"
 
 
-def _spread_ties(counts: np.ndarray) -> np.ndarray:
+def spread_ties(counts: np.ndarray) -> np.ndarray:
     """Positions of sorted counts on a log axis, with ties spread out: further if there are few different counts."""
     x = counts.copy()
     values, sizes = np.unique(counts, return_counts=True)

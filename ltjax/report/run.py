@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
@@ -12,10 +12,43 @@ from ltjax import escape
 from ltjax.errors import InputError
 
 GROUPS = ("many", "medium", "few")
+FEATURES, HEAT = "feature_map.npz", "grad_cam.npz"  # in the report's folder, made on request
 NEEDED = (
     "method", "dataset", "split", "epochs", "seeds", "class_counts", "per_class", "accuracy", "convention", "shots",
     "train_index_sha256", "train_size", "parameter_count", "wall_time_s", "hardware",
 )  # fmt: skip
+
+
+class Predictions(NamedTuple):
+    """The test images as the networks see them, of S seeds.
+
+    label: int [N]; prediction: int [S, N], -1 for none; probability, label_probability: float [S, N].
+    """
+
+    label: np.ndarray
+    prediction: np.ndarray
+    probability: np.ndarray
+    label_probability: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """Pictures of n test images, with the answers of the first seed.
+
+    pictures: uint8 [n, H, W, 1 or 3]; record, index, label, prediction: int [n]; path: str [n], "" where there is none;
+    probability, label_probability: float [n]; wrong, rarest: the positions of both lists, in their order.
+    """
+
+    pictures: np.ndarray
+    record: np.ndarray
+    index: np.ndarray
+    label: np.ndarray
+    path: np.ndarray
+    prediction: np.ndarray
+    probability: np.ndarray
+    label_probability: np.ndarray
+    wrong: np.ndarray
+    rarest: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +62,10 @@ class Run:
       confusion: int [C, C] (rows are the true classes), summed over the seeds, or None.
       weight_norms: float [C], mean over the seeds, or None.
       test_counts: int [C], test images of each class, or None.
+      predictions: of each test image, or None.
+      gallery: some test images, or None.
+      features: ``points`` [n, 2] and ``classes`` [n] of test images in the plane, or None.
+      heat: uint8 [n, H, W, 3], the gallery's pictures with their Grad-CAM, or None.
       unreadable: number of lines in metrics.jsonl that are not JSON objects; a killed process can leave a partial line.
       damaged: the names of files that cannot be read, and count as missing.
     """
@@ -41,10 +78,14 @@ class Run:
     test_counts: np.ndarray | None
     unreadable: int
     damaged: tuple[str, ...] = ()
+    predictions: Predictions | None = None
+    gallery: Gallery | None = None
+    features: dict[str, np.ndarray] | None = None
+    heat: np.ndarray | None = None
 
 
 def read_run(workdir: epath.PathLike) -> Run:
-    """Reads results.json, metrics.jsonl, config.json and evaluation.npz of a workdir (a ``gs://`` path too).
+    """Reads results.json, metrics.jsonl, config.json and the arrays of a workdir (a ``gs://`` path too).
 
     With several seeds (S) the arrays of evaluation.npz have a leading seed axis: confusion [S, C, C], weight_norms
     [S, C]. The confusion matrices are summed and the norms averaged here: with 8,142 classes a matrix takes half a GB.
@@ -70,10 +111,8 @@ def read_run(workdir: epath.PathLike) -> Run:
     metrics, unreadable = _read_lines(root / "metrics.jsonl")
     config_file, arrays_file = root / "config.json", root / "evaluation.npz"
     config = _object(config_file) if config_file.exists() else None
-    read = _read_arrays(arrays_file) if arrays_file.exists() else {}
-    arrays = read or {}
     damaged = [config_file.name] if config is None and config_file.exists() else []
-    damaged += [arrays_file.name] if read is None else []
+    arrays = _read_arrays(arrays_file, damaged)
     confusion, norms, total = (arrays.get(name) for name in ("confusion", "weight_norms", "total"))
     _check_seeds(results, results_file)
     if confusion is not None:
@@ -85,7 +124,26 @@ def read_run(workdir: epath.PathLike) -> Run:
     if total is not None:
         _check_shape("total", total, 1, results, arrays_file)
         total = total[0] if several_seeds(results) else total  # all seeds have the same test images
-    return Run(results, metrics, config, confusion, norms, total, unreadable, tuple(damaged))
+    predictions, gallery = _predictions(arrays), None
+    pictures = _read_arrays(root / "gallery.npz", damaged)
+    fields = [field.name for field in dataclasses.fields(Gallery)]
+    if pictures.keys() >= set(fields):
+        gallery = Gallery(*(pictures[name] for name in fields))
+    features = _read_arrays(root / "report" / FEATURES, damaged) or None
+    heat = _read_arrays(root / "report" / HEAT, damaged).get("heat")
+    heat = heat if gallery is not None and heat is not None and len(heat) == len(gallery.record) else None
+    return Run(
+        results, metrics, config, confusion, norms, total, unreadable, tuple(damaged), predictions, gallery, features,
+        heat,
+    )  # fmt: skip
+
+
+def _predictions(arrays: dict[str, np.ndarray]) -> Predictions | None:
+    """Those in evaluation.npz, where earlier versions have none; of one seed as of several."""
+    if not arrays.keys() >= set(Predictions._fields):
+        return None
+    label, *others = (np.atleast_2d(arrays[name]) for name in Predictions._fields)
+    return Predictions(label[0], *others)
 
 
 def _object(path: epath.Path) -> dict[str, Any] | None:
@@ -97,13 +155,16 @@ def _object(path: epath.Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _read_arrays(path: epath.Path) -> dict[str, np.ndarray] | None:
-    """The arrays of an .npz file; None if it cannot be read."""
+def _read_arrays(path: epath.Path, damaged: list[str]) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file; none of one that is missing or cannot be read, whose name joins ``damaged``."""
+    if not path.exists():
+        return {}
     try:
         with np.load(io.BytesIO(path.read_bytes())) as file:
             return {name: file[name] for name in file.files}
     except Exception:  # a damaged file raises nearly anything
-        return None
+        damaged.append(path.name)
+        return {}
 
 
 def state_of(workdir: epath.PathLike) -> str:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ltjax import escape
 from ltjax.class_counts import frequency_order
@@ -64,10 +64,10 @@ def format_table(results: dict[str, Any]) -> str:
         ["accuracy %", *(percent(accuracy.get(key), deviation.get(key)) for key in _SEED_KEYS)],
         ["classes", total, total, *map(str, group_sizes(results))],
     ]
-    lines = [escape.terminal(_headline(results)), *_aligned(rows)]
+    lines = [escape.terminal(headline(results)), *_aligned(rows)]
     if several_seeds(results):
-        lines += [_explain_seeds(results), *_aligned([["seed", *_SEED_HEADER], *_seed_rows(results)])]
-    return "\n".join([*lines, f"groups: {convention} ({_explain(convention)})"])
+        lines += [explain_seeds(results), *_aligned([["seed", *_SEED_HEADER], *_seed_rows(results)])]
+    return "\n".join([*lines, f"groups: {convention} ({explain(convention)})"])
 
 
 _SEED_KEYS = ("all", "mean_class", *GROUPS)
@@ -81,7 +81,7 @@ def _seed_rows(results: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def _explain_seeds(results: dict[str, Any]) -> str:
+def explain_seeds(results: dict[str, Any]) -> str:
     return f"mean ± sample standard deviation (divisor n - 1) over n = {len(results['seeds'])} seeds"
 
 
@@ -97,7 +97,7 @@ def format_report(run: Run, figures: Sequence[str], numbered: Mapping[int, str] 
     ``numbered``: class -> name, of the classes that the figures show by number.
     """
     results = run.results
-    parts = [f"# {escape.markdown(_headline(results))}", _accuracy_section(results)]
+    parts = [f"# {escape.markdown(headline(results))}", _accuracy_section(results)]
     if results.get("views"):
         parts.append(_views_section(results))
     parts.append(_conditions_section(run))
@@ -127,14 +127,31 @@ def format_numbered(numbered: Mapping[int, str]) -> str:
     return f"In the figures a number stands for a class whose name no installed font can draw: {listed}."
 
 
-def _headline(results: dict[str, Any]) -> str:
+def headline(results: dict[str, Any]) -> str:
     rule = results.get("epoch_rule", "last")
     seeds = f", {len(results['seeds'])} seeds" if several_seeds(results) else ""
     run = f"{results['method']} on {results['dataset']}, {results['split']} split"
     return f"{run}, {rule} epoch ({results['epochs']}){seeds}"
 
 
-def _explain(convention: str) -> str:
+def conventions(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The groups to show, by convention.
+
+    Positions 3 and 6 are CIFAR-10's: with another number of classes they say nothing, unless the config chose them.
+
+    Example:
+      >>> shots = {"strict": {"classes": [9, 9, 9]}, "index": {"classes": [3, 3, 21]}}
+      >>> list(conventions({"convention": "strict", "shots": shots}))
+      ['strict']
+    """
+    shown = {name: shots for name, shots in results["shots"].items() if shots}
+    sizes = shown.get("index", {}).get("classes", [0, 0, 0])
+    if results["convention"] != "index" and sizes[:2] == [3, 3] and sum(sizes) != 10:
+        del shown["index"]
+    return shown
+
+
+def explain(convention: str) -> str:
     return CONVENTIONS.get(convention, "thresholds from the config")
 
 
@@ -162,85 +179,139 @@ def _folded(summary: str, content: str) -> str:
     return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
-def _accuracy_section(results: dict[str, Any]) -> str:
-    accuracy, deviations = results["accuracy"], _deviations(results)
+class Rows(NamedTuple):
+    """A table of plain text: the header, and rows as long."""
+
+    header: list[str]
+    rows: list[list[str]]
+
+
+def overall_rows(results: dict[str, Any]) -> Rows:
+    """Accuracy over all classes."""
+    accuracy, spread = results["accuracy"], _deviations(results)["accuracy"]
     keys = ("all", "mean_class", "worst_class", "harmonic_mean")
-    header = ["accuracy (%)", *(key.replace("_", " ") for key in keys)]
-    cells = [percent(accuracy.get(key), deviations["accuracy"].get(key)) for key in keys]
-    overall = markdown_table(header, [["all classes", *cells]])
-    rows = []
-    for convention, shots in results["shots"].items():
-        if not shots:
-            continue
+    cells = [percent(accuracy.get(key), spread.get(key)) for key in keys]
+    return Rows(["accuracy (%)", *(key.replace("_", " ") for key in keys)], [["all classes", *cells]])
+
+
+def group_rows(results: dict[str, Any]) -> Rows:
+    """Accuracy of many, medium and few under each convention; a star marks that of the config."""
+    rows, deviations = [], _deviations(results)
+    for convention, shots in conventions(results).items():
         spread = deviations["shots"].get(convention) or {}
         groups = zip(GROUPS, shots["classes"], strict=True)
         cells = [f"{percent(shots.get(g), spread.get(g))} ({n})" for g, n in groups]
         mark = " *" if convention == results["convention"] else ""
-        rows.append([f"{convention}{mark} ({_explain(convention)})", *cells])
-    table = markdown_table(["accuracy (%) and number of classes", *GROUPS], rows)
-    text = f"{overall}\n\n{table}\n\n\\* the convention in this run's config. A dash marks a group without classes."
+        rows.append([f"{convention}{mark} ({explain(convention)})", *cells])
+    return Rows(["accuracy (%) and number of classes", *GROUPS], rows)
+
+
+def seed_table(results: dict[str, Any]) -> Rows:
+    """Accuracy of each seed."""
+    losses = [one.get("train_loss_last_epoch") for one in results["per_seed"]]
+    each = zip(_seed_rows(results), losses, strict=True)
+    rows = [[*cells, DASH if loss is None else f"{loss:.4g}"] for cells, loss in each]
+    return Rows(["seed: accuracy (%)", *_SEED_HEADER, "mean training loss of the last epoch"], rows)
+
+
+def view_rows(results: dict[str, Any]) -> Rows:
+    """Accuracy by group of the result and of each view (a single branch, another fusion)."""
+    keys = ("all", *GROUPS)
+    found = [("the result", results["accuracy"], _deviations(results)["accuracy"])]
+    found += [
+        (name, view["accuracy"], view.get("std", {}).get("accuracy", {})) for name, view in results["views"].items()
+    ]
+    rows = [[name, *(percent(accuracy.get(key), spread.get(key)) for key in keys)] for name, accuracy, spread in found]
+    return Rows(["accuracy (%)", *keys], rows)
+
+
+def _as_markdown(table: Rows) -> str:
+    return markdown_table(table.header, [[escape.markdown(first), *rest] for first, *rest in table.rows])
+
+
+def _accuracy_section(results: dict[str, Any]) -> str:
+    star = "\\* the convention in this run's config. A dash marks a group without classes."
+    text = f"{_as_markdown(overall_rows(results))}\n\n{_as_markdown(group_rows(results))}\n\n{star}"
+    if results.get("macro_f1") is not None or results.get("calibration_error"):
+        text += f"\n\n{quality_line(results)}."
     return f"{text}\n\n{_seeds_section(results)}" if several_seeds(results) else text
+
+
+def quality_line(results: dict[str, Any]) -> str:
+    """Macro-F1 and the calibration error, in words."""
+    spread, errors = results.get("std", {}), results.get("calibration_error") or {}
+    known = {group: errors[group] for group in ("all", *GROUPS) if errors.get(group) is not None}
+    deviations = spread.get("calibration_error") or {}
+    listed = ", ".join(f"{group} {percent(value, deviations.get(group))}" for group, value in known.items())
+    parts = (
+        [f"Macro-F1 {percent(results['macro_f1'], spread.get('macro_f1'))} %"]
+        if results.get("macro_f1") is not None
+        else []
+    )
+    return "; ".join(parts + ([f"expected calibration error (15 bins) in %: {listed}"] if listed else []))
 
 
 def _seeds_section(results: dict[str, Any]) -> str:
     """The meaning of ±, and the accuracy of each seed."""
-    header = ["seed: accuracy (%)", *_SEED_HEADER, "mean training loss of the last epoch"]
-    losses = [one.get("train_loss_last_epoch") for one in results["per_seed"]]
-    rows = [
-        [*cells, DASH if loss is None else f"{loss:.4g}"]
-        for cells, loss in zip(_seed_rows(results), losses, strict=True)
-    ]
-    explained = f"Above: {_explain_seeds(results)}. The groups follow the convention in the config."
-    return f"## Each seed\n\n{explained}\n\n{markdown_table(header, rows)}"
+    explained = f"Above: {explain_seeds(results)}. The groups follow the convention in the config."
+    return f"## Each seed\n\n{explained}\n\n{_as_markdown(seed_table(results))}"
 
 
 def _views_section(results: dict[str, Any]) -> str:
-    """Accuracy by group of the result and of each view (a single branch, another fusion)."""
-    keys = ("all", *GROUPS)
-    rows = [("the result", results["accuracy"], _deviations(results)["accuracy"])]
-    rows += [
-        (escape.markdown(name), view["accuracy"], view.get("std", {}).get("accuracy", {}))
-        for name, view in results["views"].items()
-    ]
-    table = [[name, *(percent(accuracy.get(key), spread.get(key)) for key in keys)] for name, accuracy, spread in rows]
-    return f"## Other views of the network\n\n{markdown_table(['accuracy (%)', *keys], table)}"
+    return f"## Other views of the network\n\n{_as_markdown(view_rows(results))}"
 
 
-def _conditions_section(run: Run) -> str:
-    """What the numbers depend on; rows that the run did not record are omitted."""
-    results, counts = run.results, run.results["class_counts"]
-    smallest = min(counts)
-    ratio = f", imbalance {max(counts) / smallest:.4g}" if smallest else ", some classes without images"
+def conditions(run: Run) -> list[tuple[str, str]]:
+    """What the numbers depend on, (name, value) in plain text; rows that the run did not record are omitted."""
+    results = run.results
     resumes, tested = results.get("resumes", []), results.get("test_index_sha256")
     rows = [
-        [
-            "training images",
-            f"{results['train_size']:,} in {len(counts)} classes, {smallest:,} to {max(counts):,}{ratio}",
-        ],
-        ["training index list", f"sha256 `{results['train_index_sha256']}`"],
-        *([["test index list", f"sha256 `{tested}`"]] if tested else []),
-        ["parameters", f"{results['parameter_count']:,}"],
-        ["epochs", f"{results['epochs']} ({results['step']:,} steps); the {results['epoch_rule']} epoch is reported"],
-        ["seeds", ", ".join(map(str, results["seeds"]))],
-        ["hardware", escape.markdown(_flat(results["hardware"]))],
-        ["wall time", duration(results["wall_time_s"]) + (", all seeds together" if several_seeds(results) else "")],
-        ["resumes", escape.markdown(_resumes(resumes))],
+        ("training images", _training_images(run)),
+        ("training index list", f"sha256 {results['train_index_sha256']}"),
+        *([("test index list", f"sha256 {tested}")] if tested else []),
+        *(("data", note) for note in results.get("data_notes", [])),
+        ("parameters", f"{results['parameter_count']:,}"),
     ]
+    if results.get("chosen"):
+        rows.append(("selected by the run", _selected(results)))
     if results.get("train_loss_last_epoch") is not None:
         spread = results.get("std", {}).get("train_loss_last_epoch")
         loss = f"{results['train_loss_last_epoch']:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
-        rows.insert(5 if tested else 4, ["mean training loss of the last epoch", loss])
-    if results.get("chosen"):
-        rows.insert(4, ["selected by the run", escape.markdown(_selected(results))])
+        rows.append(("mean training loss of the last epoch", loss))
+    rows += [
+        ("epochs", f"{results['epochs']} ({results['step']:,} steps); the {results['epoch_rule']} epoch is reported"),
+        ("seeds", ", ".join(map(str, results["seeds"]))),
+        ("hardware", _flat(results["hardware"])),
+        ("wall time", duration(results["wall_time_s"]) + (", all seeds together" if several_seeds(results) else "")),
+        ("resumes", _resumes(resumes)),
+    ]
     if results.get("step_ms") is not None:
-        rows.append(["time per step", _step_time(results)])
+        rows.append(("time per step", _step_time(results)))
     if results.get("versions"):
-        rows.append(["versions", escape.markdown(_flat(results["versions"]))])
+        rows.append(("versions", _flat(results["versions"])))
     if run.unreadable:
-        rows.append(["metrics.jsonl", f"{run.unreadable} unreadable line(s), not included in the curves"])
+        rows.append(("metrics.jsonl", f"{run.unreadable} unreadable line(s), not included in the curves"))
     for name in run.damaged:
         again = "; remove results.json and run the training command again" if name == "evaluation.npz" else ""
-        rows.append([name, f"damaged, so without what depends on it{again}"])
+        rows.append((name, f"damaged, so without what depends on it{again}"))
+    return rows
+
+
+def _training_images(run: Run) -> str:
+    """The number of images, and the imbalance; one that was asked for and that whole numbers of images do not give."""
+    counts, smallest = run.results["class_counts"], min(run.results["class_counts"])
+    ratio = "some classes without images"
+    if smallest:
+        ratio = f"imbalance {max(counts) / smallest:.4g}"
+        asked = ((run.config or {}).get("data") or {}).get("imbalance")
+        if isinstance(asked, int | float) and asked > 1 and f"{asked:.4g}" != f"{max(counts) / smallest:.4g}":
+            ratio += f" (config.data.imbalance={asked:g}, in whole images)"
+    classes = f"{run.results['train_size']:,} in {len(counts):,} classes"
+    return f"{classes}, {smallest:,} to {max(counts):,}, {ratio}"
+
+
+def _conditions_section(run: Run) -> str:
+    rows = [[name, escape.markdown(value)] for name, value in conditions(run)]
     return f"## What the numbers depend on\n\n{markdown_table(['', ''], rows, numbers=False)}"
 
 

@@ -38,6 +38,18 @@ Predict = Callable[[Tree, jax.Array], jax.Array]
 RESULT = ""  # the name of `predict` among the predictions: no view has it
 
 
+class Answers(NamedTuple):
+    """What `predict` says of each image of a source, in its order. With several seeds [S, N] in place of [N].
+
+    prediction: int32 [N], the likeliest class (-1: the logits hold a NaN); probability: float32 [N], its softmax;
+    label_probability: float32 [N], that of the image's own class.
+    """
+
+    prediction: Any
+    probability: Any
+    label_probability: Any
+
+
 class Evaluator:
     """`predict` over a source, compiled once and used as often as needed; one set of counters for each seed.
 
@@ -64,24 +76,29 @@ class Evaluator:
         self.empty = {name: stack_seeds([start] * self.seeds, "counters") for name in predictions}
         everywhere, over_devices = meshes.replicated(mesh), meshes.split(mesh)
 
-        def count(counters: Any, variables: Tree, batch: dict[str, jax.Array]) -> Any:
+        def count(counters: Any, variables: Tree, batch: dict[str, jax.Array]) -> tuple[Any, Answers]:
             added = {}
             for name, one in predictions.items():
                 logits, (so_far, broken) = one(variables, batch["image"]), counters[name]
                 broken += jnp.sum(batch["mask"].astype(bool) & ~has_softmax(logits), dtype=jnp.int32)
                 added[name] = metrics.update(so_far, logits, batch["label"], batch["mask"]), broken
-            return added
+                if name == RESULT:
+                    answers = answers_of(logits, batch["label"])
+            return added, answers
 
         count = over_seeds(count, axis, (0, 0, None))
         cut = meshes.by_share(evaluation_batch, mesh, shared=1)
 
-        def count_resident(carry: Any, variables: Tree, resident: Resident, calls: int) -> Any:
+        def count_resident(carry: Any, variables: Tree, resident: Resident, calls: int) -> tuple[Any, Answers]:
+            """The counters, and answers with a leading axis of calls where there are several."""
+
             def one(carry: Any, _: None) -> Any:
                 counters, begin = carry
                 slots = begin + jnp.arange(self.batch_size, dtype=jnp.int32)
-                return (count(counters, variables, cut(resident, slots)), begin + self.batch_size), None
+                counters, answers = count(counters, variables, cut(resident, slots))
+                return (counters, begin + self.batch_size), answers
 
-            return one(carry, None)[0] if calls == 1 else jax.lax.scan(one, carry, length=calls)[0]
+            return one(carry, None) if calls == 1 else jax.lax.scan(one, carry, length=calls)
 
         self.count = jax.jit(
             count,
@@ -113,8 +130,14 @@ class Evaluator:
         self, variables: Tree, source: Source, resident: Resident | None = None, strict: bool = True
     ) -> dict[str, list[Any]]:
         """The same for `predict` (RESULT) and for every view."""
+        return self.with_answers(variables, source, resident, strict)[0]
+
+    def with_answers(
+        self, variables: Tree, source: Source, resident: Resident | None = None, strict: bool = True
+    ) -> tuple[dict[str, list[Any]], Answers]:
+        """``all_views``, and the answer of `predict` for each image, on the host."""
         counters = meshes.put_replicated(self.empty, self.mesh)
-        counters = self._from_host(counters, variables, source) if resident is None else self._on_device(
+        counters, blocks = self._from_host(counters, variables, source) if resident is None else self._on_device(
             counters, variables, resident
         )  # fmt: skip
         each = {name: split_seeds(one, self.seeds) for name, one in jax.device_get(counters).items()}
@@ -124,25 +147,48 @@ class Evaluator:
             if broken:
                 view = f" (view '{name}')" if name else ""
                 _report(f"the logits of {broken:,} of {seen:,} images of evaluation are not finite{view}", strict)
-        return {name: [counters for counters, _ in seeds] for name, seeds in each.items()}
+        found = {name: [counters for counters, _ in seeds] for name, seeds in each.items()}
+        # a scan's answers [calls, (S,) B] are those of its batches one after another
+        batches = [one for block in jax.device_get(blocks) for one in self._batches(block)]
+        joined = [np.concatenate(parts, axis=-1)[..., : len(source)] for parts in zip(*batches, strict=True)]
+        return found, Answers(*joined)
 
-    def _from_host(self, counters: Any, variables: Tree, source: Source) -> Any:
-        shard = (jax.process_index(), jax.process_count())
+    def _batches(self, block: Answers) -> list[Answers]:
+        single = block.prediction.ndim == (1 if self.seeds == 1 else 2)
+        return [block] if single else [Answers(*parts) for parts in zip(*block, strict=True)]
+
+    def _from_host(self, counters: Any, variables: Tree, source: Source) -> tuple[Any, list[Answers]]:
+        shard, blocks = (jax.process_index(), jax.process_count()), []
         for batch in evaluation_batches(source, self.batch_size, shard, *self.reading):
-            counters = self.count(counters, variables, meshes.put_split(batch, self.mesh))
-        return counters
+            counters, answers = self.count(counters, variables, meshes.put_split(batch, self.mesh))
+            blocks.append(answers)
+        return counters, blocks
 
-    def _on_device(self, counters: Any, variables: Tree, resident: Resident) -> Any:
+    def _on_device(self, counters: Any, variables: Tree, resident: Resident) -> tuple[Any, list[Answers]]:
         calls, at_once = self.calls(len(resident.labels))
-        carry = (counters, meshes.put_replicated(np.int32(0), self.mesh))
+        carry, blocks = (counters, meshes.put_replicated(np.int32(0), self.mesh)), []
         for _ in range(calls // at_once):
-            carry = self.count_resident(carry, variables, resident, at_once)
-        return carry[0]
+            carry, answers = self.count_resident(carry, variables, resident, at_once)
+            blocks.append(answers)
+        return carry[0], blocks
 
     def calls(self, images: int) -> tuple[int, int]:
         """(batches, batches in one call) for this number of images on the device; on a CPU one per call is faster."""
         batches = -(-images // self.batch_size)
         return batches, 1 if meshes.platform(self.mesh) == "cpu" else batches
+
+
+def answers_of(logits: jax.Array, labels: jax.Array) -> Answers:
+    """Logits [B, C] and labels [B] -> answers [B].
+
+    Example:
+      >>> answers = answers_of(jnp.array([[0.0, 9.0]]), jnp.array([0]))
+      >>> answers.prediction.tolist(), answers.probability.round(3).tolist()
+      ([1], [1.0])
+    """
+    shares = jax.nn.softmax(logits.astype(jnp.float32), -1)
+    prediction = jnp.where(jnp.isnan(logits).any(-1), -1, jnp.argmax(logits, -1)).astype(jnp.int32)
+    return Answers(prediction, shares.max(-1), jnp.take_along_axis(shares, labels[:, None], -1)[:, 0])
 
 
 def has_softmax(logits: jax.Array) -> jax.Array:

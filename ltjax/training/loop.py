@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from etils import epath
 
 from ltjax.data.loading.prefetch import to_stderr
@@ -16,7 +17,7 @@ from ltjax.settings import Settings
 from ltjax.settings.identity import to_json
 from ltjax.training import out_of_memory
 from ltjax.training.calibration import all_logits, calibrated, logits_of, sampled, validation_source
-from ltjax.training.evaluation import RESULT, Evaluator, Summary
+from ltjax.training.evaluation import RESULT, Answers, Evaluator, Summary
 from ltjax.training.execution.mesh import platform
 from ltjax.training.execution.placement import place
 from ltjax.training.execution.programs import HostBatches, Program, at_last, calls, execution_of, from_host, on_device
@@ -47,6 +48,7 @@ from ltjax.training.workdir.identity import absolute, config_is_damaged, open_wo
 from ltjax.training.workdir.lock import Lock, locked
 from ltjax.training.workdir.metrics_log import MetricsLog, Record, StageLines
 from ltjax.training.workdir.model_record import write_model_record
+from ltjax.training.workdir.predictions import discard_extras, each_seed, quality, write_gallery, write_predictions
 from ltjax.training.workdir.pretrained import check_fit, check_pretrained
 from ltjax.training.workdir.results import (
     describe,
@@ -285,12 +287,13 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
     """Evaluates the last epoch and writes the results."""
     config, (data, stages, _, _), placed = run.config, run.setup, run.access.placed
     with out_of_memory.in_evaluation(config):
-        by_view = evaluator.all_views(variables, data.test, placed and placed.test)
+        by_view, answers = evaluator.with_answers(variables, data.test, placed and placed.test)
     counters = by_view.pop(RESULT)
     summaries = summarize_seeds(config, data, counters)
-    arrays = evaluation_arrays(counters, stages[-1].network, variables["params"])
+    network, labels = stages[-1].network, np.asarray(data.test.labels)
+    arrays = evaluation_arrays(counters, network, variables["params"], each_seed(answers), labels)
     views = {name: _view(run, counters) for name, counters in by_view.items()}
-    reports = stage_reports(config, stages[-1], variables)
+    reports, qualities = stage_reports(config, stages[-1], variables), quality(answers, data, config.evaluation)
     run.progress.show(run.log.amend(step, _tests(run, summaries) | _by_name("report", reports)))
     for name in reports[0]:
         run.progress.report(f"{name}: {', '.join(f'{one[name]:.4g}' for one in reports)}")
@@ -303,13 +306,14 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
         "wall_time_s": round(before + run.progress.seconds(), 1),
         "data_on_device": placed is not None,
         **run.progress.clock.total(),
-        **results_over_seeds(config, summaries, _last_epoch_loss(run), reports),
+        **results_over_seeds(config, summaries, _last_epoch_loss(run), reports, qualities),
         **({"views": views} if views else {}),
     }
     run.lock.check()
     _calibrate(run, variables)
     write_model_record(run.workdir, config, data, run.setup.fingerprint)
     if jax.process_index() == 0:
+        _write_predictions(run, answers)
         write_results(run.workdir, record, arrays)
         run.log.results(record)
     return record
@@ -336,6 +340,18 @@ def _calibrate(run: Run, variables: Tree) -> None:
         f"temperature {record['temperature']:.4g}, fitted on {record['images']} validation images: calibration error "
         f"{before:.4f} without it, {after:.4f} with it"
     )
+
+
+def _write_predictions(run: Run, answers: Answers) -> None:
+    """predictions.csv and the pictures of the report; the result does not depend on the pictures."""
+    data = run.setup.data
+    write_predictions(run.workdir, data, answers, seeds_of(run.config))
+    discard_extras(run.workdir)
+    try:
+        write_gallery(run.workdir, data, answers)
+    except Exception as error:  # a data set of the user's raises anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        run.progress.report(f"the report has no pictures of test images: {reason}")
 
 
 def _view(run: Run, counters: Sequence[Any]) -> Record:

@@ -50,7 +50,11 @@ def check(command):
         benchmark, *arguments = arguments
         module = f"ltjax.bench.{benchmark}"
     found = importlib.import_module(module)
-    main = found.main if hasattr(found, "main") else importlib.import_module(f"{module}.__main__").run
+    if hasattr(found, "main"):
+        main = found.main
+    else:
+        inside = importlib.import_module(f"{module}.__main__")
+        main = getattr(inside, "run", None) or inside.main
     try:
         status = main(arguments)
     except Parsed as parsed:

@@ -58,7 +58,8 @@ def test_a_crafted_file_of_arrays_is_one_line(tmp_path, name):
     with pytest.raises(InputError, match=r"x\.npz: cannot be read as \.npz or \.npy") as error:
         read_all(path)
     assert "\n" not in str(error.value)
-    assert _read_arrays(epath.Path(path)) is None
+    damaged = []
+    assert _read_arrays(epath.Path(path), damaged) == {} and damaged == ["x.npz"]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -66,7 +67,7 @@ def test_damaged_files_of_arrays(tmp_path):
     path, refused = pathlib.Path(tmp_path / "x.npz"), 0
     for _, content in mutated(FILES, 300):
         path.write_bytes(content)
-        _read_arrays(epath.Path(path))
+        _read_arrays(epath.Path(path), [])
         try:
             read_all(path)
         except InputError as error:

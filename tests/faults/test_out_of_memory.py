@@ -50,7 +50,7 @@ def test_training_names_micro_batches_and_remat(tmp_path, monkeypatch, capsys, d
 
 def test_evaluation_names_its_batch_size(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loop, "_train_stage", lambda run, stage, current, *rest: current)
-    monkeypatch.setattr(Evaluator, "all_views", raising(MemoryError("Unable to allocate 7.45 GiB")))
+    monkeypatch.setattr(Evaluator, "with_answers", raising(MemoryError("Unable to allocate 7.45 GiB")))
     line = line_of(toy.config(), tmp_path, capsys)
     assert "out of memory in evaluation: Unable to allocate 7.45 GiB; " in line
     assert "lower config.evaluation.batch_size (now 8)" in line

@@ -121,13 +121,42 @@ def confusion_of(results, images=100, seed=1):
     return matrix
 
 
-def write_run(folder, results, *, metrics=None, confusion=None, weight_norms=None, config=None):
+def predictions_of(results, images=5, seed=4):
+    """label, prediction, probability and label_probability of test images, as evaluation.npz has them."""
+    random, counts = np.random.default_rng(seed), np.asarray(results["class_counts"], float)
+    label = np.repeat(np.arange(len(counts)), images)
+    made = []
+    for one in results.get("per_seed", [results]):
+        accuracy = np.array([a or 0 for a in one["per_class"]])[label]
+        others = random.choice(len(counts), len(label), p=np.sqrt(counts + 1) / np.sqrt(counts + 1).sum())
+        prediction = np.where(random.random(len(label)) < accuracy, label, others).astype(np.int32)
+        probability = random.beta(5, 2, len(label)).astype(np.float32)
+        made.append((label, prediction, probability, np.where(prediction == label, probability, 0.1)))
+    arrays = [np.stack(parts) if len(made) > 1 else parts[0] for parts in zip(*made, strict=True)]
+    return dict(zip(("label", "prediction", "probability", "label_probability"), arrays, strict=True))
+
+
+def write_gallery(folder, said, *, side=32, channels=3, names="class/{}.jpg", most=12):
+    """Pictures of the first images."""
+    label, prediction, probability, own = (np.atleast_2d(said[name])[0] for name in said)
+    records = np.arange(min(most, len(label)))
+    ramp = np.linspace(0, 255, side * side * channels).reshape(side, side, channels)
+    wrong = np.flatnonzero(label[records] != prediction[records])
+    np.savez(
+        folder / "gallery.npz", pictures=np.stack([np.roll(ramp, 7 * i) for i in records]).astype(np.uint8),
+        record=records, index=records, label=label[records], prediction=prediction[records],
+        path=np.array([names.format(i) for i in records]), probability=probability[records],
+        label_probability=own[records], wrong=wrong, rarest=records[::-1],
+    )  # fmt: skip
+
+
+def write_run(folder, results, *, metrics=None, confusion=None, weight_norms=None, config=None, predictions=None):
     (folder / "results.json").write_text(json.dumps(results))
     if metrics is not None:
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in metrics))
     if config is not None:
         (folder / "config.json").write_text(json.dumps(config))
-    arrays = {"confusion": confusion, "weight_norms": weight_norms}
+    arrays = {"confusion": confusion, "weight_norms": weight_norms} | (predictions or {})
     arrays = {name: array for name, array in arrays.items() if array is not None}
     if arrays:
         np.savez(folder / "evaluation.npz", **arrays)

@@ -30,6 +30,7 @@ from tests.report.synthetic import (
 )
 
 FIGURES = {"training.png", "accuracy_per_class.png", "confusion.png", "weight_norms.png"}
+PAGES = {"report.md", "report.html"}
 
 
 def written(folder):
@@ -52,7 +53,7 @@ def full_run_of_seeds(folder, results, **changes):
 def test_a_finished_run_gets_its_numbers_and_four_figures(tmp_path, classes):
     results = results_of(counts_of(classes, 500, 100), names=CIFAR10 if classes == 10 else None)
     path = write_report(full_run(tmp_path, results, config={"method": {"name": "reslt", "alpha": 0.995}}))
-    assert written(tmp_path) == FIGURES | {"report.md"}  # and no temporary file
+    assert written(tmp_path) == FIGURES | PAGES  # and no temporary file
     for name in FIGURES:
         assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
     text = path.read_text()
@@ -79,7 +80,7 @@ def test_an_empty_group_is_a_dash_in_table_and_report(tmp_path):
 def test_several_seeds_are_means_deviations_and_a_row_for_each(tmp_path, seeds):
     results = results_of_seeds(counts_of(10, 500, 100), seeds, names=CIFAR10)
     text = write_report(full_run_of_seeds(tmp_path, results)).read_text()
-    assert written(tmp_path) == FIGURES | {"report.md"}
+    assert written(tmp_path) == FIGURES | PAGES
     table = format_table(results)
     for where in (text, table):
         assert f"over n = {seeds} seeds" in where and "sample standard deviation (divisor n - 1)" in where
@@ -172,14 +173,14 @@ def test_figures_without_data_are_omitted_and_old_ones_removed(tmp_path):
     for name in ("metrics.jsonl", "evaluation.npz"):
         (tmp_path / name).unlink()
     text = write_report(tmp_path).read_text()
-    assert written(tmp_path) == {"report.md", "accuracy_per_class.png"}
+    assert written(tmp_path) == PAGES | {"accuracy_per_class.png"}
     assert "Not drawn" in text and "training.png" not in text and "confusion.png" not in text
 
 
 def test_a_run_without_weight_norms_keeps_its_confusion_matrix(tmp_path):
     results = results_of(counts_of(10, 400, 40))
     write_report(full_run(tmp_path, results, weight_norms=None))
-    assert written(tmp_path) == FIGURES - {"weight_norms.png"} | {"report.md"}
+    assert written(tmp_path) == FIGURES - {"weight_norms.png"} | PAGES
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ def test_a_partial_line_of_a_killed_run_is_skipped_and_reported(tmp_path):
 def test_odd_class_counts_are_drawn_without_a_warning(tmp_path, counts, per_class):
     results = results_of(counts, per_class=per_class)
     write_report(full_run(tmp_path, results))
-    expected = FIGURES | {"report.md"}
+    expected = FIGURES | PAGES
     if all(a is None for a in results["per_class"]):
         expected -= {"accuracy_per_class.png"}
     assert written(tmp_path) == expected

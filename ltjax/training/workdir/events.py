@@ -15,17 +15,18 @@ FLUSH = 10.0  # seconds between two writes
 
 
 class Events:
-    """The event file of this start of a run, in ``<workdir>/tensorboard``.
+    """The event file of this start of a run, in ``<workdir>/tensorboard``, or in a folder there.
 
     Args:
       workdir: the run's; in a bucket, where files cannot be appended to, every write replaces the file.
       first: the step that this start begins with; TensorBoard discards events of earlier starts from it on.
       report: logs a line.
+      folder: of a seed: TensorBoard draws the curves of several folders into one diagram.
     """
 
-    def __init__(self, workdir: epath.Path, first: int, report: Callable[[str], None]) -> None:
+    def __init__(self, workdir: epath.Path, first: int, report: Callable[[str], None], folder: str = "") -> None:
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
-        self.folder, self.report = workdir / "tensorboard", report
+        self.folder, self.report = workdir / "tensorboard" / folder if folder else workdir / "tensorboard", report
         self.path = self.folder / name
         self.appends = "://" not in str(workdir)
         self.unwritten = bytearray()

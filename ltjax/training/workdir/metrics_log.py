@@ -63,6 +63,7 @@ class MetricsLog:
         self.appends = "://" not in str(workdir)  # a file in a bucket can't be appended to
         self.behind = self.reported = False  # the file lacks lines, because it could not be written; once reported
         self.events: Events | None = None
+        self.seed_events: list[Events] = []  # with several seeds one for each
         self.tracker = tracker if self.writes else None
 
     def rewind(self, step: int, pending: list[dict[str, Any]], stage_lines: StageLines) -> None:
@@ -81,7 +82,10 @@ class MetricsLog:
         self.stage_lines, self.offset = stage_lines, stage_lines.offset
         if self.writes:
             self._rewrite()
-            self.events = self.events or Events(self.workdir, step + 1, self.report)
+            if self.events is None:
+                self.events = Events(self.workdir, step + 1, self.report)
+                folders = [f"seed_{seed}" for seed in self.seeds] if len(self.seeds) > 1 else []
+                self.seed_events = [Events(self.workdir, step + 1, self.report, folder) for folder in folders]
         if self.tracker is not None:
             self.tracker.start()
             for line in self.lines:  # it skips those that it has
@@ -210,13 +214,17 @@ class MetricsLog:
         return set(steps) <= {_step_of(line) for line in self.lines}
 
     def to_events(self, step: int, values: Record) -> None:
-        """The numbers among `values` as TensorBoard scalars, and for the tracker."""
+        """The numbers among `values` as TensorBoard scalars, each seed's in its folder, and for the tracker."""
         if self.tracker is not None:
             self.tracker.add(step, numbers(values, self.seeds))
         if self.events is not None:
             for name, value in values.items():
                 if isinstance(value, float):
                     self.events.scalar(name, value, step)
+            for name, each in values.get("per_seed", {}).items():
+                for events, value in zip(self.seed_events, each, strict=False):
+                    if isinstance(value, float):
+                        events.scalar(name, value, step)
 
     def mean_of_last(self, name: str, steps: int) -> list[float] | None:
         """Each seed's mean over the last `steps` steps, if lines begin where they do (an epoch always ends a line)."""
@@ -233,8 +241,9 @@ class MetricsLog:
         """Makes what was logged visible."""
         if self.writes and self.behind:
             self._rewrite()
-        if self.events is not None:
-            self.events.flush()
+        for events in [self.events, *self.seed_events]:
+            if events is not None:
+                events.flush()
 
     def results(self, results: Record) -> None:
         """The content of results.json for the tracker."""

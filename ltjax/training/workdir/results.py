@@ -20,7 +20,7 @@ from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Tree
 from ltjax.models import classifier_weights
 from ltjax.settings import Settings
-from ltjax.training.evaluation import Evaluator, Reading, Summary, summarize
+from ltjax.training.evaluation import Answers, Evaluator, Reading, Summary, summarize
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.compiler_options import compiler_options
 from ltjax.training.execution.seeds import seed_axis, seeds_of, split_seeds, stack_seeds
@@ -81,6 +81,7 @@ def describe(config: Settings, data: Data, params: Tree) -> Record:
         "hardware": hardware(),
         "versions": {"ltjax": __version__} | versions(),
         "epoch_rule": "last",
+        "data_notes": list(data.notes),
     }
 
 
@@ -117,11 +118,14 @@ def stage_reports(config: Settings, stage: AnyStage, variables: Tree) -> list[Re
     return [{name: float(value) for name, value in stage.report(one).items()} for one in each]
 
 
-def evaluation_arrays(counters: Sequence[Any], network: object, params: Tree) -> dict[str, np.ndarray]:
+def evaluation_arrays(
+    counters: Sequence[Any], network: object, params: Tree, answers: Sequence[Answers], labels: np.ndarray
+) -> dict[str, np.ndarray]:
     """What evaluation.npz holds; with several seeds all of it has a leading seed axis."""
     each = []
-    for one, of_seed in zip(counters, split_seeds(jax.device_get(params), len(counters)), strict=True):
-        arrays = {"correct": one.correct, "total": one.examples}
+    of_seeds = split_seeds(jax.device_get(params), len(counters))
+    for one, of_seed, said in zip(counters, of_seeds, answers, strict=True):
+        arrays = {"correct": one.correct, "total": one.examples, "label": labels, **said._asdict()}
         if one.confusion is not None:
             arrays["confusion"] = np.asarray(one.confusion, np.int64)
         norms = classifier_weight_norms(network, of_seed)
@@ -139,7 +143,11 @@ def summary_record(summary: Summary, convention: str) -> Record:
 
 
 def results_over_seeds(
-    config: Settings, summaries: list[Summary], losses: list[float] | None, reports: Sequence[Record] = ()
+    config: Settings,
+    summaries: list[Summary],
+    losses: list[float] | None,
+    reports: Sequence[Record] = (),
+    qualities: Sequence[Record] = (),
 ) -> Record:
     """The results of one seed for results.json; with several the means, the sample deviations and each seed's.
 
@@ -148,11 +156,13 @@ def results_over_seeds(
       summaries: one for each seed.
       losses: mean training loss of the last epoch, one for each seed; None if nothing was trained.
       reports: the numbers that the last stage reports, for each seed.
+      qualities: ``predictions.quality``, for each seed.
     """
     each = [
         summary_record(summary, config.evaluation.shots)
         | {"train_loss_last_epoch": losses[s] if losses else None}
         | ({"report": reports[s]} if reports and reports[s] else {})
+        | (qualities[s] if qualities else {})
         for s, summary in enumerate(summaries)
     ]
     if len(each) == 1:
