@@ -21,7 +21,7 @@ BENCHMARKS = {
     "scale": "dry runs on TPU slices of increasing size, and one step on several simulated CPU devices",
 }
 # These compile whole networks, so they use the compiler flags of training and evaluation.
-COMPILING = ("step", "scan", "seeds", "infer", "stage2", "gpu")
+COMPILING = ("step", "scan", "seeds", "infer", "stage2")  # gpu: in the processes of its variants
 
 
 def overview() -> str:

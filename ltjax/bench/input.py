@@ -1,13 +1,15 @@
-"""Decoding, augmenting and batching images, compared with a PyTorch DataLoader and torchvision's transforms on Pillow.
+"""Decoding, augmenting and batching images, compared with a PyTorch DataLoader and torchvision's transforms.
 
     python -m ltjax.bench input --augment crop224_flip_jitter --batch 64 --workers 2
     python -m ltjax.bench input --format webp --size 1024x768
     python -m ltjax.bench input --size 4000x3000 --images 8 --batch 8 --fast-decode
 
-Both sides read the same files and make the same crops; their pixels are compared first. ltjax makes uint8 batches that
+All sides read the same files and make the same crops; their pixels are compared first. ltjax makes uint8 batches that
 the network normalises on the device. PyTorch makes normalised float32 batches, as with torchvision's ToTensor and
-Normalize, and uint8 batches in a second measurement. "1 core" is one thread without workers; ``--workers`` processes
-start before the measurement. The files are generated images, or those in ``--folder``.
+Normalize, and uint8 batches in a second measurement: "torch" by the calls of Pillow behind torchvision's transforms,
+"torchvision" by these themselves, where it is installed, on Pillow's images and on tensors. "1 core" is one thread
+without workers; ``--workers`` processes start before the measurement, and the table has the memory that one of them
+holds, and its peak. The files are generated images, or those in ``--folder``.
 
     python -m ltjax.bench input --memory 2000
 
@@ -15,6 +17,7 @@ also makes this many ltjax batches in workers and prints the memory of all proce
 """
 
 import argparse
+import functools
 import os
 import pathlib
 import re
@@ -26,8 +29,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ltjax.bench import measure
-from ltjax.bench.memory import memory_of_all_processes
-from ltjax.bench.peers.input import CroppedImages, loader
+from ltjax.bench.memory import Held, held_by_workers, memory_of_all_processes
+from ltjax.bench.peers.input import CroppedImages, installed_ways, loader
 from ltjax.commands import text_output
 from ltjax.data.augment.registry import find_transform, output_size, with_fast_decode
 from ltjax.data.dataset import Source
@@ -129,19 +132,19 @@ def ours(problem: Problem, workers: int, batches: int) -> Any:
     return (elements[i] for i in range(batches))
 
 
-def theirs(problem: Problem, workers: int, batches: int, normalize: bool = True) -> Any:
-    """The batches of PyTorch's DataLoader for the same draws."""
+def theirs(problem: Problem, workers: int, batches: int, normalize: bool = True, by: str = "torch") -> Any:
+    """The batches of PyTorch's DataLoader for the same draws; ``by`` as in ``CroppedImages``."""
     position = (SEED, name_id("image"), EPOCH, np.arange(batches * problem.batch))
     sampler, transform = instance_balanced(), find_transform(problem.augment)
     records = sampler.draw(sampler.tables(problem.source.labels, 1), *position)
     draws = transform.draw(*position)
     size, statistics = output_size(problem.augment), (MEAN, STD) if normalize else None
-    images = CroppedImages(problem.paths, records, draws, size, statistics, problem.format.upper())
+    images = CroppedImages(problem.paths, records, draws, size, statistics, problem.format.upper(), by)
     return iter(loader(images, problem.batch, workers))
 
 
 def check(problem: Problem) -> float:
-    """The mean difference of the pixels, of 255, for the same draws.
+    """The largest mean difference of the pixels from a peer's, of 255, for the same draws.
 
     Raises:
       Disagreement: if it is above ``TOLERANCE``, or ``FAST_TOLERANCE`` with ``--fast-decode``.
@@ -149,16 +152,23 @@ def check(problem: Problem) -> float:
     few = problem._replace(batch=min(CHECKED, problem.batch))
     allowed = FAST_TOLERANCE if problem.fast_decode else TOLERANCE
     here = next(ours(few, 0, 1))["image"]["image"].astype(np.float32)
-    tensor, _ = next(theirs(few, 0, 1))
-    peer = (tensor.numpy().transpose(0, 2, 3, 1) * np.array(STD) + np.array(MEAN)) * 255
-    difference = float(np.abs(here - peer).mean())
-    if not difference <= allowed:
-        raise measure.Disagreement(f"check: the pixels differ by {difference:.2f} of 255 (allowed {allowed})")
-    return difference
+    largest = 0.0
+    for by in installed_ways():
+        tensor, _ = next(theirs(few, 0, 1, by=by))
+        peer = (tensor.numpy().transpose(0, 2, 3, 1) * np.array(STD) + np.array(MEAN)) * 255
+        difference = float(np.abs(here - peer).mean())
+        if not difference <= allowed:
+            raise measure.Disagreement(
+                f"check: the pixels differ by {difference:.2f} of 255 from those of {by} (allowed {allowed})"
+            )
+        largest = max(largest, difference)
+    return largest
 
 
-def compare(problem: Problem, workers: int, batches: int, repeats: int, alone: bool) -> measure.Times:
-    """Side -> seconds for ``batches`` batches, alternating between the sides.
+def compare(
+    problem: Problem, workers: int, batches: int, repeats: int, alone: bool
+) -> tuple[measure.Times, dict[str, Held]]:
+    """Side -> seconds for ``batches`` batches, alternating between the sides; and what its largest worker holds.
 
     Without workers the processor time of this process is measured, which other programs do not affect. With workers,
     each measurement starts new processes and is preceded and followed by ``AHEAD`` batches per worker: processes that
@@ -166,9 +176,11 @@ def compare(problem: Problem, workers: int, batches: int, repeats: int, alone: b
     """
     kinds: dict[str, Callable[[int], Any]] = {"ltjax": lambda total: ours(problem, workers, total)}
     if not alone:
-        kinds["torch"] = lambda total: theirs(problem, workers, total)
-        kinds["torch, uint8"] = lambda total: theirs(problem, workers, total, normalize=False)
+        for by in installed_ways():
+            kinds[by] = functools.partial(theirs, problem, workers, by=by)
+        kinds["torch, uint8"] = functools.partial(theirs, problem, workers, normalize=False)
     times: measure.Times = {name: [] for name in kinds}
+    held: dict[str, Held] = {}
     margin, clock = (AHEAD * workers, time.perf_counter) if workers else (1, time.process_time)
     for _ in range(repeats):
         for name, make in kinds.items():
@@ -177,9 +189,11 @@ def compare(problem: Problem, workers: int, batches: int, repeats: int, alone: b
             start = clock()
             _take(iterator, batches)
             times[name].append(clock() - start)
+            for one in held_by_workers(min(workers, 1)):
+                held[name] = Held(*map(max, one, held.get(name, one)))
             _take(iterator, margin)
             assert next(iterator, None) is None  # which ends its processes
-    return times
+    return times, held
 
 
 def _take(iterator: Any, batches: int) -> None:
@@ -280,13 +294,17 @@ def one_augment(options: argparse.Namespace, problem: Problem, alone: bool) -> d
         print(f"{problem.augment}: the pixels of both sides differ by {difference:.2f} of 255 on average", flush=True)
     images = options.batch * options.batches
     record: dict[str, Any] = {"augment": problem.augment, "pixel_difference": difference}
-    rows = [[problem.augment, "images/s", "ltjax is"]]
+    rows = [[problem.augment, "images/s", "ltjax is", "MB a worker, peak"]]
     modes = [("1 core", "core", 0), (f"{options.workers} workers", "total", options.workers)]
     for title, key, workers in modes[: 2 if options.workers else 1]:
-        times = compare(problem, workers, options.batches, options.repeats, alone)
-        record[key] = measure.summary(times, images)
+        times, held = compare(problem, workers, options.batches, options.repeats, alone)
+        record[key] = measure.summary(times, images) | {
+            "worker_MB": {name: one._asdict() for name, one in held.items()}
+        }
         for name, side in record[key]["sides"].items():
             faster = record[key]["speed_relative_to"].get(name)
-            rows.append([f"{title}: {name}", f"{side['images_per_second']:.0f}", f"{faster:.2f}x" if faster else ""])
+            memory = f"{held[name].now:,.0f}, {held[name].peak:,.0f}" if name in held else ""
+            speeds = [f"{side['images_per_second']:.0f}", f"{faster:.2f}x" if faster else ""]
+            rows.append([f"{title}: {name}", *speeds, memory])
     print(text_output.table(rows), flush=True)
     return record

@@ -1,6 +1,8 @@
 """The memory of this process and all its descendants."""
 
 import pathlib
+import re
+from typing import NamedTuple
 
 MEGABYTE = 1e6
 
@@ -13,6 +15,33 @@ def memory_of_all_processes() -> float:
       True
     """
     return sum(_proportional(pid) for pid in _process_ids()) / MEGABYTE
+
+
+class Held(NamedTuple):
+    """Megabytes that a process holds, shared pages in full."""
+
+    now: float
+    peak: float
+
+
+def held_by_workers(number: int) -> list[Held]:
+    """What the ``number`` largest descendants of this process hold; nothing if not on Linux.
+
+    Example:
+      >>> held_by_workers(0)
+      []
+    """
+    found = filter(None, (_held(pid) for pid in _process_ids()[1:]))
+    return sorted(found, reverse=True)[:number]
+
+
+def _held(pid: int) -> Held | None:
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # the process has ended
+        return None
+    sizes = (re.search(rf"^{name}:\s*(\d+) kB", status, re.MULTILINE) for name in ("VmRSS", "VmHWM"))
+    return Held(*(1024 * int(size[1]) / MEGABYTE if size else 0.0 for size in sizes))
 
 
 def _process_ids() -> list[int]:

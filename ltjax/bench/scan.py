@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from ltjax.bench import measure, problems
 from ltjax.bench.peers import pytorch
@@ -26,6 +27,7 @@ from ltjax.methods.stage import Tree
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.programs import resident_program
 from ltjax.training.execution.seeds import stack_seeds
+from ltjax.training.open_stage import shape_of_state
 from ltjax.training.step.state import parameter_count
 
 AUGMENT = TRANSFORMS["pad_crop_flip"]
@@ -61,11 +63,7 @@ class OnDevice:
         self.state = meshes.put_replicated(stack_seeds(states, "state"), mesh)
         self.tables = meshes.put_replicated(stack_seeds([tables] * len(states), "tables"), mesh)
         self.resident = Resident(*meshes.put_replicated((images, labels), mesh))
-        self.program = resident_program(
-            problem.stage,
-            problems.execution(problem, mesh, transform=AUGMENT, seeds=(len(states), how), **execution),
-            unroll,
-        )
+        self.program = program_of(problem, mesh, (len(states), how), unroll, **execution)
 
     def __call__(self) -> np.ndarray:
         losses = []
@@ -74,6 +72,24 @@ class OnDevice:
             losses.append(metrics["loss"])
         jax.block_until_ready(self.state)
         return np.concatenate(jax.device_get(losses))
+
+
+def program_of(
+    problem: problems.Problem, mesh: Mesh, seeds: tuple[int, str] = (1, "unroll"), unroll: int = 1, **execution: Any
+) -> Any:
+    """The jitted program of (state, constants, tables, images and labels, steps) on these devices."""
+    made = problems.execution(problem, mesh, transform=AUGMENT, seeds=seeds, **execution)
+    return resident_program(problem.stage, made, unroll)
+
+
+def arguments_of(problem: problems.Problem, seeds: int = 1) -> tuple[Any, ...]:
+    """The shapes of all arguments of ``program_of`` but the number of steps."""
+    labels, data = problem.data.train.labels, problem.data
+    tables = {name: s.tables(labels, data.num_classes) for name, s in problem.stage.streams.items()}
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), stack_seeds([tables] * seeds, "tables"))
+    images = jax.ShapeDtypeStruct((len(labels), *data.image_shape), np.uint8)
+    resident = Resident(images, jax.ShapeDtypeStruct(labels.shape, labels.dtype))
+    return shape_of_state(data, problem.stage, {}, seeds), {}, shapes, resident
 
 
 def random_images(problem: problems.Problem) -> np.ndarray:

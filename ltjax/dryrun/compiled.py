@@ -8,7 +8,7 @@ import jax
 
 from ltjax.dryrun.collectives import Collective, collectives
 from ltjax.dryrun.devices import Slice
-from ltjax.dryrun.kernels import Kernels, read_dump
+from ltjax.dryrun.kernels import Kernels, dump_options, read_dump
 from ltjax.dryrun.kernels import as_record as kernels_record
 from ltjax.dryrun.lowering import Lowered
 from ltjax.hardware.chips import GIB
@@ -72,7 +72,7 @@ def compile_program(program: Lowered, target: Slice, dtype: str) -> Compiled | T
     """Compiles the program. Too little memory is a result; any other error of the compiler is raised."""
     gpu = meshes.platform(target.mesh) == "gpu"
     with tempfile.TemporaryDirectory(prefix="ltjax_dryrun_") as folder:
-        options = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True, **FAST} if gpu else {}
+        options = {**dump_options(folder), **FAST} if gpu else {}
         try:
             made = program.lowered.compile(compiler_options=options)
         except jax.errors.JaxRuntimeError as error:

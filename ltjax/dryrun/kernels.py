@@ -86,11 +86,16 @@ class Kernels(NamedTuple):
         return sum(self.kernels.values())
 
 
+def dump_options(folder: str) -> dict[str, str | bool]:
+    """The compiler's options to write what ``read_dump`` reads."""
+    return {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
+
+
 def read_dump(folder: str, text: str, steps: int, chip: Chip | None, dtype: str) -> Kernels | None:
     """The reading of what the compiler wrote to ``folder``; None if it wrote none, as for a program from a cache.
 
     Args:
-      folder: of ``xla_dump_to``, with ``xla_dump_hlo_as_text``.
+      folder: of ``dump_options``.
       text: of the compiled program.
       steps: of a call.
       chip: the GPU; None for an unknown one, which has no modelled times.

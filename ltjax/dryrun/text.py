@@ -101,9 +101,9 @@ def _kernel_rows(made: list[Kernels | None], target: Slice) -> list[list[str]]:
         row(
             "  that only change a layout", lambda k: f"{short_count(k.layout_copies)}, {k.layout_bytes / MIB:,.2f} MiB"
         ),
-        row("CUDA graphs", _graphs),
+        row("CUDA graphs", graphs_of),
         row("kernels in no graph, per step", lambda k: short_count(sum(k.outside.values()))),
-        row("loops run by the host", _loops),
+        row("loops run by the host", host_loops_of),
     ]
     if target.chip is not None:
         lines += [
@@ -125,13 +125,13 @@ def short_count(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
-def _graphs(one: Kernels) -> str:
+def graphs_of(one: Kernels) -> str:
     if one.one_graph:
         return "1 per call"
     return f"{short_count(one.graphs)} per step" + (f", {one.call_graphs} per call" if one.call_graphs else "")
 
 
-def _loops(one: Kernels) -> str:
+def host_loops_of(one: Kernels) -> str:
     inner = f"{one.inner_loops} in a step ({one.waiting_loops} of which it waits for)" if one.inner_loops else ""
     return ", ".join(filter(None, ["over steps" if one.host_loop else "", inner])) or "none"
 

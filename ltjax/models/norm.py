@@ -39,6 +39,7 @@ class BatchNorm(nn.Module):
     group: images (rows of the first axis) that share statistics, those that follow one another; 0 = all of the batch.
       The running statistics move towards the mean of the groups'. Where every device holds whole groups, nothing is
       reduced over devices in the forward pass: PyTorch's DataParallel with ``group`` images a device.
+    fused: whether the sums of a pass are one reduction, as in ``normalized``; None: on CUDA.
 
     Input: [..., d] of any float dtype. Output: the same shape in ``dtype``.
 
@@ -59,6 +60,7 @@ class BatchNorm(nn.Module):
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
     group: int = 0
+    fused: bool | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
@@ -74,7 +76,8 @@ class BatchNorm(nn.Module):
             mean, var = running_mean.value, running_var.value
             return _standardized(wide, mean, var, scale, bias, self.epsilon).astype(self.dtype)
         grouped = in_groups(x, 0 if self.is_initializing() else self.group)
-        y, mean, var = normalized(grouped, scale, bias, moment_axes(grouped, x), self.epsilon, self.dtype)
+        axes = moment_axes(grouped, x)
+        y, mean, var = normalized(grouped, scale, bias, axes, self.epsilon, self.dtype, self.fused)
         if not self.is_initializing():
             count = x.size // mean.size
             # a single value per channel has no unbiased variance: its (zero) biased one is kept

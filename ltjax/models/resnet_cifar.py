@@ -25,11 +25,14 @@ class BasicBlock(nn.Module):
     zero_init: bool = False
     final_relu: bool = True
     norm_group: int = 0
+    fused_norm: bool | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
         y = conv3x3(self, "conv1", self.features, self.stride)(x)
-        norm = {"dtype": self.dtype, "param_dtype": self.param_dtype, "group": self.norm_group}
+        norm = {
+            "dtype": self.dtype, "param_dtype": self.param_dtype, "group": self.norm_group, "fused": self.fused_norm
+        }  # fmt: skip
         y = BatchNorm(**norm, name="norm1")(y, train, frozen_norm)
         y = conv3x3(self, "conv2", self.features)(nn.relu(y))
         last_norm = ZeroScaleNorm if self.zero_init else BatchNorm
@@ -49,6 +52,7 @@ class ResNetCifar(nn.Module):
     zero_init: the last scale of every block starts at 0 (Goyal et al., 2017, section 5.1).
     remat: blocks are computed again in the backward pass instead of kept: less memory, about a third more time.
     norm_group: images that share batch statistics, as in ``BatchNorm``; 0 = all of the batch.
+    fused_norm: whether batch norm makes one reduction a pass, as in ``BatchNorm``; None: on CUDA.
 
     Raises:
       InputError: if ``depth`` is not 6n+2 with n >= 1, or ``width`` is below 1.
@@ -69,6 +73,7 @@ class ResNetCifar(nn.Module):
     norm_group: int = 0
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
+    fused_norm: bool | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
@@ -84,7 +89,8 @@ class ResNetCifar(nn.Module):
         if self.width < 1:
             raise InputError(f"width of a CIFAR ResNet: {self.width} is below 1; it multiplies 16, 32 and 64 channels")
         x = conv3x3(self, "conv", 16 * self.width)(x.astype(self.dtype))
-        norm = BatchNorm(dtype=self.dtype, param_dtype=stored_dtype(self), group=self.norm_group, name="norm")
+        types = {"dtype": self.dtype, "param_dtype": stored_dtype(self)}
+        norm = BatchNorm(**types, group=self.norm_group, fused=self.fused_norm, name="norm")
         return nn.relu(norm(x, train, frozen_norm))
 
     def stage(
@@ -113,7 +119,7 @@ class ResNetCifar(nn.Module):
         # the two flags (arguments 2 and 3, behind self and x) decide what is traced
         kind = nn.remat(BasicBlock, static_argnums=(2, 3)) if self.remat else BasicBlock
         final_relu = self.final_relu or not last
-        options = (self.dtype, stored_dtype(self), self.zero_init, final_relu, self.norm_group)
+        options = (self.dtype, stored_dtype(self), self.zero_init, final_relu, self.norm_group, self.fused_norm)
         return kind(channels, stride, *options, name=name)
 
 

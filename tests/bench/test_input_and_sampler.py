@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from ltjax.bench import input as inputs
-from ltjax.bench import measure, sampler
+from ltjax.bench import measure, memory, sampler
 from ltjax.bench.__main__ import main
 from ltjax.bench.peers import input as peer_input
 from ltjax.data.augment.crops import Box
@@ -29,7 +31,7 @@ def test_input_compares_with_pytorch(tmp_path, capsys):
     assert [result["augment"] for result in record["results"]] == ["crop32_flip", "crop32_flip_jitter"]
     for result in record["results"]:
         assert 0 < result["pixel_difference"] < inputs.TOLERANCE
-        assert set(result["core"]["sides"]) == {"ltjax", "torch", "torch, uint8"}
+        assert set(result["core"]["sides"]) == {"ltjax", "torch, uint8", *peer_input.installed_ways()}
         assert result["core"]["speed_relative_to"]["torch"] > 0
     assert "1 core: torch" in printed and 10 < record["file_kB"] < 200
 
@@ -48,6 +50,18 @@ def test_input_notices_different_images(tmp_path, capsys, monkeypatch):
     inputs.make_photographs(str(tmp_path), 2)
     assert main(f"{INPUT} --folder {tmp_path} --augment crop32_flip".split()) == 1
     assert "the pixels differ by" in capsys.readouterr().err
+
+
+def test_the_memory_of_workers_is_that_of_the_largest_processes():
+    code = "held = bytearray(60_000_000); del held; print('ready', flush=True); import time; time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        (worker,) = memory.held_by_workers(1)
+        assert 0 < worker.now < 60 < worker.peak < 100
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,11 @@ variant, so that a command cut short leaves what it had. A variant that fails is
 
 jax, flax, optax and numpy are enough; the whole run also needs orbax-checkpoint, the comparisons PyTorch. Without
 --data-dir the images are random: times hold, accuracies mean nothing and are left out.
+
+    python -m ltjax.bench gpu --compile-only --json compiled.json
+
+compiles all of it for an H200 that is not there (pip install 'ltjax[gpu-compiler]'), before one is borrowed: what does
+not compile shows, and what each program launches.
 """
 
 import argparse
@@ -31,49 +36,82 @@ from ltjax.bench import measure
 from ltjax.bench.gpu.table import VARIANTS, Variant
 from ltjax.commands import cli, text_output
 from ltjax.data.storage.paths import write_atomically
+from ltjax.dryrun import devices
 from ltjax.errors import choose
+from ltjax.training.execution import cpu_flags
 
 LEAST = 5.0  # seconds that must be left for a variant to begin
+COMPILING = 900.0  # seconds that the programs of a variant may take to compile
 Record = dict[str, Any]
 
 
 def main(arguments: list[str]) -> None:
     """Runs the variants that the options choose; in the process of a variant, that one."""
     parser = cli.Parser("bench gpu", "ltjax.bench gpu", __doc__)
-    parser.add_argument("--part", type=int, choices=(1, 2), default=1, help="which variants, unless they are named")
+    parser.add_argument("--part", type=int, choices=(1, 2), help="which variants, unless they are named; default: 1")
     parser.add_argument("--variants", nargs="+", metavar="NAME", help=f"of {', '.join(VARIANTS)}")
-    parser.add_argument("--seconds", type=measure.at_least(1), default=400, help="for all of them; then none begins")
+    parser.add_argument("--seconds", type=measure.at_least(1), help="for all of them; then none begins; default: 400")
     parser.add_argument("--json", metavar="FILE", type=text_output.writable, help="complete after each variant")
     parser.add_argument("--data-dir", metavar="DIR", help="with the files of CIFAR-100; without it images are random")
     parser.add_argument("--tiny", action="store_true", help="toy sizes, to try the command itself")
+    parser.add_argument(
+        "--compile-only", nargs="?", const="h200:1", metavar="TOPOLOGY",
+        help="run nothing: compile both parts for a GPU, which need not be there; default: h200:1",
+    )  # fmt: skip
     parser.add_argument("--run", metavar="NAME", help=argparse.SUPPRESS)  # what the process of a variant gets
     parser.add_argument("--to", metavar="FILE", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.run:
         run_variant(options)
         return
-    names = options.variants or [name for name, one in VARIANTS.items() if one.part == options.part]
+    topology = options.compile_only
+    if topology:
+        check(topology)
+    parts = (options.part,) if options.part else (1, 2) if topology else (1,)
+    names = options.variants or [name for name, one in VARIANTS.items() if one.part in parts]
     chosen = {name: choose(VARIANTS, name, "--variants") for name in names}
-    if options.tiny:  # on a machine that is slow, or busy
-        chosen = {name: dataclasses.replace(one, seconds=options.seconds) for name, one in chosen.items()}
-    if options.data_dir is None:
+    seconds = options.seconds or (COMPILING * len(chosen) if topology else 400)
+    if topology or options.tiny:  # on a machine that is slow, or busy
+        limit = COMPILING if topology else seconds
+        chosen = {name: dataclasses.replace(one, seconds=limit) for name, one in chosen.items()}
+    if options.data_dir is None and not topology:
         print("NO --data-dir: THE IMAGES ARE RANDOM; times hold, no accuracy is claimed", flush=True)
     shared = [*(["--tiny"] if options.tiny else []), *(["--data-dir", options.data_dir] if options.data_dir else [])]
+    shared += ["--compile-only", topology] if topology else []
     about = {"benchmark": "gpu", "random_images": options.data_dir is None, "tiny": options.tiny}
+    about |= {"compiled_for": topology} if topology else {}
 
     def command(name: str, to: pathlib.Path) -> list[str]:
         return [sys.executable, "-m", "ltjax.bench", "gpu", "--run", name, "--to", str(to), *shared]
 
-    run_all(chosen, command, options.seconds, options.json, about)
+    run_all(chosen, command, seconds, options.json, about)
+
+
+def check(topology: str) -> None:
+    """Raises InputError if there is no compiler for it, before a process is started for each variant."""
+    environment = dict(os.environ)
+    devices.prepare(topology)
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def run_variant(options: argparse.Namespace) -> None:
-    """Measures one variant in this process and writes its record."""
-    measurements: Any = importlib.import_module("ltjax.bench.gpu.measurements")  # it imports jax
+    """Measures, or compiles, one variant in this process and writes its record."""
     variant = choose(VARIANTS, options.run, "--run")
+
+    def keep(record: Record) -> None:
+        write_atomically(options.to, json.dumps(record))
+
+    if options.compile_only:
+        devices.prepare(options.compile_only)
+        compile_only: Any = importlib.import_module("ltjax.bench.gpu.compile_only")  # it imports jax
+        setting = compile_only.Setting(options.data_dir, options.tiny, devices.open_slice(options.compile_only))
+        compile_only.compile_variant(setting, variant.measurement, variant.fields, keep)
+        return
+    cpu_flags.prepare_cpu()
+    measurements: Any = importlib.import_module("ltjax.bench.gpu.measurements")
     setting = measurements.Setting(options.data_dir, options.tiny)
-    record = getattr(measurements, variant.measurement)(setting, **variant.fields)
-    write_atomically(options.to, json.dumps(record))
+    keep(getattr(measurements, variant.measurement)(setting, **variant.fields))
 
 
 def run_all(

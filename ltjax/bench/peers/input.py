@@ -1,10 +1,13 @@
-"""An idiomatic PyTorch input pipeline: a data set of files, torchvision's transforms on Pillow images, a DataLoader.
+"""An idiomatic PyTorch input pipeline: a data set of files, torchvision's transforms, a DataLoader.
 
-torchvision itself is not needed: its crop, flip, jitter, ToTensor and Normalize are the Pillow and tensor calls below.
-The random choices come from ltjax's transform, so that both sides make the same images; drawing takes no time here.
+Where torchvision is not installed, "torch" has what its transforms call for Pillow images: crop, flip, jitter, ToTensor
+and Normalize. "torchvision" and "torchvision, tensors" (which decodes with its own library) are the package itself.
+The random choices come from ltjax's transform, so that all sides make the same images; drawing takes no time here.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,35 +27,78 @@ class CroppedImages:
         size: int,
         normalize: tuple[Sequence[float], Sequence[float]] | None,
         format: str = "JPEG",
+        by: str = "torch",
     ) -> None:
         """records and each of draws: [positions]; normalize: mean and std, or None for uint8 images; format: Pillow's
-        name of the files' format."""
+        name of the files' format; by: of ``WAYS``."""
         self.paths, self.records, self.draws, self.size, self.normalize = paths, records, draws, size, normalize
-        self.format = format
+        self.format, self.by = format, by
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, position: int) -> tuple[Any, int]:
         import torch
-        from PIL import Image, ImageEnhance
 
         drawn = {name: values[position] for name, values in self.draws.items()}
-        image = Image.open(self.paths[self.records[position]], formats=[self.format]).convert("RGB")
-        box = random_box(image.height, image.width, drawn)
-        image = image.crop((box.left, box.top, box.left + box.width, box.top + box.height))
-        image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
-        if drawn["flip"]:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if "order" in drawn:
-            enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
-            for i in ORDERS[int(drawn["order"])]:
-                image = enhancers[i](image).enhance(factor(drawn, NAMES[i]))
-        tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        tensor = WAYS[self.by](self.paths[self.records[position]], drawn, self.size, self.format)
         if self.normalize is not None:
             mean, std = (torch.tensor(values).view(3, 1, 1) for values in self.normalize)
             tensor = tensor.to(torch.float32).div(255).sub_(mean).div_(std)
         return tensor, 0
+
+
+def by_pillow(path: str, drawn: Mapping[str, np.ndarray], size: int, format: str) -> Any:
+    """The augmented image, uint8 [3, size, size]."""
+    import torch
+    from PIL import Image, ImageEnhance
+
+    image = Image.open(path, formats=[format]).convert("RGB")
+    box = random_box(image.height, image.width, drawn)
+    image = image.crop((box.left, box.top, box.left + box.width, box.top + box.height))
+    image = image.resize((size, size), Image.Resampling.BILINEAR)
+    if drawn["flip"]:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if "order" in drawn:
+        enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+        for i in ORDERS[int(drawn["order"])]:
+            image = enhancers[i](image).enhance(factor(drawn, NAMES[i]))
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def by_torchvision(path: str, drawn: Mapping[str, np.ndarray], size: int, format: str, tensors: bool = False) -> Any:
+    """The same by torchvision's functions; ``tensors``: decoded by torchvision, instead of by Pillow."""
+    from PIL import Image
+    from torchvision import io
+    from torchvision.transforms.v2 import functional
+
+    if tensors:
+        image: Any = io.decode_image(io.read_file(path), io.ImageReadMode.RGB)
+        height, width = image.shape[-2:]
+    else:
+        image = Image.open(path, formats=[format]).convert("RGB")
+        height, width = image.height, image.width
+    box = random_box(height, width, drawn)
+    image = functional.resized_crop(image, box.top, box.left, box.height, box.width, [size, size], antialias=True)
+    if drawn["flip"]:
+        image = functional.horizontal_flip(image)
+    if "order" in drawn:
+        changes = (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation)
+        for i in ORDERS[int(drawn["order"])]:
+            image = changes[i](image, factor(drawn, NAMES[i]))
+    return image if tensors else functional.pil_to_tensor(image)
+
+
+WAYS: dict[str, Callable[..., Any]] = {
+    "torch": by_pillow,
+    "torchvision": by_torchvision,
+    "torchvision, tensors": functools.partial(by_torchvision, tensors=True),
+}
+
+
+def installed_ways() -> list[str]:
+    """Those of ``WAYS`` that this environment has."""
+    return [name for name in WAYS if name == "torch" or importlib.util.find_spec("torchvision") is not None]
 
 
 def loader(images: CroppedImages, batch: int, workers: int) -> Any:

@@ -6,10 +6,15 @@ import subprocess
 import sys
 import time
 
+import jax
+import numpy as np
 import pytest
 
-from ltjax.bench.gpu import driver, measurements
+from ltjax.bench import scan
+from ltjax.bench.gpu import compile_only, driver, measurements, programs
 from ltjax.bench.gpu.table import VARIANTS, Variant
+from ltjax.dryrun import devices
+from ltjax.dryrun.kernels import Kernels, Range
 
 WRITES = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('{\"ms\": 1.5}')"
 CODE = {
@@ -74,9 +79,44 @@ def test_a_command_that_is_stopped_leaves_what_it_had_and_no_process(tmp_path):
         driver.os.kill(int(pids.read_text()), 0)
 
 
-def test_every_variant_has_its_measurement():
+def test_every_variant_has_its_measurement_and_its_programs():
     for name, variant in VARIANTS.items():
         assert callable(getattr(measurements, variant.measurement)), name
+        assert variant.measurement in compile_only.PROGRAMS, name
+
+
+def test_what_is_compiled_without_a_device_is_what_a_device_runs():
+    made = programs.training(programs.Setting(None, True), norm="unfused", seeds=2)
+    images = np.zeros((1, *made.problem.data.image_shape), np.uint8)
+    shapes = jax.eval_shape(lambda: made.problem.stage.network.init(jax.random.key(0), images, train=False))
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    records, length = scan.random_images(made.problem), made.length
+    side = scan.OnDevice(made.problem, records, [zeros] * 2, steps=length, length=length, **made.fields)
+    run = side.program.lower(side.state, {}, side.tables, side.resident, length)
+    alone = compile_only.lower_training(made, programs.Setting(None, True, devices.open_slice("cpu:1")))
+    assert alone.lowered.as_text() == run.as_text()
+
+
+def test_programs_are_compiled_and_nothing_runs(monkeypatch):
+    records = []
+    monkeypatch.setattr(programs.SmallScan, "argument", None)  # would be needed to run it
+    setting = programs.Setting(None, True, devices.open_slice("cpu:1"))
+    compile_only.compile_variant(setting, "graphs", {}, lambda record: records.append(dict(record)))
+    compile_only.compile_variant(setting, "versions", {}, records.append)
+    assert records[0].keys() < records[1].keys() == records[2].keys() and records[3] == {"compiles": "nothing"}
+    assert records[1]["with graphs: steps_per_call"] == 4 and records[1]["without graphs: compiled_in_s"] > 0
+
+
+def test_what_a_step_launches_is_read_from_the_compilers_output():
+    second = Range(1e-3, 2e-3)
+    whole = Kernels({"fusions": 5.0}, {}, 0, 3, 1, True, False, 0, 0, 0, 0, 0, second, second, Range(0, 0))
+    found = programs.launches_of(whole)
+    assert found["captured"] == "one graph a call" and found["kernels_per_step"] == 5
+    assert found["modelled_ms_per_step"] == "1.00 to 2.00 / 1.00 to 2.00"
+    parts = whole._replace(one_graph=False, graphs=2, host_loop=True, outside={"convolutions": 4.0})
+    found = programs.launches_of(parts)
+    assert found["captured"] == "2 per step, 1 per call; 4 kernels a step in no graph"
+    assert found["host_loops"] == "over steps"
 
 
 def test_the_command_runs_variants_in_processes_of_their_own(tmp_path, capfd):
