@@ -7,9 +7,9 @@
 All sides read the same files and make the same crops; their pixels are compared first. ltjax makes uint8 batches that
 the network normalises on the device. PyTorch makes normalised float32 batches, as with torchvision's ToTensor and
 Normalize, and uint8 batches in a second measurement: "torch" by the calls of Pillow behind torchvision's transforms,
-"torchvision" by these themselves, where it is installed, on Pillow's images and on tensors. "1 core" is one thread
-without workers; ``--workers`` processes start before the measurement, and the table has the memory that one of them
-holds, and its peak. The files are generated images, or those in ``--folder``.
+"torchvision" by these themselves, where it is installed. "1 core" is one thread without workers; ``--workers``
+processes start before the measurement, and the table has the memory that one of them holds, and its peak. The files are
+generated images, or those in ``--folder``.
 
     python -m ltjax.bench input --memory 2000
 

@@ -8,6 +8,7 @@ import jax
 
 from ltjax.dryrun.collectives import Collective, collectives
 from ltjax.dryrun.devices import Slice
+from ltjax.dryrun.hbm import hbm_bytes
 from ltjax.dryrun.kernels import Kernels, dump_options, read_dump
 from ltjax.dryrun.kernels import as_record as kernels_record
 from ltjax.dryrun.lowering import Lowered
@@ -49,6 +50,8 @@ class Compiled(NamedTuple):
       batch: images per step and stream over all chips.
       loop: iterations of a loop whose body the compiler counts once; 1: no loop.
       kernels: on GPUs what a step launches; None elsewhere.
+      hbm: on TPUs the part of the bytes that is read from the chip's memory or written to it, without what stays in
+        on-chip memory; None elsewhere.
     """
 
     memory: Memory
@@ -59,6 +62,7 @@ class Compiled(NamedTuple):
     batch: int
     loop: float
     kernels: Kernels | None = None
+    hbm: float | None = None
 
 
 class TooLarge(NamedTuple):
@@ -95,7 +99,8 @@ def compile_program(program: Lowered, target: Slice, dtype: str) -> Compiled | T
     loop = traced / counted if traced > 1.5 * counted > 0 else 1.0
     moved = float(costs.get("bytes accessed", 0)) * loop or (kernels.bytes if kernels else 0.0)
     found = collectives(text)
-    return Compiled(memory, counted * loop or traced, traced, moved, found, program.batch, loop, kernels)
+    hbm = hbm_bytes(text) / program.steps if meshes.platform(target.mesh) == "tpu" else None
+    return Compiled(memory, counted * loop or traced, traced, moved, found, program.batch, loop, kernels, hbm)
 
 
 def too_large(message: str, resident: int) -> TooLarge:
@@ -133,6 +138,7 @@ def as_record(program: Compiled) -> dict[str, Any]:
         "flops": program.flops,
         "traced_matrix_flops": program.traced_flops,
         "bytes_accessed": program.bytes,
+        "bytes_of_memory": program.hbm,
         "collectives": listed,
         "images_per_step": program.batch,
         "loop": program.loop,

@@ -169,8 +169,8 @@ def moved(one: Instruction, within: Computation, module: Module) -> int:
     if one.opcode == "fusion":
         inner = module.computations[called(one)[0]]
         parameters = {p.operands[0]: p for p in inner.values() if p.opcode == "parameter"}
-        read = sum(_read(parameters[str(i)], inner) for i in range(len(one.operands)) if str(i) in parameters)
-        return read + _written(inner.root, inner)
+        read = sum(read_by(parameters[str(i)], inner) for i in range(len(one.operands)) if str(i) in parameters)
+        return read + written_by(inner.root, inner)
     operands = [array_bytes(within[name].shape) for name in one.operands if name in within]
     if one.opcode in PARTS:
         return 2 * array_bytes(one.shape) + sum(operands[1:])
@@ -179,12 +179,12 @@ def moved(one: Instruction, within: Computation, module: Module) -> int:
     return sum(operands) + array_bytes(one.shape)
 
 
-def _read(value: Instruction, inner: Computation) -> int:
+def read_by(value: Instruction, inner: Computation) -> int:
     """What a fusion reads of one of its parameters."""
     whole, parts = array_bytes(value.shape), 0
     for user in inner.users.get(value.name, []):
         if user.opcode == "bitcast":
-            parts += _read(user, inner)
+            parts += read_by(user, inner)
         elif user.opcode in PARTS and user.operands[0] == value.name:
             parts += array_bytes(user.shape)
         elif not (user.opcode == "dynamic-update-slice" and user.operands[0] == value.name):
@@ -192,12 +192,12 @@ def _read(value: Instruction, inner: Computation) -> int:
     return min(whole, parts)
 
 
-def _written(value: Instruction, inner: Computation) -> int:
+def written_by(value: Instruction, inner: Computation) -> int:
     """What a fusion writes of its result: of an array that is updated in place, the update."""
     if value.opcode == "tuple":
-        return sum(_written(inner[name], inner) for name in value.operands)
+        return sum(written_by(inner[name], inner) for name in value.operands)
     if value.opcode == "bitcast" and value.operands[0] in inner:
-        return _written(inner[value.operands[0]], inner)
+        return written_by(inner[value.operands[0]], inner)
     if value.opcode == "dynamic-update-slice":
         return array_bytes(inner[value.operands[1]].shape)
     return array_bytes(value.shape)

@@ -52,7 +52,8 @@ def times(program: Compiled, chip: Chip, dtype: str) -> Times:
     """
     compute = max(program.flops, program.traced_flops) / chip.flops[dtype]
     sent = sum(traffic(one) for one in program.collectives)
-    return Times(compute, program.bytes / chip.bandwidth, sent / chip.interconnect)
+    moved = program.bytes if program.hbm is None else program.hbm
+    return Times(compute, moved / chip.bandwidth, sent / chip.interconnect)
 
 
 def evaluations(epochs: int, every: int) -> int:

@@ -19,7 +19,8 @@ from ltjax.training.prepare import steps_per_epoch
 MIB = 2**20
 FOOTNOTES = """\
 Counted: FLOPs by the compiler's count (matrix products, convolutions without padding, element-wise operations), or
-those of the traced products and convolutions if these are more; the bytes of every operation, including on-chip memory;
+those of the traced products and convolutions if these are more; the bytes of every operation, and on TPUs, for the time
+of memory, those of them that are not in on-chip memory;
 for collectives (once per loop) the bytes that a chip must send over all its links. No chip reaches its peak rates:
 times are lower bounds.
 Not counted: reading and preparing batches; the latency of collectives, which exceeds the transfer time of the many
@@ -70,6 +71,8 @@ def program_table(plan: Plan, programs: list[Program], target: Slice) -> str:
     add("GFLOPs per step", lambda _, p: f"{p.flops / 1e9:,.1f}")
     add("  of the traced products", lambda _, p: f"{p.traced_flops / 1e9:,.1f}")
     add("GB accessed", lambda _, p: f"{p.bytes / 1e9:,.2f}")
+    if any(p.hbm is not None for _, p in made):
+        add("  in the chip's memory", lambda _, p: "" if p.hbm is None else f"{p.hbm / 1e9:,.2f}")
     for kind in sorted({one.kind for _, p in made for one in p.collectives}):
         add(kind, lambda _, p, kind=kind: _count_and_size(totals(p.collectives).get(kind, (0, 0))))
     if target.chip is not None:

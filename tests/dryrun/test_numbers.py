@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 from ltjax.dryrun.compiled import too_large
+from ltjax.dryrun.hbm import hbm_bytes
 from ltjax.dryrun.largest import Try, largest_batch
 from ltjax.hardware.flops import matrix_flops
 from ltjax.models import BACKBONES, LinearHead, Network
@@ -111,3 +112,44 @@ def test_no_batch_is_tried_that_an_epoch_does_not_have_and_nothing_may_fit():
     assert max(made) == 64
     measure, made = machine(fixed=100, each=1, limit=50)
     assert not any(one.fits for one in largest_batch(measure, measure(64), 100, 50, most=1000))
+
+
+TPU_TEXT = """HloModule jit_step, is_scheduled=true
+%fused (p0: f32[1024], p1: f32[64], p2: s32[]) -> (f32[1024], f32[64]) {
+  %p0 = f32[1024]{0:T(256)} parameter(0)
+  %p1 = f32[64]{0:T(64)S(1)} parameter(1)
+  %p2 = s32[]{:T(128)} parameter(2)
+  %part = f32[64]{0:T(64)} dynamic-slice(%p0, %p2), dynamic_slice_sizes={64}
+  %sum = f32[64]{0:T(64)} add(%part, %p1)
+  %all = f32[1024]{0:T(256)} dynamic-update-slice(%p0, %sum, %p2)
+  ROOT %both = (f32[1024]{0:T(256)}, f32[64]{0:T(64)S(1)}) tuple(%all, %sum)
+}
+%body (c: (s32[], f32[512])) -> (s32[], f32[512]) {
+  %c = (s32[], f32[512]{0:T(256)}) parameter(0)
+  %i = s32[]{:T(128)} get-tuple-element(%c), index=0
+  %x = f32[512]{0:T(256)} get-tuple-element(%c), index=1
+  %y = f32[512]{0:T(256)} negate(%x)
+  ROOT %next = (s32[], f32[512]{0:T(256)}) tuple(%i, %y)
+}
+%condition (d: (s32[], f32[512])) -> pred[] {
+  %d = (s32[], f32[512]{0:T(256)}) parameter(0)
+  %j = s32[]{:S(1)} get-tuple-element(%d), index=0
+  ROOT %less = pred[]{:S(1)} compare(%j, %j), direction=LT
+}
+ENTRY %main (a: f32[1024], b: s32[], w: f32[512]) -> f32[1024] {
+  %a = f32[1024]{0:T(256)} parameter(0)
+  %b = s32[]{:T(128)S(1)} parameter(1)
+  %w = f32[512]{0:T(256)} parameter(2)
+  %begin = ((f32[1024]{0:T(256)}), f32[64]{0:T(64)S(1)}, s32[]{:S(2)}) slice-start(%a), slice={[0:64]}
+  %near = f32[64]{0:T(64)S(1)} slice-done(%begin)
+  %update = (f32[1024]{0:T(256)}, f32[64]{0:T(64)S(1)}) fusion(%a, %near, %b), kind=kLoop, calls=%fused
+  %init = (s32[], f32[512]{0:T(256)}) tuple(%b, %w)
+  %loop = (s32[], f32[512]{0:T(256)}) while(%init), condition=%condition, body=%body, backend_config={"known_trip_count":{"n":"3"}}
+  ROOT %result = f32[1024]{0:T(256)} get-tuple-element(%update), index=0
+}
+"""  # noqa: E501
+
+
+def test_bytes_of_a_tpus_memory_are_without_what_stays_on_the_chip():
+    slice_read, fusion_reads, fusion_writes, loop = 64 * 4, 64 * 4, 64 * 4, 3 * 2 * 512 * 4
+    assert hbm_bytes(TPU_TEXT) == slice_read + fusion_reads + fusion_writes + loop

@@ -35,9 +35,10 @@ from typing import Any
 from ltjax.bench import measure
 from ltjax.bench.gpu.table import VARIANTS, Variant
 from ltjax.commands import cli, text_output
+from ltjax.data import build
 from ltjax.data.storage.paths import write_atomically
 from ltjax.dryrun import devices
-from ltjax.errors import choose
+from ltjax.errors import InputError, choose
 from ltjax.training.execution import cpu_flags
 
 LEAST = 5.0  # seconds that must be left for a variant to begin
@@ -65,8 +66,7 @@ def main(arguments: list[str]) -> None:
         run_variant(options)
         return
     topology = options.compile_only
-    if topology:
-        check(topology)
+    check(options)
     parts = (options.part,) if options.part else (1, 2) if topology else (1,)
     names = options.variants or [name for name, one in VARIANTS.items() if one.part in parts]
     chosen = {name: choose(VARIANTS, name, "--variants") for name in names}
@@ -87,12 +87,19 @@ def main(arguments: list[str]) -> None:
     run_all(chosen, command, seconds, options.json, about)
 
 
-def check(topology: str) -> None:
-    """Raises InputError if there is no compiler for it, before a process is started for each variant."""
-    environment = dict(os.environ)
-    devices.prepare(topology)
-    os.environ.clear()
-    os.environ.update(environment)
+def check(options: argparse.Namespace) -> None:
+    """Raises InputError if there are no such data, or no such compiler, before each variant finds out by itself."""
+    if options.data_dir:
+        programs: Any = importlib.import_module("ltjax.bench.gpu.programs")
+        build(programs.recipe(programs.Setting(options.data_dir, options.tiny), "float32").data)
+    if options.compile_only:
+        environment = dict(os.environ)
+        try:
+            devices.prepare(options.compile_only)
+        except InputError as error:
+            raise InputError(str(error).replace("--topology", "--compile-only", 1)) from None
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 def run_variant(options: argparse.Namespace) -> None:

@@ -170,7 +170,8 @@ def launches_of(kernels: Kernels) -> Record:
 
     ``captured`` is "one graph a call", or the graphs and what the host launches beside them.
     """
-    outside = f"{text.short_count(sum(kernels.outside.values()))} kernels a step in no graph"
+    kinds = ", ".join(f"{text.short_count(number)} {kind}" for kind, number in kernels.outside.items())
+    outside = f"in no graph, a step: {kinds or 'nothing'}"
     return {
         "captured": "one graph a call" if kernels.one_graph else f"{text.graphs_of(kernels)}; {outside}",
         "host_loops": text.host_loops_of(kernels),

@@ -1,11 +1,10 @@
 """An idiomatic PyTorch input pipeline: a data set of files, torchvision's transforms, a DataLoader.
 
 Where torchvision is not installed, "torch" has what its transforms call for Pillow images: crop, flip, jitter, ToTensor
-and Normalize. "torchvision" and "torchvision, tensors" (which decodes with its own library) are the package itself.
+and Normalize; "torchvision" is the package itself.
 The random choices come from ltjax's transform, so that all sides make the same images; drawing takes no time here.
 """
 
-import functools
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -66,19 +65,13 @@ def by_pillow(path: str, drawn: Mapping[str, np.ndarray], size: int, format: str
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-def by_torchvision(path: str, drawn: Mapping[str, np.ndarray], size: int, format: str, tensors: bool = False) -> Any:
-    """The same by torchvision's functions; ``tensors``: decoded by torchvision, instead of by Pillow."""
+def by_torchvision(path: str, drawn: Mapping[str, np.ndarray], size: int, format: str) -> Any:
+    """The same by torchvision's own functions."""
     from PIL import Image
-    from torchvision import io
     from torchvision.transforms.v2 import functional
 
-    if tensors:
-        image: Any = io.decode_image(io.read_file(path), io.ImageReadMode.RGB)
-        height, width = image.shape[-2:]
-    else:
-        image = Image.open(path, formats=[format]).convert("RGB")
-        height, width = image.height, image.width
-    box = random_box(height, width, drawn)
+    image: Any = Image.open(path, formats=[format]).convert("RGB")
+    box = random_box(image.height, image.width, drawn)
     image = functional.resized_crop(image, box.top, box.left, box.height, box.width, [size, size], antialias=True)
     if drawn["flip"]:
         image = functional.horizontal_flip(image)
@@ -86,14 +79,10 @@ def by_torchvision(path: str, drawn: Mapping[str, np.ndarray], size: int, format
         changes = (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation)
         for i in ORDERS[int(drawn["order"])]:
             image = changes[i](image, factor(drawn, NAMES[i]))
-    return image if tensors else functional.pil_to_tensor(image)
+    return functional.pil_to_tensor(image)
 
 
-WAYS: dict[str, Callable[..., Any]] = {
-    "torch": by_pillow,
-    "torchvision": by_torchvision,
-    "torchvision, tensors": functools.partial(by_torchvision, tensors=True),
-}
+WAYS: dict[str, Callable[..., Any]] = {"torch": by_pillow, "torchvision": by_torchvision}
 
 
 def installed_ways() -> list[str]:
