@@ -47,7 +47,7 @@ class CroppedImages:
         return tensor, 0
 
 
-def by_pillow(path: str, drawn: Mapping[str, np.ndarray], size: int, format: str) -> Any:
+def by_pillow(path: str, drawn: dict[str, Any], size: int, format: str) -> Any:
     """The augmented image, uint8 [3, size, size]."""
     import torch
     from PIL import Image, ImageEnhance
@@ -65,7 +65,7 @@ def by_pillow(path: str, drawn: Mapping[str, np.ndarray], size: int, format: str
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-def by_torchvision(path: str, drawn: Mapping[str, np.ndarray], size: int, format: str) -> Any:
+def by_torchvision(path: str, drawn: dict[str, Any], size: int, format: str) -> Any:
     """The same by torchvision's own functions."""
     from PIL import Image
     from torchvision.transforms.v2 import functional
