@@ -66,7 +66,7 @@ def recipe(setting: Setting, dtype: str, norm: str = "fused") -> Settings:
     config = load("configs/cifar100_ce.py")
     config.dtype = dtype
     if setting.tiny:
-        config.epochs, config.batch_size, config.model.backbone = 1, 8 if setting.data_dir is None else 64, "resnet8"
+        config.epochs, config.batch_size, config.model.backbone = 1, 8, "resnet8"
         config.optimizer.schedule.update(warmup_epochs=0, milestones=())
         config.evaluation.update(index_boundaries=(1, 2))
     if norm == "unfused":
