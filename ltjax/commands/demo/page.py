@@ -5,6 +5,7 @@ It loads nothing from elsewhere: no fonts, no scripts, no telemetry, no public l
 
 import os
 import sys
+import threading
 from typing import Any
 
 from ltjax.commands.demo.cards import STYLE, cards, head, text
@@ -107,9 +108,9 @@ def serve(page: Any, host: str, port: int | None, block: bool = True) -> str:
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise InputError(f"{host}:{port or 7860} cannot be used ({reason}); choose another --port") from None
     if block:
-        print(f"the page: {address} (Ctrl-C ends it)", flush=True)
         try:
-            page.block_thread()
+            print(f"the page: {address} (Ctrl-C ends it)", flush=True)
+            threading.Event().wait()
         except KeyboardInterrupt:
             pass
         finally:
