@@ -3,7 +3,8 @@
 
 PYTHON=${PYTHON:-python}
 DRY_RUN=false
-TRAIN=() # the arguments of ltjax.main
+PROGRAM=ltjax.main # or ltjax.predict, where the first argument is the word predict
+TRAIN=()            # its arguments
 
 die() { # one line, exit status 2
   echo "error: $*" >&2
@@ -15,8 +16,12 @@ show_help() { # the comment at the head of the script that is run
   exit 0
 }
 
-train_arguments() { # ARGUMENTS...: into TRAIN, with the flagship config and a workdir of its name unless they are given
+train_arguments() { # ARGUMENTS...: into PROGRAM and TRAIN, with the flagship config and a workdir of its name unless they are given
   local word config="" workdir=""
+  if [[ ${1:-} == predict ]]; then
+    PROGRAM=ltjax.predict TRAIN=("${@:2}")
+    return
+  fi
   for word in "$@"; do
     case $word in
       --config=*) config=${word#--config=} ;;

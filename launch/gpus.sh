@@ -8,7 +8,8 @@
 #                and decodes a part of the images)
 #   --dry-run    prints what would run
 #
-# All other arguments go to `python -m ltjax.main` (default: --config=configs/inat_reslt.py). The batch is over all GPUs.
+# All other arguments go to `python -m ltjax.main` (default: --config=configs/inat_reslt.py), or those behind the word
+# predict to `python -m ltjax.predict`. The batch is over all GPUs.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=launch/common.sh
@@ -32,11 +33,12 @@ fi
 train_arguments ${rest[@]+"${rest[@]}"}
 if $each; then
   if $DRY_RUN; then TRAIN+=(--dry-run); fi
+  if [[ $PROGRAM == ltjax.predict ]]; then TRAIN=(predict "${TRAIN[@]}"); fi
   exec "$here/local.sh" "--gpus=$gpus" "${TRAIN[@]}"
 fi
 export CUDA_VISIBLE_DEVICES=$gpus
 if $DRY_RUN; then
-  quoted env "CUDA_VISIBLE_DEVICES=$gpus" "$PYTHON" -m ltjax.main "${TRAIN[@]}"
+  quoted env "CUDA_VISIBLE_DEVICES=$gpus" "$PYTHON" -m "$PROGRAM" "${TRAIN[@]}"
 else
-  exec "$PYTHON" -m ltjax.main "${TRAIN[@]}"
+  exec "$PYTHON" -m "$PROGRAM" "${TRAIN[@]}"
 fi

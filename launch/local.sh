@@ -8,7 +8,8 @@
 #   --port=N       port of the coordinator (default: a free one)
 #   --dry-run      prints what would run
 #
-# All other arguments go to `python -m ltjax.main` (default: --config=configs/inat_reslt.py). All logs are
+# All other arguments go to `python -m ltjax.main` (default: --config=configs/inat_reslt.py), or those behind the word
+# predict to `python -m ltjax.predict` (launch/local.sh predict --run=DIR IMAGES --out=FILE). All logs are
 # printed with the number of the process. Ctrl-C and SIGTERM go to all processes, which save and stop. When one fails,
 # the others are stopped, and the exit status is that of the failed one.
 set -euo pipefail
@@ -40,7 +41,7 @@ fi
 command_of() { # NUMBER: into COMMAND
   COMMAND=(env "JAX_NUM_PROCESSES=$count" "JAX_PROCESS_ID=$1" "JAX_COORDINATOR_ADDRESS=127.0.0.1:$port" PYTHONUNBUFFERED=1)
   if [[ ${#gpus[@]} == 0 ]]; then COMMAND+=(JAX_PLATFORMS=cpu); else COMMAND+=("CUDA_VISIBLE_DEVICES=${gpus[$1]}"); fi
-  COMMAND+=("$PYTHON" -m ltjax.main "${TRAIN[@]}")
+  COMMAND+=("$PYTHON" -m "$PROGRAM" "${TRAIN[@]}")
 }
 
 if $DRY_RUN; then

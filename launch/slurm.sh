@@ -38,7 +38,7 @@ tasks=${SLURM_NTASKS_PER_NODE:-${SLURM_TASKS_PER_NODE:-1}} gpus=${SLURM_GPUS_ON_
 if [[ ${tasks%%(*} == 1 && $gpus =~ ^[0-9]+$ ]] && ((gpus > 1)); then # JAX gives a task one GPU unless it is told
   step+=(env "JAX_LOCAL_DEVICE_IDS=$(seq -s, 0 $((gpus - 1)))")
 fi
-step+=("$PYTHON" -u -m ltjax.main "${TRAIN[@]}")
+step+=("$PYTHON" -u -m "$PROGRAM" "${TRAIN[@]}")
 if $DRY_RUN; then
   quoted "${step[@]}"
   exit 0

@@ -111,7 +111,7 @@ def test_images_that_are_not_read_are_named_with_what_to_do(photos, monkeypatch)
     tree = read_class_folders(str(photos))
     assert len(tree.names) == 2
     assert tree.notes()[1] == f"{photos}: has images that are not read: {UNREAD}"
-    assert find_images([str(photos)])[1] == f"5 files whose names are not those of images that are read: {UNREAD}"
+    assert find_images([str(photos)]).left_out == f"5 files whose names are not those of images that are read: {UNREAD}"
     (photos / "tulip/1.jpg").unlink()
     with pytest.raises(InputError, match=r"tulip: a class folder without an image \(not read: .*svg \(drawing: export"):
         read_class_folders(str(photos))

@@ -14,7 +14,7 @@ import pytest
 from ltjax import escape
 from ltjax.commands.check.report import describe
 from ltjax.commands.cli import guarded
-from ltjax.commands.predict import Prediction, write_csv
+from ltjax.commands.predict.rows import Prediction, Table, csv_part, join_csv
 from ltjax.data.datasets import prepared_shards
 from ltjax.errors import InputError
 from ltjax.report.compare.table import Comparison, Line, as_latex, as_markdown
@@ -112,8 +112,10 @@ def test_a_comparison_has_one_row_for_each_name_in_every_form(table):
 
 def test_predictions_as_csv_keep_paths_and_classes(tmp_path):
     rows = [Prediction(name, [i], [0.5]) for i, name in enumerate(NAMES)]
-    assert write_csv(str(tmp_path / "out.csv"), iter(rows), NAMES, 1) == len(NAMES)
-    text = (tmp_path / "out.csv").read_bytes().decode()
+    (tmp_path / "part").write_bytes(csv_part(rows, Table(NAMES, 1)))
+    joined = io.BytesIO()
+    join_csv([str(tmp_path / "part")], joined, Table(NAMES, 1))
+    text = joined.getvalue().decode()
     read = list(csv.DictReader(io.StringIO(text)))
     assert [escape.from_csv_cell(row["path"]) for row in read] == list(NAMES)
     assert [escape.from_csv_cell(row["class_1"]) for row in read] == list(NAMES)

@@ -47,7 +47,7 @@ ARGUMENTS = {
     "evaluate --run": (evaluate, [f"--run={UNSET}"]),
     "predict --run": (predict, [f"--run={UNSET}", "flowers"]),
     "predict --out": (predict, ["--run=run", "flowers", f"--out={UNSET}"]),
-    "predict IMAGE_OR_FOLDER": (predict, ["--run=run", UNSET]),
+    "predict IMAGES": (predict, ["--run=run", UNSET]),
     "compare RUN": (compare, [UNSET]),
     "compare NAME=RUN": (compare, [f"mine={UNSET}"]),
     "compare --baseline": (compare, ["finished", f"--baseline={UNSET}"]),
@@ -109,7 +109,7 @@ def test_home_and_variables_are_replaced_in_every_path(home, monkeypatch, typed,
     assert check.main([f"--list={typed}/l.txt", f"--root={typed}/flowers", f"--out={typed}/lists", "--workers=1"]) == 0
     assert shards.main([f"--folder={typed}/flowers", f"--out={typed}/shards", "--workers=1"]) == 0
     assert (home / "audit/check.json").exists() and (home / "shards/manifest.json").exists()
-    paths, _ = predict.find_images([f"{typed}/flowers/rose", f"{typed}/flowers/tulip/0.jpg"])
+    paths = predict.find_images([f"{typed}/flowers/rose", f"{typed}/flowers/tulip/0.jpg"]).names
     assert len(paths) == 3 and all(map(os.path.exists, paths))
     assert os.path.samefile(os.path.dirname(predict.parse(["--run=r", "i", f"--out={typed}/p.csv"]).out), home)
     assert os.path.samefile(compare.find_runs(f"mine={typed}/finished")[0].folder, home / "finished")
@@ -171,7 +171,7 @@ def test_a_name_that_has_a_dollar_or_a_tilde_is_a_name(home):
     write_image(home / "~x.jpg", 0)
     assert expanded(f"{home}/$sale/a$b.jpg") == f"{home}/$sale/a$b.jpg"
     assert expanded("5$ or 10$") == "5$ or 10$" and expanded("gs://bucket/$HOME/x") == f"gs://bucket/{home}/x"
-    assert predict.find_images(["~x.jpg", "$sale"])[0] == ["~x.jpg", "$sale/a$b.jpg"]
+    assert list(predict.find_images(["~x.jpg", "$sale"]).names) == ["~x.jpg", "$sale/a$b.jpg"]
     with pytest.raises(InputError, match=r"^~nobody-here/x: this machine has no user 'nobody-here'; write the path in"):
         expanded("~nobody-here/x")
 
@@ -211,7 +211,7 @@ def test_awkward_names_of_folders_and_files_are_read_and_written(home, kind, cap
     assert shards.main([f"--folder={root}", f"--out={home}/{name[:240]} shards", "--workers=1"]) == 0
     (root / "l.txt").write_bytes(os.fsencode(f"rose/{name[:200]}.jpg 0\nrose/0.jpg 0\n{name}/0.jpg 1\n"))
     assert check.main([f"--list={root}/l.txt", f"--root={root}", f"--out={home}/audit", "--workers=1"]) == 0
-    assert len(predict.find_images([str(root)])[0]) == 4
+    assert len(predict.find_images([str(root)])) == 4
     write_atomically(home / "audit" / name, "text")
     assert (home / "audit" / name).read_text() == "text"
 

@@ -166,8 +166,8 @@ def test_a_prediction_that_stops_keeps_what_it_has(run, tmp_path, capsys):
     (tmp_path / "08.png").write_bytes(b"no picture")  # batches have 8 images
     out = tmp_path / "out.csv"
     assert predict.main([f"--run={run}", *paths, f"--out={out}"]) == 2
-    assert not out.exists() and f"the 8 images before are in {out}.partial" in capsys.readouterr().err
-    partial = (tmp_path / "out.csv.partial").read_text().splitlines()
-    assert [line.partition(",")[0] for line in partial] == ["path", *paths[:8]]
+    assert not out.exists() and f"the rows of 8 images are kept in {out}.parts" in capsys.readouterr().err
+    kept = (tmp_path / "out.csv.parts" / "00000000.rows").read_text().splitlines()
+    assert [line.partition(",")[0] for line in kept] == paths[:8]
     assert predict.main([f"--run={run}", *paths, f"--out={out}", "--on-error=skip"]) == 0
-    assert out.read_text().splitlines() == partial and not (tmp_path / "out.csv.partial").exists()
+    assert out.read_text().splitlines()[1:] == kept and not (tmp_path / "out.csv.parts").exists()

@@ -64,11 +64,11 @@ def read_list(path: str | os.PathLike[str], root: str = "", allow_outside: bool 
       InputError: one line with path and line number: a missing or unreadable file, a malformed line, an image with two
         labels, a path that leaves ``root``.
     """
-    names, labels, lines = _parse(_text(path), str(path))
+    names, labels, lines = _parse(list_text(path), str(path))
     return _each_once(_normalised(ImageList(str(path), names, names, labels, lines), root, allow_outside))
 
 
-def _text(path: str | os.PathLike[str]) -> bytes:
+def list_text(path: str | os.PathLike[str]) -> bytes:
     """The file's text with line endings \\n."""
     try:
         text = open_path(path).read_bytes()

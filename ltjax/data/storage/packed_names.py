@@ -1,5 +1,6 @@
 """Millions of file names in little memory: one text, and where each name begins and ends in it."""
 
+import array
 import dataclasses
 import hashlib
 import os
@@ -30,9 +31,12 @@ class PackedNames:
     @classmethod
     def of(cls, names: Iterable[str]) -> "PackedNames":
         """Packs these names, as the bytes that they are on the disk."""
-        encoded = [os.fsencode(name) for name in names]
-        ends = np.cumsum([len(one) for one in encoded], dtype=np.int64)
-        return cls(b"".join(encoded), np.concatenate([[0], ends[:-1]]).astype(np.int64), ends)
+        text, ends = bytearray(), array.array("q")
+        for name in names:
+            text += os.fsencode(name)
+            ends.append(len(text))
+        stops = np.array(ends, np.int64)
+        return cls(bytes(text), np.concatenate([[0], stops[:-1]]).astype(np.int64), stops)
 
     def __len__(self) -> int:
         return len(self.starts)

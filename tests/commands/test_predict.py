@@ -1,0 +1,289 @@
+"""predict at scale: what it reads, formats, a kill at any moment, other class distributions, several processes."""
+
+import contextlib
+import csv
+import json
+import os
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from ltjax import models
+from ltjax.classifiers import estimate_prior
+from ltjax.commands import predict
+from ltjax.commands.predict import parts as stored
+from ltjax.commands.predict import work
+from ltjax.commands.predict.batches import Spans
+from ltjax.commands.predict.inputs import find_images
+from ltjax.data.storage.packed_names import PackedNames
+from ltjax.training import loop, prepare
+from ltjax.training.finished_run import open_model
+from tests.training import toy
+
+COUNTS = np.array(toy.COUNTS, float)
+NUMBER = 21  # images; batches have 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toys():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "build", toy.build)
+        patch.setitem(models.BACKBONES, "toy", toy.Backbone)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    loop.train(toy.config(epochs=1, optimizer__learning_rate=0.003), str(workdir))
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """21 pictures of 8 x 8 pixels."""
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    from PIL import Image
+
+    for i in range(NUMBER):
+        pixels = rng.integers(0, 64, (8, 8), dtype=np.uint8) + np.uint8(60 * (i % 3))
+        Image.fromarray(pixels).save(folder / f"{i:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def logits(run, photos):
+    """Of the pictures and of their mirror images, by the network itself."""
+    from PIL import Image
+
+    finished = open_model(str(run), {})
+    images = np.stack([np.asarray(Image.open(photos / f"{i:02}.png")) for i in range(NUMBER)])[..., None]
+    both = [finished.stage.predict(finished.variables, one) for one in (images, images[:, :, ::-1])]
+    return [np.asarray(one, np.float64) for one in both]
+
+
+def rows(run, photos, tmp_path, *flags):
+    out = tmp_path / "out.csv"
+    assert predict.main([f"--run={run}", str(photos), f"--out={out}", *flags]) == 0
+    return list(csv.DictReader(out.open()))
+
+
+def shares(row):
+    return [float(row[f"probability_{k}"]) for k in (1, 2, 3)]
+
+
+def agree(found, probabilities):
+    assert len(found) == len(probabilities)
+    for row, expected in zip(found, probabilities, strict=True):
+        assert [int(row[f"class_{k}"]) for k in (1, 2, 3)] == np.argsort(-expected, kind="stable").tolist()
+        np.testing.assert_allclose(shares(row), -np.sort(-expected), atol=3e-6)
+
+
+# ---------------------------------------------------------------------------------------------------- what it computes
+
+
+def test_temperature_prior_and_mirror_images(run, photos, logits, tmp_path):
+    plain, mirrored = logits
+    agree(rows(run, photos, tmp_path), softmax(plain, 1))
+    agree(rows(run, photos, tmp_path, "--temperature=2"), softmax(plain / 2, 1))
+    uniform = softmax(plain / 2 - np.log(COUNTS), 1)
+    agree(rows(run, photos, tmp_path, "--temperature=2", "--test-prior=uniform"), uniform)
+    agree(rows(run, photos, tmp_path, "--logit-adjustment=1.5"), softmax(plain - 1.5 * np.log(COUNTS), 1))
+    agree(rows(run, photos, tmp_path, "--tta=flip"), (softmax(plain, 1) + softmax(mirrored, 1)) / 2)
+    (tmp_path / "prior.csv").write_text("class,count\n0,1\n1,0\n2,3\n")
+    changed = softmax(plain - np.log(COUNTS) + np.log([1, 1e-30, 3]), 1)
+    agree(rows(run, photos, tmp_path, f"--test-prior={tmp_path / 'prior.csv'}"), changed)
+
+
+@pytest.mark.parametrize("numbers", [work.NUMBERS, 30])  # of all images, and of ten
+def test_the_class_distribution_is_estimated_from_the_images(
+    run, photos, logits, tmp_path, monkeypatch, capsys, numbers
+):
+    monkeypatch.setattr(work, "NUMBERS", numbers)
+    used = np.linspace(0, NUMBER - 1, 10).astype(int) if numbers == 30 else np.arange(NUMBER)
+    prior = estimate_prior(softmax(logits[0], 1)[used], COUNTS)
+    expected = softmax(logits[0] + np.log(np.maximum(prior, 1e-30) / COUNTS), 1)
+    found = rows(run, photos, tmp_path, "--test-prior=estimate")
+    for row, one in zip(found, expected, strict=True):
+        np.testing.assert_allclose(shares(row), -np.sort(-one), atol=2e-4)
+    capsys.readouterr()
+    assert predict.main([f"--run={run}", str(photos), "--test-prior=estimate"]) == 0
+    assert [line.split("\t")[1].split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        row["class_1"] for row in found
+    ]
+
+
+def test_none_of_them(run, photos, tmp_path, capsys):
+    plain = rows(run, photos, tmp_path)
+    threshold = sorted(shares(row)[0] for row in plain)[10]
+    found = rows(run, photos, tmp_path, f"--threshold={threshold:.6f}")
+    expected = [row["class_1"] if shares(row)[0] >= threshold - 1e-6 else "none of them" for row in plain]
+    assert sum(a["prediction"] != b for a, b in zip(found, expected, strict=True)) <= 1  # the one at the threshold
+    assert 8 <= sum(row["prediction"] == "none of them" for row in found) <= 11
+    capsys.readouterr()
+    assert predict.main([f"--run={run}", str(photos / "00.png"), "--threshold=1"]) == 0
+    assert capsys.readouterr().out.split("\t")[1] == "none of them"
+
+
+def test_formats_have_the_same_rows(run, photos, tmp_path):
+    expected = rows(run, photos, tmp_path, "--threshold=0.5")
+    out = tmp_path / "out.jsonl"
+    assert predict.main([f"--run={run}", str(photos), f"--out={out}", "--threshold=0.5"]) == 0
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    for line, row in zip(found, expected, strict=True):
+        assert line["path"] == row["path"]
+        assert [one["class"] for one in line["classes"]] == [row[f"class_{k}"] for k in (1, 2, 3)]
+        assert [one["probability"] for one in line["classes"]] == shares(row)
+        assert (line["prediction"] or "none of them") == row["prediction"]
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pip install ltjax[parquet]")
+    out = tmp_path / "out.parquet"
+    assert predict.main([f"--run={run}", str(photos), f"--out={out}", "--threshold=0.5"]) == 0
+    table = parquet.read_table(out).to_pylist()
+    assert [row["path"] for row in table] == [row["path"] for row in expected]
+    assert [row["prediction"] or "none of them" for row in table] == [row["prediction"] for row in expected]
+    np.testing.assert_allclose([row["probability_2"] for row in table], [shares(row)[1] for row in expected], atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------- what it reads
+
+
+def test_lists_globs_and_shards_name_the_same_images(photos, tmp_path, monkeypatch):
+    names = [f"{i:02}.png" for i in range(NUMBER)]
+    lines = [f'"{name}" 3' if i % 2 else f"./{name}\t-1" for i, name in enumerate(names[:-2])]
+    (tmp_path / "list.txt").write_text("\ufeff" + "\r\n".join([*lines, "", names[-2], f"{names[-1]} "]))
+    listed = find_images([str(tmp_path / "list.txt")], str(photos))
+    assert [name.removeprefix("./") for name in listed.names] == names
+    globbed = find_images([f"{photos}/*.png"])
+    assert [os.path.basename(name) for name in globbed.names] == names
+    several = find_images([str(photos / "03.png"), f"{photos}/0[1-2].png", str(tmp_path / "list.txt")], str(photos))
+    content = [(photos / name).read_bytes() for name in names]
+    assert [several(i) for i in range(len(several))] == [content[3], content[1], content[2], *content]
+    from ltjax.commands.prepare import shards
+
+    (tmp_path / "train.txt").write_text("".join(f"{name} {i % 2}\n" for i, name in enumerate(names)))
+    command = [f"--list={tmp_path / 'train.txt'}", f"--root={photos}", f"--out={tmp_path / 'shards'}", "--workers=1"]
+    assert shards.main(command) == 0
+    packed = find_images([str(tmp_path / "shards")])
+    assert sorted(zip(packed.names, map(packed, range(NUMBER)), strict=True)) == list(zip(names, content, strict=True))
+
+
+def test_files_that_are_missing_from_a_list(run, photos, tmp_path, capsys):
+    path = tmp_path / "list.txt"
+    path.write_text("00.png 0\nno.png 0\n01.png 1\n")
+    assert predict.main([f"--run={run}", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert f"00.png (line 1 of {path}): missing, and so are all checked" in error and "--root" in error
+    command = [f"--run={run}", str(path), f"--root={photos}", f"--out={tmp_path / 'out.csv'}"]
+    assert predict.main(command) == 2
+    assert "error: no.png cannot be read: No such file or directory; --on-error=skip" in capsys.readouterr().err
+    assert predict.main([*command, "--on-error=skip"]) == 0
+    printed = capsys.readouterr()
+    assert "2 images" in printed.out and "left out 1 of 3 images" in printed.err
+
+
+@pytest.mark.parametrize(
+    "flags, says",
+    [
+        (["--threshold=0"], "--threshold: impossible value 0.0; allowed: a probability above 0, up to 1"),
+        (["--threshold=1.1"], "--threshold: impossible value 1.1"),
+        (["--threshold=nan"], "--threshold: impossible value nan"),
+        (["--workers=-1"], "--workers: impossible value -1; allowed: an integer >= 0"),
+        (["--test-prior=uniform", "--logit-adjustment=1"], "give one of them"),
+        (["FOLDER/*.tif"], "no image matches; correct the pattern"),
+        (["--out=FOLDER"], "is a folder; name a file in it"),
+    ],
+)
+def test_mistakes_are_one_line(run, photos, capsys, flags, says):
+    assert predict.main([f"--run={run}", str(photos), *(flag.replace("FOLDER", str(photos)) for flag in flags)]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_a_disk_that_is_full_keeps_the_rows_and_the_next_command_goes_on(run, photos, tmp_path, monkeypatch, capsys):
+    rows(run, photos, tmp_path)
+    whole, out = (tmp_path / "out.csv").read_bytes(), tmp_path / "again.csv"
+    write, written = stored.write_atomically, []
+
+    def full(path, content):
+        written.append(path)
+        if len(written) == 3:  # about.json, the first block
+            raise OSError(28, "No space left on device", str(path))
+        write(path, content)
+
+    monkeypatch.setattr(stored, "write_atomically", full)
+    command = [f"--run={run}", str(photos), f"--out={out}"]
+    assert predict.main(command) == 1
+    error = capsys.readouterr().err
+    assert "No space left on device" in error and f"the rows of 8 images are kept in {out}.parts" in error
+    monkeypatch.setattr(stored, "write_atomically", write)
+    assert predict.main([*command, "--top=2"]) == 2
+    assert "again.csv.parts: was begun with another --top (3, now 2)" in capsys.readouterr().err
+    (tmp_path / "fewer.txt").write_text("00.png")
+    assert predict.main([f"--run={run}", str(photos / "00.png"), f"--out={out}"]) == 2
+    assert "another number of images (21, now 1)" in capsys.readouterr().err
+    assert predict.main(command) == 0
+    assert out.read_bytes() == whole and not (tmp_path / "again.csv.parts").exists()
+
+
+def test_a_folder_that_cannot_be_written_ends_it_before_anything_is_computed(
+    run, photos, tmp_path, monkeypatch, capsys
+):
+    def refused(self, *args, **options):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(stored.pathlib.Path, "mkdir", refused)
+    monkeypatch.setattr(work, "write_all", None)
+    assert predict.main([f"--run={run}", str(photos), f"--out={tmp_path / 'out.csv'}"]) == 1
+    assert "out.csv.parts: Permission denied" in capsys.readouterr().err
+
+
+# -------------------------------------------------------------------------------------------------- kills and processes
+
+
+@pytest.mark.parametrize("flags", [[], ["--test-prior=estimate", "--on-error=skip", "--out=OUT.jsonl"]])
+def test_it_can_be_killed_at_any_write_and_the_file_is_the_same(run, photos, tmp_path, monkeypatch, capsys, flags):
+    """Every write of a file is the last one once; the next command goes on there."""
+    suffix = ".jsonl" if flags else ".csv"
+    more = [flag for flag in flags if not flag.startswith("--out")]
+    images = [str(photos)]
+    if flags:
+        (tmp_path / "broken.png").write_bytes(b"no picture")
+        images.append(str(tmp_path / "broken.png"))
+    whole, out = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
+    assert predict.main([f"--run={run}", *images, f"--out={whole}", *more]) == 0
+    write, kills = stored.write_atomically, 0
+
+    class Killed(BaseException):
+        pass
+
+    def killed(path, content):
+        write(path, content)
+        raise Killed
+
+    for module in (stored, work):
+        monkeypatch.setattr(module, "write_atomically", killed)
+    monkeypatch.setattr(stored.Parts, "remove_if_empty", lambda self: None)  # a killed process does not tidy up
+    while not out.exists():
+        with contextlib.suppress(Killed):
+            predict.main([f"--run={run}", *images, f"--out={out}", *more])
+        kills += 1
+        assert kills < 15
+    # about.json and three blocks; with the estimate also three of logits, the unreadable image, and the prior
+    assert kills == (9 if flags else 4) + 1
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_blocks_are_shared_and_cut_into_batches():
+    spans = Spans((0, 2), block=5, batch=2, total=13)
+    assert [spans[i] for i in range(len(spans))] == [(0, 2), (2, 4), (4, 5), (10, 12), (12, 13), (13, 13)]
+
+
+def test_packed_names_take_any_iterable():
+    assert list(PackedNames.of(str(i) for i in range(3))) == ["0", "1", "2"] and len(PackedNames.of([])) == 0
+
+
+@pytest.mark.parametrize("workers", [2])
+def test_worker_processes_read_the_same(run, photos, tmp_path, workers):
+    expected = rows(run, photos, tmp_path)
+    assert rows(run, photos, tmp_path, f"--workers={workers}") == expected
