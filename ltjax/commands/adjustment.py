@@ -25,7 +25,7 @@ from ltjax.training.workdir.calibration import read_calibration
 from ltjax.training.workdir.identity import absolute
 
 ESTIMATE = "estimate"
-NUMBERS = 2**27  # probabilities that a prior is estimated from: of more images, evenly spaced ones are taken
+NUMBERS = 2**26  # probabilities that a prior is estimated from: of more images, evenly spaced ones are taken
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
