@@ -273,3 +273,15 @@ def test_the_scripts_are_in_the_source_distribution():
     built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
     assert "/launch" in built["sdist"]["include"]
     assert all(os.access(LAUNCH / script, os.X_OK) for script in SCRIPTS)
+
+
+@pytest.mark.parametrize(
+    "script, options",
+    [("local.sh", []), ("gpus.sh", ["--gpus=0,1"]), ("gpus.sh", ["--gpus=0,1", "--each"]), ("slurm.sh", [])],
+)
+def test_the_word_predict_starts_predict(script, options):
+    printed = launch(script, *options, "--dry-run", "predict", "--run=r", "my photos", "--out=o.csv")
+    assert printed.returncode == 0, printed.stderr
+    for line in printed.stdout.splitlines():
+        assert line.endswith(r"-m ltjax.predict --run=r my\ photos --out=o.csv")
+    assert len(printed.stdout.splitlines()) == (2 if script == "local.sh" or "--each" in options else 1)
