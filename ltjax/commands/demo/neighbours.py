@@ -22,6 +22,7 @@ from ltjax.inference.model import Model
 
 FILE = "neighbours.npz"
 BATCH = 64  # images of a call of the network
+BLOCK = 16384  # rows of features that are float32 at a time
 
 
 class Neighbour(NamedTuple):
@@ -60,7 +61,8 @@ class Index:
           >>> [(one.label, round(one.similarity, 2)) for one in index.nearest([[0.6, 0.8, 0.0]], 2)[0]]
           [(1, 0.8), (0, 0.6)]
         """
-        cosines = unit(np.asarray(features, np.float32)) @ self.features.T.astype(np.float32)
+        wanted, blocks = unit(np.asarray(features, np.float32)), range(0, len(self.features), BLOCK)
+        cosines = np.concatenate([wanted @ self.features[b : b + BLOCK].astype(np.float32).T for b in blocks], axis=1)
         found = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
         return [
             [Neighbour(int(self.labels[i]), float(row[i]), self._image(int(i))) for i in of_row]
