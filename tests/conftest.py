@@ -48,7 +48,7 @@ LONGEST = (
     "test_every_config.py",
 )
 # Folders whose networks are so small that compiling them is all that takes time.
-TOYS = ("bench", "dryrun", "faults", "losses", "methods", "models", "training", "tests")
+TOYS = ("bench", "dryrun", "faults", "inference", "losses", "methods", "models", "training", "tests")
 WELL = ("test_resnet_cifar.py",)  # of a real size, and compared in float32: compiled as users' programs are
 
 

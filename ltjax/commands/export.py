@@ -65,6 +65,8 @@ def parse(argv: Sequence[str]) -> Any:
     if options.private and options.push is None:
         raise InputError("--private: without --push it changes nothing; add --push=OWNER/NAME")
     options.out = expanded(options.out)
+    if "://" in options.out:
+        raise InputError(f"--out={options.out}: an export is written to a disk; name a folder here, and copy it")
     return options
 
 

@@ -43,13 +43,14 @@ class Export(NamedTuple):
 
 def needs(format_name: str) -> None:
     """Raises InputError, which names the extra, unless the packages of a format are installed."""
-    for package in PACKAGES[format_name]:
+    packages, extra = PACKAGES[format_name]
+    for package in packages:
         try:
             importlib.import_module(package)
         except ImportError as error:
             missing = error.name or package
             raise InputError(
-                f"--format={format_name}: {missing} is not installed; install it with: pip install 'ltjax[export]'"
+                f"--format={format_name}: {missing} is not installed; install it with: pip install 'ltjax[{extra}]'"
             ) from None
 
 
@@ -122,10 +123,11 @@ WRITERS: Mapping[str, Callable[[Export, epath.Path], dict[str, Any]]] = {
     "stablehlo": write_stablehlo,
     "onnx": write_onnx,
 }
-PACKAGES: Mapping[str, tuple[str, ...]] = {
-    "safetensors": ("safetensors",),
-    "stablehlo": (),
-    "onnx": ("jax2onnx", "onnx", "onnxruntime"),
+# format -> (its packages, the extra that brings them)
+PACKAGES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "safetensors": (("safetensors",), "train"),
+    "stablehlo": ((), "train"),
+    "onnx": (("jax2onnx", "onnx", "onnxruntime"), "export"),
 }
 
 

@@ -1,5 +1,6 @@
 """Uploads an export to a model hub by ``huggingface_hub``, into a repository of the user's."""
 
+import importlib
 import re
 from typing import Any
 
@@ -46,7 +47,7 @@ def push(folder: epath.PathLike, name: str, private: bool) -> str:
 
 def _hub() -> Any:
     try:
-        import huggingface_hub
+        return importlib.import_module("huggingface_hub")
     except ImportError:
         raise InputError(
             "--push: huggingface_hub is not installed; install it with: pip install 'ltjax[hub]'"

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from ltjax import models
-from ltjax.commands import export
+from ltjax.commands import evaluate, export, predict
 from ltjax.commands.export_card import write_card
 from ltjax.errors import InputError
 from ltjax.inference.model import load
 from ltjax.methods import METHODS
 from ltjax.training import loop, prepare
 from ltjax.training.finished_run import open_model
+from tests.data.conftest import write_image
 from tests.inference.exported import alone
 from tests.methods.asynchronous import toy as asynchronous_toy
 from tests.methods.expert_toys import BACKBONES
@@ -50,6 +51,14 @@ def register(patch):
     for name, backbone in BACKBONES.items():
         patch.setitem(models.BACKBONES, name, backbone)
     patch.setitem(models.BACKBONES, "toy", asynchronous_toy.Backbone)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly():
+    """In place of that of all tests: these networks are toys."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +174,7 @@ def test_a_card_of_many_classes_lists_the_worst(run):
         (["--format=,"], "--format: names no format"),
         (["--out=OUT"], "exists already; name a new folder"),
         (["--out=OUT/no/where"], "no folder"),
+        (["--out=gs://mine/new"], "is written to a disk"),
         (["--run=OUT"], "has no config.json"),
         (["--push=mine"], "--push=mine: is not OWNER/NAME"),
         (["--push=a/b/c"], "--push=a/b/c: is not OWNER/NAME"),
@@ -272,7 +282,7 @@ def test_a_hub_that_refuses_is_one_line_and_leaves_the_export(run, tmp_path, hub
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_the_workdir_of_every_method_alone_is_exported(method, tmp_path, monkeypatch):
+def test_the_workdir_of_every_method_alone_is_exported_and_evaluated_on_new_pictures(method, tmp_path, monkeypatch):
     config = config_of(method, {"dtype": "float32", "epochs": 2, "second_stage_epochs": 1})
     with monkeypatch.context() as patch:
         patch.setattr(prepare, "build", toy.build)
@@ -282,3 +292,7 @@ def test_the_workdir_of_every_method_alone_is_exported(method, tmp_path, monkeyp
     assert export.main(flags) == 0
     wanted = load(tmp_path / "here")(IMAGES).probabilities
     np.testing.assert_allclose(probabilities(tmp_path / "out"), wanted, rtol=1e-3, atol=1e-4)
+    for label, shade in enumerate((20, 90, 160)):
+        write_image(tmp_path / "new" / str(label) / "a.png", shade, kind="PNG")
+    assert evaluate.main([f"--run={tmp_path / 'here'}", f"--images={tmp_path / 'new'}"]) == 0
+    assert predict.main([f"--run={tmp_path / 'here'}", str(tmp_path / "new")]) == 0

@@ -26,7 +26,7 @@ def here(name):
 
 
 with_torch = pytest.mark.skipif(not here("torchvision"), reason="needs torch and torchvision")
-with_safetensors = pytest.mark.skipif(not here("safetensors"), reason="needs ltjax[export]: safetensors")
+with_safetensors = pytest.mark.skipif(not here("safetensors"), reason="needs safetensors")
 with_onnx = pytest.mark.skipif(not (here("jax2onnx") and here("onnxruntime")), reason="needs ltjax[export]: jax2onnx")
 
 
@@ -43,6 +43,7 @@ def test_names_and_layout_are_those_that_pytorch_weights_are_read_by(backbone):
     jax.tree.map(np.testing.assert_array_equal, read, variables)
 
 
+@pytest.mark.slow
 @with_torch
 def test_torchvision_has_the_same_names():
     from torchvision.models import resnet18
@@ -224,6 +225,6 @@ def test_onnx_of_every_kind_of_network_runs_without_ltjax(name, tmp_path):
 
 
 def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch):
-    monkeypatch.setitem(formats.PACKAGES, "onnx", ("no_such_package",))
+    monkeypatch.setitem(formats.PACKAGES, "onnx", (("no_such_package",), "export"))
     with pytest.raises(InputError, match=r"--format=onnx: no_such_package is not installed; .*'ltjax\[export\]'"):
         needs("onnx")
