@@ -52,4 +52,3 @@ def _hub() -> Any:
         raise InputError(
             "--push: huggingface_hub is not installed; install it with: pip install 'ltjax[hub]'"
         ) from None
-    return huggingface_hub

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ltjax.errors import InputError
 from ltjax.models.backbone import last_parts
-from ltjax.models.conv import Conv
+from ltjax.models.conv import PLAIN, Conv
 from ltjax.models.norm import BatchNorm, Dtype, ZeroScaleNorm, stored_dtype
 
 # depth -> blocks in each stage; from 50 layers on they are bottlenecks
@@ -139,6 +139,9 @@ class ResNet(nn.Module):
         x = convolution("conv", 64, 7, 2, 1, self.dtype, stored)(x.astype(self.dtype))
         norm = BatchNorm(dtype=self.dtype, param_dtype=stored, group=self.norm_group, name="norm")
         x = nn.relu(norm(x, train, frozen_norm))
+        if PLAIN.get():  # the converter to ONNX knows no other padding; after a ReLU zeros are as good as -inf
+            x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+            return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding="VALID")
         return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
 
     def stage(
