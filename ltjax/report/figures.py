@@ -16,6 +16,7 @@ from ltjax.report.run import Run, class_labels, group_sizes, several_seeds
 from ltjax.report.style import (
     COLORS,
     MARKERS,
+    bounded,
     group_legend,
     group_spans,
     name_ticks,
@@ -105,7 +106,8 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
                 x[a:b], values[a:b], bars, fmt="none", ecolor=COLORS[group], zorder=2.5,
                 elinewidth=1.2 if len(counts) <= 200 else 0.5, alpha=0.45,
             )  # fmt: skip
-        legend[group] = f"{group} ({_classes(b - a)})"
+        # with deviations there is no room for the word
+        legend[group] = f"{group} ({f'{b - a:,}' if several_seeds(results) else _classes(b - a)})"
         if np.isfinite(values[a:b]).any():
             mean = np.nanmean(values[a:b])
             axes.plot([low, high], [mean, mean], color=COLORS[group], linewidth=1.6, alpha=0.7, zorder=2)
@@ -119,16 +121,6 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
         labels = class_ticks(class_labels(results))
         place_labels(axes, x[shown], values[shown], [labels[order[i]] for i in shown], deviations[shown])
     return png(figure)
-
-
-def bounded(values: np.ndarray, deviations: np.ndarray) -> np.ndarray:
-    """The lengths [2, n] of error bars of percentages, below and above: within 0..100.
-
-    Example:
-      >>> bounded(np.array([2.0, 50.0]), np.array([5.0, 5.0])).tolist()
-      [[2.0, 5.0], [5.0, 5.0]]
-    """
-    return np.stack([np.fmin(deviations, values), np.fmin(deviations, 100 - values)])
 
 
 def labels_with_counts(results: dict[str, Any]) -> dict[int, str]:

@@ -152,6 +152,16 @@ def group_legend(axes: Axes, labels: dict[str, str], markers: bool) -> None:
     axes.set_title(axes.get_title(loc="left"), pad=30)
 
 
+def bounded(values: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """The lengths [2, n] of error bars of percentages, below and above: within 0..100.
+
+    Example:
+      >>> bounded(np.array([2.0, 50.0]), np.array([5.0, 5.0])).tolist()
+      [[2.0, 5.0], [5.0, 5.0]]
+    """
+    return np.stack([np.fmin(deviations, values), np.fmin(deviations, 100 - values)])
+
+
 def legend_beside(axes: Axes) -> None:
     """The legend of the axes' lines or bars to their right; the axes keep their width, and another legend stays."""
     before = axes.get_legend()

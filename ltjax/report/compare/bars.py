@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from ltjax.report.compare.groups import SeedGroup
 from ltjax.report.fonts import drawn
 from ltjax.report.run import GROUPS
-from ltjax.report.style import INK, LINE_COLORS, legend_beside, legend_label, new_figure, png
+from ltjax.report.style import INK, LINE_COLORS, bounded, legend_beside, legend_label, new_figure, png
 
 KEYS = (*GROUPS, "all")
 HATCHES = ("", "///", "...", "xxx")
@@ -59,11 +59,12 @@ def draw_bars(axes: Axes, positions: Sequence[str], bars: Sequence[Bars]) -> Non
         look: dict[str, Any] = {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
         axes.bar(left, means, 0.9 * width, label=legend_label(label), **look)
         spread = np.asarray(deviations, float)
-        known = np.isfinite(spread) & np.isfinite(np.asarray(means, float))
+        heights = np.asarray(means, float)
+        known = np.isfinite(spread) & np.isfinite(heights)
         if known.any():
             axes.errorbar(
-                left[known], np.asarray(means, float)[known], spread[known], fmt="none", ecolor=INK, elinewidth=1,
-                capsize=min(3.0, 40 * width),
+                left[known], heights[known], bounded(heights[known], spread[known]), fmt="none", ecolor=INK,
+                elinewidth=1, capsize=min(3.0, 40 * width),
             )  # fmt: skip
     axes.set_xticks(x, [drawn(position) for position in positions])
     axes.grid(axis="x", visible=False)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
@@ -17,6 +18,7 @@ from ltjax.report.style import (
     COLORS,
     INK,
     MARKERS,
+    bounded,
     legend_beside,
     legend_label,
     line_styles,
@@ -123,7 +125,8 @@ def _draw_line(axes: Axes, sweep: Sweep, line: Series, key: str, style: dict[str
     if x:
         axes.plot(x, means, markersize=5, zorder=3, **style)
         if any(deviations):
-            axes.errorbar(x, means, deviations, fmt="none", ecolor=style["color"], capsize=3, elinewidth=1, zorder=2.5)
+            reach = bounded(np.array(means), np.array(deviations))
+            axes.errorbar(x, means, reach, fmt="none", ecolor=style["color"], capsize=3, elinewidth=1, zorder=2.5)
 
 
 def _value_axis(axes: Axes, sweep: Sweep) -> None:

@@ -7,16 +7,17 @@ import numpy as np
 
 from ltjax import escape
 from ltjax.class_counts import frequency_order
-from ltjax.report.figures import bounded, class_deviations, spread_ties
+from ltjax.report.figures import class_deviations, spread_ties
 from ltjax.report.page.confusion import Mistakes, mistakes_of
 from ltjax.report.page.parts import folded, group_of_ranks, name, paragraph, share, table
-from ltjax.report.page.svg import SHAPES, Chart, color, legend
+from ltjax.report.page.svg import SHAPES, Chart, color, legend, thinned
 from ltjax.report.run import Run, class_labels, group_sizes, several_seeds
-from ltjax.report.style import group_spans
+from ltjax.report.style import bounded, group_spans
 from ltjax.report.text import percent
 
 NAMED = 20  # with more classes only those far from the trend are named
 OUTLIERS = 5  # classes named above, and below, the trend
+FAR = 5.0  # percentage points from the trend that are worth naming
 WORST = 20  # classes in the table of the worst
 ALL = 1000  # with more classes the page has no table of all
 SEPARATE_POINTS = 1000  # with more classes points have no names under the pointer
@@ -39,8 +40,8 @@ def accuracy(run: Run) -> str:
         ("training images of the class (log scale)", "accuracy (%)"), (True, False), (760, 400),
     )  # fmt: skip
     _edges(chart, x, run)
-    trend = _trend(np.log(counts), values)
-    chart.line(x[[0, -1]], np.clip(trend[[0, -1]], 0, 100), "var(--muted)", "--")
+    trend = np.clip(_trend(np.log(counts), values), 0, 100)
+    chart.line(*thinned(x, trend), "var(--muted)", "--")
     if several_seeds(results):
         below, above = bounded(values, class_deviations(results)[order])
         chart.bars(x[tested], (values - below)[tested], (values + above)[tested], "var(--muted)")
@@ -49,16 +50,16 @@ def accuracy(run: Run) -> str:
     chart.keep_free(x[tested], values[tested])
     residual = np.where(tested, values - trend, 0.0)
     far = np.argsort(residual, kind="stable")
-    extremes = [*far[:OUTLIERS], *far[::-1][:OUTLIERS]]
-    named = np.flatnonzero(tested) if len(counts) <= NAMED else np.array(list(dict.fromkeys(extremes)))
+    extremes = [i for i in (*far[:OUTLIERS], *far[::-1][:OUTLIERS]) if abs(residual[i]) >= FAR]
+    named = np.flatnonzero(tested) if len(counts) <= NAMED else np.array(list(dict.fromkeys(extremes)), int)
     chart.names(x[named], values[named], [escape.shortened(labels[i], 18) for i in named])
     entries.append(("var(--muted)", "--", "trend over log training images"))
     figure = f"<figure>{legend(entries)}{chart.svg(scrolls=True)}</figure>"
     if len(counts) < 4:
         return figure
     lists = [
-        ("Better than their frequency suggests", [i for i in far[::-1][:OUTLIERS] if residual[i] > 0]),
-        ("Worse than their frequency suggests", [i for i in far[:OUTLIERS] if residual[i] < 0]),
+        ("Better than their frequency suggests", [i for i in far[::-1][:OUTLIERS] if residual[i] >= FAR]),
+        ("Worse than their frequency suggests", [i for i in far[:OUTLIERS] if residual[i] <= -FAR]),
     ]
     spelled = ""
     for title, found in lists:

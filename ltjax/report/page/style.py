@@ -44,6 +44,7 @@ table.conditions tbody th { white-space: normal; color: var(--muted); min-width:
 .many { color: var(--blue) } .medium { color: var(--green) } .few { color: var(--vermilion) }
 figure { margin: 12px 0 }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 10px 26px }
+.grid > figure { max-width: 640px }
 .grid.small { grid-template-columns: repeat(auto-fit, minmax(min(100%, 230px), 1fr)) }
 svg { display: block; width: 100%; height: auto }
 svg text { font-size: 12px; fill: var(--ink); font-family: inherit }

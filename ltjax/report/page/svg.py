@@ -177,9 +177,11 @@ class Chart:
     def rectangle(self, x: tuple[float, float], y: tuple[float, float], css: str, title: str, faint: bool) -> None:
         """A filled rectangle between two values of each axis."""
         (left, right), (bottom, top) = self.x.at(np.array(x)), self.y.at(np.array(y))
+        top = min(top, bottom - 2)  # a bar of height 0 is seen, too
+        width, height = number(max(right - left - 1, 0.5)), number(bottom - top)
         self.parts.append(
             f'<rect class="{"bar faint" if faint else "bar"}" style="color:{css}" x="{number(left + 0.5)}" '
-            f'y="{number(top)}" width="{number(max(right - left - 1, 0.5))}" height="{number(max(bottom - top, 0.5))}">'
+            f'y="{number(top)}" width="{width}" height="{height}">'
             f"<title>{escape.html(title)}</title></rect>"
         )
 
