@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -40,17 +41,17 @@ def children_without_signals() -> Iterator[None]:
 
 
 def tidy_up_quietly() -> None:
-    """What a killed worker leaves in shared memory is removed at the end, as always, but without a warning of leaks."""
-    before = os.environ.get("PYTHONWARNINGS")
+    """What a killed worker leaves in shared memory is removed at the end, as always, but without a warning of leaks.
+
+    Whatever ``-W`` or PYTHONWARNINGS say: the process that removes it is started with these options, the last of which
+    counts.
+    """
     quiet = "ignore:resource_tracker"
-    os.environ["PYTHONWARNINGS"] = quiet if before is None else f"{before},{quiet}"
+    sys.warnoptions.append(quiet)
     try:
-        resource_tracker.ensure_running()  # it reads the variable when it starts
+        resource_tracker.ensure_running()
     finally:
-        if before is None:
-            del os.environ["PYTHONWARNINGS"]
-        else:
-            os.environ["PYTHONWARNINGS"] = before
+        sys.warnoptions.remove(quiet)
 
 
 def end_with_parent() -> None:

@@ -1,9 +1,12 @@
 """Worker processes ignore Ctrl-C and do not outlive their parent."""
 
+import pathlib
 import signal
 import subprocess
 import sys
 import time
+
+import pytest
 
 from ltjax.processes import without_interrupts
 from tests.shared import ROOT
@@ -16,6 +19,16 @@ if __name__ == "__main__":
     child.start()
     print(child.pid, flush=True)
     time.sleep(60)
+"""
+
+# Dies with shared memory that nobody has removed, as a killed run does.
+LEAVES = """
+import os
+from ltjax.processes import tidy_up_quietly
+tidy_up_quietly()
+from multiprocessing import shared_memory
+print(shared_memory.SharedMemory(create=True, size=10).name, flush=True)
+os._exit(0)
 """
 
 
@@ -55,3 +68,13 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path):
     while alive(pid) and time.monotonic() < end:
         time.sleep(0.1)
     assert not alive(pid)
+
+
+@pytest.mark.parametrize("options", [[], ["-W", "default"]], ids=["", "warnings"])
+def test_shared_memory_of_a_killed_process_is_removed_without_a_warning(options):
+    """Also where the user asked for all warnings; "leaked shared_memory objects" is nothing to do anything about."""
+    done = subprocess.run(
+        [sys.executable, *options, "-c", LEAVES], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not pathlib.Path("/dev/shm", done.stdout.strip()).exists()
