@@ -112,7 +112,7 @@ def test_nothing_is_taken_over_before_the_lock_is_certain(run, monkeypatch):
 
 def test_other_data_is_refused_and_taken_by_force(run, monkeypatch):
     monkeypatch.setattr(prepare, "build", lambda s: dataclasses.replace(toy.build(s), fingerprint="other" * 12))
-    with pytest.raises(InputError, match=r"trained on other data .* --resume=force"):
+    with pytest.raises(InputError, match=r"trained on other images .* --resume=force"):
         loop.train(config(), str(run))
     results = loop.train(config(), str(run), force=True)
     assert results["resumes"][0]["forced"] == "the data differs" and results["step"] == 10

@@ -71,9 +71,13 @@ class Owner(NamedTuple):
         """
         there, here = record["fingerprint"], self.fingerprint
         if there != here and there not in self.taken_over:
+            (images, settings), (our_images, our_settings) = (one.rpartition("-")[::2] for one in (there, here))
+            if images != our_images:
+                what, those = f"on other images (index {images[:12]}, here {our_images[:12]})", "those images"
+            else:
+                what, those = f"with other settings (checksum {settings}, here {our_settings})", "those settings"
             raise InputError(
-                f"{where}: was trained on other data (fingerprint {there[:12]}, here {here[:12]}); use another "
-                "--workdir or the data it was trained on, or continue on this data with --resume=force"
+                f"{where}: was trained {what}; use another --workdir or {those}, or continue here with --resume=force"
             )
         return there == here
 
