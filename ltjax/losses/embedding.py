@@ -21,12 +21,17 @@ from ltjax.arrays import (
     square_root,
 )
 from ltjax.losses.examples import all_if_none, at_label, check_mask, mask_examples, of_label
-from ltjax.losses.reduction import divide_or_zero, weighted_mean
+from ltjax.losses.reduction import divide_or_zero, gathered, replicated, weighted_mean
 
 
 @any_promotion
 def lifted_structure_loss(
-    features: ArrayLike, labels: ArrayLike, *, margin: Scalar = 1.0, where: ArrayLike | None = None
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    margin: Scalar = 1.0,
+    where: ArrayLike | None = None,
+    axis_name: str | None = None,
 ) -> Array:
     """Lifted structure: every positive pair against all negatives of both its members at once.
 
@@ -40,6 +45,7 @@ def lifted_structure_loss(
       labels: integers ``[B]``.
       margin: how far negatives should stay away.
       where: bool ``[B]``; masked examples belong to no pair.
+      axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
 
     Returns:
       A scalar; 0 when there is no positive pair or no negative.
@@ -54,7 +60,8 @@ def lifted_structure_loss(
 
     Reference: Oh Song et al., Deep Metric Learning via Lifted Structured Feature Embedding, CVPR 2016, equation 4.
     """
-    return _lifted_structure(*_check(features, labels, where), margin)
+    features, labels, where = gathered(axis_name, features, labels, where)
+    return replicated(_lifted_structure(*_check(features, labels, where), margin), axis_name)
 
 
 @jit
@@ -80,6 +87,7 @@ def range_loss(
     alpha: Scalar = 1.0,
     beta: Scalar = 1.0,
     where: ArrayLike | None = None,
+    axis_name: str | None = None,
 ) -> Array:
     """Range loss: a class's k largest ranges shrink, and the two nearest class centres move apart.
 
@@ -98,6 +106,7 @@ def range_loss(
       margin: distance that centres should keep; like alpha and beta it goes with the scale of the features.
       alpha, beta: weights of the two terms.
       where: bool ``[B]``; masked examples belong to no class.
+      axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
 
     Returns:
       A scalar.
@@ -114,7 +123,8 @@ def range_loss(
     """
     if k < 1:
         raise ValueError(f"k: must be at least 1, not {k}")
-    return _range(*_check(features, labels, where), margin, alpha, beta, k=k)
+    features, labels, where = gathered(axis_name, features, labels, where)
+    return replicated(_range(*_check(features, labels, where), margin, alpha, beta, k=k), axis_name)
 
 
 @jit(static_argnames=("k",))
@@ -154,6 +164,7 @@ def triplet_loss(
     form: Literal["margin", "ratio"] = "margin",
     normalize: bool = True,
     where: ArrayLike | None = None,
+    axis_name: str | None = None,
 ) -> Array:
     """Triplets: an example must be nearer to its own class than to another. The mean over all triplets of the batch.
 
@@ -169,6 +180,7 @@ def triplet_loss(
       form: "margin", the usual one, or "ratio", that of the triplet network which the long-tailed tables cite.
       normalize: L2-normalise the features first (FaceNet does, the triplet network does not).
       where: bool ``[B]``; masked examples belong to no triplet.
+      axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
 
     Returns:
       A scalar; 0 when the batch has no triplet. Memory grows as B^2, not as the B^3 triplets.
@@ -189,7 +201,9 @@ def triplet_loss(
     """
     if form not in ("margin", "ratio"):
         raise ValueError(f"form: unknown value '{form}'; allowed: margin, ratio")
-    return _triplet(*_check(features, labels, where), margin, form=form, normalize=normalize)
+    features, labels, where = gathered(axis_name, features, labels, where)
+    loss = _triplet(*_check(features, labels, where), margin, form=form, normalize=normalize)
+    return replicated(loss, axis_name)
 
 
 @jit(static_argnames=("form", "normalize"))
@@ -220,6 +234,7 @@ def proxy_loss(
     *,
     normalize: bool = True,
     where: ArrayLike | None = None,
+    axis_name: str | None = None,
 ) -> Array:
     """Proxy-NCA: each example against one learned proxy per class instead of against other examples.
 
@@ -232,6 +247,7 @@ def proxy_loss(
       proxies: ``[C, d]``, C at least 2, trained with the network (the static assignment: a class's proxy is its own).
       normalize: L2-normalise both first.
       where: bool ``[B]``; masked examples do not count.
+      axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
 
     Returns:
       A scalar; 0 when everything is masked.
@@ -253,11 +269,13 @@ def proxy_loss(
     proxies = as_float(proxies)
     if proxies.ndim != 2 or proxies.shape[1] != features.shape[1] or len(proxies) < 2:
         raise ValueError(f"proxies: expected [C, {features.shape[1]}] with C >= 2, not {list(proxies.shape)}")
-    return _proxy(features, labels, exist, proxies, normalize=normalize)
+    return _proxy(features, labels, exist, proxies, normalize=normalize, axis_name=axis_name)
 
 
-@jit(static_argnames=("normalize",))
-def _proxy(features: Array, labels: Array, exist: Array, proxies: Array, normalize: bool) -> Array:
+@jit(static_argnames=("normalize", "axis_name"))
+def _proxy(
+    features: Array, labels: Array, exist: Array, proxies: Array, normalize: bool, axis_name: str | None
+) -> Array:
     features, labels = mask_examples(exist, features, labels)
     if normalize:
         features, proxies = l2_normalize(features), l2_normalize(proxies)
@@ -265,7 +283,8 @@ def _proxy(features: Array, labels: Array, exist: Array, proxies: Array, normali
     num_classes = len(proxies)
     others = jnp.where(at_label(labels, num_classes), np.finfo(squared.dtype).min, -squared)
     losses = of_label(squared, labels) + jax.nn.logsumexp(others, axis=-1)
-    return weighted_mean(jnp.where((labels >= 0) & (labels < num_classes), losses, jnp.nan), exist)
+    losses = jnp.where((labels >= 0) & (labels < num_classes), losses, jnp.nan)
+    return weighted_mean(losses, exist, axis_name=axis_name)
 
 
 def _check(features: ArrayLike, labels: ArrayLike, where: ArrayLike | None) -> tuple[Array, Array, Array]:

@@ -20,6 +20,7 @@ from ltjax.arrays import (
     squared_distances_from_products,
 )
 from ltjax.losses.examples import all_if_none, check_mask
+from ltjax.losses.reduction import gathered
 
 
 @any_promotion
@@ -32,6 +33,7 @@ def graph_matching_loss(
     temperature: Scalar = 1.0,
     block_size: int | None = None,
     where: ArrayLike | None = None,
+    axis_name: str | None = None,
 ) -> Array:
     """Graph matching between two models' features of one batch: each old node's expected distance to the new nodes.
 
@@ -49,9 +51,12 @@ def graph_matching_loss(
       block_size: number of old nodes handled at once. Then no B x B matrix is held, forward or backward (which computes
         each block again): memory grows as ``block_size * B``, and the result is that of the plain form.
       where: bool ``[B]``; a masked example is no node of either graph, and has mu 0 and gradient 0.
+      axis_name: inside ``shard_map``, the mesh axis that the batch lies on: this device's old nodes ``[b, d]`` are
+        matched with the new nodes of all devices. Without it they are matched with this device's alone.
 
     Returns:
-      mu ``[B]``, unreduced. A distance whose square is below 1e-6 (|z|^2 + |zhat|^2) counts as 0, with gradient 0.
+      mu ``[B]``, or ``[b]`` with ``axis_name``, unreduced. A distance whose square is below 1e-6 (|z|^2 + |zhat|^2)
+      counts as 0, with gradient 0.
 
     Raises:
       ValueError: if shapes do not fit, similarity is unknown, or block_size is below 1.
@@ -76,7 +81,7 @@ def graph_matching_loss(
     if block_size is not None and block_size < 1:
         raise ValueError(f"block_size: must be at least 1, or None for the plain form, not {block_size}")
     where = check_mask(where, old.shape[:1])
-    return _graph_matching_loss(old, new, temperature, where, similarity, normalize, block_size)
+    return _graph_matching_loss(old, new, temperature, where, similarity, normalize, block_size, axis_name)
 
 
 class _Nodes(NamedTuple):
@@ -87,10 +92,11 @@ class _Nodes(NamedTuple):
     exist: Array
 
 
-@jit(static_argnames=("similarity", "normalize", "block_size"))
+@jit(static_argnames=("similarity", "normalize", "block_size", "axis_name"))
 def _graph_matching_loss(
-    old: Array, new: Array, temperature: Any, where: Any, similarity: str, normalize: bool, block_size: int | None
-) -> Array:
+    old: Array, new: Array, temperature: Any, where: Any, similarity: str, normalize: bool, block_size: int | None,
+    axis_name: str | None,
+) -> Array:  # fmt: skip
     dtype = jnp.promote_types(old.dtype, new.dtype)
     exist = all_if_none(where, old.shape[:1])
 
@@ -100,7 +106,7 @@ def _graph_matching_loss(
         return _Nodes(features, jnp.sum(features**2, axis=-1), exist)
 
     matching = functools.partial(_match, similarity=similarity)
-    old_nodes, new_nodes = jax.lax.stop_gradient(nodes(old)), nodes(new)
+    old_nodes, new_nodes = jax.lax.stop_gradient(nodes(old)), _Nodes(*gathered(axis_name, *nodes(new)))
     if block_size is None or block_size >= len(old):
         return matching(old_nodes, new_nodes, temperature)
     # Whole rows at a time, so that each softmax is complete; the checkpoint keeps nothing of a block for the backward.

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from ltjax.arrays import Array, ArrayLike, any_promotion, as_float, jit
@@ -9,17 +10,20 @@ from ltjax.losses.examples import check_broadcast, check_mask
 
 
 @any_promotion
-def weighted_mean(losses: ArrayLike, weights: ArrayLike, where: ArrayLike | None = None) -> Array:
+def weighted_mean(
+    losses: ArrayLike, weights: ArrayLike, where: ArrayLike | None = None, *, axis_name: str | None = None
+) -> Array:
     """The mean of losses in which a class weighs more: ``sum_i w_i l_i / sum_i w_i``.
 
     The divisor is the sum of the weights, as in the class-weighted cross-entropy of the LDAM, RIDE and decoupling
     code, not the number of examples (the focal losses divide by that: ``jnp.mean``). Under a sharded jit both sums
-    are global.
+    are global; under ``shard_map`` they are so with ``axis_name``.
 
     Args:
       losses: ``[...]``, any float dtype; computed in at least float32.
       weights: broadcasts to ``[...]``; for class weights pass ``class_weights[labels]``.
       where: broadcasts to ``[...]``, bool; masked examples count neither above nor below, whatever they hold.
+      axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
 
     Returns:
       A scalar; 0, with finite gradients, when the weights sum to 0 or everything is masked.
@@ -36,7 +40,7 @@ def weighted_mean(losses: ArrayLike, weights: ArrayLike, where: ArrayLike | None
 
     Elsewhere: PyTorch's class-weighted cross-entropy is this; the original class-balanced code divides by B.
     """
-    return _weighted_mean(*_checked(losses, weights, where))
+    return _weighted_mean(*_checked(losses, weights, where), axis_name=axis_name)
 
 
 def weighted_sums(losses: ArrayLike, weights: ArrayLike, where: ArrayLike | None = None) -> tuple[Array, Array]:
@@ -58,9 +62,10 @@ def _checked(losses: Any, weights: Any, where: Any) -> tuple[Array, Array, Any]:
     return losses, weights, check_mask(where, losses.shape)
 
 
-@jit
-def _weighted_mean(losses: Array, weights: Array, where: Any) -> Array:
-    return divide_or_zero(*_weighted_sums(losses, weights, where))
+@jit(static_argnames=("axis_name",))
+def _weighted_mean(losses: Array, weights: Array, where: Any, axis_name: str | None) -> Array:
+    total, weight = _weighted_sums(losses, weights, where)
+    return divide_or_zero(summed(total, axis_name), summed(weight, axis_name))
 
 
 def _weighted_sums(losses: Array, weights: Array, where: Any) -> tuple[Array, Array]:
@@ -71,6 +76,29 @@ def _weighted_sums(losses: Array, weights: Array, where: Any) -> tuple[Array, Ar
     # An example of weight 0 has no part, even with an infinite loss.
     losses = jnp.where((weights == 0) & ~jnp.isfinite(losses), 0, losses)
     return jnp.sum(weights * losses), jnp.sum(weights)
+
+
+def summed(value: Array, axis_name: str | None) -> Array:
+    """The sum over the devices of a mesh axis; the value itself without an axis."""
+    if axis_name is None:
+        return value
+    total: Array = jax.lax.psum(value, axis_name)  # type: ignore[no-untyped-call]
+    return total
+
+
+def gathered(axis_name: str | None, *arrays: Any) -> tuple[Any, ...]:
+    """The arrays ``[b, ...]`` of all devices as ``[B, ...]``; None and scalars as they are, without an axis all."""
+    if axis_name is None:
+        return arrays
+    return tuple(
+        array if array is None or not jnp.ndim(array) else jax.lax.all_gather(array, axis_name, axis=0, tiled=True)
+        for array in arrays
+    )
+
+
+def replicated(value: Array, axis_name: str | None) -> Array:
+    """A scalar that every device has computed from the gathered batch, as one value: gradients add up to its own."""
+    return value if axis_name is None else summed(value, axis_name) / jax.lax.axis_size(axis_name)
 
 
 def divide_or_zero(total: Array, divisor: Array) -> Array:

@@ -1,5 +1,6 @@
 """The loss of ResLT: branches that specialise on the rarer classes, and their sum."""
 
+import functools
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -106,6 +107,7 @@ def reslt_loss(
     probability_epsilon: Scalar = 0.0,
     fusion_epsilon: Scalar = 0.0,
     where: ArrayLike | None = None,
+    axis_name: str | None = None,
 ) -> ResLTLoss:
     """The loss of ResLT: the fused logits learn every class, the branches all / medium and tail / tail.
 
@@ -126,6 +128,7 @@ def reslt_loss(
       probability_epsilon, fusion_epsilon: 0 is exact; 1e-7 reproduces the authors' forms (CIFAR: the branches only,
         ImageNet-LT: both), which have no gradient where the true class has a probability far below it.
       where: bool ``[B]``; masked examples count nowhere.
+      axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
 
     Returns:
       ``ResLTLoss(total, fusion, branch)``, scalars.
@@ -155,9 +158,10 @@ def reslt_loss(
         fusion_epsilon=fusion_epsilon,
         where=where,
     )
-    fusion = weighted_mean(terms.fusion, terms.fusion_weights)
+    mean = functools.partial(weighted_mean, axis_name=axis_name)
+    fusion = mean(terms.fusion, terms.fusion_weights)
     if divisor == "pooled":
-        branch = weighted_mean(terms.branch, terms.branch_weights)
+        branch = mean(terms.branch, terms.branch_weights)
     else:
-        branch = jnp.sum(jax.vmap(weighted_mean)(terms.branch, terms.branch_weights))
+        branch = jnp.sum(jax.vmap(mean)(terms.branch, terms.branch_weights))
     return ResLTLoss((1 - alpha) * fusion + alpha * branch, fusion, branch)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ltjax.arrays import Array, ArrayLike, Scalar, any_promotion, as_float, jit, per_class
 from ltjax.losses.examples import all_if_none, check_examples, mask_examples, of_label
 from ltjax.losses.margin import margins_of, subtract_margins
-from ltjax.losses.reduction import divide_or_zero, weighted_mean
+from ltjax.losses.reduction import divide_or_zero, summed, weighted_mean
 from ltjax.losses.softmax import negative_log_likelihood
 
 MAX_MARGIN = 0.5
@@ -35,6 +35,7 @@ def ride_loss(
     reweight_factor: Scalar = 0.05,
     reweight: bool | Array = False,
     where: ArrayLike | None = None,
+    axis_name: str | None = None,
 ) -> RIDELoss:
     """The loss of RIDE: every expert is trained separately and pushed away from the experts' mean.
 
@@ -60,6 +61,7 @@ def ride_loss(
       reweight_factor: r, how far the temperature follows the class frequencies.
       reweight: whether the re-weighting epoch has come (``epoch > 160`` on CIFAR); may be traced.
       where: bool ``[B]``; masked examples count nowhere.
+      axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
 
     Returns:
       ``RIDELoss(total, individual, diversity)``: scalars; the third is the divergence before its factor.
@@ -89,7 +91,7 @@ def ride_loss(
     frequency = per_class(class_counts, num_classes, lambda n, xp: num_classes * n / n.sum())
     effective = per_class(class_counts, num_classes, _effective_number_weights)
     tables = jax.tree.map(lambda table: jnp.asarray(table, expert_logits.dtype), (margins, frequency, effective))
-    return _ride_loss(expert_logits, labels, tables, diversity, reweight_factor, reweight, where)
+    return _ride_loss(expert_logits, labels, tables, diversity, reweight_factor, reweight, where, axis_name=axis_name)
 
 
 def _effective_number_weights(counts: Any, xp: Any) -> Any:
@@ -97,9 +99,9 @@ def _effective_number_weights(counts: Any, xp: Any) -> Any:
     return weights / weights.sum() * weights.shape[0]
 
 
-@jit
+@jit(static_argnames=("axis_name",))
 def _ride_loss(
-    logits: Array, labels: Array, tables: Any, factor: Any, rate: Any, reweight: Any, where: Any
+    logits: Array, labels: Array, tables: Any, factor: Any, rate: Any, reweight: Any, where: Any, axis_name: str | None
 ) -> RIDELoss:
     margins, frequency, effective = tables
     mask = all_if_none(where, logits.shape[1:-1])
@@ -112,7 +114,7 @@ def _ride_loss(
     def individual(x: Array) -> Array:
         x = x if margins is None else subtract_margins(x, labels, margins)
         losses = jnp.where(mask, negative_log_likelihood(x, labels, class_weights=class_weights), 0)
-        return divide_or_zero(jnp.sum(losses), jnp.sum(example_weights))
+        return divide_or_zero(summed(jnp.sum(losses), axis_name), summed(jnp.sum(example_weights), axis_name))
 
     spread = 1 - rate + rate * frequency
     temperature = jnp.where(reweight, spread / jnp.max(spread), 1)
@@ -121,7 +123,7 @@ def _ride_loss(
 
     def divergence(x: Array) -> Array:
         gap = mean_log_p - jax.nn.log_softmax(x / temperature)
-        return weighted_mean(jnp.sum(jnp.where(mean_p > 0, mean_p * gap, 0), axis=-1), mask)
+        return weighted_mean(jnp.sum(jnp.where(mean_p > 0, mean_p * gap, 0), axis=-1), mask, axis_name=axis_name)
 
     # With a factor of 0 the authors' code trains every expert on the mean logits: the collaborative loss.
     judged = jnp.where(jnp.asarray(factor) == 0, jnp.mean(logits, axis=0), logits)

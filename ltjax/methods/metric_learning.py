@@ -103,8 +103,8 @@ def range_method(config: Settings, settings: RangeSettings, data: Data) -> list[
 
     def embedding(params, features, labels):
         del params
-        scales = {"margin": settings.margin, "alpha": settings.alpha, "beta": settings.beta}
-        return range_loss(_scaled(features, settings), labels, k=settings.k, **scales)
+        features, k = _scaled(features, settings), settings.k
+        return range_loss(features, labels, k=k, margin=settings.margin, alpha=settings.alpha, beta=settings.beta)
 
     return _joint(config, settings, data, "range", embedding)
 

@@ -96,9 +96,7 @@ def test_a_damaged_config_is_written_again_where_the_checkpoints_are_of_it(whole
         (run / name).write_bytes(b"null")
     other = toy.config(optimizer__learning_rate=0.3)
     before = sorted(path.relative_to(run) for path in run.rglob("*"))
-    with pytest.raises(
-        InputError, match=r"was trained with other settings \(checksum \w{8}, here \w{8}\); use another --workdir"
-    ):
+    with pytest.raises(InputError, match=r"trained with other settings \(checksum \w{8}, here \w{8}\)"):
         loop.train(other, str(run))
     assert (run / "config.json").read_bytes() == b"null"
     assert set(before) <= {path.relative_to(run) for path in run.rglob("*")}

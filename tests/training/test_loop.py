@@ -120,9 +120,7 @@ def test_other_data_under_the_same_config_is_refused(tmp_path, monkeypatch):
     import dataclasses
 
     monkeypatch.setattr(prepare, "build", lambda s: dataclasses.replace(toy.build(s), fingerprint="other" * 12))
-    with pytest.raises(
-        InputError, match="trained on other images .index .*, here otherothero.; use another --workdir or those images"
-    ):
+    with pytest.raises(InputError, match=r"trained on other images \(index \w+, here otherotherot\)"):
         loop.train(toy.config(), str(tmp_path))
 
 
