@@ -5,21 +5,49 @@ vectors and at points that coincide too.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, ParamSpec, TypeGuard, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
 from jax.core import Tracer
 from jax.typing import DTypeLike
 
 from ltjax import class_counts as counts_of
+from ltjax.class_counts import PerClass
+
+__all__ = [
+    "COINCIDENT",
+    "Array",
+    "ArrayLike",
+    "Scalar",
+    "any_promotion",
+    "as_float",
+    "at_least_float32",
+    "causal_norm_cosines",
+    "causal_norm_weights",
+    "check_features",
+    "cosines",
+    "is_traced",
+    "jit",
+    "l2_normalize",
+    "norm",
+    "pairwise_squared_distances",
+    "per_class",
+    "product",
+    "rescale_columns",
+    "square_root",
+    "squared_distances",
+    "squared_distances_from_products",
+    "unit",
+]
 
 Array = jax.Array
-ArrayLike = npt.ArrayLike  # whatever an array can be made of, lists included; traced too
+# Whatever an array of numbers can be made of, lists included; traced too. Not npt.ArrayLike, which takes any string.
+_Item = jax.typing.ArrayLike
+ArrayLike = _Item | Sequence[_Item] | Sequence[Sequence[_Item]] | Sequence[Sequence[Sequence[_Item]]]
 Scalar = float | Array  # an option, which may be traced
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,7 +102,7 @@ def is_traced(value: object) -> TypeGuard[Array]:
     return isinstance(value, Tracer)
 
 
-def per_class(class_counts: ArrayLike, num_classes: int, formula: Callable[[Any, ModuleType], Any]) -> Any:
+def per_class(class_counts: PerClass, num_classes: int, formula: Callable[[Any, ModuleType], Any]) -> Any:
     """``formula(counts [C], numpy)`` in float64 for concrete counts, validated; in jax, unchecked, for traced ones.
 
     Raises:

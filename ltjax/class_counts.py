@@ -9,17 +9,44 @@ is a ``ValueError`` that names the class. Results are numpy, float64 or bool; on
 import importlib
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+__all__ = [
+    "SAMPLING_STRATEGIES",
+    "SHOT_CONVENTIONS",
+    "HasArray",
+    "PerClass",
+    "branch_masks",
+    "drw_weights",
+    "effective_number_weights",
+    "frequency_order",
+    "frequent_classes",
+    "inverse_frequency_weights",
+    "ldam_margins",
+    "prior",
+    "sampling_probabilities",
+    "shot_groups",
+    "validate",
+]
+
+
+class HasArray(Protocol):
+    """An array of numpy or jax, traced or not, or whatever else numpy can make an array of; no string."""
+
+    def __array__(self) -> npt.NDArray[Any]: ...
+
+
+PerClass = Sequence[float] | HasArray  # a number for each class
 
 SHOT_CONVENTIONS = ("strict", "inclusive", "index")
 SAMPLING_STRATEGIES = ("instance", "class", "square_root", "progressive", "reversed")
 
 
 def validate(
-    class_counts: npt.ArrayLike, *, num_classes: int | None = None, positive: bool = False, name: str = "class_counts"
+    class_counts: PerClass, *, num_classes: int | None = None, positive: bool = False, name: str = "class_counts"
 ) -> npt.NDArray[np.int64 | np.float64]:
     """Checks the number of images of every class and returns them as a numpy array.
 
@@ -62,7 +89,7 @@ def validate(
     return counts.astype(np.int64) if (values == np.floor(values)).all() and values.max() < 2**63 else values
 
 
-def prior(class_counts: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def prior(class_counts: PerClass) -> npt.NDArray[np.float64]:
     """The share of each class in the training images, ``n_k / sum n`` (float64 ``[C]``, sums to 1).
 
     Raises:
@@ -77,7 +104,7 @@ def prior(class_counts: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return shares
 
 
-def effective_number_weights(class_counts: npt.ArrayLike, beta: float) -> npt.NDArray[np.float64]:
+def effective_number_weights(class_counts: PerClass, beta: float) -> npt.NDArray[np.float64]:
     """Class-balanced weights ``(1 - beta) / (1 - beta^n_k)``, scaled to sum C (float64 ``[C]``).
 
     ``beta = 0`` gives ones; ``beta -> 1`` approaches inverse frequency. Evaluated with ``expm1``, so it stays exact
@@ -102,7 +129,7 @@ def effective_number_weights(class_counts: npt.ArrayLike, beta: float) -> npt.ND
     return scaled
 
 
-def inverse_frequency_weights(class_counts: npt.ArrayLike, power: float = 1.0) -> npt.NDArray[np.float64]:
+def inverse_frequency_weights(class_counts: PerClass, power: float = 1.0) -> npt.NDArray[np.float64]:
     """Cost-sensitive weights ``(n_min / n_k)^power``, 1 for the rarest class, not renormalised (float64 ``[C]``).
 
     Raises:
@@ -119,7 +146,7 @@ def inverse_frequency_weights(class_counts: npt.ArrayLike, power: float = 1.0) -
     return weights
 
 
-def ldam_margins(class_counts: npt.ArrayLike, max_margin: float) -> npt.NDArray[np.float64]:
+def ldam_margins(class_counts: PerClass, max_margin: float) -> npt.NDArray[np.float64]:
     """Label-distribution-aware margins, proportional to ``n_k^(-1/4)``, the largest being ``max_margin`` (float64 [C]).
 
     Raises:
@@ -134,7 +161,7 @@ def ldam_margins(class_counts: npt.ArrayLike, max_margin: float) -> npt.NDArray[
     return max_margin * inverse_frequency_weights(class_counts, 0.25)
 
 
-def drw_weights(class_counts: npt.ArrayLike, epoch: Any, *, start: int, beta: float = 0.9999) -> Any:
+def drw_weights(class_counts: PerClass, epoch: Any, *, start: int, beta: float = 0.9999) -> Any:
     """Deferred re-weighting: ones before epoch ``start``, ``effective_number_weights`` from then on.
 
     Args:
@@ -162,7 +189,7 @@ def drw_weights(class_counts: npt.ArrayLike, epoch: Any, *, start: int, beta: fl
     return xp.where(xp.asarray(epoch)[..., None] < start, xp.ones_like(weights), weights)
 
 
-def frequency_order(class_counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
+def frequency_order(class_counts: PerClass) -> npt.NDArray[np.int64]:
     """The classes from the commonest to the rarest, ties by label (int64 ``[C]``); ValueError for invalid counts.
 
     Example:
@@ -172,7 +199,7 @@ def frequency_order(class_counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.argsort(-validate(class_counts), kind="stable")
 
 
-def frequent_classes(class_counts: Any, number: int = 0, least: int = 20) -> np.ndarray:
+def frequent_classes(class_counts: PerClass, number: int = 0, least: int = 20) -> np.ndarray:
     """The ``number`` most frequent classes, ties by label; with 0 those of ``least`` images or more (bool ``[C]``).
 
     Twenty images separate many- and medium-shot from few-shot classes.
@@ -189,7 +216,7 @@ def frequent_classes(class_counts: Any, number: int = 0, least: int = 20) -> np.
 
 
 def shot_groups(
-    class_counts: npt.ArrayLike, convention: str = "strict", boundaries: Sequence[int] | None = None
+    class_counts: PerClass, convention: str = "strict", boundaries: Sequence[int] | None = None
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """The many / medium / few-shot classes, under one of the conventions of the published tables.
 
@@ -230,7 +257,7 @@ def shot_groups(
 
 
 def branch_masks(
-    class_counts: npt.ArrayLike, *, num_groups: int = 3, boundaries: Sequence[int] | None = None
+    class_counts: PerClass, *, num_groups: int = 3, boundaries: Sequence[int] | None = None
 ) -> npt.NDArray[np.bool_]:
     """Which classes each ResLT branch is trained on: all, then all but the commonest group, ..., then the rarest.
 
@@ -270,7 +297,7 @@ def branch_masks(
     return np.array([[n**num_groups <= limit for n in exact] for limit in limits])
 
 
-def sampling_probabilities(class_counts: npt.ArrayLike, strategy: str, progress: Any = None) -> Any:
+def sampling_probabilities(class_counts: PerClass, strategy: str, progress: Any = None) -> Any:
     """The probability with which each class is drawn (its images are then equally likely).
 
     Args:

@@ -6,7 +6,7 @@ same in whatever order, on however many devices, the examples came: 2^31 example
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,24 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ltjax.arrays import any_promotion, jit
+from ltjax.arrays import ArrayLike, any_promotion, jit
+
+__all__ = [
+    "FRACTION_BITS",
+    "Counters",
+    "create",
+    "expected_calibration_error",
+    "harmonic_mean_accuracy",
+    "macro_f1",
+    "mean_class_accuracy",
+    "merge",
+    "overall_accuracy",
+    "per_class_accuracy",
+    "per_class_f1",
+    "shot_accuracies",
+    "update",
+    "worst_class_accuracy",
+]
 
 # A confidence is counted as whole 2^-20ths, in two words: 2^31 examples of a bin fit, and sums carry no rounding.
 FRACTION_BITS = 20
@@ -66,7 +83,7 @@ def create(num_classes: int, *, confusion: bool = True, calibration_bins: int = 
 
 
 @any_promotion
-def update(counters: Counters, predictions: Any, labels: Any, where: Any = None) -> Counters:
+def update(counters: Counters, predictions: ArrayLike, labels: ArrayLike, where: ArrayLike | None = None) -> Counters:
     """The counters with a batch added; runs under jit.
 
     Args:
@@ -237,7 +254,7 @@ def harmonic_mean_accuracy(counters: Counters) -> Any:
     return present.size / np.sum(1 / present)
 
 
-def shot_accuracies(counters: Counters, groups: Mapping[str, Any]) -> dict[str, Any]:
+def shot_accuracies(counters: Counters, groups: Mapping[str, Sequence[bool] | npt.NDArray[np.bool_]]) -> dict[str, Any]:
     """For each group, the mean of the accuracies of its classes that have examples; NaN for an empty group.
 
     Args:
@@ -259,7 +276,7 @@ def shot_accuracies(counters: Counters, groups: Mapping[str, Any]) -> dict[str, 
     return {name: _mean(accuracy[np.asarray(mask, bool)]) for name, mask in groups.items()}
 
 
-def per_class_f1(counters: Counters, predicted: Any = None) -> npt.NDArray[np.float64]:
+def per_class_f1(counters: Counters, predicted: ArrayLike | None = None) -> npt.NDArray[np.float64]:
     """F1 of each class, ``2 TP / (2 TP + FP + FN)`` (float64 ``[C]``); NaN for a class without examples.
 
     Args:
@@ -284,7 +301,7 @@ def per_class_f1(counters: Counters, predicted: Any = None) -> npt.NDArray[np.fl
     return np.where(examples > 0, f1, np.nan)
 
 
-def macro_f1(counters: Counters, predicted: Any = None) -> Any:
+def macro_f1(counters: Counters, predicted: ArrayLike | None = None) -> Any:
     """The mean of the F1 of the classes that have examples (float64); NaN when none has.
 
     Unlike accuracies it counts what a class takes from others.

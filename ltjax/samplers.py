@@ -65,6 +65,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
+from ltjax.class_counts import HasArray
 from ltjax.data.sampling import SAMPLERS
 from ltjax.data.sampling.class_cycle import class_cycle, distinct_classes
 from ltjax.data.sampling.combine import deferred
@@ -124,7 +125,7 @@ class Records:
     def __init__(
         self,
         sampler: Sampler,
-        labels: npt.ArrayLike,
+        labels: Sequence[int] | HasArray,
         *,
         seed: int = 0,
         num_classes: int | None = None,
@@ -141,7 +142,7 @@ class Records:
     def __len__(self) -> int:
         return self._size
 
-    def __call__(self, positions: npt.ArrayLike, *, epoch: int = 0) -> npt.NDArray[np.int32]:
+    def __call__(self, positions: int | Sequence[int] | HasArray, *, epoch: int = 0) -> npt.NDArray[np.int32]:
         """The records at these positions (integers of any shape, 0 .. 2^32 - 1) of an epoch: int32 of their shape.
 
         Raises:

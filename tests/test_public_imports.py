@@ -1,5 +1,7 @@
 """The public modules in a fresh interpreter: without the training stack, in about the time jax itself takes."""
 
+import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -28,6 +30,20 @@ def run(code: str, environment: dict[str, str] | None = None) -> str:
 def test_importing_loads_nothing_of_the_training_stack(module):
     loaded = run(f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))").split()
     assert not set(loaded) & set(STACK)
+
+
+@pytest.mark.parametrize("module", [*PUBLIC, "ltjax"])
+def test_every_public_module_lists_its_names_and_leaks_no_other_module(module):
+    made = importlib.import_module(module)
+    assert len(made.__all__) == len(set(made.__all__))
+    for name in made.__all__:
+        assert module == "ltjax" or not inspect.ismodule(getattr(made, name)), name
+    public = {
+        name
+        for name, value in vars(made).items()
+        if inspect.isfunction(value) and value.__module__ == module and not name.startswith("_")
+    }
+    assert public <= set(made.__all__), public - set(made.__all__)
 
 
 @pytest.mark.parametrize("module", WITHOUT_JAX)

@@ -16,6 +16,7 @@ from ltjax.arrays import (
     rescale_columns,
     unit,
 )
+from ltjax.class_counts import PerClass
 
 
 @any_promotion
@@ -134,7 +135,7 @@ def causal_norm_logits(
 
 
 @any_promotion
-def adjust_logits(logits: ArrayLike, *, class_counts: ArrayLike, tau: Scalar) -> Array:
+def adjust_logits(logits: ArrayLike, *, class_counts: PerClass, tau: Scalar) -> Array:
     """Post-hoc logit adjustment: ``x - tau log pi``, for a network trained with plain cross-entropy.
 
     Args:

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ltjax.arrays import Array, ArrayLike, any_promotion, as_float
-from ltjax.class_counts import validate
+from ltjax.class_counts import PerClass, validate
 
 CHUNK_ELEMENTS = 2**22  # probabilities in float64 at a time
 Float64s = npt.NDArray[np.float64]
 
 
 @any_promotion
-def change_prior(logits: ArrayLike, *, train_prior: ArrayLike, test_prior: ArrayLike) -> Array:
+def change_prior(logits: ArrayLike, *, train_prior: PerClass, test_prior: PerClass) -> Array:
     """Logits for images of another class distribution: ``x + log(test_prior / train_prior)``, by Bayes' rule.
 
     The probabilities of the result are right where ``softmax(x)`` was for images of ``train_prior`` and the classes
@@ -50,7 +50,7 @@ def change_prior(logits: ArrayLike, *, train_prior: ArrayLike, test_prior: Array
 
 
 def estimate_prior(
-    probabilities: ArrayLike, train_prior: ArrayLike, *, tolerance: float = 1e-7, max_iterations: int = 2000
+    probabilities: ArrayLike, train_prior: PerClass, *, tolerance: float = 1e-7, max_iterations: int = 2000
 ) -> Float64s:
     """The class distribution of unlabelled images, from a network's probabilities for them: maximum likelihood by EM.
 
@@ -107,7 +107,7 @@ def _chunks(rows: npt.NDArray[Any]) -> Iterator[tuple[int, Float64s]]:
         yield begin, np.asarray(rows[begin : begin + size], np.float64)
 
 
-def _shares(prior: ArrayLike, num_classes: int, name: str, positive: bool) -> Float64s:
+def _shares(prior: PerClass, num_classes: int, name: str, positive: bool) -> Float64s:
     """The prior as float64 shares that sum to 1."""
     shares = validate(prior, num_classes=num_classes, positive=positive, name=name).astype(np.float64)
     made: Float64s = shares / shares.sum()

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from ltjax.arrays import Array, ArrayLike, Scalar, any_promotion, as_float, jit, per_class
+from ltjax.class_counts import PerClass
 from ltjax.losses.examples import (
     at_label,
     check_broadcast,
@@ -22,7 +23,7 @@ def softmax_equalization_loss(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
-    class_counts: ArrayLike,
+    class_counts: PerClass,
     threshold: Scalar,
     ignored: ArrayLike | None = None,
     where: ArrayLike | None = None,

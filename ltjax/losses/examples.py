@@ -8,6 +8,7 @@ import numpy as np
 
 from ltjax import class_counts as counts_of
 from ltjax.arrays import Array, ArrayLike, any_promotion, as_float, is_traced
+from ltjax.class_counts import PerClass
 
 
 def is_zero(value: Any) -> bool:
@@ -90,7 +91,7 @@ def shift(logits: Array) -> Array:
     return logits - jnp.where(jnp.isfinite(largest), largest, 0)
 
 
-def check_class_weights(class_weights: ArrayLike | None, num_classes: int) -> Any:
+def check_class_weights(class_weights: PerClass | None, num_classes: int) -> Any:
     """Validates concrete class weights ``[C]``; None and traced ones pass (a traced one of a wrong length does not).
 
     Raises:

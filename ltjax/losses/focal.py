@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.arrays import Array, ArrayLike, Scalar, any_promotion, as_float, jit
+from ltjax.class_counts import PerClass
 from ltjax.losses.examples import (
     at_label,
     check_class_weights,
@@ -24,7 +25,7 @@ def focal_loss(
     labels: ArrayLike,
     *,
     gamma: Scalar = 2.0,
-    class_weights: ArrayLike | None = None,
+    class_weights: PerClass | None = None,
     where: ArrayLike | None = None,
 ) -> Array:
     """Softmax focal loss, in the form of the LDAM-DRW code: the class weight stands inside the exponent.
@@ -79,7 +80,7 @@ def sigmoid_focal_loss(
     labels: ArrayLike,
     *,
     gamma: Scalar = 2.0,
-    class_weights: ArrayLike | None = None,
+    class_weights: PerClass | None = None,
     where: ArrayLike | None = None,
 ) -> Array:
     """One-vs-rest focal loss, the base of the class-balanced focal loss: a binary problem for each class.

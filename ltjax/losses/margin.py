@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax.arrays import Array, ArrayLike, Scalar, any_promotion, as_float, is_traced, jit, per_class
+from ltjax.class_counts import PerClass
 from ltjax.losses.examples import at_label, check_examples, is_hard, mask_examples, mask_losses, of_label, shift
 from ltjax.losses.softmax import negative_log_likelihood
 
 
-def margins_of(class_counts: ArrayLike, num_classes: int, max_margin: Scalar) -> Any:
+def margins_of(class_counts: PerClass, num_classes: int, max_margin: Scalar) -> Any:
     """``[C]`` margins proportional to ``n^(-1/4)``, the largest being ``max_margin``; counts may be traced."""
     return max_margin * per_class(class_counts, num_classes, lambda n, xp: (n.min() / n) ** 0.25)
 
@@ -29,7 +30,7 @@ def ldam_loss(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
-    class_counts: ArrayLike,
+    class_counts: PerClass,
     max_margin: Scalar = 0.5,
     scale: Scalar = 30.0,
     where: ArrayLike | None = None,

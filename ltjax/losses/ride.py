@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.arrays import Array, ArrayLike, Scalar, any_promotion, as_float, jit, per_class
+from ltjax.class_counts import PerClass
 from ltjax.losses.examples import all_if_none, check_examples, mask_examples, of_label
 from ltjax.losses.margin import margins_of, subtract_margins
 from ltjax.losses.reduction import divide_or_zero, summed, weighted_mean
@@ -28,7 +29,7 @@ def ride_loss(
     expert_logits: ArrayLike,
     labels: ArrayLike,
     *,
-    class_counts: ArrayLike,
+    class_counts: PerClass,
     diversity: Scalar = -0.2,
     use_ldam: bool = True,
     scale: Scalar = 30.0,

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from ltjax.arrays import Array, ArrayLike, Scalar, any_promotion, as_float, jit, per_class
+from ltjax.class_counts import PerClass
 from ltjax.losses.examples import (
     check_broadcast,
     check_examples,
@@ -97,7 +98,7 @@ def _cross_entropy(logits: Array, labels: Array, smoothing: Any, where: Any) -> 
 
 @any_promotion
 def balanced_softmax_loss(
-    logits: ArrayLike, labels: ArrayLike, *, class_counts: ArrayLike, where: ArrayLike | None = None
+    logits: ArrayLike, labels: ArrayLike, *, class_counts: PerClass, where: ArrayLike | None = None
 ) -> Array:
     """Balanced softmax: cross-entropy under the prior of the training set, so that at test the classes are equal.
 
@@ -129,7 +130,7 @@ def balanced_softmax_loss(
 
 @any_promotion
 def logit_adjusted_loss(
-    logits: ArrayLike, labels: ArrayLike, *, class_counts: ArrayLike, tau: Scalar = 1.0, where: ArrayLike | None = None
+    logits: ArrayLike, labels: ArrayLike, *, class_counts: PerClass, tau: Scalar = 1.0, where: ArrayLike | None = None
 ) -> Array:
     """Logit adjustment: cross-entropy of logits to which tau times the log prior has been added.
 
