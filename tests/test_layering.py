@@ -29,7 +29,7 @@ PACKAGES: dict[str, set[str]] = {
     "settings": {"errors", "escape"},
     "hardware": {"errors"},
     "data": {"errors", "escape", "processes", "class_counts", "settings"},
-    "samplers": {"errors", "data"},  # the public face of data/sampling
+    "samplers": {"errors", "class_counts", "data"},  # the public face of data/sampling
     "models": {"errors", "arrays", "class_counts", "settings"},  # heads share the classifiers' arithmetic
     "methods": {
         "errors", "arrays", "class_counts", "losses", "classifiers", "metrics", "settings", "data", "samplers",
