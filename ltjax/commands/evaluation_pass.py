@@ -49,7 +49,7 @@ def count_test_images(finished: Finished, predict: Logits, averaged: Logits, adj
     config, data, mesh = finished.config, finished.data, finished.mesh
     axis, classes = seed_axis(config, meshes.platform(mesh)), data.num_classes
     settings = config.evaluation
-    boundaries = settings.index_boundaries if settings.shots == "index" else None
+    boundaries = (settings.index_boundaries or None) if settings.shots == "index" else None
     groups = shot_groups(data.class_counts, settings.shots, boundaries=boundaries)
     masks = {"all": np.ones(classes, bool), **groups}
     plain = dataclasses.replace(adjustment, temperature=1.0, offset=adjustment.offset * adjustment.temperature)

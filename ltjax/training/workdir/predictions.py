@@ -39,7 +39,7 @@ def each_seed(answers: Answers) -> list[Answers]:
 def quality(answers: Answers, data: Data, settings: EvaluationSettings) -> list[dict[str, Any]]:
     """Macro-F1, and the expected calibration error of all images and of those of each group; one record a seed."""
     labels, classes = np.asarray(data.test.labels), data.num_classes
-    boundaries = tuple(settings.index_boundaries) if settings.shots == "index" else None
+    boundaries = (tuple(settings.index_boundaries) or None) if settings.shots == "index" else None
     groups = {"all": np.ones(classes, bool)} | shot_groups(data.class_counts, settings.shots, boundaries=boundaries)
     records = []
     for one in each_seed(answers):

@@ -9,6 +9,7 @@ import pytest
 
 from ltjax import models
 from ltjax.escape import from_csv_cell
+from ltjax.settings import EvaluationSettings
 from ltjax.training import loop, prepare
 from ltjax.training.evaluation import Answers
 from ltjax.training.workdir import predictions
@@ -47,6 +48,16 @@ def test_a_run_writes_a_row_for_each_image_and_seed(tmp_path, seeds):
     gallery = np.load(tmp_path / "gallery.npz")
     assert gallery["pictures"].shape[1:] == (8, 8, 1) and set(gallery["rarest"]) <= set(range(len(gallery["record"])))
     assert json.loads((tmp_path / "results.json").read_text())["data_notes"] == []
+
+
+@pytest.mark.parametrize(("shots", "boundaries"), [("index", ()), ("index", (1, 2)), ("strict", ())])
+def test_quality_is_of_the_groups_of_the_config(shots, boundaries):
+    data = toy.build(None)
+    settings = EvaluationSettings(shots=shots, index_boundaries=boundaries)
+    sure = np.ones(21, np.float32)
+    (one,) = predictions.quality(Answers(np.zeros(21, np.int32), sure, sure), data, settings)
+    expected = {"all": 2 / 3} | dict(zip(("many", "medium", "few"), (0, 1, 1) if shots == "index" else (None, 0, 1)))  # noqa: B905
+    assert one["calibration_error"] == pytest.approx(expected) and one["macro_f1"] == pytest.approx(0.5 / 3)
 
 
 def test_the_gallery_has_the_surest_mistakes_and_the_rarest_classes_first():
