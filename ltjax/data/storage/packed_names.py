@@ -36,7 +36,7 @@ class PackedNames:
             text += os.fsencode(name)
             ends.append(len(text))
         stops = np.array(ends, np.int64)
-        return cls(bytes(text), np.concatenate([[0], stops[:-1]]).astype(np.int64), stops)
+        return cls(bytes(text), np.concatenate([[0], stops])[:-1].astype(np.int64), stops)
 
     def __len__(self) -> int:
         return len(self.starts)
