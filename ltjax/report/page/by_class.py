@@ -41,7 +41,7 @@ def accuracy(run: Run) -> str:
     )  # fmt: skip
     _edges(chart, x, run)
     trend = np.clip(_trend(np.log(counts), values), 0, 100)
-    chart.line(*thinned(x, trend), "var(--muted)", "--")
+    chart.line(*thinned(counts, trend), "var(--muted)", "--")
     if several_seeds(results):
         below, above = bounded(values, class_deviations(results)[order])
         chart.bars(x[tested], (values - below)[tested], (values + above)[tested], "var(--muted)")
