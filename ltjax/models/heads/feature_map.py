@@ -29,6 +29,6 @@ class FeatureMapHead(nn.Module):
     @nn.compact
     def __call__(self, feature_map: jax.Array, train: bool, frozen_norm: bool = False) -> Outputs:
         pooled = pool(feature_map)
-        places = feature_map.reshape(len(feature_map), -1, feature_map.shape[-1]).astype(pooled.dtype)
+        places = feature_map.reshape(feature_map.shape[0], -1, feature_map.shape[-1]).astype(pooled.dtype)
         logits = linear("classifier", pooled, self.num_classes, stored_dtype(self))(pooled)
         return Outputs(logits, jnp.swapaxes(places, 0, 1))
