@@ -327,11 +327,11 @@ def _calibrate(run: Run, variables: Tree) -> None:
         return
     logits = logits_of(stages[-1].predict, config, platform(mesh))
     source, reading = sampled(source, data.num_classes), reading_of(config, run.access.watch)
-    with out_of_memory.in_evaluation(config):
-        found = all_logits(logits, variables, source, config.evaluation.batch_size, mesh, reading)
     try:
+        with out_of_memory.in_evaluation(config):
+            found = all_logits(logits, variables, source, config.evaluation.batch_size, mesh, reading)
         record = calibrated(found, source.labels, "validation")
-    except ValueError as error:
+    except (ValueError, FloatingPointError, OSError) as error:  # the result does not depend on these images
         run.progress.report(f"no temperature is fitted on the validation images: {error}")
         return
     write_calibration(run.workdir, record | {"fingerprint": fingerprint})
@@ -343,15 +343,19 @@ def _calibrate(run: Run, variables: Tree) -> None:
 
 
 def _write_predictions(run: Run, answers: Answers) -> None:
-    """predictions.csv and the pictures of the report; the result does not depend on the pictures."""
+    """predictions.csv and the pictures of the report; the result does not depend on them."""
     data = run.setup.data
-    write_predictions(run.workdir, data, answers, seeds_of(run.config))
     discard_extras(run.workdir)
-    try:
-        write_gallery(run.workdir, data, answers)
-    except Exception as error:  # a data set of the user's raises anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        run.progress.report(f"the report has no pictures of test images: {reason}")
+    written = {
+        "predictions.csv": lambda: write_predictions(run.workdir, data, answers, seeds_of(run.config)),
+        "pictures of test images": lambda: write_gallery(run.workdir, data, answers),
+    }
+    for name, write in written.items():
+        try:
+            write()
+        except Exception as error:  # a data set of the user's raises anything
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            run.progress.report(f"the report has no {name}: {reason}")
 
 
 def _view(run: Run, counters: Sequence[Any]) -> Record:

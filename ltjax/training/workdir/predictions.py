@@ -60,7 +60,7 @@ def path_of(source: Source, record: int) -> str:
     """The name of an image, or else where it is stored; "" if neither is known."""
     if source.names is not None:
         return source.names[record]
-    return "" if source.where is None else source.where(record)
+    return "" if source.where is None else str(source.where(record))  # a user's data set may give a Path
 
 
 def write_predictions(workdir: epath.Path, data: Data, answers: Answers, seeds: Sequence[int]) -> None:

@@ -14,13 +14,14 @@ import io
 import math
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
 
-from ltjax.data.storage.plain_pickle import Kind, Name, Placeholder, PlainPickleError, read_at
+from ltjax.data.storage.plain_pickle import CALLS, Kind, Name, Placeholder, PlainPickleError, read_at
 from ltjax.errors import InputError
 
 MAGIC = 0x1950A86A20F9469CFC6C  # of the older layout
@@ -85,7 +86,16 @@ def read_torch_file(content: bytes) -> dict[str, np.ndarray]:
         raise
     except PlainPickleError as error:
         raise InputError(f"not a readable PyTorch file: {error}; copy or make it again") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, RuntimeError, struct.error) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        LookupError,
+        ValueError,
+        EOFError,
+        OSError,
+        RuntimeError,
+        struct.error,
+    ) as error:
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise InputError(
             f"not a readable PyTorch file: cut short or damaged ({reason}); copy or make it again"
@@ -97,17 +107,20 @@ def _held(value: object) -> str:
         return ", ".join(ascii(name)[:40] for name in list(value)[:5]) or "nothing"
     if isinstance(value, Placeholder):
         return "a whole model, which is code; save its state_dict() instead"
-    return f"a {type(value).__name__}"
+    return f"one value of the type {type(value).__name__}"
 
 
 def _tensors(value: object, depth: int) -> dict[str, _Tensor]:
     """The tensors by name: those of this dict, or of the first dict inside it that has some."""
     if not isinstance(value, dict) or not depth:
         return {}
-    here = {name: item for name, item in value.items() if isinstance(item, _Tensor) and isinstance(name, str)}
+    here = {
+        _text(name): item for name, item in value.items() if isinstance(item, _Tensor) and isinstance(name, str | bytes)
+    }
     if here:
         return here
-    inside = [name for name in NESTED if name in value] + [name for name in value if name not in NESTED]
+    known = [name for word in NESTED for name in (word, word.encode()) if name in value]  # bytes of Python 2
+    inside = known + [name for name in value if name not in known]
     return next((found for name in inside if (found := _tensors(value[name], depth - 1))), {})
 
 
@@ -158,7 +171,8 @@ TENSORS = Kind(
         Name("torch._utils", "_rebuild_tensor_v2"): _tensor,
         Name("torch._utils", "_rebuild_tensor"): _tensor,
         Name("torch._utils", "_rebuild_parameter"): _parameter,
-        Name("collections", "OrderedDict"): lambda *pairs: {},
+        Name("_codecs", "encode"): CALLS[Name("_codecs", "encode")],  # bytes
+        Name("collections", "OrderedDict"): lambda pairs=(): dict(pairs),  # Python 2 has the pairs here
     },
     stored=_storage,
     others=True,

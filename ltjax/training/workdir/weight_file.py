@@ -103,11 +103,11 @@ def hub_file(given: str) -> pathlib.Path:
     """The local copy of a file of a model hub, which is downloaded unless it is there.
 
     Raises:
-      InputError: huggingface_hub is not installed, the name is none, or the file cannot be had.
+      InputError: huggingface_hub is not installed, the name is malformed, or the file cannot be downloaded.
     """
     named = HUB_NAME.fullmatch(given.removeprefix(HUB))
     if named is None:
-        raise InputError("is no hf://OWNER/NAME, hf://OWNER/NAME@REVISION or hf://OWNER/NAME/FILE")
+        raise InputError("is not of the form hf://OWNER/NAME, hf://OWNER/NAME@REVISION or hf://OWNER/NAME/FILE")
     try:
         import huggingface_hub
     except ImportError:
@@ -118,9 +118,11 @@ def hub_file(given: str) -> pathlib.Path:
     for name in tried:
         try:
             return pathlib.Path(huggingface_hub.hf_hub_download(named["repo"], name, revision=named["revision"]))
-        except huggingface_hub.errors.EntryNotFoundError:
-            continue
         except Exception as error:  # of the network, the account, the name: many kinds
+            known = huggingface_hub.errors
+            # the second one, without a network, is of the first kind, too
+            if isinstance(error, known.EntryNotFoundError) and not isinstance(error, known.LocalEntryNotFoundError):
+                continue
             reason = " ".join(str(error).split())[:150] or type(error).__name__
             raise InputError(f"cannot be downloaded ({type(error).__name__}: {reason})") from None
     raise InputError(

@@ -44,7 +44,9 @@ def test_a_run_writes_a_row_for_each_image_and_seed(tmp_path, seeds):
             (row["prediction"] == row["label"]) == (row["probability"] == row["label_probability"]) for row in own
         )
         assert 0 <= one["macro_f1"] <= 1 and one["calibration_error"]["many"] is None
-        assert one["calibration_error"]["all"] == pytest.approx(abs(right - stored).mean(), abs=0.5)
+        bins = np.clip(np.ceil(stored * 15).astype(int) - 1, 0, 14)
+        gaps = [abs((right - stored)[bins == k].sum()) for k in range(15)]
+        assert one["calibration_error"]["all"] == pytest.approx(sum(gaps) / len(own), abs=1e-5)
     gallery = np.load(tmp_path / "gallery.npz")
     assert gallery["pictures"].shape[1:] == (8, 8, 1) and set(gallery["rarest"]) <= set(range(len(gallery["record"])))
     assert json.loads((tmp_path / "results.json").read_text())["data_notes"] == []

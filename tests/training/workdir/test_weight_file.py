@@ -1,11 +1,13 @@
 """Weights from .npz, .safetensors, .pth and a model hub: the same arrays, and one line where they are none."""
 
 import argparse
+import collections
 import importlib.util
 import io
 import os
 import random
 import sys
+import zipfile
 
 import ml_dtypes
 import numpy as np
@@ -143,7 +145,43 @@ def test_a_tensor_larger_than_its_storage_is_refused(layout):
             read_torch_file(pth({"a": Tensor(view, small)}, layout))
 
 
-HELD = {"nothing": ({}, "it holds nothing"), "a number": (3, "it holds a int"), "words": ({"a": 1}, "it holds 'a'")}
+@pytest.mark.parametrize("damage", ["deflated", "keys"])
+def test_other_damage_is_one_line(damage):
+    content = pth(tensors(WEIGHTS), "zip" if damage == "deflated" else "old")
+    if damage == "keys":  # of two storages with one name
+        content = content.replace(b"X\x01\x00\x00\x001", b"X\x01\x00\x00\x000")
+    else:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(content)) as given, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+            for name in given.namelist():
+                file.writestr(name, given.read(name))
+        content = bytearray(packed.getvalue())
+        begin = content.index(b"data.pkl") + len("data.pkl")
+        content[begin : begin + 4] = b"\xff" * 4
+    with pytest.raises(InputError, match="not a readable PyTorch file"):
+        read_torch_file(bytes(content))
+
+
+def test_the_names_of_python_2_are_bytes_and_its_dicts_lists_of_pairs():
+    pairs = [[name.encode(), Tensor(array)] for name, array in WEIGHTS.items()]
+    same(read_torch_file(pth({b"state_dict": Python2(pairs)}, "old")))
+
+
+class Python2:
+    """An OrderedDict as Python 2 pickles it."""
+
+    def __init__(self, pairs):
+        self.pairs = pairs
+
+    def __reduce__(self):
+        return collections.OrderedDict, (self.pairs,)
+
+
+HELD = {
+    "nothing": ({}, "it holds nothing"),
+    "a number": (3, "it holds one value of the type int"),
+    "words": ({"a": 1}, "it holds 'a'"),
+}
 
 
 @pytest.mark.parametrize("kind", HELD)
@@ -159,11 +197,16 @@ class Hub:
         class EntryNotFoundError(Exception):
             pass
 
+        class LocalEntryNotFoundError(EntryNotFoundError):
+            pass
+
     def __init__(self, folder):
         self.folder = folder
 
     def hf_hub_download(self, repo, name, revision):
         path = self.folder / repo / (revision or "main") / name
+        if repo == "off/line":
+            raise self.errors.LocalEntryNotFoundError("no connection, and no cached file")
         if not (self.folder / repo).exists():
             raise ConnectionError("401 Client Error:\nRepository Not Found")
         if not path.exists():
@@ -194,7 +237,8 @@ def test_a_hub_s_file_is_found_by_the_name_of_its_repository(hub, name):
 @pytest.mark.parametrize(
     ("name", "words"),
     {
-        "hf://timm": "is no hf://OWNER/NAME",
+        "hf://timm": "is not of the form hf://OWNER/NAME",
+        "hf://off/line": r"cannot be downloaded \(LocalEntryNotFoundError: no connection",
         "hf://a/b": "has no model.safetensors and no pytorch_model.bin; name the file: hf://a/b/FILE",
         "hf://a/c": r"cannot be downloaded \(ConnectionError: 401 Client Error: Repository Not Found\)",
     }.items(),
