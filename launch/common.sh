@@ -19,6 +19,7 @@ show_help() { # the comment at the head of the script that is run
 train_arguments() { # ARGUMENTS...: into PROGRAM and TRAIN, with the flagship config and a workdir of its name unless they are given
   local word config="" workdir=""
   if [[ ${1:-} == predict ]]; then
+    # shellcheck disable=SC2034  # read by the scripts
     PROGRAM=ltjax.predict TRAIN=("${@:2}")
     return
   fi

@@ -103,9 +103,9 @@ def _heat(finished: Any, shown: Any) -> np.ndarray:
 
 def overlay(images: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """uint8 [n, H, W, 1 or 3] in grey, under heat float [n, H, W] in 0..1: uint8 [n, H, W, 3]."""
-    import matplotlib
+    from ltjax.report.style import heat_colours
 
-    colours = matplotlib.colormaps["inferno"](heat)[..., :3]
+    colours = heat_colours(heat)
     grey = images.mean(-1, keepdims=True) / 255
     return np.round(255 * (0.45 * grey + 0.55 * colours)).astype(np.uint8)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -50,6 +51,11 @@ STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
 }
+
+
+def heat_colours(heat: np.ndarray) -> np.ndarray:
+    """float [..., 3] in 0..1: the colours of heat [...] in 0..1, from dark to bright."""
+    return colormaps["inferno"](heat)[..., :3]
 
 
 def line_styles(count: int) -> list[dict[str, Any]]:

@@ -119,7 +119,7 @@ def test_logits_of_a_finished_run_that_are_not_finite_are_one_line(run, tmp_path
     monkeypatch.setitem(METHODS, "diverging", stages(infinite_logits=True))
     assert evaluate([f"--run={run}"]) == 1
     error = capsys.readouterr().err
-    assert "logits of 21 of 21 images" in error and error.count("\n") == 1
+    assert "logits of 21 of 21 test images" in error and error.count("\n") == 1
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     assert predict.main([f"--run={run}", str(tmp_path / "a.png")]) == 1
     printed = capsys.readouterr()

@@ -117,7 +117,7 @@ def test_home_and_variables_are_replaced_in_every_path(home, monkeypatch, typed,
         read_config(f"{typed}/finished")
     (home / "w.npz").write_bytes(b"x")
     settings, _ = from_command_line([*MNIST, f"--config.model.pretrained={typed}/w.npz"])
-    with pytest.raises(InputError, match=r"not a readable \.npz file"):
+    with pytest.raises(InputError, match=r"not a readable \.npz, \.safetensors or \.pth file"):
         check_pretrained(settings)
     assert table.state_of(["--config=configs/mnist5k_ce.py", f"--workdir={typed}/finished"]).text == (
         "a run without its config.json"

@@ -157,7 +157,7 @@ def test_the_workdir_of_an_earlier_version_is_read_with_its_data(run, tmp_path, 
     same(open_model(str(old), {}).variables, expected)
     assert "model.json cannot be read" in caplog.text
     monkeypatch.setattr(prepare, "build", lambda s: dataclasses.replace(toy.build(s), fingerprint="other" * 12))
-    with pytest.raises(InputError, match="other data"):
+    with pytest.raises(InputError, match="other images"):
         open_model(str(old), {})
 
 

@@ -102,7 +102,8 @@ def run(argv: Sequence[str]) -> int:
     found = [one._replace(level="allowed") if one.kind in allowed else one for one in found]
     report["status"] = int(any(one.level == "error" for one in found))
     report["findings"] = [one._asdict() for one in found]
-    report["advice"] = _advice(report, config, arguments) if data is not None else []
+    trains = data is not None and all(one.kind != "refused" for one in found)
+    report["advice"] = _advice(report, config, arguments) if trains else []
     print(describe(report, found))
     figure = None if data is None else _figure(report)
     path = write(options.out, report, figure)

@@ -114,7 +114,7 @@ def test_programs_are_compiled_and_nothing_runs(monkeypatch):
 
 def test_what_a_step_launches_is_read_from_the_compilers_output():
     second = Range(1e-3, 2e-3)
-    whole = Kernels({"fusions": 5.0}, {}, 0, 3, 1, True, False, 0, 0, 0, 0, 0, second, second, Range(0, 0))
+    whole = Kernels({"fusions": 5.0}, {}, 0, 3, 1, True, False, 0, 0, 0, 0, 0, second, second, 0.0, Range(0, 0))
     found = programs.launches_of(whole)
     assert found["captured"] == "one graph a call" and found["kernels_per_step"] == 5
     assert found["modelled_ms_per_step"] == "1.00 to 2.00 / 1.00 to 2.00"

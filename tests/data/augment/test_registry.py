@@ -82,7 +82,7 @@ def test_draws_depend_on_seed_stream_epoch_and_position_and_not_on_the_sampler()
         assert (transform.draw(*other)["top"] == base).mean() < 0.2  # 1 / 9 by chance
     np.testing.assert_array_equal(transform.draw(0, IMAGE, 0, offset[100:110])["top"], base[100:110])
     sampler = instance_balanced()
-    drawn = sampler.draw(sampler.tables(np.zeros(4000), 1), 0, IMAGE, 0, offset)
+    drawn = sampler.draw(sampler.tables(np.zeros(4000, int), 1), 0, IMAGE, 0, offset)
     assert abs(np.corrcoef(drawn, base)[0, 1]) < 0.08
 
 

@@ -165,7 +165,9 @@ def test_class_frequencies_are_the_published_ones(case, reference):
     value, bound = chi_square(np.bincount(drawn, minlength=len(counts)), published["CB"])
     assert value < bound
     # instance-balanced frequencies are exact: an epoch is a permutation
-    whole = labels[records(instance_balanced(), instance_balanced().tables(labels, 1), 0, np.arange(len(labels)))]
+    whole = labels[
+        records(instance_balanced(), instance_balanced().tables(labels, len(counts)), 0, np.arange(len(labels)))
+    ]
     share = np.bincount(whole, minlength=len(counts)) / len(labels)
     np.testing.assert_allclose(share, published["IB"], rtol=1e-12)
 
