@@ -130,7 +130,7 @@ def fit(options: Any, finished: Any) -> None:
         logits, finished.variables, source, config.evaluation.batch_size, finished.mesh, reading_of(config)
     )
     try:
-        record = calibration.calibrated(found, source.labels, split)
+        record = calibration.calibrated(found, source.labels, split, finished.stage.prior)
     except ValueError as error:
         raise InputError(f"--fit-temperature: {error}") from error
     write_calibration(absolute(options.run), record | {"fingerprint": finished.model.fingerprint})
@@ -138,7 +138,7 @@ def fit(options: Any, finished: Any) -> None:
         ece = record["ece"]
         print(
             f"temperature {record['temperature']:.4g} of {record['images']} {split} images: calibration error "
-            f"{ece['before']:.4f} without it, {ece['after']:.4f} with it ({FILE})"
+            f"{ece['before']:.4f} without it, {ece['after']:.4f} with it ({FILE}){calibration.prior_note(record)}"
         )
 
 

@@ -84,26 +84,57 @@ def all_logits(
     return found
 
 
-def calibrated(logits: np.ndarray, labels: np.ndarray, split: str) -> Record:
+def calibrated(logits: np.ndarray, labels: np.ndarray, split: str, prior: np.ndarray | None) -> Record:
     """The temperature of these logits, and what it does to the loss and the calibration error on the same images.
+
+    The temperature is that of ``softmax(logits / T)`` for images of the prior. Where these have other shares of the
+    classes, all three are those of the probabilities corrected to these shares: a balanced validation set of a
+    long-tailed training set would otherwise have a temperature that makes up for the wrong prior.
 
     Args:
       logits: [N, C].
       labels: [N].
       split: what the images are, for the record.
+      prior: the class distribution that the network's probabilities assume (``Stage.prior``), [C]; None = unknown: the
+        temperature then holds for images with the shares of these.
 
     Raises:
       ValueError: if no temperature is best (``fit_temperature``).
     """
-    temperature = fit_temperature(logits, labels)
-    before, after = measured(logits, labels), measured(logits / temperature, labels)
+    counts = np.bincount(labels, minlength=logits.shape[1])
+    present = np.flatnonzero(counts)
+    if prior is None:
+        offset, targets = np.zeros(logits.shape[1], logits.dtype), labels
+    else:  # absent classes have a share of 0
+        logits = logits if len(present) == len(counts) else logits[:, present]
+        targets = np.searchsorted(present, labels)
+        offset = (np.log(counts[present]) - np.log(np.asarray(prior, np.float64)[present])).astype(logits.dtype)
+        offset -= offset.mean()
+    temperature = fit_temperature(logits, targets, offset)
+    before, after = measured(logits + offset, targets), measured(logits / temperature + offset, targets)
     return {
         "temperature": temperature,
         "split": split,
         "images": len(labels),
+        "class_shares": [float(x) for x in counts / len(labels)],
+        "prior_known": prior is not None,
         "loss": {"before": before[0], "after": after[0]},
         "ece": {"before": before[1], "after": after[1]},
     }
+
+
+def prior_note(record: Record) -> str:
+    """What a user has to know of the temperature beside its numbers; "" where there is nothing.
+
+    Args:
+      record: of ``calibrated``.
+    """
+    if record["prior_known"]:
+        return ""
+    return (
+        f"; it holds for images with the class distribution of these {record['split']} images: the one that the "
+        "network's probabilities assume is unknown"
+    )
 
 
 def measured(logits: np.ndarray, labels: np.ndarray, rows: int = 4096) -> tuple[float, float]:

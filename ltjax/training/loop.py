@@ -16,7 +16,7 @@ from ltjax.methods.stage import AnyStage, Previous, Stage, Tree, trained
 from ltjax.settings import Settings
 from ltjax.settings.identity import to_json
 from ltjax.training import out_of_memory
-from ltjax.training.calibration import all_logits, calibrated, logits_of, sampled, validation_source
+from ltjax.training.calibration import all_logits, calibrated, logits_of, prior_note, sampled, validation_source
 from ltjax.training.evaluation import RESULT, Answers, Evaluator, Summary
 from ltjax.training.execution.mesh import platform
 from ltjax.training.execution.placement import place
@@ -330,7 +330,7 @@ def _calibrate(run: Run, variables: Tree) -> None:
     try:
         with out_of_memory.in_evaluation(config):
             found = all_logits(logits, variables, source, config.evaluation.batch_size, mesh, reading)
-        record = calibrated(found, source.labels, "validation")
+        record = calibrated(found, source.labels, "validation", stages[-1].prior)
     except (ValueError, FloatingPointError, OSError) as error:  # the result does not depend on these images
         run.progress.report(f"no temperature is fitted on the validation images: {error}")
         return
@@ -338,7 +338,7 @@ def _calibrate(run: Run, variables: Tree) -> None:
     before, after = record["ece"]["before"], record["ece"]["after"]
     run.progress.report(
         f"temperature {record['temperature']:.4g}, fitted on {record['images']} validation images: calibration error "
-        f"{before:.4f} without it, {after:.4f} with it"
+        f"{before:.4f} without it, {after:.4f} with it{prior_note(record)}"
     )
 
 
