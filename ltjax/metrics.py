@@ -19,6 +19,7 @@ from ltjax.arrays import ArrayLike, any_promotion, jit
 __all__ = [
     "FRACTION_BITS",
     "Counters",
+    "count_confidences",
     "create",
     "expected_calibration_error",
     "harmonic_mean_accuracy",
@@ -28,6 +29,7 @@ __all__ = [
     "overall_accuracy",
     "per_class_accuracy",
     "per_class_f1",
+    "reliability",
     "shot_accuracies",
     "update",
     "worst_class_accuracy",

@@ -131,7 +131,7 @@ class Records:
         num_classes: int | None = None,
         stream: str = "image",
     ) -> None:
-        classes = checked_labels(labels, num_classes or 2**31)
+        classes = checked_labels(labels, num_classes)
         num_classes = int(classes.max()) + 1 if num_classes is None else num_classes
         if not isinstance(stream, str):
             raise ValueError(f"stream: must be a name, such as 'image', not {stream!r}")

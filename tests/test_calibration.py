@@ -65,7 +65,7 @@ def test_one_wrong_example_among_many_is_enough():
     [
         ([[1.0, 0.0]] * 3, [0, 0, 0], "every example is classified correctly"),
         ([[0.0, 0.0]] * 2, [0, 0], "every example is classified correctly"),
-        ([[1.0, 0.0]] * 2, [1, 1], "no more of them than chance"),
+        ([[1.0, 0.0]] * 2, [1, 1], "no better than chance"),
         ([[1.0, np.nan]], [0], "not finite"),
         ([[1.0, np.inf]], [0], "not finite"),
         ([[1.0, -np.inf]], [1], "has the logit -inf"),

@@ -45,7 +45,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike, offset: ArrayLike | No
         raise ValueError(f"offset: expected {scores.shape[1]} finite numbers, one of each class")
     slope, _ = _derivatives(scores, targets, added, 0.0)
     if slope >= 0:
-        raise ValueError("labels: the logits tell no more of them than chance, so that no temperature is best")
+        raise ValueError("labels: the logits predict the labels no better than chance, so that no temperature is best")
     low, high = 0.0, 1.0  # of the scale 1 / T
     while _derivatives(scores, targets, added, high)[0] < 0:
         low, high = high, 2 * high

@@ -46,6 +46,8 @@ def lifted_structure_loss(
       margin: how far negatives should stay away.
       where: bool ``[B]``; masked examples belong to no pair.
       axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
+        So are gradients taken inside with ``check_vma=True``, shard_map's default; without it they are multiplied by
+        the number of devices.
 
     Returns:
       A scalar; 0 when there is no positive pair or no negative.
@@ -107,6 +109,8 @@ def range_loss(
       alpha, beta: weights of the two terms.
       where: bool ``[B]``; masked examples belong to no class.
       axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
+        So are gradients taken inside with ``check_vma=True``, shard_map's default; without it they are multiplied by
+        the number of devices.
 
     Returns:
       A scalar.
@@ -181,6 +185,8 @@ def triplet_loss(
       normalize: L2-normalise the features first (FaceNet does, the triplet network does not).
       where: bool ``[B]``; masked examples belong to no triplet.
       axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
+        So are gradients taken inside with ``check_vma=True``, shard_map's default; without it they are multiplied by
+        the number of devices.
 
     Returns:
       A scalar; 0 when the batch has no triplet. Memory grows as B^2, not as the B^3 triplets.
@@ -248,6 +254,8 @@ def proxy_loss(
       normalize: L2-normalise both first.
       where: bool ``[B]``; masked examples do not count.
       axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
+        So are gradients taken inside with ``check_vma=True``, shard_map's default; without it they are multiplied by
+        the number of devices.
 
     Returns:
       A scalar; 0 when everything is masked.

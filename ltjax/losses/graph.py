@@ -53,6 +53,8 @@ def graph_matching_loss(
       where: bool ``[B]``; a masked example is no node of either graph, and has mu 0 and gradient 0.
       axis_name: inside ``shard_map``, the mesh axis that the batch lies on: this device's old nodes ``[b, d]`` are
         matched with the new nodes of all devices. Without it they are matched with this device's alone.
+        Gradients of the sum over the devices need ``check_vma=True``, shard_map's default; without it those taken
+        inside are multiplied by the number of devices.
 
     Returns:
       mu ``[B]``, or ``[b]`` with ``axis_name``, unreduced. A distance whose square is below 1e-6 (|z|^2 + |zhat|^2)

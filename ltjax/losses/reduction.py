@@ -24,6 +24,8 @@ def weighted_mean(
       weights: broadcasts to ``[...]``; for class weights pass ``class_weights[labels]``.
       where: broadcasts to ``[...]``, bool; masked examples count neither above nor below, whatever they hold.
       axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
+        So are gradients taken inside with ``check_vma=True``, shard_map's default; without it they are multiplied by
+        the number of devices.
 
     Returns:
       A scalar; 0, with finite gradients, when the weights sum to 0 or everything is masked.
@@ -79,7 +81,10 @@ def _weighted_sums(losses: Array, weights: Array, where: Any) -> tuple[Array, Ar
 
 
 def summed(value: Array, axis_name: str | None) -> Array:
-    """The sum over the devices of a mesh axis; the value itself without an axis."""
+    """The sum over the devices of a mesh axis; the value itself without an axis.
+
+    Its gradient is multiplied by the number of devices under ``shard_map(..., check_vma=False)``.
+    """
     if axis_name is None:
         return value
     total: Array = jax.lax.psum(value, axis_name)  # type: ignore[no-untyped-call]
@@ -97,7 +102,10 @@ def gathered(axis_name: str | None, *arrays: Any) -> tuple[Any, ...]:
 
 
 def replicated(value: Array, axis_name: str | None) -> Array:
-    """A scalar that every device has computed from the gathered batch, as one value: gradients add up to its own."""
+    """A scalar that every device has computed from the gathered batch, as one value.
+
+    Gradients add up to its own, with the reservation of ``summed``.
+    """
     return value if axis_name is None else summed(value, axis_name) / jax.lax.axis_size(axis_name)
 
 

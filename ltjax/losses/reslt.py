@@ -129,6 +129,8 @@ def reslt_loss(
         ImageNet-LT: both), which have no gradient where the true class has a probability far below it.
       where: bool ``[B]``; masked examples count nowhere.
       axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
+        So are gradients taken inside with ``check_vma=True``, shard_map's default; without it they are multiplied by
+        the number of devices.
 
     Returns:
       ``ResLTLoss(total, fusion, branch)``, scalars.

@@ -63,6 +63,8 @@ def ride_loss(
       reweight: whether the re-weighting epoch has come (``epoch > 160`` on CIFAR); may be traced.
       where: bool ``[B]``; masked examples count nowhere.
       axis_name: inside ``shard_map``, the mesh axis that the batch lies on: the result is that of the whole batch.
+        So are gradients taken inside with ``check_vma=True``, shard_map's default; without it they are multiplied by
+        the number of devices.
 
     Returns:
       ``RIDELoss(total, individual, diversity)``: scalars; the third is the divergence before its factor.

@@ -111,6 +111,9 @@ def test_a_workdir_of_another_config_is_refused(tmp_path):
     loop.train(toy.config(), str(tmp_path))
     with pytest.raises(InputError, match=r"another config: config.seed is 0 there and 5 here"):
         loop.train(toy.config(seed=5), str(tmp_path))
+    way_out = r"shots is 'strict' there and 'index' here; .* set these values \(--config.evaluation.shots=strict\) to"
+    with pytest.raises(InputError, match=way_out):
+        loop.train(toy.config(evaluation__shots="index"), str(tmp_path))
 
 
 def test_other_data_under_the_same_config_is_refused(tmp_path, monkeypatch):

@@ -60,11 +60,14 @@ def advice(counts: Sequence[int], short_side: int | None, train: str, recipe: st
     if few:
         lines.append(f"  {few:,} with fewer than {TOO_FEW} images, too few for a method: add images, or merge classes")
     if images >= FEW_IMAGES:
-        lines.append("  images enough for a larger network: add backbone=resnet50 behind the colon")
+        lines.append(
+            "  images enough for a larger network: "
+            'add ":backbone=resnet50" to the config (with a comma where it has words)'
+        )
     elif not (short_side and short_side <= TINY):
         lines.append(
-            "  few images: pretrained weights usually help more than the choice of a method; add, behind the colon, "
-            "backbone=resnet18,pretrained=FILE"
+            "  few images: pretrained weights usually help more than the choice of a method; "
+            'add ":backbone=resnet18,pretrained=FILE" to the config (with a comma where it has words)'
         )
     return [*lines, "  why, and how to compare on held-out images: docs/choosing.md"]
 

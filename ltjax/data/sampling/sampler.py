@@ -80,8 +80,8 @@ def combine_words(one: Array, two: Array) -> Array:
     return mix(mix(one + GOLDEN_RATIO) + two)
 
 
-def checked_labels(labels: npt.ArrayLike, num_classes: int) -> np.ndarray:
-    """The labels as an array [N].
+def checked_labels(labels: npt.ArrayLike, num_classes: int | None) -> np.ndarray:
+    """The labels as an array [N]; without a number of classes C is the largest label plus one, at most 2^31.
 
     Raises:
       ValueError: if they are no integers [N], or not in 0..C-1.
@@ -89,6 +89,10 @@ def checked_labels(labels: npt.ArrayLike, num_classes: int) -> np.ndarray:
     classes = np.asarray(labels)
     if classes.ndim != 1 or not classes.size or not np.issubdtype(classes.dtype, np.integer):
         raise ValueError(f"labels: expected integers [N], not {classes.dtype} {list(classes.shape)}")
+    if num_classes is None:
+        if classes.min() < 0:
+            raise ValueError(f"labels: {classes.min()} is negative; classes are numbered from 0")
+        num_classes = min(int(classes.max()) + 1, 2**31)
     if classes.min() < 0 or classes.max() >= num_classes:
         raise ValueError(
             f"labels: must be in 0..{num_classes - 1} (num_classes is {num_classes}), "

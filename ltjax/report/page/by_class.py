@@ -10,7 +10,7 @@ from ltjax.class_counts import frequency_order
 from ltjax.report.figures import class_deviations, spread_ties
 from ltjax.report.page.confusion import Mistakes, mistakes_of
 from ltjax.report.page.parts import folded, group_of_ranks, name, paragraph, share, table
-from ltjax.report.page.svg import SHAPES, Chart, color, legend, thinned
+from ltjax.report.page.svg import MOST_POINTS, SHAPES, Chart, color, legend
 from ltjax.report.run import Run, class_labels, group_sizes, several_seeds
 from ltjax.report.style import bounded, group_spans
 from ltjax.report.text import percent
@@ -41,7 +41,8 @@ def accuracy(run: Run) -> str:
     )  # fmt: skip
     _edges(chart, x, run)
     trend = np.clip(_trend(np.log(counts), values), 0, 100)
-    chart.line(*thinned(counts, trend), "var(--muted)", "--")
+    some = np.unique(np.linspace(0, len(counts) - 1, MOST_POINTS).astype(int))
+    chart.line(counts[some], trend[some], "var(--muted)", "--")
     if several_seeds(results):
         below, above = bounded(values, class_deviations(results)[order])
         chart.bars(x[tested], (values - below)[tested], (values + above)[tested], "var(--muted)")

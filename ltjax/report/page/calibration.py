@@ -32,7 +32,9 @@ def section(run: Run) -> str:
         error = float(metrics.expected_calibration_error(counters)) if error is None else error
         mean, hits = float(np.nanmean(confidence)), float(right.mean())
         gap = 100 * (mean - hits)
-        verdict = "about right" if abs(gap) < 1 else f"{abs(gap):.1f} points too {'sure' if gap > 0 else 'doubtful'}"
+        verdict = (
+            "about right" if abs(gap) < 1 else f"{'over' if gap > 0 else 'under'}confident by {abs(gap):.1f} points"
+        )
         rows.append(
             [group, f"{mask.sum():,}", percent(error, deviations.get(group)), percent(mean), percent(hits), verdict]
         )

@@ -73,5 +73,5 @@ ul.legend li { display: flex; align-items: center; gap: 6px } ul.legend svg { wi
 details { margin: 12px 0 } summary { cursor: pointer; color: var(--blue) }
 pre { background: var(--panel); padding: 12px; border-radius: 6px; font-size: .82rem; overflow-x: auto;
   overflow-wrap: normal }
-@media print { details { display: none } }
+@media print { details::details-content { content-visibility: visible; block-size: auto } }
 """

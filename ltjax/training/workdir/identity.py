@@ -53,6 +53,13 @@ def stored_difference(folder: epath.Path, config: Settings) -> str:
     return "" if stored is None else difference(config, stored) or ""
 
 
+def _shots_flag(folder: epath.Path, config: Settings) -> str:
+    """The flag for the groups of the stored config: the recipes for the user's images have had other ones."""
+    block = (read_object(folder / "config.json") or {}).get("evaluation")
+    shots = block.get("shots") if isinstance(block, dict) else None
+    return f" (--config.evaluation.shots={shots})" if shots and shots != config.evaluation.shots else ""
+
+
 def open_workdir(
     folder: epath.Path, config: Settings, report: Callable[[str], None], force: bool = False
 ) -> Record | None:
@@ -80,7 +87,7 @@ def open_workdir(
             rest = "" if finished else ", or continue it with these changes by --resume=force"
             raise InputError(
                 f"--workdir={folder} holds a run of another config: {other}; use another --workdir, or set these "
-                f"values to resume that run{rest}"
+                f"values{_shots_flag(folder, config)} to resume that run{rest}"
             )
     elif (folder / "checkpoints").exists() or (folder / "results.json").exists():
         raise InputError(f"--workdir={folder} holds a run without its config.json; use another --workdir")

@@ -142,7 +142,7 @@ def thumbnails(images: np.ndarray) -> np.ndarray:
 
     _, height, width, channels = images.shape
     if channels not in (1, 3):
-        raise InputError(f"images of {channels} channels are no pictures")
+        raise InputError(f"images with {channels} channels cannot be shown")
     scale = SIDE / max(height, width)
     if scale >= 1:
         return images

@@ -29,7 +29,10 @@ COLUMNS = ("measure", "value", "std")
 def check_tracker(settings: Settings) -> None:
     """Raises InputError if the package of config.tracker is not installed."""
     name = settings.tracker
-    if name and importlib.util.find_spec(name) is None:
+    spec = importlib.util.find_spec(name) if name else None
+    if name and (
+        spec is None or spec.origin is None
+    ):  # a plain folder of that name, such as wandb's own, has no origin
         raise InputError(f"config.tracker: {name} is not installed; install it with: pip install 'ltjax[{name}]'")
 
 
@@ -154,8 +157,8 @@ def numbers(record: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, float]
     means = {name: value for name, value in record.items() if isinstance(value, float)}
     each = {
         f"seed_{seed}/{name}": value
-        for name, values in record.get("per_seed", {}).items()
-        for seed, value in zip(seeds, values, strict=True)
+        for name, values in (record.get("per_seed") or {}).items()
+        for seed, value in zip(seeds, values or (), strict=False)  # a line that was edited may lack some
         if isinstance(value, float)
     }
     return means | each

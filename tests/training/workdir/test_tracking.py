@@ -62,7 +62,7 @@ class FakeRun:
 
 def fake(monkeypatch, name, **members):
     module = types.ModuleType(name)
-    module.__spec__ = importlib.machinery.ModuleSpec(name, None)
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None, origin="fake")
     module.__dict__.update(members)
     monkeypatch.setitem(sys.modules, name, module)
 
@@ -184,6 +184,18 @@ def test_other_processes_log_nothing(toys, server, tmp_path, monkeypatch):
     log.rewind(0, [], where())
     log.close()
     assert not server.inits
+
+
+def test_a_folder_of_its_name_is_no_package(tmp_path, monkeypatch):
+    (tmp_path / "of_a_tracker").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match="config.tracker: of_a_tracker is not installed"):
+        tracking.check_tracker(types.SimpleNamespace(tracker="of_a_tracker"))
+
+
+def test_a_line_without_values_of_the_seeds_has_its_means():
+    assert numbers({"step": 20, "loss": 0.5, "per_seed": None}, (0, 1)) == {"loss": 0.5}
+    assert numbers({"step": 20, "per_seed": {"loss": [0.5], "rate": None}}, (0, 1)) == {"seed_0/loss": 0.5}
 
 
 @pytest.mark.parametrize("name", ["trackio", "wandb", "mlflow"])
