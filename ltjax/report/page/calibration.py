@@ -32,9 +32,8 @@ def section(run: Run) -> str:
         error = float(metrics.expected_calibration_error(counters)) if error is None else error
         mean, hits = float(np.nanmean(confidence)), float(right.mean())
         gap = 100 * (mean - hits)
-        verdict = (
-            "about right" if abs(gap) < 1 else f"{'over' if gap > 0 else 'under'}confident by {abs(gap):.1f} points"
-        )
+        side = "overconfident" if gap > 0 else "underconfident"
+        verdict = "about right" if abs(gap) < 1 else f"{side} by {abs(gap):.1f} points"
         rows.append(
             [group, f"{mask.sum():,}", percent(error, deviations.get(group)), percent(mean), percent(hits), verdict]
         )

@@ -30,9 +30,7 @@ def check_tracker(settings: Settings) -> None:
     """Raises InputError if the package of config.tracker is not installed."""
     name = settings.tracker
     spec = importlib.util.find_spec(name) if name else None
-    if name and (
-        spec is None or spec.origin is None
-    ):  # a plain folder of that name, such as wandb's own, has no origin
+    if name and (spec is None or spec.origin is None):  # a plain folder, such as wandb's own, has no origin
         raise InputError(f"config.tracker: {name} is not installed; install it with: pip install 'ltjax[{name}]'")
 
 

@@ -189,7 +189,7 @@ def test_other_processes_log_nothing(toys, server, tmp_path, monkeypatch):
 def test_a_folder_of_its_name_is_no_package(tmp_path, monkeypatch):
     (tmp_path / "of_a_tracker").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(InputError, match="config.tracker: of_a_tracker is not installed"):
+    with pytest.raises(InputError, match=r"config.tracker: of_a_tracker is not installed"):
         tracking.check_tracker(types.SimpleNamespace(tracker="of_a_tracker"))
 
 
