@@ -41,6 +41,7 @@ for word in "$@"; do
       ;;
   esac
 done
+[[ ${rest[0]:-} != predict ]] || die "predict: a slice is for training; predict on one machine, or by local.sh, gpus.sh or slurm.sh"
 [[ -n $zone ]] || die "--zone is missing: where the slice is, such as --zone=us-west4-a"
 [[ $workdir == gs://* ]] || die "--workdir=$workdir: must be in a bucket (gs://...), which outlives the slice"
 is_number "$tries" || die "--tries=$tries: an integer >= 1"

@@ -24,7 +24,7 @@ def change_prior(logits: ArrayLike, *, train_prior: PerClass, test_prior: PerCla
 
     Args:
       logits: ``[..., C]``.
-      train_prior: ``[C]`` shares or counts, all positive: the distribution that the network's probabilities go with.
+      train_prior: ``[C]`` shares or counts, all positive: the distribution that the network's probabilities assume.
         For cross-entropy it is that of the training images, for a balanced loss or balanced batches the uniform one.
       test_prior: ``[C]`` shares or counts; a class of 0 gets the logit -inf.
 
@@ -60,7 +60,7 @@ def estimate_prior(
 
     Args:
       probabilities: ``[N, C]``, rows that sum to 1; read in pieces, so that it may be mapped from a file.
-      train_prior: ``[C]`` shares or counts, all positive: the distribution that the probabilities go with.
+      train_prior: ``[C]`` shares or counts, all positive: the distribution that the probabilities assume.
       tolerance: ends when a step moves less than this much probability, half the sum of absolute changes.
       max_iterations: ends there in any case.
 

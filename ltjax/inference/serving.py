@@ -104,7 +104,7 @@ def linear_classifier(finished: Finished, variables: Tree, corrections: Correcti
     """(weight [C, d], bias [C]) if the logits are a linear function of the pooled feature map; None if they are not.
 
     Of linear, re-weighted, tau-normalised and ResLT's CIFAR heads they are: the weights hold whatever the head and the
-    corrections do. It is found by trying.
+    corrections do. This is tested numerically.
 
     Args:
       finished: a run ``in_float32``.

@@ -70,6 +70,7 @@ MISTAKES = [
     ("sweep.sh", ["--seeds=a"], "--seeds=a: give numbers separated by commas"),
     ("sweep.sh", ["--config=c"], "--config=c: a sweep takes --configs"),
     ("tpu_pod.sh", ["--workdir=gs://b"], "--zone is missing"),
+    ("tpu_pod.sh", ["predict", "--zone=z", "--run=gs://b/d", "a.jpg"], "predict: a slice is for training"),
     ("tpu_pod.sh", ["--zone=z", "--workdir=runs/x"], "--workdir=runs/x: must be in a bucket"),
 ]
 

@@ -52,7 +52,7 @@ class Session:
       model: the model.
       results: the content of results.json.
       index: the features of the training images; None without them.
-      about_neighbours: a sentence about what is not there; "" where nothing lacks.
+      about_neighbours: a sentence about what is not there; "" where nothing is missing.
     """
 
     name: str
