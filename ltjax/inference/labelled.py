@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 
 import numpy as np
 import numpy.typing as npt
@@ -85,9 +86,13 @@ def _named(path: str, model: ModelRecord, key: str) -> ImageList | None:
             f"{key}={shortened(path)}: the list cannot be read ({reason}); save it as plain text"
         ) from None
     separators = [next((mark for mark in ("\t", ",") if mark in line), "") for _, line in rows]
-    if not rows or not all(separators) or all(line.rpartition("\t")[2].strip().isdecimal() for _, line in rows):
+    if not rows or not all(separators):
         return None
     label_of = {name: label for label, name in enumerate(model.names)}
+    if all(re.search(r"\s-?[0-9]+$", line) for _, line in rows):
+        words = [line.rpartition(mark)[2].strip() for (_, line), mark in zip(rows, separators, strict=True)]
+        if not all(word in label_of for word in words) or _are_numbers(words, separators, path, label_of, key):
+            return None
     names, labels = [], []
     for (number, line), mark in zip(rows, separators, strict=True):
         name, _, label = line.rpartition(mark)
@@ -100,6 +105,24 @@ def _named(path: str, model: ModelRecord, key: str) -> ImageList | None:
         labels.append(label_of[label.strip()])
     packed = PackedNames.of(names)
     return ImageList(path, packed, packed, np.array(labels, np.int32), np.array([number for number, _ in rows]))
+
+
+def _are_numbers(words: list[str], separators: list[str], path: str, label_of: dict[str, int], key: str) -> bool:
+    """Whether these names of classes, which lines end with, are the numbers of classes too.
+
+    Raises:
+      InputError: if they are those of other classes.
+    """
+    digits = all(mark == "\t" and word.isdecimal() for word, mark in zip(words, separators, strict=True))
+    if not digits or any(int(word) >= len(label_of) for word in words):
+        return False
+    other = next((word for word in words if label_of[word] != int(word)), None)
+    if other is not None:
+        raise InputError(
+            f"{key}={shortened(path)}: the labels are names of classes and numbers of others: class '{other}' has the "
+            f"number {label_of[other]}; write 'path,name' for names, or 'path number' with a space for numbers"
+        )
+    return True
 
 
 def _unknown(name: str, model: ModelRecord) -> str:

@@ -3,7 +3,6 @@
 import os
 from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +13,7 @@ from ltjax.data.storage.packed_names import PackedNames
 from ltjax.errors import InputError
 
 if TYPE_CHECKING:
+    import jax
     from PIL.Image import Image as PillowImage
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -54,14 +54,19 @@ def view_of(
     image: bytes | npt.NDArray[np.uint8], image_shape: tuple[int, int, int], resize: int
 ) -> npt.NDArray[np.uint8]:
     """The same for the bytes of a file, or pixels uint8 [h, w, 3]."""
+    check_shape(image_shape)
+    pixels: npt.NDArray[np.uint8] = evaluation_view(image, image_shape[0], resize)
+    return pixels if image_shape[2] == 3 else grey(pixels)
+
+
+def check_shape(image_shape: tuple[int, int, int]) -> None:
+    """Raises InputError where images of this shape [H, W, channels] are not made from files."""
     height, width, channels = image_shape
     if height != width or channels not in (1, 3):
         raise InputError(
             f"images of {width} x {height} pixels and {channels} channels are not made from files, only square ones "
-            "with 1 or 3 channels; give the model arrays of its image_shape"
+            "with 1 or 3 channels; give ltjax.load(run) arrays of its image_shape"
         )
-    pixels: npt.NDArray[np.uint8] = evaluation_view(image, height, resize)
-    return pixels if channels == 3 else grey(pixels)
 
 
 def grey(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -77,6 +82,8 @@ def grey(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _pixels(image: "PillowImage | jax.Array | npt.NDArray[np.generic]") -> npt.NDArray[np.uint8]:
     """uint8 [h, w, 3]."""
+    import jax  # not above: worker processes that read files need no JAX
+
     if not isinstance(image, np.ndarray | jax.Array):
         return pixels_of(image)
     array = np.asarray(image)

@@ -1,5 +1,6 @@
 """evaluate --images: labelled new pictures, with the workdir alone."""
 
+import dataclasses
 import json
 import shutil
 
@@ -112,3 +113,30 @@ def test_flags_that_do_not_go_together_are_one_line(run, capsys, flag):
     assert main([f"--run={run}", "--images=x", flag]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: --images and ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "labels"),
+    [
+        (("1", "10", "2"), "{},2", 2),  # a name
+        (("1", "10", "2"), "{}\t10", 1),  # no number of three classes
+        (("1", "10", "2"), "{} 2", 2),  # a number
+        (("0", "1", "2"), "{}\t1", 1),  # both, the same
+        (("rose", "tulip", "tall lily"), "{}\t1", 1),  # a number
+        (("1", "10", "2"), "{}\t0", 0),  # a number: no class has this name
+    ],
+)
+def test_classes_whose_names_are_numbers(run, pictures, names, words, labels):
+    folder = pictures / "rose, red"
+    (pictures / "rose").rename(folder)
+    (pictures / "list.txt").write_text(words.format("rose, red/60.png") + "\n")
+    record = dataclasses.replace(read_model_record(run), class_names=names)
+    images = labelled_images(str(pictures / "list.txt"), record)
+    assert images.labels.tolist() == [labels] and int(images.read(0)[0, 0, 0]) == 60
+
+
+def test_names_that_are_the_numbers_of_other_classes_are_refused(run, pictures):
+    (pictures / "list.txt").write_text("rose/10.png\t1\nrose/60.png\t2\n")
+    record = dataclasses.replace(read_model_record(run), class_names=("1", "10", "2"))
+    with pytest.raises(InputError, match=r"class '1' has the number 0; write 'path,name' for names, or 'path number'"):
+        labelled_images(str(pictures / "list.txt"), record)

@@ -2,8 +2,10 @@
 
 import contextlib
 import csv
+import itertools
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -12,11 +14,14 @@ from scipy.special import softmax
 from ltjax import models
 from ltjax.classifiers import estimate_prior
 from ltjax.commands import predict
+from ltjax.commands.adjustment import Adjustment
 from ltjax.commands.predict import parts as stored
 from ltjax.commands.predict import work
 from ltjax.commands.predict.batches import Spans
-from ltjax.commands.predict.inputs import find_images
+from ltjax.commands.predict.inputs import Reader, find_images
+from ltjax.commands.predict.network import choose
 from ltjax.data.storage.packed_names import PackedNames
+from ltjax.errors import InputError
 from ltjax.training import loop, prepare
 from ltjax.training.finished_run import open_model
 from tests.training import toy
@@ -287,3 +292,119 @@ def test_packed_names_take_any_iterable():
 def test_worker_processes_read_the_same(run, photos, tmp_path, workers):
     expected = rows(run, photos, tmp_path)
     assert rows(run, photos, tmp_path, f"--workers={workers}") == expected
+
+
+def test_the_same_names_in_another_folder_are_other_images(photos, tmp_path, monkeypatch):
+    """So that the rows of an interrupted command are not mixed with those of other images."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "00.png").write_bytes((photos / "00.png").read_bytes())
+    (tmp_path / "list.txt").write_text("00.png\n")
+    command = [str(tmp_path / "list.txt")]
+    assert find_images(command, str(tmp_path / "a")).folders == ((0, f"{tmp_path}/a"),)
+    assert find_images(command, str(tmp_path / "b")).folders == ((0, f"{tmp_path}/b"),)
+    monkeypatch.chdir(tmp_path / "b")
+    assert find_images(["00.png", "00.png"]).folders == ((0, f"{tmp_path}/b"),)
+    assert find_images([f"{tmp_path}/a/00.png"]).folders == ((0, ""),)
+    assert find_images([f"{tmp_path}/a", "00.png"]).folders == ((0, ""), (1, f"{tmp_path}/b"))
+
+
+def test_an_interrupted_command_does_not_go_on_with_another_root(run, photos, tmp_path, monkeypatch, capsys):
+    (tmp_path / "list.txt").write_text("00.png\n")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "00.png").write_bytes((photos / "00.png").read_bytes())
+    command = [f"--run={run}", str(tmp_path / "list.txt"), f"--out={tmp_path / 'out.csv'}"]
+    monkeypatch.setattr(stored.Parts, "join", lambda *args: None)  # the folder stays
+    assert predict.main([*command, f"--root={photos}"]) == 0
+    assert predict.main([*command, f"--root={tmp_path / 'b'}"]) == 2
+    assert f"another folder of the images ({photos}, now {tmp_path / 'b'})" in capsys.readouterr().err
+
+
+def test_the_unreadable_images_of_an_interrupted_block_are_replaced(tmp_path):
+    parts = stored.open_parts(str(tmp_path / "out.csv"), {}, total=4, block=2, first=True)
+    parts.write_skipped(0, [(0, "a.png", "empty"), (1, "b.png", "empty")])
+    parts.write_skipped(1, [(2, "c.png", "empty")])
+    parts.write_skipped(0, [(1, "b.png", "empty")])  # a.png and c.png have arrived meanwhile
+    parts.write_skipped(1, [])
+    assert parts.skipped() == [(1, "b.png", "empty")]
+
+
+def test_others_wait_for_the_first_process_as_long_as_it_is_alive(tmp_path, monkeypatch):
+    parts = stored.open_parts(str(tmp_path / "out.csv"), {}, total=1, block=1, first=True)
+    clock, path = itertools.count(step=stored.PATIENCE / 2), parts.folder / "prior.json"
+    monkeypatch.setattr(stored.time, "monotonic", lambda: float(next(clock)))
+    beats = []
+
+    def sleep(seconds):
+        beats.append(seconds)
+        os.utime(parts.folder / "alive", ns=(0, len(beats)))
+        if len(beats) == 9:
+            path.write_text("[]")
+
+    monkeypatch.setattr(stored.time, "sleep", sleep)
+    (parts.folder / "alive").touch()
+    parts.wait_for_file(path)
+    assert len(beats) == 9
+    path.unlink()
+    monkeypatch.setattr(stored.time, "sleep", lambda seconds: None)
+    with pytest.raises(InputError, match="the first process has not written it"):
+        parts.wait_for_file(path)
+
+
+def test_a_process_shows_that_it_is_alive(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "BEAT", 0.001)
+    parts = stored.open_parts(str(tmp_path / "out.csv"), {}, total=1, block=1, first=True)
+    with parts.alive():
+        while not (parts.folder / "alive").exists():
+            pass
+        first = (parts.folder / "alive").stat().st_mtime_ns
+        while (parts.folder / "alive").stat().st_mtime_ns == first:
+            pass
+    assert [path.name for path in parts.folder.iterdir()] == ["about.json"]
+
+
+def test_the_estimated_distribution_is_shown():
+    before, after = np.array([0.7, 0.2, 0.1]), np.array([0.3, 0.25, 0.45])
+    adjustment = Adjustment(1.0, np.log(after / before), before)
+    line = work.shown_estimate(adjustment, ["rose", "tulip", "lily"])
+    assert line.endswith("(in brackets): rose 30.0% (70.0%), lily 45.0% (10.0%), tulip 25.0% (20.0%)")
+
+
+def test_rows_from_logits_share_one_program(run, photos, tmp_path, monkeypatch, capsys):
+    made = []
+    monkeypatch.setattr(work, "choose", lambda *args: made.append(args) or choose(*args))
+    rows(run, photos, tmp_path, "--test-prior=estimate")
+    assert len(made) == 1 and "estimated class distribution" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shape", [(8, 4, 1), (8, 8, 2)])
+def test_a_run_on_images_that_files_do_not_give_is_one_line(run, photos, tmp_path, capsys, shape):
+    shutil.copytree(run, tmp_path / "run")
+    model = json.loads((run / "model.json").read_text())
+    (tmp_path / "run" / "model.json").write_text(json.dumps(model | {"image_shape": shape}))
+    assert predict.main([f"--run={tmp_path}/run", str(photos)]) == 2
+    error = capsys.readouterr().err
+    assert f"images of {shape[1]} x 8 pixels and {shape[2]} channels" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_reader_gives_what_a_loaded_model_gets(photos, tmp_path, channels):
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "colour.png")
+    read = Reader(find_images([str(tmp_path)]), (8, 8, channels), 12)
+    left = pixels[2:10, 4:12]
+    expected = left if channels == 3 else np.round(left @ [0.299, 0.587, 0.114])[..., None]
+    np.testing.assert_array_equal(read(0), expected)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{}\ttall lily", "{},rose", "{}, rose", '"{}",rose', "{},tall, lily", "{}\trose, red", "{},3", "{} 3", "{}\t3"],
+)
+def test_labels_in_lists_are_ignored(photos, tmp_path, line):
+    (tmp_path / "a, b").mkdir()
+    (tmp_path / "a, b" / "00.JPG").write_bytes(b"x")
+    (tmp_path / "list.txt").write_text("\n".join([line.format("a, b/00.JPG"), "a, b/00.JPG"]))
+    assert list(find_images([str(tmp_path / "list.txt")]).names) == ["a, b/00.JPG"] * 2

@@ -40,8 +40,8 @@ def parse(argv: Sequence[str]) -> Any:
         "images",
         nargs="+",
         metavar="IMAGES",
-        help="files; folders with their subfolders; globs; lists (.txt: a path a line, a label behind it is ignored); "
-        "folders of prepared shards",
+        help="files; folders with their subfolders; globs; lists (.txt: a path a line; a number behind it, or a "
+        "name behind a tab or a comma, is ignored); folders of prepared shards",
     )
     parser.add_argument("--root", help="the folder that paths in lists are relative to; default: that of the list")
     parser.add_argument("--out", metavar="FILE", help="write a file instead of printing")
@@ -90,6 +90,7 @@ def run(argv: Sequence[str]) -> int:
     from ltjax.commands.adjustment import ESTIMATE, read_flags
     from ltjax.commands.predict.network import open_network
     from ltjax.commands.predict.work import Job
+    from ltjax.inference.preprocessing import check_shape
     from ltjax.training.out_of_memory import naming
 
     share = (jax.process_index(), jax.process_count())
@@ -100,6 +101,7 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"--out is missing: {share[1]} processes cannot print in order; name a file")
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
     finished = open_model(options.run, {key: value for key, value in changes.items() if value is not None})
+    check_shape(finished.model.image_shape)
     adjustment = read_flags(options, options.run, finished)
     names = finished.model.names
     if options.threshold is not None and NONE_OF_THEM in names:
@@ -132,6 +134,7 @@ def to_terminal(options: Any, job: Any) -> int:
     shown = [escape.terminal(name) for name in escape.distinct(job.table.class_names)]
     if options.test_prior == ESTIMATE:
         job = job._replace(adjustment=work.estimate_in_memory(job))
+        print(work.shown_estimate(job.adjustment, shown), file=sys.stderr)
     total, batch = len(job.images), job.network.batch
     spans = work.Spans(tuple(range(-(-total // batch))), batch, batch, total)
     left_out = 0
@@ -161,6 +164,9 @@ def to_file(options: Any, job: Any, form: str, fingerprint: str) -> int:
         if options.test_prior == ESTIMATE:
             adjustment, known = work.estimate_in_parts(job, parts)
             job = job._replace(adjustment=adjustment)
+            if first:
+                shown = [escape.terminal(name) for name in escape.distinct(job.table.class_names)]
+                print(work.shown_estimate(adjustment, shown), file=sys.stderr)
         (work.write_from_logits if known else work.write_all)(job, parts, how)
         parts.wait_for("rows")
         done = True

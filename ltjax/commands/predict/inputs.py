@@ -3,13 +3,14 @@
 import dataclasses
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ltjax.data import image_formats
-from ltjax.data.datasets.assemble import EvaluationView
 from ltjax.data.datasets.prepared_shards import read_shards
 from ltjax.data.storage.image_files import ImageFiles, missing_files
 from ltjax.data.storage.image_folder import images_in
@@ -17,6 +18,7 @@ from ltjax.data.storage.list_file import list_text
 from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.shards import MANIFEST
 from ltjax.errors import InputError, shortened
+from ltjax.inference.preprocessing import view_of
 from ltjax.settings import DataSettings
 from ltjax.settings.user_paths import expanded, looked_for
 
@@ -32,11 +34,14 @@ class Images:
       names: what stands in the output, of all images: paths, or their names in shards.
       parts: (first position, encoded) of what was given, in order; encoded(position - first) is the file's content.
       left_out: what else is in the folders; "" if nothing.
+      folders: (first position, folder) of the parts, the absolute path that names are relative to; "" where all names
+        are absolute.
     """
 
     names: PackedNames
     parts: tuple[tuple[int, Callable[[int], bytes]], ...]
     left_out: str = ""
+    folders: tuple[tuple[int, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,22 +61,27 @@ class Reader:
     resize: int
 
     def __call__(self, position: int) -> np.ndarray | str:
-        height, _, channels = self.image_shape
         try:
-            pixels = EvaluationView(self.images, height, self.resize)(position)
+            return view_of(self.images(position), self.image_shape, self.resize)
         except Exception as error:
             known = isinstance(error, InputError)
             return str(error) if known else f"{type(error).__name__}: {error}".splitlines()[0]
-        if channels == 3:
-            return pixels
-        return np.round(pixels @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)[..., None]  # ITU-R BT.601 luma
+
+
+class Part(NamedTuple):
+    """What one argument names: encoded(i) is the content of image i, ``folder`` what relative names are relative to."""
+
+    names: PackedNames
+    encoded: Callable[[int], bytes]
+    folder: str
 
 
 def find_images(given: Sequence[str], root: str | None = None) -> Images:
     """All images that the arguments name, in their order; those of a folder or a glob sorted.
 
     Args:
-      given: files, folders, globs, folders of shards, list files (``.txt``: a path a line, perhaps with a label).
+      given: files, folders, globs, folders of shards, list files (``.txt``: a path a line, perhaps with a label:
+        ``path number``, ``path<TAB>name`` or ``path,name``).
       root: the folder that paths in list files are relative to; None: each list's own folder.
 
     Raises:
@@ -79,7 +89,7 @@ def find_images(given: Sequence[str], root: str | None = None) -> Images:
     """
     strays: Counter[str] = Counter()
     found = [part for one in given for part in _part(expanded(one), root, strays)]
-    found = [(names, encoded) for names, encoded in found if len(names)]
+    found = [part for part in found if len(part.names)]
     unread = image_formats.unread(strays)
     if not found:
         endings = ", ".join(image_formats.endings())
@@ -88,14 +98,16 @@ def find_images(given: Sequence[str], root: str | None = None) -> Images:
             f"{', '.join(map(shortened, given))}: contains no image ({endings}){there}; choose another folder"
         )
     others = f"{strays.total()} files whose names are not those of images that are read" if strays else ""
-    firsts = np.cumsum([0, *(len(names) for names, _ in found)]).tolist()
-    names = found[0][0] if len(found) == 1 else PackedNames.of(name for names, _ in found for name in names)
-    parts = tuple((first, encoded) for first, (_, encoded) in zip(firsts, found, strict=False))
-    return Images(names, parts, others + (f": {unread}" if unread else ""))
+    firsts = np.cumsum([0, *(len(part.names) for part in found)]).tolist()
+    names = found[0].names if len(found) == 1 else PackedNames.of(name for part in found for name in part.names)
+    parts = tuple((first, part.encoded) for first, part in zip(firsts, found, strict=False))
+    changes = [i for i, part in enumerate(found) if i == 0 or part.folder != found[i - 1].folder]
+    folders = tuple((firsts[i], found[i].folder) for i in changes)
+    return Images(names, parts, others + (f": {unread}" if unread else ""), folders)
 
 
-def _part(one: str, root: str | None, strays: Counter[str]) -> list[tuple[PackedNames, Callable[[int], bytes]]]:
-    """What one argument names: (names, encoded); several for the splits of shards."""
+def _part(one: str, root: str | None, strays: Counter[str]) -> list[Part]:
+    """What one argument names; several parts for the splits of shards."""
     if os.path.isfile(one):
         return [_listed(one, root)] if one.lower().endswith(LISTS) else [_files(PackedNames.of([one]))]
     if os.path.isfile(os.path.join(one, MANIFEST)):
@@ -113,14 +125,20 @@ def _part(one: str, root: str | None, strays: Counter[str]) -> list[tuple[Packed
     raise InputError(f"'{shortened(one)}': no such file or folder{looked_for(one)}")
 
 
-def _files(names: PackedNames) -> tuple[PackedNames, Callable[[int], bytes]]:
+def _files(names: PackedNames) -> Part:
     # Absolute, because worker processes may have another working directory.
-    return names, ImageFiles(os.getcwd(), names)
+    return _in_folder(ImageFiles(os.getcwd(), names))
 
 
-def _listed(path: str, root: str | None) -> tuple[PackedNames, Callable[[int], bytes]]:
+def _in_folder(files: ImageFiles) -> Part:
+    absolute = all(name.startswith(b"/") for name in files.names.encoded())
+    return Part(files.names, files, "" if absolute else files.root)
+
+
+def _listed(path: str, root: str | None) -> Part:
     """The paths in a list file; some of them are looked for, so that a wrong root is found at once."""
     endings = tuple(ending.encode() for ending in image_formats.endings())
+    image = re.compile(rb"(.*(?:%s)[\"']?)[ ]*[\t,]" % b"|".join(map(re.escape, endings)), re.IGNORECASE)
     lines, numbers = [], []
     for number, line in enumerate(list_text(path).split(b"\n"), 1):
         words = line.strip()
@@ -128,7 +146,10 @@ def _listed(path: str, root: str | None) -> tuple[PackedNames, Callable[[int], b
             continue
         name, _, label = words.replace(b"\t", b" ").rpartition(b" ")
         labelled = label.lstrip(b"-").isdigit() and name.strip(b' "').lower().endswith(endings)
-        lines.append((name if labelled else words).strip(b' "'))
+        if not labelled:
+            named = None if words.strip(b' "').lower().endswith(endings) else image.match(words)
+            name = named[1] if named else words
+        lines.append(name.strip(b' "'))
         numbers.append(number)
     names = PackedNames.of(map(os.fsdecode, lines))
     folder = os.path.abspath(expanded(root) if root else os.path.dirname(path) or ".")
@@ -140,15 +161,15 @@ def _listed(path: str, root: str | None) -> tuple[PackedNames, Callable[[int], b
             f"{files.quoted(int(missing[0]))}: missing, and so are all checked files of this list; name the folder "
             "that its paths are relative to with --root"
         )
-    return names, files
+    return _in_folder(files)
 
 
-def _in_shards(root: str) -> list[tuple[PackedNames, Callable[[int], bytes]]]:
+def _in_shards(root: str) -> list[Part]:
     """All splits of prepared shards, in the order train, test, validation."""
     splits = read_shards(root, DataSettings())
     found = []
     for split in (splits.train, splits.test, splits.validation):
         if split is not None:
             assert split.source.encoded is not None and split.names is not None
-            found.append((split.names, split.source.encoded))
+            found.append(Part(split.names, split.source.encoded, os.path.abspath(root)))
     return found

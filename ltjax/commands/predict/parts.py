@@ -2,6 +2,7 @@
 
     about.json            what was asked for; a command that asks for anything else does not go on here
     prior.json            the class distribution of --test-prior=estimate, once it is known
+    alive                 touched by the first process while it estimates
     00000017.rows         the rows of block 17
     00000017.skipped      its unreadable images, if there are any: [[position, path, reason], ...]
     00000017.npy          logits that are still needed, of --test-prior=estimate
@@ -17,8 +18,9 @@ import json
 import os
 import pathlib
 import shutil
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from ltjax.errors import InputError, shortened
 
 SHARED_WAIT = 60.0  # seconds that the first process's folder may take to appear on a shared disk
 PATIENCE = 600.0  # seconds without a new file of the other processes
+BEAT = 20.0  # seconds between two signs of life of a process that the others wait for
 
 
 Skipped = tuple[int, str, str]  # position, path, reason
@@ -58,14 +61,16 @@ class Parts:
         there = {name for name in os.listdir(self.folder) if name.endswith(f".{suffix}")}
         return tuple(block for block in range(self.blocks) if f"{block:08}.{suffix}" not in there)
 
-    def write_rows(self, block: int, content: bytes, skipped: Sequence[Skipped] = ()) -> None:
-        """The rows of a block, after the list of its unreadable images."""
-        self.write_skipped(block, skipped)
+    def write_rows(self, block: int, content: bytes) -> None:
         write_atomically(self.path(block, "rows"), content)
 
     def write_skipped(self, block: int, skipped: Sequence[Skipped]) -> None:
-        if skipped and not self.path(block, "skipped").exists():
-            write_atomically(self.path(block, "skipped"), json.dumps(skipped))
+        """The unreadable images of a block, before its rows or logits; an earlier list is of an interrupted command."""
+        path, text = self.path(block, "skipped"), json.dumps(skipped)
+        if not skipped:
+            path.unlink(missing_ok=True)
+        elif not path.exists() or path.read_text() != text:
+            write_atomically(path, text)
 
     def write_logits(self, block: int, logits: np.ndarray) -> None:
         buffer = io.BytesIO()
@@ -95,12 +100,47 @@ class Parts:
             time.sleep(0.2)
 
     def wait_for_file(self, path: pathlib.Path) -> None:
-        """Waits for a file that the first process writes once all have done their share."""
-        since = time.monotonic()
+        """Waits for a file that the first process writes once all have done their share, as long as it is ``alive``.
+
+        Raises:
+          InputError: without a sign of life for ``PATIENCE`` seconds.
+        """
+        before, since = self._last_beat(), time.monotonic()
         while not path.exists():
-            if time.monotonic() - since > PATIENCE:
+            beat = self._last_beat()
+            if beat != before:
+                before, since = beat, time.monotonic()
+            elif time.monotonic() - since > PATIENCE:
                 raise InputError(f"{shortened(str(path))}: the first process has not written it; run the command again")
             time.sleep(0.2)
+
+    @contextlib.contextmanager
+    def alive(self) -> Iterator[None]:
+        """Meanwhile the other processes wait for this one, however long it takes."""
+        done, path = threading.Event(), self.folder / "alive"
+
+        def beat() -> None:
+            with contextlib.suppress(OSError):
+                while not done.is_set():
+                    path.touch()
+                    done.wait(BEAT)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _last_beat(self) -> int | None:
+        """By the clock of the disk, which may differ from that of this machine."""
+        try:
+            return (self.folder / "alive").stat().st_mtime_ns
+        except OSError:
+            return None
 
     def _missing_or_joined(self, suffix: str) -> tuple[int, ...]:
         """Nothing is missing any more once the first process has made the file and removed the folder."""

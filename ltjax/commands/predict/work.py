@@ -5,7 +5,7 @@ import hashlib
 import json
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +23,7 @@ from ltjax.data.storage.paths import write_atomically
 from ltjax.errors import InputError
 
 MOST_BLOCKS = 1000
+SHOWN = 5  # classes of an estimated distribution
 
 
 class Job(NamedTuple):
@@ -86,10 +87,10 @@ def predictions(job: Job, spans: Spans) -> Iterator[tuple[list[Prediction], list
             rows, skipped = [], []
 
 
-def of_logits(job: Job, logits: np.ndarray, begin: int) -> list[Prediction]:
+def of_logits(job: Job, chosen: Any, logits: np.ndarray, begin: int) -> list[Prediction]:
     """The predictions of a block whose logits are there; NaN for its unreadable images."""
     readable = np.flatnonzero(~np.isnan(logits).all(axis=1))
-    return _rows(job, readable, begin, jax.device_get(choose(job.adjustment, job.table.top)(logits)))
+    return _rows(job, readable, begin, jax.device_get(chosen(logits)))
 
 
 def _rows(job: Job, places: np.ndarray, begin: int, found: Chosen) -> list[Prediction]:
@@ -127,13 +128,15 @@ def write_all(job: Job, parts: Parts, how: Format) -> None:
     spans = Spans(job.mine(parts.missing("rows")), parts.block, job.network.batch, len(job.images))
     job.advance(sum(_size(job, parts, block) for block in job.mine(tuple(range(parts.blocks)))) - _images(job, spans))
     for block, (rows, skipped) in zip(spans.blocks, predictions(job, spans), strict=True):
-        parts.write_rows(block, how.part(rows, job.table), skipped)
+        parts.write_skipped(block, skipped)
+        parts.write_rows(block, how.part(rows, job.table))
 
 
 def write_from_logits(job: Job, parts: Parts, how: Format) -> None:
     """The same, where all logits are there already."""
+    chosen = choose(job.adjustment, job.table.top)  # once: it is compiled for each shape of a block
     for block in job.mine(parts.missing("rows")):
-        rows = of_logits(job, parts.logits(block), block * parts.block)
+        rows = of_logits(job, chosen, parts.logits(block), block * parts.block)
         parts.write_rows(block, how.part(rows, job.table))
 
 
@@ -190,6 +193,17 @@ def estimated(job: Job, logits: np.ndarray) -> Adjustment:
     return job.adjustment.with_estimate(readable)
 
 
+def shown_estimate(adjustment: Adjustment, class_names: Sequence[str]) -> str:
+    """A line on an estimated class distribution: the classes whose shares differ most from the network's."""
+    before = adjustment.model_prior
+    assert before is not None
+    after = before * np.exp(adjustment.offset)
+    after /= after.sum()
+    most = np.argsort(-np.abs(after - before), kind="stable")[:SHOWN]
+    shares = ", ".join(f"{class_names[i]} {after[i]:.1%} ({before[i]:.1%})" for i in most.tolist())
+    return f"estimated class distribution, where it differs most from the network's (in brackets): {shares}"
+
+
 def estimate_in_memory(job: Job) -> Adjustment:
     """The same, from the images themselves."""
     positions = sample_of(job)
@@ -212,7 +226,8 @@ def estimate_in_parts(job: Job, parts: Parts) -> tuple[Adjustment, bool]:
             some.write_logits(block, logits)
         some.wait_for("npy")
         if job.share[0] == 0:
-            made = estimated(job, np.concatenate([some.logits(block) for block in range(some.blocks)]))
+            with parts.alive():
+                made = estimated(job, np.concatenate([some.logits(block) for block in range(some.blocks)]))
             write_atomically(path, json.dumps(made.offset.tolist()))
         parts.wait_for_file(path)
     offset = np.array(json.loads(path.read_text()), np.float64)
@@ -227,12 +242,18 @@ def fingerprint_of(variables: Any) -> str:
     return f"{total:08x}"
 
 
+def _folders(images: Images) -> str:
+    """The folders that the images' names are relative to."""
+    return ", ".join(f"{folder} (from image {first})" if first else folder for first, folder in images.folders)
+
+
 def about(job: Job, options: Any, fingerprint: str, form: str) -> dict[str, Any]:
     """All that the bytes of the output depend on, by a name for messages."""
     return {
         "--run": f"{fingerprint}-{fingerprint_of(job.network.variables)}",
         "number of images": len(job.images),
         "list of images": job.images.names.sha256(),
+        "folder of the images": _folders(job.images),
         "--format": form,
         "--top": job.table.top,
         "--threshold": job.table.threshold,
