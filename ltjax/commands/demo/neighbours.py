@@ -78,7 +78,8 @@ class Index:
 
 def unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Rows of length 1; a row of zeros stays."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.maximum(lengths, 1e-12)).astype(np.float32)
 
 
 def key_of(model: Model, training_set: str) -> str:
