@@ -39,7 +39,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model-prior",
         metavar="uniform|train|FILE",
-        help="with --test-prior, the class distribution that the network's probabilities go with, if the method has no "
+        help="with --test-prior, the class distribution that the network's probabilities assume, if the method has no "
         "known one",
     )
     parser.add_argument(
@@ -117,7 +117,7 @@ class Adjustment:
         """Corrected to this class distribution, [C] shares."""
         assert self.model_prior is not None
         with np.errstate(divide="ignore"):
-            # a class of share 0 stays possible by a hair, so that its column of numbers stays finite
+            # a class of share 0 keeps a tiny probability, so that its column of numbers stays finite
             ratio = np.log(np.maximum(prior, 1e-30)) - np.log(self.model_prior)
         return dataclasses.replace(self, offset=self.offset + ratio)
 
@@ -163,7 +163,7 @@ def _temperature(given: str, workdir: str, fingerprint: str) -> tuple[float, lis
 
 
 def _model_prior(given: str | None, finished: Finished) -> np.ndarray:
-    """The class distribution that the probabilities go with: as given, or the stage's."""
+    """The class distribution that the probabilities assume: as given, or the stage's."""
     if given:
         prior = _named_prior("--model-prior", given, finished)
         if not prior.all():

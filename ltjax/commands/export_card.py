@@ -16,6 +16,12 @@ MOST_CLASSES = 60  # listed one by one; of more classes the worst
 WORST = 20
 FEW_IMAGES = 20
 GROUPS = ("many", "medium", "few")
+# backbones for which torchvision has the class and no function
+BLOCKS = {
+    "resnet10": "BasicBlock, [1, 1, 1, 1]",
+    "resnext101_32x4d": "Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=4",
+    "resnext152_32x4d": "Bottleneck, [3, 8, 36, 3], groups=32, width_per_group=4",
+}
 
 
 def write_card(
@@ -32,7 +38,7 @@ def write_card(
       export: the entry "export" of the export's model.json.
     """
     parts = [
-        _metadata(name, config, results),
+        _metadata(name, config, results, corrected=export["corrections"]["offset"] is not None),
         f"# {escape.markdown(name)}",
         _summary(model, config, results),
         _use(model, export),
@@ -45,9 +51,9 @@ def write_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _metadata(name: str, config: Settings, results: Json) -> str:
-    """YAML between two lines of dashes; JSON strings are YAML strings, whatever is in them."""
-    dataset, split = json.dumps(escape.terminal(str(results["dataset"]))), json.dumps(str(results["split"]))
+def _metadata(name: str, config: Settings, results: Json, corrected: bool) -> str:
+    """YAML between two lines of dashes; a model with another class prior has not the accuracies of the run."""
+    dataset, split = _yaml(str(results["dataset"])), _yaml(str(results["split"]))
     lines = [
         "---",
         "library_name: ltjax",
@@ -56,10 +62,14 @@ def _metadata(name: str, config: Settings, results: Json) -> str:
         "- image-classification",
         "- long-tailed-recognition",
         "- jax",
-        f"- {json.dumps(config.method)}",
-        f"- {json.dumps(config.model.backbone)}",
+        f"- {_yaml(config.method)}",
+        f"- {_yaml(config.model.backbone)}",
+    ]
+    if corrected:
+        return "\n".join([*lines, "---"])
+    lines += [
         "model-index:",
-        f"- name: {json.dumps(escape.terminal(name))}",
+        f"- name: {_yaml(name)}",
         "  results:",
         "  - task:",
         "      type: image-classification",
@@ -74,6 +84,11 @@ def _metadata(name: str, config: Settings, results: Json) -> str:
         if value is not None:
             lines += ["    - type: accuracy", f"      name: {label}", f"      value: {value:.6g}"]
     return "\n".join([*lines, "---"])
+
+
+def _yaml(text: str) -> str:
+    """A JSON string, which YAML reads, but for its pairs of surrogates: characters stay as they are."""
+    return json.dumps(escape.terminal(text), ensure_ascii=False)
 
 
 def _summary(model: ModelRecord, config: Settings, results: Json) -> str:
@@ -97,6 +112,13 @@ def _use(model: ModelRecord, export: Json) -> str:
     formats = export["formats"]
     if "safetensors" in formats:
         parts.append(_use_safetensors(model, formats["safetensors"]))
+        if _uncorrected_weights(export):
+            parts.append(
+                "The corrections (see Calibration) are not in the safetensors weights: apply `logits / temperature + "
+                "offset` of `export.corrections` in `model.json`, then the softmax."
+                + " The logits are the logarithm of the average."
+                * (len(formats["safetensors"]["files"]) > 1)
+            )
     if "stablehlo" in formats:
         parts.append(
             "JAX, without ltjax (`pip install jax`; any of CPU, CUDA and TPU):\n\n```python\n"
@@ -114,29 +136,49 @@ def _use(model: ModelRecord, export: Json) -> str:
     return "\n\n".join(parts)
 
 
+def _uncorrected_weights(export: Json) -> bool:
+    """Whether the programs correct the logits and the safetensors weights do not."""
+    corrections, weights = export["corrections"], export["formats"].get("safetensors")
+    return bool(
+        weights and not weights["corrected"] and (corrections["temperature"] != 1 or corrections["offset"] is not None)
+    )
+
+
 def _use_safetensors(model: ModelRecord, about: Json) -> str:
-    file = about["files"][0]
+    files = about["files"]
     if not about["torchvision"]:
-        names = ", ".join(escape.markdown_code(one) for one in about["files"])
+        names = ", ".join(escape.markdown_code(one) for one in files)
+        average = " Average the softmax of these files." * (len(files) > 1)
         return (
             f"Weights in PyTorch's layout: {names}. The backbone is {escape.markdown_code(about['backbone'])}; the "
-            "guide 'Export' of ltjax lists the names."
+            f"guide 'Export' of ltjax lists the names.{average}"
         )
-    blocks = {"resnet10": "BasicBlock, [1, 1, 1, 1]"}.get(about["backbone"])
+    blocks = BLOCKS.get(about["backbone"])
     made = f"torchvision.models.{about['backbone']}(num_classes={len(model.class_counts)})"
     head = "import torch\nimport torchvision\nfrom safetensors.torch import load_file\n"
     if blocks:
-        head += "from torchvision.models.resnet import BasicBlock, ResNet\n"
+        head = "import torch\nfrom safetensors.torch import load_file\n"
+        head += f"from torchvision.models.resnet import {blocks.partition(',')[0]}, ResNet\n"
         made = f"ResNet({blocks}, num_classes={len(model.class_counts)})"
+    if len(files) == 1:
+        loaded = f'model = {made}\nmodel.load_state_dict(load_file("{files[0]}"))\nmodel.eval()\n'
+        found = "model(x).softmax(1)"
+    else:
+        loaded = (
+            f"models = [{made} for _ in range({len(files)})]\n"
+            f"for model, file in zip(models, {json.dumps(files)}):\n"
+            "    model.load_state_dict(load_file(file))\n"
+            "    model.eval()\n"
+        )
+        found = "torch.stack([model(x).softmax(1) for model in models]).mean(0)"
     return (
         "PyTorch (`pip install torch torchvision safetensors`):\n\n```python\n"
         f"{head}\n"
-        f"model = {made}\n"
-        f'model.load_state_dict(load_file("{file}"))\n'
-        "model.eval()\n"
+        f"{loaded}"
         f"mean, std = torch.tensor({list(model.mean)}), torch.tensor({list(model.std)})\n"
         "x = (torch.from_numpy(images) / 255 - mean) / std  # images: uint8 [B, H, W, 3], see below\n"
-        "probabilities = model(x.permute(0, 3, 1, 2)).softmax(1)\n```"
+        "x = x.permute(0, 3, 1, 2)\n"
+        f"probabilities = {found}\n```"
     )
 
 
@@ -217,6 +259,8 @@ def _calibration(calibration: Json | None, export: Json) -> str:
         text += "."
     notes = export["corrections"]["notes"]
     done = " ".join(f"{note[:1].upper()}{note[1:]}." for note in notes) if notes else "The logits are not corrected."
+    if _uncorrected_weights(export):
+        done += " Not in the safetensors weights: apply logits / temperature + offset of model.json to them."
     return f"## Calibration\n\n{text} In these files: {escape.markdown(done)}"
 
 
@@ -249,7 +293,7 @@ def _limits(model: ModelRecord, results: Json, calibration: Json | None, export:
     rare = sum(count < FEW_IMAGES for count in counts)
     tested = [label for label, value in enumerate(per_class) if value is not None]
     lines = [
-        f"It knows these {len(counts)} classes only: a picture of anything else gets one of them, too.",
+        f"It knows these {len(counts)} classes only: a picture of anything else is assigned to one of them as well.",
         f"{rare} of {len(counts)} classes had fewer than {FEW_IMAGES} training images; the table says how well "
         "such classes are recognised.",
     ]

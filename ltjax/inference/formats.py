@@ -74,7 +74,7 @@ def write_safetensors(export: Export, folder: epath.Path) -> dict[str, Any]:
     return {
         "files": files,
         "backbone": finished.config.model.backbone,
-        "torchvision": linear and backbone_family(finished) == "imagenet",
+        "torchvision": linear and backbone_family(finished) == "imagenet" and finished.model.image_shape[-1] == 3,
         "classifier": "fc" if linear else "head",
         "corrected": linear and seeds == 1,
     }

@@ -31,14 +31,20 @@ def push(folder: epath.PathLike, name: str, private: bool) -> str:
     """Makes the model repository where there is none, uploads the files of the folder, and returns its address.
 
     Raises:
-      InputError: if the hub refuses, or cannot be reached.
+      InputError: if the hub refuses, or cannot be reached; with ``private``, if the repository is public.
     """
-    hub = _hub()
+    api = _hub().HfApi(library_name="ltjax")
     try:
-        address = hub.HfApi(library_name="ltjax").create_repo(name, repo_type="model", private=private, exist_ok=True)
-        hub.HfApi(library_name="ltjax").upload_folder(
+        address = api.create_repo(name, repo_type="model", private=private, exist_ok=True)
+        if private and api.repo_info(name, repo_type="model").private is not True:  # it was there before
+            raise InputError(
+                f"--push={name}: --private, but this repository is public; make it private, or name another"
+            )
+        api.upload_folder(
             repo_id=name, folder_path=str(folder), repo_type="model", commit_message="Model exported by ltjax"
         )
+    except InputError:
+        raise
     except Exception as error:  # its own kinds, those of its HTTP library, and OSError
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(f"--push={name}: {reason}; log in (hf auth login), then: hf upload {name} {folder}") from error

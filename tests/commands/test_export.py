@@ -160,8 +160,57 @@ def test_a_card_of_many_classes_lists_the_worst(run):
     )
     results = finished.results | {"per_class": [c / many for c in range(many)]}
     about = {"input": "uint8", "corrections": {"temperature": 1.0, "offset": None, "notes": []}, "formats": {}}
-    card = write_card("mine", model, finished.config, results, None, about)
+    card = write_card("my \U0001f339\udcff", model, finished.config, results, None, about)
+    assert '- name: "my \U0001f339\\\\xff"' in card  # an emoji is no pair of escaped surrogates
     assert "The 20 classes of lowest accuracy, of 100" in card and "| 19 | 81 | 19.0 |" in card and "| 20 |" not in card
+
+
+def card_of(run, offset=None, temperature=1.0, **weights):
+    """The card of an export in the formats safetensors, of which ``weights`` are the record, and stablehlo."""
+    finished = open_model(str(run), {})
+    notes = [] if offset is None and temperature == 1 else ["temperature 2"]
+    corrections = {"temperature": temperature, "offset": offset, "notes": notes}
+    record = {"files": ["model.safetensors"], "torchvision": False, "corrected": False} | weights
+    about = {"input": "uint8", "corrections": corrections, "formats": {"safetensors": record, "stablehlo": {}}}
+    return write_card("mine", finished.model, finished.config, finished.results, None, about)
+
+
+NOT_IN_THE_WEIGHTS = "not in the safetensors weights: apply `logits / temperature + offset`"
+
+
+def test_the_card_says_which_files_have_the_corrections(run):
+    lacking = card_of(run, temperature=2.0, backbone="toy")
+    assert NOT_IN_THE_WEIGHTS in lacking and "Not in the safetensors weights: apply logits / temperature" in lacking
+    for complete in (card_of(run, backbone="toy"), card_of(run, temperature=2.0, backbone="toy", corrected=True)):
+        assert "safetensors weights" not in complete
+    seeds = card_of(run, temperature=2.0, backbone="toy", files=["a.safetensors", "b.safetensors"])
+    assert "Average the softmax of these files." in seeds and "logarithm of the average" in seeds
+
+
+def test_a_card_with_another_prior_states_no_accuracy_of_the_run_in_its_metadata(run):
+    heads = [card_of(run, offset=offset, backbone="toy").split("---\n")[1] for offset in (None, [0.0, 0.5, 1.0])]
+    assert "model-index:" in heads[0] and "value:" in heads[0]
+    assert "model-index" not in heads[1] and "value:" not in heads[1] and "library_name: ltjax" in heads[1]
+
+
+@pytest.mark.parametrize("files", [["model.safetensors"], ["model-seed0.safetensors", "model-seed1.safetensors"]])
+def test_the_lines_for_pytorch_load_every_file_and_average(run, tmp_path, monkeypatch, files):
+    pytest.importorskip("torchvision")
+    torch, save = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch").save_file
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    card = card_of(run, backbone="resnet10", torchvision=True, files=files)
+    code = card.partition("```python\n")[2].partition("```")[0]
+    networks = [ResNet(BasicBlock, [1, 1, 1, 1], num_classes=3).eval() for _ in files]
+    for network, file in zip(networks, files, strict=True):
+        save(network.state_dict(), tmp_path / file)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    x = ((torch.from_numpy(images) / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)
+    wanted = sum(network(x).softmax(1) for network in networks) / len(files)
+    monkeypatch.chdir(tmp_path)
+    names = {"images": images}
+    exec(code, names)
+    np.testing.assert_allclose(names["probabilities"].detach(), wanted.detach(), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -211,9 +260,10 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     seen: list = []  # noqa: RUF012
     refuses = False
+    private = True
 
     def do_GET(self):
-        self.answer({"id": "me/mine", "sha": "0" * 40, "siblings": []})
+        self.answer({"id": "me/mine", "sha": "0" * 40, "siblings": [], "private": self.private})
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -269,6 +319,17 @@ def test_an_export_is_uploaded_when_asked_and_only_then(run, tmp_path, hub, caps
     commit = next(body for path, body in hub.seen if "/commit/" in path).decode()
     files = [json.loads(line)["value"]["path"] for line in commit.splitlines() if '"file"' in line]
     assert sorted(files) == ["README.md", "model.json", "model.stablehlo"]
+
+
+@with_hub
+def test_private_weights_are_not_uploaded_to_a_repository_that_is_public_already(run, tmp_path, hub, capsys):
+    hub.private = False
+    flags = [f"--run={run}", "--format=stablehlo", "--push=me/mine"]
+    assert export.main([*flags, f"--out={tmp_path}/one", "--private"]) == 2
+    error = capsys.readouterr().err
+    assert "--push=me/mine: --private, but this repository is public" in error and error.count("\n") == 1
+    assert [path for path, _ in hub.seen if not path.endswith("/repos/create")] == []
+    assert export.main([*flags, f"--out={tmp_path}/two"]) == 0
 
 
 @with_hub

@@ -1,6 +1,8 @@
 """What an export holds is the network: safetensors, StableHLO and ONNX, loaded by others."""
 
+import dataclasses
 import importlib.util
+import re
 
 import jax
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from etils import epath
 from flax import traverse_util
 
+from ltjax.commands.export_card import BLOCKS
 from ltjax.errors import InputError
 from ltjax.inference import formats
 from ltjax.inference.formats import Export, needs, write_onnx, write_safetensors, write_stablehlo
@@ -54,6 +57,37 @@ def test_torchvision_has_the_same_names():
     assert {name: shape for name, shape in ours.items() if not name.startswith("head.")} == {
         name: shape for name, shape in there.items() if not name.startswith("fc.")
     }
+
+
+@with_torch
+@pytest.mark.parametrize("name", [name for name in BACKBONES if re.match(r"resnex?t(10|18|34|50|1..)(_|$)", name)])
+def test_the_card_names_a_class_of_torchvision_for_every_imagenet_backbone(name):
+    import torch
+    import torchvision
+    from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+    with torch.device("meta"):
+        if name in BLOCKS:
+            scope = {"ResNet": ResNet, "BasicBlock": BasicBlock, "Bottleneck": Bottleneck}
+            there = eval(f"ResNet({BLOCKS[name]}, num_classes=7)", scope)
+        else:
+            there = getattr(torchvision.models, name)(num_classes=7)
+    if name in BLOCKS:
+        backbone = BACKBONES[name]()
+        network = Network(backbone, LinearHead(7), (0.5,) * 3, (0.25,) * 3)
+        shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), IMAGES[:1], train=False))
+        wanted = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
+        assert wanted == sum(v.numel() for k, v in there.state_dict().items() if "num_batches" not in k)
+
+
+@with_safetensors
+def test_weights_for_grey_images_are_none_of_torchvision(tmp_path):
+    run = in_float32(finished("torchvision"))
+    grey = run._replace(model=dataclasses.replace(run.model, image_shape=(16, 16, 1)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formats, "linear_classifier", lambda *_: (np.zeros((3, 512)), np.zeros(3)))
+        assert write_safetensors(Export(run, Corrections()), epath.Path(tmp_path))["torchvision"]
+        assert not write_safetensors(Export(grey, Corrections()), epath.Path(tmp_path))["torchvision"]
 
 
 def test_every_array_of_every_network_has_a_name_of_its_own():

@@ -37,6 +37,7 @@ def parse(argv: Sequence[str]) -> Any:
     parser.add_argument("--host", default=LOOPBACK[0], help="address to serve; default: this machine alone")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     options = parser.parse_args(argv)
+    options.host = options.host.removeprefix("[").removesuffix("]")
     if options.port is not None and not 1 <= options.port <= 65535:
         raise InputError(f"--port: impossible value {options.port}; allowed: 1 to 65535")
     if options.corrections is None and "://" in options.run:
@@ -47,9 +48,10 @@ def parse(argv: Sequence[str]) -> Any:
 def run(argv: Sequence[str]) -> int:
     options = parse(argv)
     from ltjax.commands.demo.corrections import Corrections
-    from ltjax.commands.demo.page import build, gradio, serve
+    from ltjax.commands.demo.page import build, check_address, gradio, serve
 
     gradio()  # a line now is better than one after the network was read
+    check_address(options.host, options.port)
     session = open_session(options.run, options.data_dir, options.neighbours)
     folder = expanded(options.corrections or os.path.join(options.run, "corrections"))
     if options.host not in LOOPBACK:

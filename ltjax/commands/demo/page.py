@@ -3,7 +3,9 @@
 It loads nothing from elsewhere: no fonts, no scripts, no telemetry, no public link.
 """
 
+import errno
 import os
+import socket
 import sys
 import threading
 from typing import Any
@@ -15,6 +17,7 @@ from ltjax.commands.demo.uploads import MOST_BYTES, MOST_UPLOADS, Upload, checke
 from ltjax.data import image_formats
 from ltjax.errors import InputError
 
+ADDRESSES = "give 127.0.0.1, one of its addresses, or 0.0.0.0 for all of them"
 KEPT = (600, 3600)  # seconds: every ten minutes uploads older than an hour are removed
 
 
@@ -88,8 +91,43 @@ def message(words: str) -> str:
     return f'<p class="lt-note" role="status">{text(words)}</p>'
 
 
-def serve(page: Any, host: str, port: int | None, block: bool = True) -> str:
-    """Serves the page; returns its address, with ``block`` once Ctrl-C has ended it.
+def check_address(host: str, port: int | None) -> None:
+    """Raises InputError unless this machine has the address, and the port is free."""
+    try:
+        found = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise InputError(f"--host={host}: no such address; {ADDRESSES}") from None
+    problems = []
+    for family, kind, _, _, address in found:
+        try:
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+            return
+        except OSError as error:
+            problems.append(error)
+    if any(error.errno in (errno.EADDRINUSE, errno.EACCES) for error in problems):
+        raise InputError(f"--port={port}: cannot be used ({problems[0].strerror}); choose another --port")
+    raise InputError(f"--host={host}: is no address of this machine; {ADDRESSES}")
+
+
+def serve(page: Any, host: str, port: int | None) -> None:
+    """Serves the page until Ctrl-C.
+
+    Raises:
+      InputError: an address that cannot be used.
+    """
+    try:
+        print(f"the page: {launch(page, host, port)} (Ctrl-C ends it)", flush=True)
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("ended", file=sys.stderr)
+    finally:
+        page.close(verbose=False)
+
+
+def launch(page: Any, host: str, port: int | None) -> str:
+    """Serves the page in the background; returns its address.
 
     Raises:
       InputError: an address that cannot be used.
@@ -100,20 +138,11 @@ def serve(page: Any, host: str, port: int | None, block: bool = True) -> str:
     )
     try:
         _, address, _ = page.launch(
-            server_name=host, server_port=port, share=False, quiet=True, show_error=True, prevent_thread_lock=True,
-            max_file_size=MOST_BYTES, enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False,
-            footer_links=[], run_history=False, theme=theme, css=STYLE,
+            server_name=f"[{host}]" if ":" in host else host, server_port=port, share=False, quiet=True,
+            show_error=True, prevent_thread_lock=True, max_file_size=MOST_BYTES, enable_monitoring=False,
+            ssr_mode=False, pwa=False, mcp_server=False, footer_links=[], run_history=False, theme=theme, css=STYLE,
         )  # fmt: skip
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise InputError(f"{host}:{port or 7860} cannot be used ({reason}); choose another --port") from None
-    if block:
-        try:
-            print(f"the page: {address} (Ctrl-C ends it)", flush=True)
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            page.close(verbose=False)
-            print("ended", file=sys.stderr)
     return str(address)

@@ -224,8 +224,8 @@ def open_parts(out: str, about: Mapping[str, Any], total: int, block: int, first
     if other:
         then, now = (shortened(str(one.get(other[0]))) for one in (stored, asked))
         raise InputError(
-            f"{shortened(str(folder))}: was begun with another {other[0]} ({then}, now {now}); give the options of "
-            "then to go on, or remove the folder to begin anew"
+            f"{shortened(str(folder))}: was begun with another {other[0]} ({then}, now {now}); repeat the "
+            "original options to go on, or remove the folder to begin anew"
         )
     return Parts(path, folder, -(-total // stored["block"]), stored["block"])
 

@@ -35,7 +35,7 @@ def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     index = build_index(epath.Path(folder), "key", model(), training_images(), lambda done: None)
     blocks = page.build(session(index=index), Corrections(folder / "corrections", session().model.class_names))
-    yield page.serve(blocks, "127.0.0.1", None, block=False), folder
+    yield page.launch(blocks, "127.0.0.1", None), folder
     blocks.close(verbose=False)
 
 
@@ -112,7 +112,66 @@ def test_a_port_that_is_taken_is_one_line():
         taken.listen()
         blocks = page.build(session(), Corrections("nowhere", session().model.class_names))
         with pytest.raises(InputError, match="cannot be used"):
-            page.serve(blocks, "127.0.0.1", taken.getsockname()[1])
+            page.launch(blocks, "127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(InputError, match=r"--port=.* in use.*; choose another --port"):
+            page.check_address("127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no such host"])
+def test_an_address_of_another_machine_is_one_line(host):
+    with pytest.raises(InputError, match=f"--host={host}: .*no.* address.*; give 127.0.0.1"):
+        page.check_address(host, None)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_an_address_of_this_machine_can_be_used(host):
+    page.check_address(host, None)
+
+
+class Launched:
+    """Stands for Gradio's page: it records how it was launched and closed."""
+
+    def __init__(self, ends_while_starting):
+        self.ends_while_starting, self.given, self.closed = ends_while_starting, {}, 0
+
+    def launch(self, **given):
+        self.given = given
+        if self.ends_while_starting:
+            raise KeyboardInterrupt
+        return None, f"http://{given['server_name']}:7860/", None
+
+    def close(self, verbose):
+        self.closed += 1
+
+
+@pytest.mark.parametrize("while_starting", [True, False])
+def test_ctrl_c_ends_the_page_whenever_it_comes(while_starting, monkeypatch, capsys):
+    pytest.importorskip("gradio", reason="gradio is not installed: pip install 'ltjax[page]'")
+
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(page.threading.Event, "wait", interrupt)
+    launched = Launched(while_starting)
+    page.serve(launched, "::1", None)
+    assert launched.given["server_name"] == "[::1]" and launched.closed == 1
+    said = capsys.readouterr()
+    assert said.err == "ended\n" and ("http://[::1]:7860/" in said.out) == (not while_starting)
+
+
+def test_the_page_is_served_at_an_ipv6_address():
+    pytest.importorskip("gradio", reason="gradio is not installed: pip install 'ltjax[page]'")
+    try:
+        page.check_address("::1", None)
+    except InputError:
+        pytest.skip("this machine has no ::1")
+    blocks = page.build(session(), Corrections("nowhere", session().model.class_names))
+    address = page.launch(blocks, "::1", None)
+    try:
+        assert address.startswith("http://[::1]:")
+        socket.create_connection(("::1", int(address.rstrip("/").rpartition(":")[2])), timeout=5).close()
+    finally:
+        blocks.close(verbose=False)
 
 
 def test_without_gradio_the_command_is_one_line(tmp_path, monkeypatch, capsys):
