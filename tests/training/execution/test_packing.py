@@ -40,4 +40,4 @@ def test_a_scan_has_the_same_results_and_packs_every_seed_by_itself():
     equal(scan_packed(step, [TREE, TREE], 3), scan_steps(step, [TREE, TREE], 3))
     scan = jax.make_jaxpr(lambda trees: scan_packed(step, trees, 3)[0])([TREE, TREE]).eqns
     (one,) = (eqn for eqn in scan if eqn.primitive.name == "scan")
-    assert one.params["num_carry"] == 2 * len(pack(TREE))
+    assert len(one.outvars) == 2 * len(pack(TREE)) + 1  # the carry, and the sums of all steps
