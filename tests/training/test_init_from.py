@@ -118,7 +118,7 @@ def test_a_pretrained_backbone_replaces_the_backbone_and_nothing_else(tmp_path):
     with pytest.raises(InputError, match=r"config.model.pretrained=.*stage1_block0/conv2/kernel is missing"):
         with_pretrained(before, str(tmp_path / "w.npz"))
     (tmp_path / "w.npz").write_text("no zip")
-    with pytest.raises(InputError, match=r"not a readable .npz file"):
+    with pytest.raises(InputError, match=r"not a readable \.npz, \.safetensors or \.pth file"):
         with_pretrained(before, str(tmp_path / "w.npz"))
 
 
