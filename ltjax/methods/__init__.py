@@ -1,6 +1,6 @@
 """One file a method. METHODS: name -> the method; a config file is written with ``new_config`` and ``with_words``."""
 
-from ltjax.methods import oltr_recipe, two_stages
+from ltjax.methods import oltr_recipe, refusals, two_stages
 from ltjax.methods.asynchronous import settings as of_asynchronous
 from ltjax.methods.asynchronous.stages import asynchronous
 from ltjax.methods.auxiliary import WORDS as AUXILIARY_WORDS
@@ -48,40 +48,46 @@ from ltjax.methods.seql import SEQLSettings, seql
 from ltjax.settings import Block
 
 METHODS: dict[str, AnyMethod] = {
-    "ce": Method(cross_entropy_method, Block),
+    "ce": Method(cross_entropy_method, Block, refuses={}),
     # the four papers
-    "reslt": Method(reslt, of_reslt.ResLTSettings, "reslt", of_reslt.WORDS, of_reslt.resolve),
+    "reslt": Method(reslt, of_reslt.ResLTSettings, "reslt", of_reslt.WORDS, of_reslt.resolve, refuses=refusals.RESLT),
     "decoupling": Method(
-        decoupling, of_decoupling.DecouplingSettings, "decoupling", of_decoupling.WORDS, of_decoupling.resolve
+        decoupling, of_decoupling.DecouplingSettings, "decoupling", of_decoupling.WORDS, of_decoupling.resolve,
+        refuses=refusals.DECOUPLING,
     ),
     "asynchronous": Method(
         asynchronous, of_asynchronous.AsynchronousSettings, "asynchronous", of_asynchronous.WORDS,
-        of_asynchronous.resolve,
+        of_asynchronous.resolve, refuses=refusals.ASYNCHRONOUS,
     ),
-    "auxiliary": Method(auxiliary, AuxiliarySettings, "auxiliary", AUXILIARY_WORDS),
+    "auxiliary": Method(auxiliary, AuxiliarySettings, "auxiliary", AUXILIARY_WORDS, refuses=refusals.AUXILIARY),
     # the baselines of their tables
-    "focal": Method(focal, FocalSettings, "baseline"),
-    "cb_ce": Method(class_balanced_ce, ClassBalancedSettings, "baseline"),
-    "cb_focal": Method(class_balanced_focal, ClassBalancedFocalSettings, "baseline"),
-    "cost_sensitive": Method(cost_sensitive, CostSensitiveSettings, "baseline"),
-    "ldam": Method(ldam, LDAMSettings, "baseline"),
-    "ldam_drw": Method(ldam_drw, LDAMDRWSettings, "baseline"),
-    "ce_drw": Method(deferred_reweighting, DeferredWeightsSettings, "baseline"),
-    "ce_drs": Method(deferred_resampling, DeferredSettings, "baseline"),
-    "mixup": Method(mixup, MixupSettings, "baseline"),
-    "cutmix": Method(cutmix, MixupSettings, "baseline"),
-    "bbn": Method(bbn, BBNSettings, "baseline"),
-    "causal_norm": Method(causal_norm, CausalNormSettings, "baseline"),
-    "ride": Method(ride, RIDESettings, "baseline", RIDE_WORDS),
-    "balanced_softmax": Method(balanced_softmax, Block, "baseline"),
-    "logit_adjustment": Method(logit_adjustment, LogitAdjustmentSettings, "baseline"),
-    "seql": Method(seql, SEQLSettings, "baseline"),
-    "lifted": Method(lifted, LiftedSettings, "baseline"),
-    "range": Method(range_method, RangeSettings, "baseline"),
-    "triplet": Method(triplet, TripletSettings, "baseline"),
-    "proxy": Method(proxy, ProxySettings, "baseline"),
-    "lfme": Method(lfme, LFMESettings, "baseline", two_stages.WORDS, two_stages.as_many_epochs),
-    "fslwf": Method(fslwf, FSLwFSettings, "baseline", two_stages.WORDS, two_stages.as_many_epochs),
-    "fsa": Method(fsa, FSASettings, "baseline", two_stages.WORDS, resolve_fsa),
-    "oltr": Method(oltr, OLTRSettings, "oltr", {"short": oltr_recipe.short, "from_scratch": oltr_recipe.from_scratch}),
+    "focal": Method(focal, FocalSettings, "baseline", refuses=refusals.OWN_LOSS),
+    "cb_ce": Method(class_balanced_ce, ClassBalancedSettings, "baseline", refuses={}),
+    "cb_focal": Method(class_balanced_focal, ClassBalancedFocalSettings, "baseline", refuses=refusals.CB_FOCAL),
+    "cost_sensitive": Method(cost_sensitive, CostSensitiveSettings, "baseline", refuses={}),
+    "ldam": Method(ldam, LDAMSettings, "baseline", refuses=refusals.OWN_LOSS | refusals.COSINE_ALREADY),
+    "ldam_drw": Method(ldam_drw, LDAMDRWSettings, "baseline", refuses=refusals.OWN_LOSS | refusals.COSINE_ALREADY),
+    "ce_drw": Method(deferred_reweighting, DeferredWeightsSettings, "baseline", refuses={}),
+    "ce_drs": Method(deferred_resampling, DeferredSettings, "baseline", refuses={}),
+    "mixup": Method(mixup, MixupSettings, "baseline", refuses=refusals.MIXES_ALREADY),
+    "cutmix": Method(cutmix, MixupSettings, "baseline", refuses=refusals.MIXES_ALREADY),
+    "bbn": Method(bbn, BBNSettings, "baseline", refuses=refusals.BBN),
+    "causal_norm": Method(causal_norm, CausalNormSettings, "baseline", refuses=refusals.COSINE_ALREADY),
+    "ride": Method(ride, RIDESettings, "baseline", RIDE_WORDS, refuses=refusals.RIDE),
+    "balanced_softmax": Method(balanced_softmax, Block, "baseline", refuses=refusals.OWN_ADJUSTMENT),
+    "logit_adjustment": Method(logit_adjustment, LogitAdjustmentSettings, "baseline", refuses=refusals.OWN_ADJUSTMENT),
+    "seql": Method(seql, SEQLSettings, "baseline", refuses=refusals.OWN_LOSS),
+    "lifted": Method(lifted, LiftedSettings, "baseline", refuses=refusals.COMPARES_IMAGES),
+    "range": Method(range_method, RangeSettings, "baseline", refuses=refusals.COMPARES_IMAGES),
+    "triplet": Method(triplet, TripletSettings, "baseline", refuses=refusals.COMPARES_IMAGES),
+    "proxy": Method(proxy, ProxySettings, "baseline", refuses=refusals.OWN_HEAD),
+    "lfme": Method(lfme, LFMESettings, "baseline", two_stages.WORDS, two_stages.as_many_epochs, refuses=refusals.LFME),
+    "fslwf": Method(
+        fslwf, FSLwFSettings, "baseline", two_stages.WORDS, two_stages.as_many_epochs, refuses=refusals.FSLWF
+    ),
+    "fsa": Method(fsa, FSASettings, "baseline", two_stages.WORDS, resolve_fsa, refuses=refusals.FSA),
+    "oltr": Method(
+        oltr, OLTRSettings, "oltr", {"short": oltr_recipe.short, "from_scratch": oltr_recipe.from_scratch},
+        refuses=refusals.OLTR,
+    ),
 }  # fmt: skip

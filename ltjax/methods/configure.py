@@ -6,6 +6,7 @@ from typing import Any
 
 from ltjax.methods import METHODS
 from ltjax.methods.method import AnyMethod, Method
+from ltjax.methods.refusals import check_combination
 from ltjax.settings import Block, Settings, command_line, config_file, user_code
 from ltjax.settings.blocks import read_settings
 from ltjax.settings.config_dict import Config
@@ -89,6 +90,8 @@ def _typed(values: Mapping[str, Any], notes: Sequence[str], tolerant: bool) -> S
     method = find_method(values["method"])
     values = with_new_keys(values, method.block) if tolerant else values
     settings = read_settings(values, method.block, method.settings, BLOCKS, tolerant)
+    if not tolerant:  # a stored config was one that its ltjax could run
+        check_combination(settings, method.refuses)
     own: Any = settings.method_settings
     return method.resolve(dataclasses.replace(settings, notes=tuple(notes)), own)
 

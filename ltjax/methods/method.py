@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from ltjax.data import Data
+from ltjax.methods.refusals import UNDECLARED
 from ltjax.methods.stage import AnyStage
 from ltjax.settings import Block, Settings
 from ltjax.settings.config_file import Word
@@ -23,6 +24,9 @@ class Method(Generic[B]):
       words: behind the colon of a config file, beside those that all methods have.
       resolve: (config, the method's own settings) -> config with what depends on other settings filled in, such as a
         number that goes with the imbalance.
+      refuses: flat key of a setting that all methods have ("mix.name") -> why this method cannot be combined with
+        another value of it than the default, such as "its loss compares the images of a batch". {}: it goes with all
+        of them. By default those that a method has to be written for are refused (``refusals.UNDECLARED``).
     """
 
     stages: Callable[[Settings, B, Data], Sequence[AnyStage]]
@@ -30,6 +34,7 @@ class Method(Generic[B]):
     block: str = ""
     words: Mapping[str, Word] = dataclasses.field(default_factory=dict)
     resolve: Callable[[Settings, B], Settings] = lambda config, own: config
+    refuses: Mapping[str, str] = dataclasses.field(default_factory=lambda: UNDECLARED)
 
     def __call__(self, config: Settings, data: Data) -> Sequence[AnyStage]:
         """The stages of a run."""

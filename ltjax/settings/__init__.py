@@ -2,6 +2,7 @@
 
 schema.py        what a setting is; reading and checking blocks of settings
 blocks.py        the settings that all methods share (a method's block is beside the method)
+model.py         the block of the network among them
 run_only.py      blocks of them that say how a run is carried out and followed
 identity.py      which settings determine a run's result
 user_code.py     methods, data sets and backbones from the user's files
@@ -15,12 +16,12 @@ from ltjax.settings.blocks import (
     DataSettings,
     EvaluationSettings,
     GradientSettings,
-    ModelSettings,
     OptimizerSettings,
     ScheduleSettings,
     Settings,
     StageOptimizer,
 )
+from ltjax.settings.model import ModelSettings
 from ltjax.settings.reference import markdown
 from ltjax.settings.run_only import CheckpointSettings, FeatureSettings, TrackingSettings
 from ltjax.settings.schema import Block, Check, setting

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ltjax.errors import InputError
+from ltjax.settings.model import ModelSettings
 from ltjax.settings.run_only import CheckpointSettings, FeatureSettings, TrackingSettings, tracker_names
 from ltjax.settings.schema import (
     Block,
@@ -137,41 +138,6 @@ class DataSettings(Block):
 
     # not a setting: whether the labels of a TFDS data set are cached beside it, since reading them takes a full pass
     keep_labels: bool = True
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelSettings(Block):
-    """The backbone of the network; the method adds the head."""
-
-    backbone: str = setting(
-        "resnet32", "the backbone: a name in ltjax, or your function as FILE.py:NAME or package.module:NAME"
-    )
-    width: int = setting(1, "factor on the number of channels, for the CIFAR ResNets", integer(1, 64))
-    zero_init: bool = setting(False, "initialise the scale of the last batch norm of each residual block to 0")
-    remat: bool = setting(False, "recompute each block in the backward pass: less memory, about a third more time")
-    norm_group: int = setting(
-        0,
-        "number of neighbouring images in a batch that share batch norm statistics; 0 = the whole batch",
-        integer(0),
-        added_later=True,
-    )
-    pretrained: str = setting(
-        "", "initial weights of the backbone: .safetensors, .npz, .pth or hf://OWNER/NAME; '' = random"
-    )
-    needs_pretrained: bool = setting(
-        False,
-        "the recipe's rates are for pretrained weights: refuse to train without model.pretrained; the word "
-        "from_scratch resets both",
-        run_only=True,
-    )
-    features: int = setting(
-        0,
-        "width of a layer with ReLU after the pooling, before the classifier of any method (512 in the networks of "
-        "OLTR and CBS+RRS+SS); 0 = no such layer",
-        integer(0, 65536),
-        added_later=True,
-        formerly=("auxiliary.features", "oltr.features"),
-    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,70 @@
+"""What a method cannot be combined with: settings that all methods have, and why this one refuses them.
+
+``Method.refuses`` is a mapping from a setting's flat key to a reason, which ends the sentence "config.mix.name:
+impossible value 'mixup'; allowed: 'none' with config.method=triplet: ...". It is checked before any data is read.
+"""
+
+from collections.abc import Mapping
+
+from ltjax.settings import Settings
+from ltjax.settings.identity import all_leaves
+from ltjax.settings.schema import flat, refuse
+
+MIX, SMOOTHING, TAU, HEAD = "mix.name", "loss.label_smoothing", "loss.tau", "model.head"
+
+# Of a method that says nothing: what would be ignored, or mean something else, unless the method was written for it
+UNDECLARED: Mapping[str, str] = {
+    MIX: "the method does not declare that each image has its own loss (Method.refuses)",
+    SMOOTHING: "the method does not declare that its loss takes it (Method.refuses)",
+    TAU: "the method does not declare that its loss takes it (Method.refuses)",
+    HEAD: "the method does not declare that its network takes another head (Method.refuses)",
+}
+
+# What several methods refuse
+OWN_LOSS = {key: "its loss is not a plain softmax cross-entropy" for key in (SMOOTHING, TAU)}
+OWN_ADJUSTMENT = {TAU: "its loss adjusts the logits already"}
+COMPARES_IMAGES = {MIX: "its loss compares the images of a batch"}
+COSINE_ALREADY = {HEAD: "its classifier compares directions already"}
+OWN_HEAD = {HEAD: "it has a head of its own"}
+# of one method each
+RESLT = OWN_LOSS | {HEAD: "its branches have a head of their own"}
+DECOUPLING = {HEAD: "its second stages rescale or replace a linear classifier"}
+ASYNCHRONOUS = (
+    {key: "each of its phases learns from a part of the classes" for key in (SMOOTHING, TAU)}
+    | {MIX: "its graph matching compares the images of a batch"}
+    | COSINE_ALREADY
+)
+AUXILIARY = {key: "its classifiers learn from batches of their own" for key in (SMOOTHING, TAU)} | {
+    HEAD: "its two classifiers are linear"
+}
+CB_FOCAL = OWN_LOSS | {HEAD: "its classifier starts with a bias"}
+MIXES_ALREADY = {MIX: "it mixes the images itself (config.baseline.alpha)"}
+BBN = {TAU: "its second stream has the classes in reverse", HEAD: "it weighs the two halves of a linear classifier"}
+RIDE = OWN_LOSS | {HEAD: "its experts have one of their own, config.baseline.head"}
+LFME = {
+    MIX: "its curriculum weighs single images",
+    SMOOTHING: "its experts and its student have losses of their own",
+    TAU: "its experts and its student have losses of their own",
+    HEAD: "its curriculum reads linear classifiers",
+}
+FSLWF = {
+    MIX: "its episodes make weights of single images",
+    SMOOTHING: "its episodes have a loss of their own",
+    TAU: "its episodes have a loss of their own",
+} | COSINE_ALREADY
+FSA = {HEAD: "its second stage reads the activation maps of a linear classifier"}
+OLTR = {HEAD: "its memory starts from a linear classifier"}
+
+
+def check_combination(settings: Settings, refuses: Mapping[str, str]) -> None:
+    """Raises InputError, one line, for a setting that the method refuses and that has another value than the default.
+
+    Args:
+      settings: of the run.
+      refuses: ``Method.refuses`` of its method.
+    """
+    values, known = flat(settings.to_dict()), all_leaves(settings)
+    for key, why in refuses.items():
+        default = known[key][0] if key in known else None
+        if values.get(key, default) != default:
+            refuse(f"config.{key}", values[key], f"{default!r} with config.method={settings.method}: {why}")
