@@ -1,11 +1,11 @@
 """The baselines of the papers' tables, each a word behind the colon: ``configs/cifar100_baselines.py:ldam_drw``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ltjax.methods import METHODS
-from ltjax.settings.config_dict import Config
-from ltjax.settings.config_file import Word, add_second_stage, config_of, no_value
+from ltjax.methods.method_word import method_word
+from ltjax.settings.config_file import Word
 
 # Four images of a class in a row, all classes alike, as OLTR's authors trained what they compare with; they say so at
 # github.com/zhmiao/OpenLongTailRecognition-OLTR/issues/44. It also gives the losses their pairs.
@@ -36,18 +36,6 @@ def baseline_words(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Word]:
     Args:
       recipes: method -> settings by flat key that its authors have other values of on this data set.
     """
-    return {name: _named(name, {**BASELINES[name], **recipes.get(name, {})}) for name in BASELINES}
-
-
-def _named(name: str, changes: Mapping[str, Any]) -> Callable[[Config, str], None]:
-    def apply(config: Config, value: str) -> None:
-        no_value(value)
-        config.method = name
-        config.baseline = config_of(METHODS[name].settings)
-        second = {key: change for key, change in changes.items() if key.startswith("second_stage_")}
-        config.update_from_flattened_dict({key: changes[key] for key in changes if key not in second})
-        if name in TWO_STAGES:
-            add_second_stage(config)
-        config.update_from_flattened_dict(second)
-
-    return apply
+    return {
+        name: method_word(name, {**BASELINES[name], **recipes.get(name, {})}, name in TWO_STAGES) for name in BASELINES
+    }

@@ -6,7 +6,7 @@ from ltjax.settings.identity import SHORT_NAMES
 
 DATASETS = ("mnist5k", "cifar10", "cifar100", "imagenet", "places", "inat", "folder", "list")
 BENCHMARKS = DATASETS[:6]
-FAMILIES = ("ce", "reslt", "decoupling", "asynchronous", "auxiliary", "baselines")
+FAMILIES = ("ce", "reslt", "decoupling", "asynchronous", "auxiliary", "baselines", "recent")
 
 
 def build(dataset, family, words=None):

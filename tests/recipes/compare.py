@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ltjax.methods import METHODS
+from ltjax.methods.recent import RECENT
 from ltjax.settings.blocks import Settings
 from ltjax.settings.schema import leaves
-from tests.recipes.published import TABLES, methods
+from tests.recipes.published import TABLES, methods, recent
 from tests.recipes.published.constants import CONSTANTS
 from tests.recipes.published.defaults import DEFAULTS
-from tests.recipes.table import Recipe, differences, recipe, same
+from tests.recipes.table import Part, Recipe, differences, recipe, same
 
 
 def of_defaults() -> list[str]:
@@ -22,9 +23,16 @@ def of_defaults() -> list[str]:
     }
     lines = _unlike(found, published)
     for name, method in METHODS.items():
-        of_method = {key: row for key, row in recipe(methods.DEFAULTS.get(name, {})).items() if key[:5] != "data."}
+        of_method = {key: row for key, row in recipe(defaults_of(name)).items() if key[:5] != "data."}
         lines += _unlike({key: value for key, _, value, _ in leaves(method.settings, f"{method.block}.")}, of_method)
     return lines
+
+
+def defaults_of(method: str) -> Part:
+    """What is published of a method's own settings on every data set."""
+    if method in RECENT and method not in methods.DEFAULTS:
+        return recent.published(method)["DEFAULTS"]
+    return methods.DEFAULTS.get(method, {})
 
 
 def _unlike(found: Mapping[str, Any], published: Recipe) -> list[str]:

@@ -1,6 +1,6 @@
 """iNaturalist 2018 with ResNet-50."""
 
-from tests.recipes.published import methods, ride
+from tests.recipes.published import methods, recent, ride
 from tests.recipes.published.defaults import DEFAULTS, LARGE_RUNS
 from tests.recipes.table import Part, Tables, Word, named, recipe, second_stage, with_words
 
@@ -200,4 +200,5 @@ def tables() -> Tables:
         **methods.baselines("inat_baselines", recipe(base, CE), AS_AUTHORS, {}),
         **methods.two_stages("inat_baselines", recipe(base, CE), {"fslwf": methods.FEW_SHOT_SCRIPT}, {}),
         **methods.oltr("inat_baselines", recipe(base, CE), {}, OLTR_LENGTH, OLTR_CRT),
+        **recent.tables("inat", recipe(base, CE)),
     }

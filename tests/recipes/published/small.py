@@ -1,6 +1,6 @@
 """MNIST-5k-LT, and the user's images from a folder or from list files: no paper has them, all numbers are ours."""
 
-from tests.recipes.published import methods
+from tests.recipes.published import methods, recent
 from tests.recipes.published.defaults import DEFAULTS, MNIST_RUNS, SHORT, USER_RUNS
 from tests.recipes.table import Part, Tables, Word, named, recipe, second_stage, with_words
 
@@ -179,6 +179,7 @@ def tables() -> Tables:
         **with_words("mnist5k_decoupling", second_stage(decoupling, DECOUPLING), methods.DECOUPLING_WORDS),
         "mnist5k_decoupling:epochs=1": recipe(second_stage(decoupling, DECOUPLING), ONE_EPOCH),
         **with_words("mnist5k_auxiliary", second_stage(auxiliary, FINETUNING), methods.AUXILIARY_WORDS),
+        **recent.tables("mnist5k", base),
         **methods.baselines("mnist5k_baselines", base, AS_AUTHORS, {}),
         **methods.two_stages("mnist5k_baselines", base, AS_AUTHORS, {}),
         **methods.oltr("mnist5k_baselines", base, {}, OLTR_LENGTH, OLTR_CRT),
@@ -201,6 +202,7 @@ def tables() -> Tables:
         )
         four: dict[str, Word] = {"pretrained=w.npz": FINE_TUNED_AUXILIARY}
         made |= with_words(f"{name}_auxiliary", auxiliary, methods.AUXILIARY_WORDS | four)
+        made |= recent.tables(name, its)
         made |= methods.baselines(f"{name}_baselines", its, USERS_AS_AUTHORS, {})
         made[f"{name}_baselines:ldam,pretrained=w.npz"] = recipe(made[f"{name}_baselines:ldam"], FINE_TUNED)
         made |= methods.two_stages(f"{name}_baselines", its, USERS_TWO_STAGES, {})

@@ -1,0 +1,27 @@
+"""The methods since 2021 on CIFAR-10-LT (imbalance 100), ResNet-32, 200 epochs.
+
+python -m ltjax.main --config=configs/cifar10_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
+
+The word after the colon is one of: balanced_softmax. Further words: ":balanced_softmax,short", and so on.
+Not measured here yet.
+"""
+
+from ltjax.methods.configure import new_config, with_words
+from ltjax.methods.recent import recent_words
+from ltjax.settings.config_file import cifar_runs
+
+# method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
+RECIPES = {}
+
+
+def get_config(arg=None):
+    config = new_config("balanced_softmax", recipe="cifar10", family="recent")
+    cifar_runs(config)
+    config.data.update(name="cifar10", imbalance=100.0, augment="pad_crop_flip")
+    config.model.backbone = "resnet32"
+    config.epochs = 200
+    config.batch_size = 128
+    config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=2e-4)
+    config.optimizer.schedule.update(name="step", unit="epoch", warmup_epochs=5, milestones=(160, 180), decay=0.01)
+    config.evaluation.update(index_boundaries=(3, 6))
+    return with_words(config, arg, recent_words(RECIPES))

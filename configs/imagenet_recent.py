@@ -1,0 +1,26 @@
+"""The methods since 2021 on ImageNet-LT, ResNeXt-50, 90 epochs.
+
+python -m ltjax.main --config=configs/imagenet_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
+
+The word after the colon is one of: balanced_softmax. Further words: ":balanced_softmax,short", and so on.
+Not measured here yet.
+"""
+
+from ltjax.methods.configure import new_config, with_words
+from ltjax.methods.recent import recent_words
+from ltjax.settings.config_file import large_runs
+
+# method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
+RECIPES = {}
+
+
+def get_config(arg=None):
+    config = new_config("balanced_softmax", recipe="imagenet_lt", family="recent")
+    large_runs(config)
+    config.data.update(name="imagenet_lt", imbalance=1.0, augment="crop224_flip_jitter")
+    config.model.backbone = "resnext50_32x4d"
+    config.epochs = 90
+    config.batch_size = 512
+    config.optimizer.update(learning_rate=0.2, momentum=0.9, weight_decay=5e-4)
+    config.optimizer.schedule.update(name="cosine", unit="epoch", cosine_includes="end")
+    return with_words(config, arg, recent_words(RECIPES))

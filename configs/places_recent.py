@@ -1,0 +1,28 @@
+"""The methods since 2021 on Places-LT, ResNet-152 from ImageNet weights, 30 epochs.
+
+python -m ltjax.main --config=configs/places_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR \\
+    --config.model.pretrained=FILE
+
+The word after the colon is one of: balanced_softmax. Further words: ":balanced_softmax,short", and so on.
+Not measured here yet.
+"""
+
+from ltjax.methods.configure import new_config, with_words
+from ltjax.methods.recent import recent_words
+from ltjax.settings.config_file import large_runs
+
+# method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
+RECIPES = {}
+
+
+def get_config(arg=None):
+    config = new_config("balanced_softmax", recipe="places_lt", family="recent")
+    large_runs(config)
+    config.data.update(name="places_lt", imbalance=1.0, augment="crop224_flip_jitter")
+    config.model.update(backbone="resnet152", needs_pretrained=True)
+    config.epochs = 30
+    config.batch_size = 256
+    # the head's rate is 0.05, the backbone's 5e-4
+    config.optimizer.update(learning_rate=0.05, momentum=0.9, weight_decay=5e-4, backbone_rate=0.01)
+    config.optimizer.schedule.update(name="cosine", unit="epoch", cosine_includes="end")
+    return with_words(config, arg, recent_words(RECIPES))
