@@ -2,7 +2,8 @@
 
 python -m ltjax.main --config=configs/cifar10_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax. Further words: ":balanced_softmax,short", and so on.
+The word after the colon is one of: balanced_softmax, ib, lade, vs.
+Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
 
@@ -11,7 +12,22 @@ from ltjax.methods.recent import recent_words
 from ltjax.settings.config_file import cifar_runs
 
 # method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
-RECIPES = {}
+RECIPES = {
+    # the rate falls with the start of the influence-balanced loss, too
+    "ib": {
+        "optimizer.schedule.milestones": (100, 160, 180),
+    },
+    # not published: as CIFAR-100-LT
+    "lade": {
+        "lade.penalty": 0.01,
+        "lade.weighted_by": "class",
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.2,
+        "optimizer.weight_decay": 5e-4,
+        "optimizer.schedule.warmup_start": 1 / 3,
+        "optimizer.schedule.milestones": (119, 159),
+    },
+}
 
 
 def get_config(arg=None):

@@ -5,7 +5,8 @@ python -m ltjax.main --config=configs/folder_recent.py --workdir=runs/folder_rec
 DIR holds class folders (DIR/rose/1.jpg), or train/ and test/ (or val/) of class folders; without test images a fifth of
 every class is held out (--config.data.test_fraction).
 
-The word after the colon is one of: balanced_softmax. Further words: ":image_size=128", ":backbone=resnet50",
+The word after the colon is one of: balanced_softmax, ib, lade, vs.
+Further words: ":image_size=128", ":backbone=resnet50",
 ":pretrained=FILE" (fine-tuning: 30 % of the epochs, a tenth of the rate for the backbone), ":epochs=30",
 ":batch_size=128", ":short" (ten epochs).
 
@@ -18,7 +19,15 @@ from ltjax.methods.recent import recent_words
 from ltjax.settings.config_file import fine_tuned, user_runs
 
 # method, in alphabetical order -> settings that differ from the recipe below
-RECIPES = {}
+RECIPES = {
+    # the steps of CIFAR in parts of the epochs
+    "ib": {
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.unit": "epoch",
+        "optimizer.schedule.milestones": (50, 80, 90),
+        "optimizer.schedule.decay": 0.01,
+    },
+}
 
 
 def get_config(arg=None):

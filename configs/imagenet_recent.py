@@ -2,7 +2,8 @@
 
 python -m ltjax.main --config=configs/imagenet_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax. Further words: ":balanced_softmax,short", and so on.
+The word after the colon is one of: balanced_softmax, ib, lade, vs.
+Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
 
@@ -11,7 +12,28 @@ from ltjax.methods.recent import recent_words
 from ltjax.settings.config_file import large_runs
 
 # method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
-RECIPES = {}
+RECIPES = {
+    # not published: the steps of CIFAR in parts of the epochs
+    "ib": {
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.unit": "epoch",
+        "optimizer.schedule.milestones": (45, 72, 81),
+        "optimizer.schedule.decay": 0.01,
+    },
+    "lade": {
+        "lade.alpha": 0.05,
+        "lade.penalty": 0.5,
+        "lade.weighted_by": "class",
+        "epochs": 180,
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.05,
+    },
+    # not published: as CIFAR-100-LT
+    "vs": {
+        "vs.gamma": 0.05,
+        "vs.tau": 0.75,
+    },
+}
 
 
 def get_config(arg=None):

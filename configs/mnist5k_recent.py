@@ -2,7 +2,8 @@
 
 python -m ltjax.main --config=configs/mnist5k_recent.py:balanced_softmax --workdir=runs/recent
 
-The word after the colon is one of: balanced_softmax. Further words: ":balanced_softmax,short", and so on.
+The word after the colon is one of: balanced_softmax, ib, lade, vs.
+Further words: ":balanced_softmax,short", and so on.
 The settings are those of the authors for CIFAR, the training is that of mnist5k_ce.py.
 """
 
@@ -10,7 +11,15 @@ from ltjax.methods.configure import new_config, with_words
 from ltjax.methods.recent import recent_words
 
 # method, in alphabetical order -> settings that differ from the recipe below
-RECIPES = {}
+RECIPES = {
+    # the steps of CIFAR in parts of the epochs
+    "ib": {
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.unit": "epoch",
+        "optimizer.schedule.milestones": (10, 16, 18),
+        "optimizer.schedule.decay": 0.01,
+    },
+}
 
 
 def get_config(arg=None):

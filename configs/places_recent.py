@@ -3,7 +3,8 @@
 python -m ltjax.main --config=configs/places_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR \\
     --config.model.pretrained=FILE
 
-The word after the colon is one of: balanced_softmax. Further words: ":balanced_softmax,short", and so on.
+The word after the colon is one of: balanced_softmax, ib, lade, vs.
+Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
 
@@ -12,7 +13,32 @@ from ltjax.methods.recent import recent_words
 from ltjax.settings.config_file import large_runs
 
 # method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
-RECIPES = {}
+RECIPES = {
+    # not published: the steps of CIFAR in parts of the epochs
+    "ib": {
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.unit": "epoch",
+        "optimizer.schedule.milestones": (15, 24, 27),
+        "optimizer.schedule.decay": 0.01,
+    },
+    # the backbone's rate is 0.001; the script counts epochs from 1: it decays after 9 and 19 finished epochs
+    "lade": {
+        "lade.alpha": 5e-3,
+        "lade.penalty": 0.1,
+        "lade.weighted_by": "class",
+        "batch_size": 128,
+        "optimizer.learning_rate": 0.05,
+        "optimizer.backbone_rate": 0.02,
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.milestones": (9, 19),
+        "optimizer.schedule.decay": 0.1,
+    },
+    # not published: as CIFAR-100-LT
+    "vs": {
+        "vs.gamma": 0.05,
+        "vs.tau": 0.75,
+    },
+}
 
 
 def get_config(arg=None):

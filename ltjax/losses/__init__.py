@@ -1,16 +1,21 @@
 """Losses for long-tailed recognition: pure functions ``f(logits, labels, *, ..., where=None)``, jax only."""
 
+from ltjax.losses.binary import softmax_binary_loss
+from ltjax.losses.clouded import gaussian_clouded_loss
 from ltjax.losses.distillation import distillation_loss
 from ltjax.losses.embedding import lifted_structure_loss, proxy_loss, range_loss, triplet_loss
 from ltjax.losses.equalization import softmax_equalization_loss
 from ltjax.losses.focal import focal_loss, sigmoid_focal_loss
 from ltjax.losses.graph import graph_matching_loss
+from ltjax.losses.influence import influence_balanced_loss
+from ltjax.losses.lade import lade_regularizer
 from ltjax.losses.margin import ldam_loss, margin_ranking_loss
 from ltjax.losses.reduction import weighted_mean
 from ltjax.losses.reslt import ResLTLoss, ResLTTerms, reslt_loss, reslt_terms
 from ltjax.losses.ride import RIDELoss, ride_loss
 from ltjax.losses.rotation import random_rotations, rotate
 from ltjax.losses.softmax import balanced_softmax_loss, cross_entropy, logit_adjusted_loss, mixup_loss
+from ltjax.losses.vector_scaling import vector_scaling_loss
 
 __all__ = [
     "RIDELoss",
@@ -20,7 +25,10 @@ __all__ = [
     "cross_entropy",
     "distillation_loss",
     "focal_loss",
+    "gaussian_clouded_loss",
     "graph_matching_loss",
+    "influence_balanced_loss",
+    "lade_regularizer",
     "ldam_loss",
     "lifted_structure_loss",
     "logit_adjusted_loss",
@@ -34,7 +42,9 @@ __all__ = [
     "ride_loss",
     "rotate",
     "sigmoid_focal_loss",
+    "softmax_binary_loss",
     "softmax_equalization_loss",
     "triplet_loss",
+    "vector_scaling_loss",
     "weighted_mean",
 ]

@@ -14,6 +14,8 @@ from ltjax.methods.focal import ClassBalancedFocalSettings, FocalSettings, class
 from ltjax.methods.fsa import FSASettings, fsa
 from ltjax.methods.fsa import resolve as resolve_fsa
 from ltjax.methods.fslwf import FSLwFSettings, fslwf
+from ltjax.methods.ib import IBSettings, ib
+from ltjax.methods.lade import LADESettings, lade
 from ltjax.methods.ldam import LDAMDRWSettings, LDAMSettings, ldam, ldam_drw
 from ltjax.methods.lfme import LFMESettings, lfme
 from ltjax.methods.logit_adjustment import LogitAdjustmentSettings, balanced_softmax, logit_adjustment
@@ -45,6 +47,7 @@ from ltjax.methods.reweighting import (
 from ltjax.methods.ride import WORDS as RIDE_WORDS
 from ltjax.methods.ride import RIDESettings, ride
 from ltjax.methods.seql import SEQLSettings, seql
+from ltjax.methods.vs import VSSettings, vs
 from ltjax.settings import Block
 
 METHODS: dict[str, AnyMethod] = {
@@ -90,4 +93,8 @@ METHODS: dict[str, AnyMethod] = {
         oltr, OLTRSettings, "oltr", {"short": oltr_recipe.short, "from_scratch": oltr_recipe.from_scratch},
         refuses=refusals.OLTR,
     ),
+    # since 2021
+    "vs": Method(vs, VSSettings, "vs", refuses=refusals.VS),
+    "lade": Method(lade, LADESettings, "lade", refuses=refusals.LADE),
+    "ib": Method(ib, IBSettings, "ib", refuses=refusals.IB),
 }  # fmt: skip

@@ -9,6 +9,9 @@ from ltjax.settings.config_file import Word
 # the words that name a method, in alphabetical order, and what they change on every data set
 RECENT: dict[str, Mapping[str, Any]] = {
     "balanced_softmax": {},
+    "ib": {},
+    "lade": {},
+    "vs": {},
 }
 
 

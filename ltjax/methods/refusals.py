@@ -54,6 +54,12 @@ FSLWF = {
 } | COSINE_ALREADY
 FSA = {HEAD: "its second stage reads the activation maps of a linear classifier"}
 OLTR = {HEAD: "its memory starts from a linear classifier"}
+VS = OWN_LOSS | {HEAD: "its classifier is config.vs.head"}
+LADE = OWN_LOSS | {
+    MIX: "its regularizer estimates the densities of images that are not mixed",
+    HEAD: "its logits are log densities, which cosines cannot be",
+}
+IB = OWN_LOSS | {HEAD: "its influence is that of a linear classifier"}
 
 
 def check_combination(settings: Settings, refuses: Mapping[str, str]) -> None:

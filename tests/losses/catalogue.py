@@ -33,6 +33,7 @@ FEATURES = {
     "outside": "a label is a name here, of any value",
 }
 SIGMOIDS = {"shift": "a separate sigmoid for each class"}
+DENSITIES = {"soft": "a density is of one class", "shift": "a logit is a log density ratio by itself"}
 HARD_ONLY = {"soft": "a margin needs one true class"}
 GRAPH = {**FEATURES, "soft": "no labels", "vmap": "every example meets every other"}
 
@@ -128,6 +129,17 @@ def graph_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
     return function(old, x, where=where, **options)
 
 
+def of_label_call(seed: int) -> Any:
+    """A call with a third argument, a row of numbers that goes with the label of each example."""
+
+    def call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
+        hard = jnp.argmax(y, -1) if y.ndim == x.ndim else y
+        chosen = jnp.clip(hard, 0, NUM_CLASSES - 1)[..., None] == jnp.arange(NUM_CLASSES)
+        return function(x, y, chosen.astype(jnp.float32) @ feature_table(seed, NUM_CLASSES), where=where, **options)
+
+    return call
+
+
 def graph_formula(similarity: str, normalize: bool) -> Any:
     return lambda x, y: oracle.graph_matching_loss(feature_table(7, x.shape[1])[y], x, similarity, normalize, 1.0)
 
@@ -175,6 +187,51 @@ ENTRIES = [
         lambda x, y: oracle.logit_adjusted_loss(x, y, COUNTS, 1.5),
         {"class_counts": COUNTS, "tau": 1.5},
     ),
+    Entry(
+        "vector_scaling_loss",
+        lambda x, y: oracle.vector_scaling_loss(x, y, COUNTS, 0.2, 1.5, 0.5),
+        {"class_counts": COUNTS, "gamma": 0.2, "tau": 1.5, "max_margin": 0.5},
+        exceptions={"shift": "every class has its own factor"},
+    ),
+    Entry(
+        "lade_regularizer",
+        lambda x, y: oracle.lade_regularizer(x, y, COUNTS, 0.1, True),
+        {"class_counts": COUNTS},
+        per_example=False,
+        exceptions=DENSITIES,
+    ),
+    Entry(
+        "lade_regularizer",
+        lambda x, y: oracle.lade_regularizer(x, y, COUNTS, 0.5, False),
+        {"class_counts": COUNTS, "penalty": 0.5, "weighted_by": "class"},
+        per_example=False,
+        exceptions=DENSITIES,
+    ),
+    Entry(
+        "influence_balanced_loss",
+        lambda x, y: oracle.influence_balanced_loss(x, y, feature_table(10, 5)[y], 1000.0, 1e-3, 0.0, np.ones(5)),
+        call=of_label_call(10),
+    ),
+    Entry(
+        "influence_balanced_loss",
+        lambda x, y: oracle.influence_balanced_loss(x, y, feature_table(10, 5)[y], 2.0, 0.1, 1.5, WEIGHTS),
+        {"alpha": 2.0, "epsilon": 0.1, "gamma": 1.5, "class_weights": WEIGHTS},
+        of_label_call(10),
+    ),
+    Entry(
+        "gaussian_clouded_loss",
+        lambda x, y: oracle.gaussian_clouded_loss(x, y, feature_table(11, 5)[y], COUNTS, 30.0, 0.5, 0.0, 0.0),
+        {"class_counts": COUNTS},
+        of_label_call(11),
+    ),
+    Entry(
+        "gaussian_clouded_loss",
+        lambda x, y: oracle.gaussian_clouded_loss(x, y, feature_table(11, 5)[y], COUNTS, 2.0, 1.0, 0.1, 1.5),
+        {"class_counts": COUNTS, "scale": 2.0, "cloud": 1.0, "margin": 0.1, "gamma": 1.5},
+        of_label_call(11),
+        exceptions={"check_grads": "a weight without gradient", "soft": "a weight without gradient"},
+    ),
+    Entry("softmax_binary_loss", oracle.softmax_binary_loss),
     Entry(
         "softmax_equalization_loss",
         lambda x, y: oracle.softmax_equalization_loss(x, y, COUNTS, 0.1, np.ones(5, bool)),

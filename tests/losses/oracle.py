@@ -71,6 +71,61 @@ def logit_adjusted_loss(x, y, counts, tau):
     ]
 
 
+def vector_scaling_loss(x, y, counts, gamma, tau, max_margin):
+    out = []
+    for row, label in zip(x, y, strict=True):
+        t = soft(label, len(row))
+        z = [
+            v * (n / max(counts)) ** gamma + tau * math.log(n / sum(counts)) - tk * m
+            for v, n, tk, m in zip(row, counts, t, margins(counts, max_margin), strict=True)
+        ]
+        out.append(cross_entropy_one(z, t))
+    return out
+
+
+def lade_regularizer(x, y, counts, penalty, by_label):
+    batch, c = x.shape
+    prior = [n / sum(counts) for n in counts]
+    total = 0.0
+    for k in range(c):
+        own = [x[i, k] for i in range(batch) if y[i] == k]
+        mean = np.mean([math.exp(x[i, k]) / c / prior[y[i] if by_label else k] for i in range(batch)])
+        total += prior[k] * (math.log(mean) + penalty * math.log(mean) ** 2 - (np.mean(own) if own else 0.0))
+    return total
+
+
+def influence_balanced_loss(x, y, features, alpha, epsilon, gamma, class_weights):
+    out = []
+    for row, label, h in zip(x, y, features, strict=True):
+        t, p = soft(label, len(row)), softmax(row)
+        loss = cross_entropy_one(row, [tk * w for tk, w in zip(t, class_weights, strict=True)])
+        size = sum(abs(pk - tk) for pk, tk in zip(p, t, strict=True)) * sum(abs(v) for v in h)
+        out.append(alpha * (1 - math.exp(-loss)) ** gamma * loss / (size + epsilon))
+    return out
+
+
+def gaussian_clouded_loss(x, y, noise, counts, scale, cloud, margin, gamma):
+    most, least = math.log(max(counts)), math.log(min(counts))
+    out = []
+    for row, label, drawn in zip(x, y, noise, strict=True):
+        t = soft(label, len(row))
+        z = [
+            scale * (v - cloud * (most - math.log(n)) / (most - least) * abs(e) - margin * tk)
+            for v, n, e, tk in zip(row, counts, drawn, t, strict=True)
+        ]
+        loss = cross_entropy_one(z, t)
+        out.append((1 - math.exp(-loss)) ** gamma * loss)
+    return out
+
+
+def softmax_binary_loss(x, y):
+    out = []
+    for row, label in zip(x, y, strict=True):
+        pairs = list(zip(softmax(row), soft(label, len(row)), strict=True))
+        out.append(-np.mean([t * math.log(p) + (1 - t) * math.log(1 - p) for p, t in pairs]))
+    return out
+
+
 def softmax_equalization_loss(x, y, counts, threshold, ignored):
     out = []
     for row, label in zip(x, y, strict=True):

@@ -40,6 +40,8 @@ CASES = {
         three(p, x), y, branch_masks=masks, alpha=0.9, divisor="subset_means", where=m, **n).total,
     "ride": lambda p, x, z, y, m, **n: losses.ride_loss(
         three(p, x), y, class_counts=counts, reweight=True, where=m, **n).total,
+    "lade": lambda p, x, z, y, m, **n: losses.lade_regularizer(
+        x @ p["w"][:, :5], y, class_counts=counts, where=m, **n),
     "graph": lambda p, x, z, y, m, **n: of_graph(p, x, z, y, m, **n) if not n else jax.lax.psum(
         of_graph(p, x, z, y, m, **n), "data"),
     "graph in blocks": lambda p, x, z, y, m, **n: jax.lax.psum(of_graph(p, x, z, y, m, block_size=2, **n), "data")
@@ -78,8 +80,8 @@ def test_with_the_name_of_the_axis_values_and_gradients_are_those_of_the_whole_b
 
 
 WHOLE = {
-    "graph_matching_loss", "lifted_structure_loss", "proxy_loss", "range_loss", "reslt_loss", "ride_loss",
-    "triplet_loss", "weighted_mean",
+    "graph_matching_loss", "lade_regularizer", "lifted_structure_loss", "proxy_loss", "range_loss", "reslt_loss",
+    "ride_loss", "triplet_loss", "weighted_mean",
 }  # fmt: skip
 
 

@@ -96,6 +96,7 @@ PRIORS = {
     "cutmix": TRAIN,
     "balanced_softmax": np.ones(3),
     "logit_adjustment": np.ones(3),
+    "lade": np.ones(3),
     "cost_sensitive": np.ones(3),
     "ce_drs": np.ones(3),
     "decoupling": np.ones(3),
