@@ -84,17 +84,19 @@ def _positive(text: str) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Adjustment:
-    """How logits become probabilities: ``softmax(logits / temperature + offset)``.
+    """How logits become probabilities: ``softmax((logits + shift) / temperature + offset)``.
 
     Attributes:
       temperature: > 0.
-      offset: float64 [C].
+      shift: float64 [C], of a logit adjustment: in the unit of the logits.
+      offset: float64 [C], of another class prior: in the unit of log probabilities.
       model_prior: float64 [C], with which ``softmax(logits / temperature)`` goes, where it has to be known.
       tta: "flip" or "none".
       notes: what was done, one line each.
     """
 
     temperature: float
+    shift: np.ndarray
     offset: np.ndarray
     model_prior: np.ndarray | None = None
     tta: str = "none"
@@ -102,7 +104,12 @@ class Adjustment:
 
     def __call__(self, logits: jax.Array) -> jax.Array:
         """Adjusted logits [..., C]."""
-        return logits / self.temperature + jnp.asarray(self.offset, logits.dtype)
+        return logits / self.temperature + jnp.asarray(self.total_offset, logits.dtype)
+
+    @property
+    def total_offset(self) -> np.ndarray:
+        """float64 [C], of ``softmax(logits / temperature + total_offset)``."""
+        return self.shift / self.temperature + self.offset
 
     def with_estimate(self, logits: np.ndarray) -> "Adjustment":
         """Corrected to the class distribution of the images that have these logits [N, C], which it estimates."""
@@ -123,7 +130,7 @@ class Adjustment:
 
     def description(self) -> dict[str, Any]:
         """For a record: what the numbers depend on."""
-        return {"temperature": self.temperature, "tta": self.tta, "offset": [float(x) for x in self.offset]}
+        return {"temperature": self.temperature, "tta": self.tta, "offset": [float(x) for x in self.total_offset]}
 
 
 def read_flags(options: Any, workdir: str, finished: Finished) -> Adjustment:
@@ -134,17 +141,17 @@ def read_flags(options: Any, workdir: str, finished: Finished) -> Adjustment:
     """
     record, counts = finished.model, np.asarray(finished.model.class_counts, np.float64)
     temperature, notes = _temperature(options.temperature, workdir, record.fingerprint)
-    offset, model_prior = np.zeros(len(counts)), None
+    shift, model_prior = np.zeros(len(counts)), None
     if options.logit_adjustment:
         if (counts == 0).any():
             raise InputError("--logit-adjustment: a class has no training image and thus no prior; evaluate without it")
-        offset = -options.logit_adjustment * np.log(counts / counts.sum()) / temperature
+        shift = -options.logit_adjustment * np.log(counts / counts.sum())
         notes.append(f"with post-hoc logit adjustment, tau {options.logit_adjustment:g}")
     if options.tta == "flip":
         notes.append("each image is averaged with its mirror image (--tta=flip)")
     if options.test_prior:
         model_prior = _model_prior(options.model_prior, finished)
-    made = Adjustment(temperature, offset, model_prior, options.tta, tuple(notes))
+    made = Adjustment(temperature, shift, np.zeros(len(counts)), model_prior, options.tta, tuple(notes))
     if options.test_prior and options.test_prior != ESTIMATE:
         made = made.with_prior(_named_prior("--test-prior", options.test_prior, finished))
         made = dataclasses.replace(made, notes=(*made.notes, f"for the class distribution {options.test_prior}"))

@@ -10,7 +10,8 @@ with the names of classes, or a list names them, in lines 'path label' (the clas
 --logit-adjustment subtracts TAU times the log prior of the training set from the logits (Menon et al., ICLR 2021,
 eq. 9), post hoc and for any method; 1 is consistent for the balanced error of a network trained with cross-entropy.
 --test-prior corrects the probabilities for test images of another class distribution, by Bayes' rule. --out writes the
-table and a record like results.json. --fit-temperature fits the temperature of calibrated probabilities on the run's
+table and a record like results.json, without the views. Of several seeds the accuracies are means over their networks,
+as in results.json; a line, and the entry "averaged", are of the one network that predict uses: their mean probability. --fit-temperature fits the temperature of calibrated probabilities on the run's
 validation images and stores it beside the run (a run that has some did so at its end); --fit-temperature=test takes
 the test images, whose calibration error is then no test any more.
 """
@@ -89,7 +90,7 @@ def run(argv: Sequence[str]) -> int:
         record = evaluated(options, finished, adjustment)
     if not is_first_process():
         return 0
-    table = [format_table(record), calibration_lines(record), *record["adjustment"]["notes"]]
+    table = [format_table(record), *averaged_lines(record), calibration_lines(record), *record["adjustment"]["notes"]]
     print("\n".join(table))
     if options.images:
         named = escape.terminal(options.images)
@@ -148,7 +149,7 @@ def evaluated(options: Any, finished: Any, adjustment: Any) -> dict[str, Any]:
     from ltjax.commands.evaluation_pass import count_test_images
     from ltjax.training import calibration
     from ltjax.training.execution.mesh import platform
-    from ltjax.training.workdir.results import reading_of, results_over_seeds, summarize_seeds
+    from ltjax.training.workdir.results import reading_of, results_over_seeds, stage_reports, summarize_seeds
 
     config, data, stage, mesh = finished.config, finished.data, finished.stage, finished.mesh
     predict = calibration.flipped_too(stage.predict) if adjustment.tta == "flip" else stage.predict
@@ -160,19 +161,49 @@ def evaluated(options: Any, finished: Any, adjustment: Any) -> dict[str, Any]:
         adjustment = adjustment.with_estimate(seen)
         note = f"for the class distribution of the {len(some)} test images, estimated without their labels"
         adjustment = dataclasses.replace(adjustment, notes=(*adjustment.notes, note))
-    counted = count_test_images(finished, predict, averaged, adjustment)
-    summaries = summarize_seeds(config, data, counted.seeds)
+    counted, raw = count_test_images(finished, predict, averaged, adjustment)
+    summaries, together = summarize_seeds(config, data, [one.counters for one in counted]), counted[-1].quality
     losses = [one.get("train_loss_last_epoch") for one in finished.results.get("per_seed", [finished.results])]
-    record = dict(finished.results) | results_over_seeds(config, summaries, losses)
-    record |= {"macro_f1": float(np.mean(counted.macro_f1)), "calibration": counted.calibration}
-    if len(counted.macro_f1) > 1:
-        record["std"] = record["std"] | {"macro_f1": float(np.std(counted.macro_f1, ddof=1))}
+    reports, qualities = stage_reports(config, stage, finished.variables), [one.quality for one in counted]
+    seeds = config.num_seeds
+    record = of_training(finished, new_images=bool(options.images))
+    record |= results_over_seeds(config, summaries[:seeds], losses, reports, qualities[:seeds])
+    record["calibration"] = {"ece": together["calibration_error"], "ece_without_temperature": raw}
+    notes = list(adjustment.notes)
+    if seeds > 1:
+        record["averaged"] = {"accuracy": summaries[-1].accuracy, "macro_f1": together["macro_f1"]}
+        if adjustment.temperature != 1:
+            notes.append(f"the temperature is that of the average of {seeds} networks, and each of them gets it, too")
     flags = ("logit_adjustment", "test_prior", "model_prior")
     asked = {flag: getattr(options, flag) for flag in flags if getattr(options, flag)}
     if options.images:
-        record |= {"split": data.split, "views": {}, "test_images": options.images, "test_size": len(data.test)}
-    record["adjustment"] = {"notes": list(adjustment.notes), **asked, **adjustment.description()}
+        record |= {"split": data.split, "test_images": options.images, "test_size": len(data.test)}
+    record["adjustment"] = {"notes": notes, **asked, **adjustment.description()}
     return record
+
+
+def of_training(finished: Any, new_images: bool) -> dict[str, Any]:
+    """What results.json has of the run, without what an evaluation measures: that of this one takes its place."""
+    from ltjax.data.dataset import fingerprint
+
+    measured = {"views", "report", "std", "per_seed", "macro_f1", "calibration_error"}
+    measured |= {"validation_index_sha256", "images_sha256"} if new_images else set()
+    kept = {key: value for key, value in finished.results.items() if key not in measured}
+    return kept | {"test_index_sha256": fingerprint(finished.data.test)}
+
+
+def averaged_lines(record: dict[str, Any]) -> list[str]:
+    """The accuracy of the average of several seeds in one line; nothing for one seed."""
+    from ltjax.report import percent
+
+    if "averaged" not in record:
+        return []
+    accuracy, f1 = record["averaged"]["accuracy"], record["averaged"]["macro_f1"]
+    groups = ", ".join(f"{name} {percent(accuracy[name])}" for name in ("many", "medium", "few"))
+    return [
+        f"average of {len(record['per_seed'])} networks: {percent(accuracy['all'])} (mean class "
+        f"{percent(accuracy['mean_class'])}, {groups}), macro-F1 {percent(f1)}"
+    ]
 
 
 def classes_of(finished: Any) -> int:
@@ -182,11 +213,15 @@ def classes_of(finished: Any) -> int:
 
 def calibration_lines(record: dict[str, Any]) -> str:
     """Macro-F1 and calibration in two lines."""
+    from ltjax.report import percent
+
     ece = record["calibration"]["ece"]
     groups = ", ".join(f"{name} {100 * ece[name]:.1f}" for name in ("many", "medium", "few") if ece[name] is not None)
     raw = record["calibration"]["ece_without_temperature"]
     before = "" if raw == ece["all"] else f"; {100 * raw:.1f} without the temperature"
-    return f"macro-F1 {100 * record['macro_f1']:.1f}\ncalibration error {100 * ece['all']:.1f} ({groups}){before}"
+    several = f" of the average of {len(record['per_seed'])} networks" if "per_seed" in record else ""
+    f1 = percent(record["macro_f1"], record.get("std", {}).get("macro_f1"))
+    return f"macro-F1 {f1}\ncalibration error{several} {100 * ece['all']:.1f} ({groups}){before}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -114,7 +114,8 @@ def write(options: Any, finished: Any, adjustment: Any, folder: pathlib.Path) ->
     from ltjax.training.workdir.identity import absolute
     from ltjax.training.workdir.model_record import to_json
 
-    offset = tuple(map(float, adjustment.offset)) if adjustment.offset.any() else None
+    total = adjustment.total_offset
+    offset = tuple(map(float, total)) if total.any() else None
     corrections = Corrections(float(adjustment.temperature), offset)
     export = Export(in_float32(finished), corrections, options.input == "uint8")
     formats = {word: WRITERS[word](export, epath.Path(folder)) for word in options.formats}

@@ -251,9 +251,8 @@ def _calibration(calibration: Json | None, export: Json) -> str:
             f"{calibration.get('split', 'validation')} images"
         )
         if {"before", "after"} <= ece.keys():
-            text += (
-                f": on them it changes the expected calibration error from {ece['before']:.4f} to {ece['after']:.4f}"
-            )
+            shares = ", with the probabilities corrected to their class shares," * bool(calibration.get("corrected"))
+            text += f": on them{shares} it changes the expected calibration error from {ece['before']:.4f} to {ece['after']:.4f}"
         if {"before", "after"} <= loss.keys():
             text += f", and the log loss from {loss['before']:.4f} to {loss['after']:.4f}"
         text += "."

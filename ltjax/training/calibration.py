@@ -118,6 +118,7 @@ def calibrated(logits: np.ndarray, labels: np.ndarray, split: str, prior: np.nda
         "images": len(labels),
         "class_shares": [float(x) for x in counts / len(labels)],
         "prior_known": prior is not None,
+        "corrected": bool(np.abs(offset).max(initial=0) > 1e-6),
         "loss": {"before": before[0], "after": after[0]},
         "ece": {"before": before[1], "after": after[1]},
     }
@@ -129,6 +130,8 @@ def prior_note(record: Record) -> str:
     Args:
       record: of ``calibrated``.
     """
+    if record["corrected"]:
+        return f"; both of probabilities that are corrected to the class shares of these {record['split']} images"
     if record["prior_known"]:
         return ""
     return (

@@ -89,6 +89,12 @@ def test_the_prior_is_corrected_and_estimated(run, tmp_path):
     corrected = softmax(np.log(np.exp(plain).mean(0)) / 2.5 - np.log(COUNTS), 1)
     assert uniform["calibration"]["ece"]["all"] == pytest.approx(ece(corrected, labels), abs=1e-4)
     assert uniform["accuracy"]["all"] == pytest.approx(accuracy(plain / 2.5 - np.log(COUNTS), labels))
+    without = softmax(np.log(np.exp(plain).mean(0)) - np.log(COUNTS), 1)  # the correction is that of T = 1, too
+    assert uniform["calibration"]["ece_without_temperature"] == pytest.approx(ece(without, labels), abs=1e-4)
+    both = evaluated(run, tmp_path, "--logit-adjustment=1", "--temperature=2.5")  # its shift is divided by T
+    raw = both["calibration"]["ece_without_temperature"]
+    assert raw == pytest.approx(uniform["calibration"]["ece_without_temperature"], abs=1e-6)
+    np.testing.assert_allclose(np.ptp(both["adjustment"]["offset"]), np.log(24 / 6) / 2.5)
     train = evaluated(run, tmp_path, "--test-prior=train", "--temperature=none")
     assert train["accuracy"]["all"] == pytest.approx(accuracy(plain, labels))
     estimated = evaluated(run, tmp_path, "--test-prior=estimate", "--temperature=none", "--tta=flip")
@@ -99,6 +105,29 @@ def test_the_prior_is_corrected_and_estimated(run, tmp_path):
     )
     other = evaluated(run, tmp_path, "--test-prior=uniform", "--model-prior=uniform", "--temperature=none")
     np.testing.assert_allclose(other["adjustment"]["offset"], 0, atol=1e-12)
+
+
+def test_every_number_of_the_record_is_of_this_evaluation(run, tmp_path, capsys):
+    (workdir, (plain, _), labels) = run
+    stored = workdir / "results.json"
+    before = json.loads(stored.read_text())
+    stored.write_text(json.dumps(before | {"views": {"x": 1}, "report": {"x": 1}, "test_index_sha256": "stale"}))
+    record = evaluated(run, tmp_path, "--test-prior=uniform", "--temperature=2.5")
+    printed = capsys.readouterr().out
+    stored.write_text(json.dumps(before))
+    assert not record.keys() & {"views", "report"} and record["test_index_sha256"] == before["test_index_sha256"]
+    corrected = plain / 2.5 - np.log(COUNTS)
+    errors = [ece(softmax(one, 1), labels) for one in corrected]
+    for seed, error in zip(record["per_seed"], errors, strict=True):
+        assert seed["calibration_error"]["all"] == pytest.approx(error, abs=1e-4)
+        assert seed.keys() == before["per_seed"][0].keys() and seed["calibration_error"]["many"] is None
+    assert record["calibration_error"]["all"] == pytest.approx(np.mean(errors), abs=1e-4)
+    assert record["std"]["calibration_error"]["all"] == pytest.approx(np.std(errors, ddof=1), abs=1e-4)
+    assert record["macro_f1"] == pytest.approx(np.mean([one["macro_f1"] for one in record["per_seed"]]))
+    together = np.log(np.exp(plain).mean(0)) / 2.5 - np.log(COUNTS)
+    assert record["averaged"]["accuracy"]["all"] == pytest.approx(accuracy(together[None], labels))
+    assert f"average of 2 networks: {100 * accuracy(together[None], labels):.1f} (mean class" in printed
+    assert "the temperature is that of the average of 2 networks" in printed
 
 
 def test_a_temperature_is_fitted_on_request_on_test_images_only_if_they_are_named(run, capsys):

@@ -75,6 +75,8 @@ def test_a_folder_of_new_pictures_is_evaluated_by_class(run, pictures, tmp_path,
     record = json.loads((tmp_path / "out.json").read_text())
     assert record["per_class"] == pytest.approx(hits(run, pictures)) and record["per_class"][1] is None
     assert record["split"] == "new" and record["test_size"] == 5 and record["accuracy"].keys() >= {"many", "few"}
+    of_run = json.loads((run / "results.json").read_text())  # its test images are others
+    assert record["test_index_sha256"] != of_run["test_index_sha256"] and "images_sha256" not in record
 
 
 @pytest.mark.parametrize("form", ["rose/{} 0\n", "rose/{},rose\n", "rose/{}\trose\n"])

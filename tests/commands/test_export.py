@@ -178,6 +178,17 @@ def card_of(run, offset=None, temperature=1.0, **weights):
 NOT_IN_THE_WEIGHTS = "not in the safetensors weights: apply `logits / temperature + offset`"
 
 
+def test_the_card_says_of_which_probabilities_the_calibration_error_is(run):
+    finished = open_model(str(run), {})
+    about = {"input": "uint8", "corrections": {"temperature": 2.0, "offset": None, "notes": []}, "formats": {}}
+    record = {"temperature": 2.0, "images": 9, "split": "validation", "ece": {"before": 0.2, "after": 0.1}}
+    for corrected in (False, True):
+        calibration = record | {"corrected": corrected}
+        card = write_card("mine", finished.model, finished.config, finished.results, calibration, about)
+        assert "from 0.2000 to 0.1000" in card
+        assert ("with the probabilities corrected to their class shares" in card) == corrected
+
+
 def test_the_card_says_which_files_have_the_corrections(run):
     lacking = card_of(run, temperature=2.0, backbone="toy")
     assert NOT_IN_THE_WEIGHTS in lacking and "Not in the safetensors weights: apply logits / temperature" in lacking

@@ -366,7 +366,7 @@ def test_a_process_shows_that_it_is_alive(tmp_path, monkeypatch):
 
 def test_the_estimated_distribution_is_shown():
     before, after = np.array([0.7, 0.2, 0.1]), np.array([0.3, 0.25, 0.45])
-    adjustment = Adjustment(1.0, np.log(after / before), before)
+    adjustment = Adjustment(1.0, np.zeros(len(before)), np.log(after / before), before)
     line = work.shown_estimate(adjustment, ["rose", "tulip", "lily"])
     assert line.endswith("(in brackets): rose 30.0% (70.0%), lily 45.0% (10.0%), tulip 25.0% (20.0%)")
 

@@ -64,6 +64,21 @@ def opened(folder, text, *options):
     return json.loads(found[1].replace("&quot;", '"')), console
 
 
+def test_what_is_folded_is_printed(tmp_path):
+    """The table of all classes and the settings: as many sheets as with all of it unfolded."""
+    if browser() is None:
+        pytest.skip(f"no browser is installed ({', '.join(BROWSERS)})")
+    text = page_of(tmp_path, results_of(counts_of(200, 1000, 200)))
+    sheets = []
+    for name, page in {"folded": text, "unfolded": text.replace("<details", "<details open")}.items():
+        (tmp_path / f"{name}.html").write_text(page, encoding="utf-8")
+        words = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}")
+        words += (f"--print-to-pdf={tmp_path / name}.pdf", f"file://{tmp_path / name}.html")
+        subprocess.run([browser(), *words], capture_output=True, timeout=240, check=True)
+        sheets.append(len(re.findall(rb"/Type /Page\b", (tmp_path / f"{name}.pdf").read_bytes())))
+    assert sheets[0] == sheets[1] > 5
+
+
 @pytest.mark.parametrize("kind", ["10 classes, dark", pytest.param("365 classes, 3 seeds", marks=pytest.mark.slow)])
 def test_the_page_opens_without_an_error_and_fits(tmp_path, kind):
     long = ("a_name_without_any_space_" * 8, *CIFAR10[1:])

@@ -138,6 +138,18 @@ def test_a_run_of_an_earlier_version_has_a_page_that_names_what_is_missing(tmp_p
     assert text.count("damaged, so without") == 2
 
 
+def test_the_trend_of_more_classes_than_a_line_has_points_lies_on_their_accuracies(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(Chart, "line", lambda self, x, y, *style, **more: drawn.update({style[-1]: (x, y)}))
+    counts = counts_of(1000, 5000, 1000)
+    results = results_of(counts, per_class=(0.1 * np.log(counts)).tolist())
+    write_run(tmp_path, results)
+    by_class_page.accuracy(read_run(tmp_path))
+    x, y = drawn["--"]
+    assert 100 < len(x) <= 300 and (x.min(), x.max()) == (5, 5000)
+    np.testing.assert_allclose(y, 10 * np.log(x), rtol=1e-6)
+
+
 def test_a_part_that_fails_is_named_and_the_others_are_there(tmp_path, monkeypatch):
     monkeypatch.setattr(by_class_page, "worst", lambda run: 1 / 0)
     text = page_of(tmp_path, results_of(counts_of(10, 500, 100)))
