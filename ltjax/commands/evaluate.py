@@ -11,9 +11,10 @@ with the names of classes, or a list names them, in lines 'path label' (the clas
 eq. 9), post hoc and for any method; 1 is consistent for the balanced error of a network trained with cross-entropy.
 --test-prior corrects the probabilities for test images of another class distribution, by Bayes' rule. --out writes the
 table and a record like results.json, without the views. Of several seeds the accuracies are means over their networks,
-as in results.json; a line, and the entry "averaged", are of the one network that predict uses: their mean probability. --fit-temperature fits the temperature of calibrated probabilities on the run's
-validation images and stores it beside the run (a run that has some did so at its end); --fit-temperature=test takes
-the test images, whose calibration error is then no test any more.
+as in results.json; a line, and the entry "averaged", are of the average of their probabilities, which predict uses.
+--fit-temperature fits the temperature of calibrated probabilities on the run's validation images and stores it beside
+the run (a run that has some did so at its end); --fit-temperature=test takes the test images, whose calibration error
+is then no test any more.
 """
 
 import dataclasses

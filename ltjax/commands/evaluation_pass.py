@@ -99,8 +99,8 @@ def count_test_images(
         )
     found = []
     for i in range(networks):
-        counters, *groups = (jax.tree.map(lambda x, i=i: x[i], one) for one in (counted, *ece.values()))
-        errors = {name: _number(metrics.expected_calibration_error(one)) for name, one in zip(ece, groups, strict=True)}
+        counters, bins = jax.tree.map(lambda x, i=i: x[i], (counted, ece))
+        errors = {name: _number(metrics.expected_calibration_error(one)) for name, one in bins.items()}
         f1 = _number(metrics.macro_f1(counters, predicted[i]))
         found.append(Counted(counters, {"macro_f1": f1, "calibration_error": errors}))
     return found, _number(metrics.expected_calibration_error(raw))

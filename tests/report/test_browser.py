@@ -64,6 +64,7 @@ def opened(folder, text, *options):
     return json.loads(found[1].replace("&quot;", '"')), console
 
 
+@pytest.mark.slow
 def test_what_is_folded_is_printed(tmp_path):
     """The table of all classes and the settings: as many sheets as with all of it unfolded."""
     if browser() is None:
