@@ -252,8 +252,8 @@ def _calibration(calibration: Json | None, export: Json) -> str:
         )
         if {"before", "after"} <= ece.keys():
             shares = ", with the probabilities corrected to their class shares," * bool(calibration.get("corrected"))
-            text += f": on them{shares} it changes the expected calibration error from {ece['before']:.4f} to "
-                f"{ece['after']:.4f}"
+            changed = f"the expected calibration error from {ece['before']:.4f} to {ece['after']:.4f}"
+            text += f": on them{shares} it changes {changed}"
         if {"before", "after"} <= loss.keys():
             text += f", and the log loss from {loss['before']:.4f} to {loss['after']:.4f}"
         text += "."
