@@ -2,7 +2,7 @@
 
 python -m ltjax.main --config=configs/cifar100_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, ib, lade, vs.
+The word after the colon is one of: balanced_softmax, disalign, ib, lade, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -13,6 +13,13 @@ from ltjax.settings.config_file import cifar_runs
 
 # method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
 RECIPES = {
+    # not published: the second stage as ImageNet-LT
+    "disalign": {
+        "second_stage_optimizer.schedule.name": "cosine",
+        "second_stage_optimizer.schedule.unit": "epoch",
+        "second_stage_optimizer.schedule.cosine_includes": "end",
+        "second_stage_optimizer.schedule.warmup_epochs": 0,
+    },
     # the rate falls with the start of the influence-balanced loss, too
     "ib": {
         "optimizer.schedule.milestones": (100, 160, 180),
@@ -30,6 +37,15 @@ RECIPES = {
     "vs": {
         "vs.gamma": 0.05,
         "vs.tau": 0.75,
+    },
+    "weight_balancing": {
+        "batch_size": 64,
+        "optimizer.learning_rate": 0.01,
+        "optimizer.weight_decay": 5e-3,
+        "optimizer.schedule.name": "cosine",
+        "optimizer.schedule.unit": "epoch",
+        "optimizer.schedule.cosine_includes": "end",
+        "optimizer.schedule.warmup_epochs": 0,
     },
 }
 

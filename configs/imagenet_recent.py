@@ -2,7 +2,7 @@
 
 python -m ltjax.main --config=configs/imagenet_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, ib, lade, vs.
+The word after the colon is one of: balanced_softmax, disalign, ib, lade, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -13,6 +13,12 @@ from ltjax.settings.config_file import large_runs
 
 # method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
 RECIPES = {
+    "disalign": {
+        "model.zero_init": True,
+        "disalign.start": 2.0,
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.1,
+    },
     # not published: the steps of CIFAR in parts of the epochs
     "ib": {
         "optimizer.schedule.name": "step",
@@ -32,6 +38,10 @@ RECIPES = {
     "vs": {
         "vs.gamma": 0.05,
         "vs.tau": 0.75,
+    },
+    # not published: the second stage's rate by the batch size
+    "weight_balancing": {
+        "second_stage_optimizer.learning_rate": 0.08,
     },
 }
 

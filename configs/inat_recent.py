@@ -2,7 +2,7 @@
 
 python -m ltjax.main --config=configs/inat_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, ib, lade, vs.
+The word after the colon is one of: balanced_softmax, disalign, ib, lade, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -31,6 +31,10 @@ RECIPES = {
     "vs": {
         "vs.gamma": 0.05,
         "vs.tau": 0.75,
+    },
+    # not published: the second stage's rate by the batch size
+    "weight_balancing": {
+        "second_stage_optimizer.learning_rate": 0.08,
     },
 }
 

@@ -2,7 +2,7 @@
 
 python -m ltjax.main --config=configs/mnist5k_recent.py:balanced_softmax --workdir=runs/recent
 
-The word after the colon is one of: balanced_softmax, ib, lade, vs.
+The word after the colon is one of: balanced_softmax, disalign, ib, lade, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 The settings are those of the authors for CIFAR, the training is that of mnist5k_ce.py.
 """
@@ -18,6 +18,9 @@ RECIPES = {
         "optimizer.schedule.unit": "epoch",
         "optimizer.schedule.milestones": (10, 16, 18),
         "optimizer.schedule.decay": 0.01,
+    },
+    "weight_balancing": {
+        "second_stage_optimizer.learning_rate": 0.01,
     },
 }
 

@@ -3,7 +3,7 @@
 python -m ltjax.main --config=configs/places_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR \\
     --config.model.pretrained=FILE
 
-The word after the colon is one of: balanced_softmax, ib, lade, vs.
+The word after the colon is one of: balanced_softmax, disalign, ib, lade, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -14,6 +14,11 @@ from ltjax.settings.config_file import large_runs
 
 # method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
 RECIPES = {
+    # not published: the second stage as ImageNet-LT
+    "disalign": {
+        "second_stage_optimizer.learning_rate": 0.1,
+        "second_stage_optimizer.backbone_rate": 1.0,
+    },
     # not published: the steps of CIFAR in parts of the epochs
     "ib": {
         "optimizer.schedule.name": "step",
@@ -37,6 +42,11 @@ RECIPES = {
     "vs": {
         "vs.gamma": 0.05,
         "vs.tau": 0.75,
+    },
+    # not published: the second stage's rate by the batch size
+    "weight_balancing": {
+        "second_stage_optimizer.learning_rate": 0.04,
+        "second_stage_optimizer.backbone_rate": 1.0,
     },
 }
 

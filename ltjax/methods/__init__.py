@@ -10,6 +10,7 @@ from ltjax.methods.causal_norm import CausalNormSettings, causal_norm
 from ltjax.methods.ce import cross_entropy_method
 from ltjax.methods.decoupling import settings as of_decoupling
 from ltjax.methods.decoupling.stages import decoupling
+from ltjax.methods.disalign import DisAlignSettings, disalign
 from ltjax.methods.focal import ClassBalancedFocalSettings, FocalSettings, class_balanced_focal, focal
 from ltjax.methods.fsa import FSASettings, fsa
 from ltjax.methods.fsa import resolve as resolve_fsa
@@ -48,6 +49,7 @@ from ltjax.methods.ride import WORDS as RIDE_WORDS
 from ltjax.methods.ride import RIDESettings, ride
 from ltjax.methods.seql import SEQLSettings, seql
 from ltjax.methods.vs import VSSettings, vs
+from ltjax.methods.weight_balancing import WeightBalancingSettings, weight_balancing
 from ltjax.settings import Block
 
 METHODS: dict[str, AnyMethod] = {
@@ -94,6 +96,14 @@ METHODS: dict[str, AnyMethod] = {
         refuses=refusals.OLTR,
     ),
     # since 2021
+    "disalign": Method(
+        disalign, DisAlignSettings, "disalign", resolve=two_stages.epochs_of_second_stage(10),
+        refuses=refusals.DISALIGN,
+    ),
+    "weight_balancing": Method(
+        weight_balancing, WeightBalancingSettings, "weight_balancing", resolve=two_stages.epochs_of_second_stage(10),
+        refuses=refusals.WEIGHT_BALANCING,
+    ),
     "vs": Method(vs, VSSettings, "vs", refuses=refusals.VS),
     "lade": Method(lade, LADESettings, "lade", refuses=refusals.LADE),
     "ib": Method(ib, IBSettings, "ib", refuses=refusals.IB),

@@ -9,9 +9,17 @@ from ltjax.settings.config_file import Word
 # the words that name a method, in alphabetical order, and what they change on every data set
 RECENT: dict[str, Mapping[str, Any]] = {
     "balanced_softmax": {},
+    "disalign": {
+        "second_stage_epochs": 10,
+    },
     "ib": {},
     "lade": {},
     "vs": {},
+    "weight_balancing": {
+        "weight_balancing.loss": "binary",
+        "second_stage_epochs": 10,
+        "second_stage_optimizer.weight_decay": 0.1,
+    },
 }
 
 

@@ -54,6 +54,12 @@ FSLWF = {
 } | COSINE_ALREADY
 FSA = {HEAD: "its second stage reads the activation maps of a linear classifier"}
 OLTR = {HEAD: "its memory starts from a linear classifier"}
+DISALIGN = {HEAD: "its second stage aligns a linear classifier"} | {
+    key: "its second stage has a loss of its own" for key in (SMOOTHING, TAU)
+}
+WEIGHT_BALANCING = {HEAD: "it bounds the weights of a linear classifier"} | {
+    key: "its second stage has a loss of its own" for key in (SMOOTHING, TAU)
+}
 VS = OWN_LOSS | {HEAD: "its classifier is config.vs.head"}
 LADE = OWN_LOSS | {
     MIX: "its regularizer estimates the densities of images that are not mixed",

@@ -122,6 +122,7 @@ Features = Callable[..., Any]
 Init = Callable[[jax.Array, Previous | None, Features], Start]  # (key, stage before, features) -> Start
 Objective = Callable[[Apply, Tree, Tree, Batch, Context], Outcome]  # (apply, params, model_state, batch, context)
 Predict = Callable[[Tree, jax.Array], jax.Array]  # (variables, images uint8 [B, H, W, C]) -> logits [B, C]
+Project = Callable[[dict[str, jax.Array], Tree], dict[str, jax.Array]]  # (trained parameters by path, frozen) -> them
 Report = Callable[[Tree], Mapping[str, float]]  # variables -> numbers for results.json
 Prior = Any  # float [C], not normalised, or None
 
@@ -176,6 +177,8 @@ class Stage:
         the images as the loss weighs them, so the training counts for cross-entropy, ones where the loss or the batches
         are balanced. None = no known one: the loss is not minimised by probabilities (margins, focal), or the
         classifier is changed after training. ltjax.predict --test-prior starts from it.
+      project: (trained parameters by path, what `init` froze) -> the parameters that the step ends with: projected
+        gradient descent, as of a constraint on norms. None = those of the optimizer.
     """
 
     name: str
@@ -194,6 +197,7 @@ class Stage:
     report: Report | None = None
     notes: Sequence[str] = ()
     prior: Prior = None
+    project: Project | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,15 +1,18 @@
-"""What the baselines of more than one stage share: the second stage's epochs, the word ``short``, frequent classes.
+"""What methods of more than one stage share: the second stage's epochs, the word ``short``, frequent classes.
 
 The first stages have config.epochs and config.optimizer, the last one that is trained config.second_stage_epochs and
 config.second_stage_optimizer.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
 from ltjax.class_counts import frequency_order
 from ltjax.data import Data
+from ltjax.methods.decoupling.classifiers import part
+from ltjax.methods.stage import Stage
 from ltjax.settings import Block, Settings, config_file
 from ltjax.settings.config_dict import Config
 from ltjax.settings.config_file import Word
@@ -24,6 +27,32 @@ def as_many_epochs(config: Settings, settings: Block) -> Settings:
     if config.second_stage_epochs is not None:
         return config
     return dataclasses.replace(config, second_stage_epochs=config.epochs)
+
+
+def epochs_of_second_stage(number: int) -> Callable[[Settings, Block], Settings]:
+    """``Method.resolve`` of a second stage that has this many epochs unless it is given its own.
+
+    They are at most three times the first stage's, so that a try of one epoch is quick.
+    """
+
+    def resolve(config: Settings, settings: Block) -> Settings:
+        del settings
+        if config.second_stage_epochs is not None:
+            return config
+        return dataclasses.replace(config, second_stage_epochs=min(number, 3 * config.epochs))
+
+    return resolve
+
+
+def as_representation(joint: Stage, trained: str = "all") -> Stage:
+    """The stage of a plain method as the first of two, named ``representation``, as decoupling's is.
+
+    Args:
+      joint: the stage.
+      trained: which part of its network it trains, a name of ``decoupling.settings.PARTS``.
+    """
+    updates = dataclasses.replace(joint.updates, trainable=part(trained, joint.network))
+    return dataclasses.replace(joint, name="representation", updates=updates)
 
 
 def frequent_enough(number: int, data: Data, key: str) -> np.ndarray:

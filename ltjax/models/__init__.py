@@ -10,6 +10,7 @@ from ltjax.models.backbone import Backbone, HasTrainableParts
 from ltjax.models.bbn import BBNNetwork, LargeTwoBranchBackbone, TwoBranchBackbone
 from ltjax.models.causal_norm import CausalNormNetwork
 from ltjax.models.experts import ExpertBackbone, ExpertsHead, LargeExpertBackbone
+from ltjax.models.heads.aligned import AlignedHead
 from ltjax.models.heads.auxiliary import AuxiliaryHead
 from ltjax.models.heads.class_means import MeanHead
 from ltjax.models.heads.cosine import CausalNormHead, CosineHead
@@ -47,6 +48,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
 
 __all__ = [
     "BACKBONES",
+    "AlignedHead",
     "AuxiliaryHead",
     "BBNNetwork",
     "Backbone",

@@ -97,6 +97,8 @@ PRIORS = {
     "balanced_softmax": np.ones(3),
     "logit_adjustment": np.ones(3),
     "lade": np.ones(3),
+    "disalign": TRAIN * TRAIN**-1.2,
+    "weight_balancing": TRAIN * effective_number_weights(toy.COUNTS, 0.9999),
     "cost_sensitive": np.ones(3),
     "ce_drs": np.ones(3),
     "decoupling": np.ones(3),

@@ -1,6 +1,7 @@
 """Samplers that draw every position independently of all others: first a class, then one of its images."""
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -34,20 +35,27 @@ def class_balanced() -> Sampler:
     return Sampler("class_balanced", class_tables, PositionDraw(_class_draw))
 
 
-def _power_tables(labels: np.ndarray, num_classes: int, *, q: float) -> dict[str, np.ndarray]:
+def _weighted_tables(
+    labels: np.ndarray, num_classes: int, *, weigh: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, np.ndarray]:
     """``class_tables`` and ``last_word`` uint32 [classes with records]: a random word selects the first class whose
-    last word is not below it."""
+    last word is not below it. The classes are drawn in proportion to ``weigh`` of their numbers of records."""
     tables = class_tables(labels, num_classes)
-    reached = np.cumsum(tables["size"].astype(np.float64) ** q)
+    reached = np.cumsum(weigh(tables["size"].astype(np.float64)))
     ends = np.ceil(reached / reached[-1] * 2.0**32)  # with equal classes exactly those of `below`
     return tables | {"last_word": (ends - 1).clip(0, 2**32 - 1).astype(np.uint32)}
 
 
-def _power_draw(tables: Tables, seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops) -> Array:
+def _weighted_draw(tables: Tables, seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops) -> Array:
     class_word, image_word = words(seed, stream, SAMPLE, epoch, offset, ops)
     chosen = ops.xp.searchsorted(tables["last_word"], class_word)
     image = below(image_word, tables["size"][chosen])
     return tables["records"][tables["first"][chosen] + image]
+
+
+def _to_the_power(sizes: np.ndarray, q: float) -> np.ndarray:
+    mass: np.ndarray = sizes**q
+    return mass
 
 
 def power(q: float, name: str | None = None) -> Sampler:
@@ -69,7 +77,8 @@ def power(q: float, name: str | None = None) -> Sampler:
 
     Source: Kang et al., "Decoupling representation and classifier for long-tailed recognition", ICLR 2020, eq. 1.
     """
-    return Sampler(name or f"power({q:g})", functools.partial(_power_tables, q=q), PositionDraw(_power_draw))
+    tables = functools.partial(_weighted_tables, weigh=functools.partial(_to_the_power, q=q))
+    return Sampler(name or f"power({q:g})", tables, PositionDraw(_weighted_draw))
 
 
 def square_root() -> Sampler:
@@ -87,6 +96,37 @@ def reversed_frequency() -> Sampler:
     Source: Zhou et al., "BBN: bilateral-branch network with cumulative learning", CVPR 2020, section 4.2.
     """
     return power(-1.0, "reversed")
+
+
+def _per_effective_number(sizes: np.ndarray, beta: float, spread: float) -> np.ndarray:
+    below = np.log(sizes.max() / sizes)
+    betas = beta + spread * below / (below.max() or 1)
+    mass: np.ndarray = sizes * (1 - betas) / -np.expm1(sizes * np.log(betas))
+    return mass
+
+
+def effective_number(beta: float = 0.9999, spread: float = 1e-5) -> Sampler:
+    """Independent draws: an image of a class counts 1 / the effective number of the class's images.
+
+    ``p(class) ~ n_c (1 - beta_c) / (1 - beta_c^n_c)`` with ``beta_c = beta + spread log(n_max / n_c) / log(n_max /
+    n_min)``: nearly class-balanced up to some thousand images a class, and by the images beyond. Classes without a
+    record are not drawn.
+
+    Args:
+      beta: of the most frequent class, in (0, 1).
+      spread: what the rarest class's is above it; together below 1.
+
+    Example:
+      >>> tables = effective_number(beta=0.9, spread=0.0).tables(np.repeat([0, 1], [100, 1]), num_classes=2)
+      >>> (tables["last_word"] / 2**32).round(3).tolist()
+      [0.909, 1.0]
+
+    Source: Li et al., "Long-tailed visual recognition via Gaussian clouded logit adjustment", CVPR 2022, section 3.3.
+    """
+    tables = functools.partial(
+        _weighted_tables, weigh=functools.partial(_per_effective_number, beta=beta, spread=spread)
+    )
+    return Sampler("effective_number", tables, PositionDraw(_weighted_draw))
 
 
 def _progressive_tables(labels: np.ndarray, num_classes: int, *, epochs: int, author: bool) -> dict[str, np.ndarray]:

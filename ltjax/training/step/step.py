@@ -77,10 +77,13 @@ def make_train_step(stage: Stage, steps_per_epoch: int, micro_batches: int = 1) 
         metrics: dict[str, Any] = {"loss": loss, "learning_rate": rate, **logged}
         if len(means) > 1:  # a single term is the loss itself
             metrics |= {f"loss/{name}": mean for name, mean in means.items()}
+        trained = optax.apply_updates(trainable, updates)
+        if stage.project is not None:
+            trained = stage.project(trained, constants)
         new = dataclasses.replace(
             state,
             step=state.step + 1,
-            params=merge(optax.apply_updates(trainable, updates), frozen),
+            params=merge(trained, frozen),
             model_state=outcome.model_state,
             opt_state=opt_state,
             extras=state.extras if outcome.extras is None else outcome.extras,

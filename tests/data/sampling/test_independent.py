@@ -11,7 +11,7 @@ import pytest
 from ltjax.data.sampling import SAMPLERS
 from ltjax.data.sampling.counter_rng import Ops, name_id
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
-from ltjax.data.sampling.independent import class_balanced
+from ltjax.data.sampling.independent import class_balanced, effective_number
 from ltjax.data.sampling.sampler import class_tables
 
 DEVICE = Ops(jnp, jax.lax.while_loop)
@@ -239,3 +239,13 @@ def test_a_hundred_million_records(name):
     for quarter in np.bincount(labels[drawn], minlength=classes), np.bincount(drawn * 4 // size, minlength=4):
         assert np.abs(quarter - 10_000).max() < 600
     assert len(np.unique(drawn % 2**8)) == 2**8
+
+
+def test_classes_are_drawn_by_their_effective_number():
+    labels = np.repeat([0, 1, 3], [5000, 500, 50])
+    sampler = pickle.loads(pickle.dumps(effective_number(beta=0.999, spread=1e-4)))
+    tables = sampler.tables(labels, 4)
+    drawn = np.bincount(labels[records(sampler, tables, 0, np.arange(60_000))], minlength=4) / 60_000
+    betas = 0.999 + 1e-4 * np.array([0, 0.5, 1])
+    shares = np.array([5000, 500, 50]) * (1 - betas) / (1 - betas ** np.array([5000, 500, 50]))
+    np.testing.assert_allclose(drawn, np.insert(shares / shares.sum(), 2, 0), atol=0.006)

@@ -28,6 +28,12 @@ LAYOUTS = {
         (B, 3),
     ),
     "lws": (models.LWSHead(C), LINEAR | {"scale": (C,)}, (B, C), (B, D)),
+    "aligned": (
+        models.AlignedHead(C),
+        LINEAR | {"magnitude": (C,), "margin": (C,), "confidence/kernel": (D, 1), "confidence/bias": (1,)},
+        (B, C),
+        (B, D),
+    ),
     "tau": (models.TauHead(C), LINEAR | {"tau": ()}, (B, C), (B, D)),
     "cosine": (models.CosineHead(C), KERNEL | {"scale": ()}, (B, C), (B, D)),
     "plain cosine": (models.CosineHead(C, learn_scale=False), KERNEL, (B, C), (B, D)),
