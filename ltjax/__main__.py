@@ -30,6 +30,7 @@ COMMANDS = {
     "export": Command("ltjax.commands.export", "ltjax.export", "write a finished run as safetensors, StableHLO, ONNX"),
     "demo": Command("ltjax.commands.demo.command", "ltjax.demo", "try a finished run on images, on a page"),
     "table": Command("ltjax.commands.table", "ltjax.table", "train every cell of a table of results"),
+    "tune": Command("ltjax.commands.tune.command", "ltjax.tune", "search over settings on held-out training images"),
     "compare": Command("ltjax.commands.compare", "ltjax.compare", "compare finished runs: table and figures"),
     "report": Command("ltjax.commands.report", "ltjax.report", "make the report of a finished run again"),
     "check": Command("ltjax.commands.check.command", "ltjax.data.check", "check a data set before a long run"),

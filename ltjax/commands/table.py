@@ -1,10 +1,11 @@
 """Trains every cell of a table of results with one command; finished cells are skipped.
 
 python -m ltjax.table --root=runs/table [--table=reslt:3] [--only=CELL ...] [--num-seeds=3] [--short] [--list]
-    [--data=mnist5k] [--weights NAME=FILE ...] [--data-dir NAME=DIR ...] [--config.KEY=VALUE ...]
+    [--data=mnist5k] [--epochs=N] [--weights NAME=FILE ...] [--data-dir NAME=DIR ...] [--config.KEY=VALUE ...]
 
 --table is cifar or mnist5k (every method on these sets), or a table of a paper: reslt:1 to 9, decoupling:1 to 12,
 asynchronous:1 to 5, auxiliary:1 to 5, and some of the figures (--table=all --list names all of them).
+--table=ablation:cifar100_best adds the ingredients of that config file, or of your own, one after another.
 --data=mnist5k runs the structure of a paper's table on MNIST-5k-LT, which needs no download. Tables in one root share
 the cells that they have in common.
 Stop it at any time and run the same command again: it resumes the cell that was being trained, so several short leases
@@ -25,6 +26,7 @@ from typing import Any, NoReturn
 from ltjax import escape
 from ltjax.commands.cli import Parser, guarded, one_line
 from ltjax.commands.paper_tables import TABLES, Table
+from ltjax.commands.paper_tables.ablation import PREFIX, Ablation, ablation_sections, read_ablation
 from ltjax.commands.paper_tables.benchmarks import Benchmark
 from ltjax.commands.paper_tables.structure import (
     DATASETS,
@@ -75,10 +77,11 @@ def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = Parser("table", "ltjax.table", __doc__, epilog=epilog)
     add, many = parser.add_argument, dict[str, Any](action="extend", nargs="+", default=[])
     add("--root", required=True, help="the folder of the tables; each cell is a workdir in it")
-    add("--table", default="cifar", help=f"which table: {', '.join([*TABLES, ALL])}")
+    add("--table", default="cifar", help=f"which table: {', '.join([*TABLES, ALL])}, {PREFIX}FILE")
     add("--only", metavar="CELL", help="train only these cells", **many)
     add("--num-seeds", type=int, default=3, help="seeds of each cell (3)")
     add("--short", action="store_true", help="ten epochs on CIFAR and MNIST, a tenth of the others' published epochs")
+    add("--epochs", type=int, default=0, help="of an ablation: epochs of every row (those of its file)")
     add("--data", default="", help=f"run a paper's table on another data set: {', '.join(SUBSTITUTES)}")
     add("--weights", metavar="NAME=FILE", help="pretrained weights for the cells that need NAME (see --list)", **many)
     add("--data-dir", metavar="NAME=DIR", help=f"folder of one data set: {', '.join(DATASETS.values())}", **many)
@@ -87,6 +90,8 @@ def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     options, settings = parser.parse_known_args(words)
     if options.num_seeds < 1:
         raise InputError(f"--num-seeds: impossible value {options.num_seeds}; allowed: an integer >= 1")
+    if options.epochs < 0:
+        raise InputError(f"--epochs: impossible value {options.epochs}; allowed: an integer >= 1")
     for word in settings:
         key = word.removeprefix("--no").removeprefix("--").partition("=")[0].removeprefix("config.")
         if not word.startswith(("--config.", "--noconfig.")):
@@ -127,10 +132,17 @@ def contents_of(options: argparse.Namespace) -> Table:
     """The table that the flags choose.
 
     Raises:
-      InputError: for an unknown one, or --data with a table that is not a paper's.
+      InputError: for an unknown one, or a flag that it does not have.
     """
     if options.table == ALL:
         raise InputError(f"--table={ALL}: only with --list, which names all tables; make them one by one")
+    if options.table.startswith(PREFIX):
+        for flag in ("data", "short"):
+            if getattr(options, flag):
+                raise InputError(f"--{flag}: an ablation is of its own config file; shorten it with --epochs=N")
+        return read_ablation(options.table, options.epochs)
+    if options.epochs:
+        raise InputError(f"--epochs: only with --table={PREFIX}FILE; shorten other tables with --short")
     contents = choose(TABLES, options.table, "--table")
     if options.data and isinstance(contents, Benchmark):
         raise InputError(f"--data: table '{options.table}' is of its own data sets; --data is for the papers' tables")
@@ -142,7 +154,7 @@ def arguments(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) 
     file, colon, words = cell.config.partition(":")
     folder, weights = options.data_dir.get(DATASETS.get(cell.dataset)), options.weights.get(cell.weights)
     return [
-        f"--config=configs/{file}.py{colon}{words}",
+        f"--config={file if file.endswith('.py') else f'configs/{file}.py'}{colon}{words}",
         f"--workdir={os.path.join(options.root, cell.name)}",
         f"--config.num_seeds={options.num_seeds}",
         *([f"--config.init_from={os.path.join(options.root, cell.starts_from)}"] if cell.starts_from else []),
@@ -261,9 +273,13 @@ def write_table(options: argparse.Namespace, settings: Sequence[str]) -> str:
 
 
 def file_name(options: argparse.Namespace) -> str:
-    """table.md; of a paper's table its name, such as reslt_3.md or, on another data set, reslt_3_mnist5k.md."""
-    if isinstance(contents_of(options), Benchmark):
+    """table.md; of a paper's table its name, such as reslt_3.md or, on another data set, reslt_3_mnist5k.md; of an
+    ablation such as ablation_cifar100_best_epochs-10.md."""
+    contents = contents_of(options)
+    if isinstance(contents, Benchmark):
         return "table.md"
+    if isinstance(contents, Ablation):
+        return f"ablation_{contents.stem}{f'_epochs-{contents.epochs}' if contents.epochs else ''}.md"
     return f"{options.table.replace(':', '_')}{f'_{options.data}' if options.data else ''}.md"
 
 
@@ -286,6 +302,10 @@ def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str
         schedule = "Ten epochs (`:short`)." if options.short else "Schedules of the config files."
         parts = [f"# {options.table}", f"{accuracy} {schedule}{changed}"]
         parts += benchmark_sections(contents, state, options.short)
+    elif isinstance(contents, Ablation):
+        schedule = f"{contents.epochs} epochs." if contents.epochs else "Epochs of the config file."
+        parts = [f"# Ablation of {escape.markdown(contents.stem)}", f"{accuracy} {schedule}{changed}"]
+        parts += ablation_sections(contents, state)
     else:
         schedule = "A tenth of the epochs (`--short`)." if options.short else "Schedules of the config files."
         place = f" On {options.data} in place of the paper's data and networks." if options.data else ""

@@ -57,7 +57,8 @@ def with_ingredients(
     for name, changes in known.items():
         if name in chosen:
             _put_in(config, changes)
-    return with_words(config, arg, {**dict.fromkeys((*known, *sorted(switches - {*known})), {}), **(words or {})})
+    done: dict[str, Word] = {word: {} for word in (*known, *sorted(switches - {*known}))}
+    return with_words(config, arg, done | dict(words or {}))
 
 
 def _put_in(config: Config, changes: Changes) -> None:

@@ -5,7 +5,7 @@ import sys
 
 from etils import epath
 
-from ltjax.report.comparison import Entry, format_comparison
+from ltjax.report.comparison import Entry, explain_groups, format_comparison
 from ltjax.report.run import read_run
 from ltjax.report.text import CAPTIONS, format_report, format_table, percent
 
@@ -34,7 +34,16 @@ _import_matplotlib()
 
 PAGE = "report.html"
 
-__all__ = ["PAGE", "Entry", "format_comparison", "format_table", "percent", "replace_file", "write_report"]
+__all__ = [
+    "PAGE",
+    "Entry",
+    "explain_groups",
+    "format_comparison",
+    "format_table",
+    "percent",
+    "replace_file",
+    "write_report",
+]
 
 
 def write_report(workdir: epath.PathLike) -> epath.Path:

@@ -36,7 +36,7 @@ def format_comparison(entries: Sequence[Entry]) -> str:
     """
     table = markdown_table(HEADER, [_row(entry) for entry in entries])
     done = [entry.results for entry in entries if entry.results is not None]
-    return f"{table}\n\n{_explain(done[0])}" if done else table
+    return f"{table}\n\n{explain_groups(done[0])}" if done else table
 
 
 def _row(entry: Entry) -> list[str]:
@@ -57,7 +57,7 @@ def _row(entry: Entry) -> list[str]:
     ]
 
 
-def _explain(results: dict[str, Any]) -> str:
+def explain_groups(results: dict[str, Any]) -> str:
     convention = results["convention"]
     sizes = " / ".join(str(n) for n in results["shots"][convention]["classes"])
     images, split = f"{results['train_size']:,} training images", results["split"]

@@ -64,10 +64,11 @@ from ltjax.training.workdir.skipped import make_watch, skipped_records
 from ltjax.training.workdir.tracking import check_tracker, open_tracker
 
 
-def train(config: Settings, workdir: str, force: bool = False) -> Record:
+def train(config: Settings, workdir: str, force: bool = False, evaluated: Callable[[], None] = lambda: None) -> Record:
     """Trains what is left to train, evaluates the last epoch, writes the results; returns results.json.
 
     With ``force`` (--resume=force) a workdir of another config or other data is continued where its state fits.
+    ``evaluated`` is called when an evaluation has been logged; what it raises ends the run.
 
     Raises:
       InputError: bad settings or data, or a workdir that holds another run.
@@ -83,10 +84,12 @@ def train(config: Settings, workdir: str, force: bool = False) -> Record:
         return finished
     with locked(folder) as lock:
         finished = open_workdir(folder, config, _report, force)  # again: another run may just have ended
-        return _train_locked(config, folder, lock, force) if finished is None else finished
+        return _train_locked(config, folder, lock, force, evaluated) if finished is None else finished
 
 
-def _train_locked(config: Settings, folder: epath.Path, lock: Lock, force: bool) -> Record:
+def _train_locked(
+    config: Settings, folder: epath.Path, lock: Lock, force: bool, evaluated: Callable[[], None]
+) -> Record:
     check_source(config)
     check_tracker(config)
     if not (folder / "checkpoints").exists():  # a run that has begun has its weights
@@ -102,7 +105,7 @@ def _train_locked(config: Settings, folder: epath.Path, lock: Lock, force: bool)
     if not config_is_damaged(folder):
         _write_config(folder, config)
     with Interrupt(lambda: lock.lost) as interrupt:
-        run = _start(config, folder, setup, lock, interrupt, force)
+        run = _start(config, folder, setup, lock, interrupt, force)._replace(evaluated=evaluated)
         try:
             with out_of_memory.in_training(config):
                 return _run_stages(run, source)
@@ -235,6 +238,7 @@ def _train_stage(
                 jax.block_until_ready(state)
                 with progress.clock.paused():
                     progress.show(log.write(offset + end, _test(run, evaluator, state)))
+                    run.evaluated()
             else:  # the lines before, while the device is busy with this call
                 progress.show(log.write(offset + begin))
             if end < steps and _passed(config.checkpoint.every_steps, begin, end):

@@ -54,6 +54,7 @@ class Run(NamedTuple):
     progress: Progress
     lock: Lock
     interrupt: Interrupt
+    evaluated: Callable[[], None] = lambda: None
 
 
 class Current(NamedTuple):

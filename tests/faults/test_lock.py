@@ -129,7 +129,7 @@ def test_workers_of_a_killed_run_are_waited_for(folder, monkeypatch):
 
 @pytest.mark.parametrize("left", [b"", b"\0" * 512, b"{", b"null", b"[1]", b"\xff\xfe", ELSEWHERE])
 def test_on_a_local_disk_what_the_file_holds_decides_nothing(folder, left):
-    assert locks._on_local_disk(folder)
+    assert locks.on_local_disk(folder)
     leave(folder, left)
     with locked(folder, never) as lock:
         lock.confirm()
@@ -283,7 +283,7 @@ def held_on_nfs(folder, monkeypatch):
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(fcntl, "flock", held)
-    monkeypatch.setattr(locks, "_on_local_disk", lambda folder: False)
+    monkeypatch.setattr(locks, "on_local_disk", lambda folder: False)
     for name, seconds in (("LEASE", 0.2), ("BEAT", 0.02), ("SETTLE", 0.02)):
         monkeypatch.setattr(locks, name, seconds)
     return folder

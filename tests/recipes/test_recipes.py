@@ -41,6 +41,9 @@ def test_every_word_has_a_table():
         assert set(words) - {"strong"} <= tested[stem] or stem == "places_reslt", stem
         if stem.endswith("_baselines"):
             assert {*BASELINES, "oltr", "on"} <= tested[stem], stem
+        if stem.endswith("_best"):
+            file = load_file(f"configs/{stem}.py", "--config")
+            assert {"base", *file.INGREDIENTS, *file.OTHERS} <= tested[stem], stem
         if stem.endswith("_recent"):
             assert set(RECENT) <= tested[stem], stem
 

@@ -25,17 +25,18 @@ A paper's module is plain data, ``TABLES: dict[str, PaperTable]`` by the number 
 """
 
 from ltjax.commands.paper_tables import asynchronous, auxiliary, decoupling, reslt
+from ltjax.commands.paper_tables.ablation import Ablation
 from ltjax.commands.paper_tables.benchmarks import BENCHMARKS, Benchmark
 from ltjax.commands.paper_tables.structure import PaperTable
 
-Table = Benchmark | PaperTable
+Table = Ablation | Benchmark | PaperTable
 PAPERS: dict[str, dict[str, PaperTable]] = {
     "reslt": reslt.TABLES,
     "decoupling": decoupling.TABLES,
     "asynchronous": asynchronous.TABLES,
     "auxiliary": auxiliary.TABLES,
 }
-TABLES: dict[str, Table] = {
+TABLES: dict[str, Benchmark | PaperTable] = {
     **BENCHMARKS,
     **{f"{paper}:{number}": table for paper, tables in PAPERS.items() for number, table in tables.items()},
 }

@@ -35,7 +35,7 @@ def paper_sections(table: PaperTable, state_of: StateOf, data: str = "", short: 
         *table.notes,
     ]
     if states:
-        parts += ["## Runs", markdown_table(RUNS, [_run(name, state) for name, state in states.items()])]
+        parts += ["## Runs", markdown_table(RUNS, [run_row(name, state) for name, state in states.items()])]
     return parts
 
 
@@ -91,7 +91,7 @@ def value_of(results: Mapping[str, Any], place: str, shots: str = "strict", view
     return percent(results["accuracy"].get(key), deviations.get("accuracy", {}).get(key))
 
 
-def _run(name: str, state: State) -> list[str]:
+def run_row(name: str, state: State) -> list[str]:
     results = state.results
     if results is None:
         return [f"`{name}`", escape.markdown(state.text), *[""] * (len(RUNS) - 2)]

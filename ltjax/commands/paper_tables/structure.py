@@ -5,6 +5,7 @@ ours. Cells are named by what is run, so that rows and tables with the same run 
 """
 
 import dataclasses
+import pathlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -149,7 +150,7 @@ class Cell:
 
     @property
     def dataset(self) -> str:
-        return self.config.partition("_")[0]
+        return pathlib.PurePath(self.config.partition(":")[0]).name.partition("_")[0]
 
     @property
     def labels(self) -> frozenset[str]:

@@ -41,6 +41,10 @@ LOCAL_DISKS = {
 Holder = dict[str, Any]  # the file's content
 
 
+class InUse(InputError):
+    """A living run has the lock."""
+
+
 class _Changed(Exception):
     """The file was released or replaced while it was read: look again."""
 
@@ -48,8 +52,8 @@ class _Changed(Exception):
 class Lock:
     """The lock of a workdir. ``lost`` says who has it, should another run have taken it over."""
 
-    def __init__(self, folder: epath.Path, report: Callable[[str], None] = to_stderr) -> None:
-        self.folder, self.path, self.report = folder, folder / NAME, report
+    def __init__(self, folder: epath.Path, report: Callable[[str], None] = to_stderr, name: str = NAME) -> None:
+        self.folder, self.path, self.report = folder, folder / name, report
         self.lost = ""
         self._file: int | None = None  # open while the lock is held, except in a bucket
         self._in_bucket = "://" in str(folder)
@@ -59,7 +63,7 @@ class Lock:
         self._stop, self._busy = threading.Event(), threading.Lock()
 
     def take(self) -> None:
-        """Takes the lock. Raises InputError if another run has it, or the folder cannot be written."""
+        """Takes the lock. Raises InUse if another run has it, InputError if the folder cannot be written."""
         began = time.monotonic()
         try:
             while True:
@@ -89,12 +93,12 @@ class Lock:
             if _dead(holder) and time.monotonic() - began < GRACE:
                 time.sleep(0.1)
                 raise _Changed
-            if new or _same_boot(holder) or _on_local_disk(self.folder):
+            if new or _same_boot(holder) or on_local_disk(self.folder):
                 raise self._held(holder)
             # A file server may keep the flock of a machine that is gone: the lease decides.
         if self._file is not None and not self._is_the_file():
             raise _Changed
-        self._certain = bool(self._flocked) and _on_local_disk(self.folder)
+        self._certain = bool(self._flocked) and on_local_disk(self.folder)
         if not (new or self._certain or (self._flocked and _same_boot(holder)) or _dead(holder)):
             self._watch(before)
         self._content = _me()
@@ -148,10 +152,10 @@ class Lock:
             if now != before:
                 raise self._held(_parsed(now))
 
-    def _held(self, holder: Holder) -> InputError:
-        return InputError(
-            f"--workdir={self.folder}: is in use by {_named(holder)} ({NAME}); wait until that run has ended, stop it, "
-            "or use another --workdir"
+    def _held(self, holder: Holder) -> InUse:
+        return InUse(
+            f"--workdir={self.folder}: is in use by {_named(holder)} ({self.path.name}); wait until that run has "
+            "ended, stop it, or use another --workdir"
         )
 
     def _read(self) -> bytes | None:
@@ -346,7 +350,7 @@ def _dead(holder: Holder) -> bool:
     return _here(holder) and not _alive(holder)
 
 
-def _on_local_disk(folder: epath.Path) -> bool:
+def on_local_disk(folder: epath.Path) -> bool:
     """Whether the folder's file system is one that no other machine can have mounted; False if that is unknown."""
     try:
         device = os.stat(folder).st_dev

@@ -1,6 +1,6 @@
 """CIFAR-10-LT and CIFAR-100-LT with ResNet-32."""
 
-from tests.recipes.published import methods, recent
+from tests.recipes.published import best, methods, recent
 from tests.recipes.published.defaults import CIFAR_RUNS, COMMON_WORDS, DEFAULTS, SHORT
 from tests.recipes.table import Part, Tables, named, recipe, second_stage, with_words
 
@@ -238,4 +238,5 @@ def tables(dataset: str) -> Tables:
         f"{dataset}_baselines:oltr,short": recipe(oltr[f"{dataset}_baselines:oltr"], SHORT, OLTR_SHORT),
         f"{dataset}_baselines:bbn,short": recipe(baselines[f"{dataset}_baselines:bbn"], SHORT),
         **recent.tables(dataset, recipe(base, CE)),
+        **best.tables(dataset, recipe(base, CE)),
     }

@@ -1,6 +1,6 @@
 """ImageNet-LT: ResNeXt-50, ResNet-10 and others, from random weights."""
 
-from tests.recipes.published import methods, recent, ride
+from tests.recipes.published import best, methods, recent, ride
 from tests.recipes.published.defaults import DEFAULTS, LARGE_RUNS
 from tests.recipes.table import Part, Tables, named, recipe, second_stage, with_words
 
@@ -236,4 +236,5 @@ def tables() -> Tables:
         "imagenet_baselines:ride,experts=2": recipe(made["imagenet_baselines:ride"], ride.TWO_EXPERTS),
         "imagenet_baselines:ride,epochs=180": recipe(made["imagenet_baselines:ride"], ride.EPOCHS_180),
         **recent.tables("imagenet", recipe(base, CE)),
+        **best.tables("imagenet", recipe(base, CE)),
     }

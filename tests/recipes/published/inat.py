@@ -1,6 +1,6 @@
 """iNaturalist 2018 with ResNet-50."""
 
-from tests.recipes.published import methods, recent, ride
+from tests.recipes.published import best, methods, recent, ride
 from tests.recipes.published.defaults import DEFAULTS, LARGE_RUNS
 from tests.recipes.table import Part, Tables, Word, named, recipe, second_stage, with_words
 
@@ -201,4 +201,5 @@ def tables() -> Tables:
         **methods.two_stages("inat_baselines", recipe(base, CE), {"fslwf": methods.FEW_SHOT_SCRIPT}, {}),
         **methods.oltr("inat_baselines", recipe(base, CE), {}, OLTR_LENGTH, OLTR_CRT),
         **recent.tables("inat", recipe(base, CE)),
+        **best.tables("inat", recipe(base, CE)),
     }

@@ -1,6 +1,6 @@
 """Places-LT with ResNet-152 from ImageNet weights."""
 
-from tests.recipes.published import methods, recent, ride
+from tests.recipes.published import best, methods, recent, ride
 from tests.recipes.published.defaults import DEFAULTS, LARGE_RUNS
 from tests.recipes.table import Part, Tables, named, recipe, second_stage, with_words
 
@@ -201,4 +201,5 @@ def tables() -> Tables:
         **methods.two_stages("places_baselines", recipe(base, CE), {"fslwf": methods.FEW_SHOT_SCRIPT}, {}),
         **methods.oltr("places_baselines", recipe(base, CE), OLTR_FIRST, OLTR_LENGTH, OLTR_CRT, OLTR_SECOND),
         **recent.tables("places", recipe(base, CE)),
+        **best.tables("places", recipe(base, CE)),
     }

@@ -1,6 +1,6 @@
 """MNIST-5k-LT, and the user's images from a folder or from list files: no paper has them, all numbers are ours."""
 
-from tests.recipes.published import methods, recent
+from tests.recipes.published import best, methods, recent
 from tests.recipes.published.defaults import DEFAULTS, MNIST_RUNS, SHORT, USER_RUNS
 from tests.recipes.table import Part, Tables, Word, named, recipe, second_stage, with_words
 
@@ -180,6 +180,7 @@ def tables() -> Tables:
         "mnist5k_decoupling:epochs=1": recipe(second_stage(decoupling, DECOUPLING), ONE_EPOCH),
         **with_words("mnist5k_auxiliary", second_stage(auxiliary, FINETUNING), methods.AUXILIARY_WORDS),
         **recent.tables("mnist5k", base),
+        **best.tables("mnist5k", base),
         **methods.baselines("mnist5k_baselines", base, AS_AUTHORS, {}),
         **methods.two_stages("mnist5k_baselines", base, AS_AUTHORS, {}),
         **methods.oltr("mnist5k_baselines", base, {}, OLTR_LENGTH, OLTR_CRT),

@@ -1,0 +1,39 @@
+"""A recipe of ingredients for CIFAR-10-LT (imbalance 100), ResNet-32, 200 epochs.
+
+python -m ltjax.main --config=configs/cifar10_best.py --workdir=runs/best --config.data.dir=DIR
+python -m ltjax.table --table=ablation:cifar10_best --root=runs/ablation --epochs=10 --config.data.dir=DIR
+
+Words: ":base" leaves all ingredients out, ":base,balanced,autoaugment" puts these in, ":no_autoaugment" leaves one out;
+further words as everywhere, such as ":imbalance=50" and ":epochs=10".
+"""
+
+from ltjax.methods.configure import new_config
+from ltjax.methods.ingredients import with_ingredients
+from ltjax.settings.config_file import cifar_runs
+
+# ingredient -> settings that it changes, in the order of the ablation table
+INGREDIENTS = {
+    "balanced": {"method": "balanced_softmax"},
+    "cosine_schedule": {
+        "optimizer.nesterov": True,
+        "optimizer.weight_decay": 5e-4,
+        "optimizer.schedule.name": "cosine",
+        "optimizer.schedule.unit": "step",
+    },
+    "autoaugment": {"data.augment": "autoaugment_flip"},
+}
+# left out; a word puts one in
+OTHERS = {}
+
+
+def get_config(arg=None):
+    config = new_config("ce", recipe="cifar10", family="best")
+    cifar_runs(config)
+    config.data.update(name="cifar10", imbalance=100.0, augment="pad_crop_flip")
+    config.model.backbone = "resnet32"
+    config.epochs = 200
+    config.batch_size = 128
+    config.optimizer.update(learning_rate=0.1, momentum=0.9, weight_decay=2e-4)
+    config.optimizer.schedule.update(name="step", unit="epoch", warmup_epochs=5, milestones=(160, 180), decay=0.01)
+    config.evaluation.update(index_boundaries=(3, 6))
+    return with_ingredients(config, arg, INGREDIENTS, OTHERS)
