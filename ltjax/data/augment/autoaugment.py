@@ -77,7 +77,7 @@ IMAGENET: Policies = (  # for ImageNet
     (("Equalize", 8, 8), ("Equalize", 6, 3)),
 )
 LEVELS = 10
-SHEAR, TRANSLATION, DEGREES, BITS = 0.3, 150 / 331, 30.0, 4  # at the highest level
+SHEAR, TRANSLATION, DEGREES, BITS, BLEND = 0.3, 150 / 331, 30.0, 4, 0.9  # at the highest level
 
 BLENDS = {
     "Brightness": batch_ops.BRIGHTNESS,
@@ -92,27 +92,35 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def strength(operation: str, level: int, sign: int, height: int, width: int) -> dict[str, int | np.ndarray]:
+    """``strength_of`` an operation at a level 0 .. 9, for blends in tenths."""
+    return strength_of(operation, level / (LEVELS - 1), sign, height, width, unit=10)
+
+
+def strength_of(
+    operation: str, fraction: float, sign: int, height: int, width: int, unit: int
+) -> dict[str, int | np.ndarray]:
     """The parameters of one operation for ``change``; no operation ("") leaves an image unchanged.
 
     Args:
       operation: one of ``OPERATIONS``, or "".
-      level: 0 .. 9.
+      fraction: 0 .. 1, of the highest level.
       sign: 1 or -1, the direction of a geometric operation or a blend.
       height, width: of the image.
+      unit: of the amount of a blend.
 
     Returns:
-      matrix int32 [6] (of ``affine``), kind and tenths (of ``blend``), threshold and mask (of
+      matrix int32 [6] (of ``affine``), kind and amount (of ``blend``), threshold and mask (of
       ``solarize_and_posterize``), histogram (of ``remap_histogram``): integers.
     """
-    fraction = level / (LEVELS - 1)
     matrix = affine_matrix(operation, sign * fraction, height, width) if operation in GEOMETRIC else IDENTITY
     values: dict[str, int | np.ndarray] = {
-        "matrix": batch_ops.fixed_point(matrix), "kind": 0, "tenths": 10, "threshold": 256, "mask": 255, "histogram": 0
+        "matrix": batch_ops.fixed_point(matrix), "kind": 0, "amount": unit, "threshold": 256, "mask": 255,
+        "histogram": 0,
     }  # fmt: skip
     if operation in BLENDS:
         values |= {
             "kind": BLENDS[operation],
-            "tenths": 10 + sign * level,
+            "amount": unit + sign * round(unit * BLEND * fraction),
         }  # factors of 1.9 or 0.1 at the highest level
     elif operation in HISTOGRAM:
         values["histogram"] = HISTOGRAM[operation]
@@ -183,10 +191,10 @@ def apply(images: Array, draws: Draws, ops: Ops = HOST) -> Array:
     return images.astype(xp.uint8)
 
 
-def change(images: Array, strengths: Mapping[str, Array], ops: Ops = HOST) -> Array:
-    """The images int32 [B, H, W, C] after one operation each; ``strengths`` has the values of ``strength`` as arrays
-    [B, ...]."""
+def change(images: Array, strengths: Mapping[str, Array], ops: Ops = HOST, unit: int = 10) -> Array:
+    """The images int32 [B, H, W, C] after one operation each; ``strengths`` has the values of ``strength_of`` with this
+    unit as arrays [B, ...]."""
     images = batch_ops.affine(images, strengths["matrix"], ops)
-    images = batch_ops.blend(images, strengths["kind"], strengths["tenths"], ops)
+    images = batch_ops.blend(images, strengths["kind"], strengths["amount"], ops, unit)
     images = batch_ops.solarize_and_posterize(images, strengths["threshold"], strengths["mask"], ops)
     return batch_ops.remap_histogram(images, strengths["histogram"], ops)

@@ -49,25 +49,26 @@ def fixed_point(matrix: Sequence[float]) -> np.ndarray:
     return np.floor(np.array([a, b, c + (a + b) / 2, d, e, f + (d + e) / 2]) * ONE + 0.5).astype(np.int32)
 
 
-def blend(images: Array, kind: Array, tenths: Array, ops: Ops) -> Array:
-    """Interpolates, or extrapolates, from a degenerate version of each image: (degenerate (10 - t) + image t) / 10.
+def blend(images: Array, kind: Array, amount: Array, ops: Ops, unit: int = 10) -> Array:
+    """Interpolates, or extrapolates, from a degenerate version of each image: (degenerate (unit - t) + image t) / unit.
 
     Args:
       images: int32 [B, H, W, C].
       kind: int32 [B], the degenerate version: black (BRIGHTNESS), the greyscale image (COLOR), its mean grey
         (CONTRAST), the smoothed image (SHARPNESS).
-      tenths: int32 [B], t = 0 .. 20; 10 leaves an image unchanged.
+      amount: int32 [B], t = 0 .. 2 unit; unit leaves an image unchanged.
       ops: the array namespace.
+      unit: of the amount, at most 10^6.
     """
     xp = ops.xp
-    kind, tenths = kind[:, None, None, None], tenths[:, None, None, None]
+    kind, amount = kind[:, None, None, None], amount[:, None, None, None]
     grey = _grey(images)
     count = grey.shape[1] * grey.shape[2]
     mean = (2 * grey.sum(axis=(1, 2, 3), keepdims=True, dtype=xp.int32) + count) // (2 * count)  # rounded
     degenerate = xp.where(kind == COLOR, grey, xp.int32(0))
     degenerate = xp.where(kind == CONTRAST, mean, degenerate)
     degenerate = xp.where(kind == SHARPNESS, _smooth(images, ops), degenerate)
-    return xp.clip((degenerate * (10 - tenths) + images * tenths) // 10, 0, 255)
+    return xp.clip((degenerate * (unit - amount) + images * amount) // unit, 0, 255)
 
 
 def _grey(images: Array) -> Array:

@@ -2,13 +2,6 @@
 
 They are for images of a few hundred pixels. ``batch_ops`` applies every operation to every image of a batch, which
 suits a device and images of 32 pixels. Ranges, signs and grey are those of ``autoaugment``.
-
-RandAugment applies two operations of ``RANDOM``, drawn uniformly, at nine tenths of their highest level: N = 2, M = 9
-on the paper's scale of 0 to 10, its choice for a ResNet-50 on ImageNet (torchvision's scale ends at 30: its 9 is 3
-here).
-
-Source: Cubuk et al., "RandAugment: practical automated data augmentation with a reduced search space", NeurIPS 2020,
-section 3 and table 2.
 """
 
 import functools
@@ -16,17 +9,10 @@ import math
 
 import numpy as np
 
-from ltjax.data.augment import autoaugment
+from ltjax.data.augment import autoaugment, randaugment
 from ltjax.data.augment.batch_ops import GREY
-from ltjax.data.augment.transform import Draws, as_draws
-from ltjax.data.sampling.counter_rng import HOST, Array, Integer, Ops, below, name_id, uint32, words
-
-RANDAUGMENT = name_id("randaugment")
-RANDOM = (
-    "", "AutoContrast", "Equalize", "Rotate", "Solarize", "Color", "Posterize", "Contrast", "Brightness", "Sharpness",
-    "ShearX", "ShearY", "TranslateX", "TranslateY",
-)  # fmt: skip
-MAGNITUDE = 0.9
+from ltjax.data.augment.randaugment import DEFAULT, RANDOM, Strength
+from ltjax.data.augment.transform import Draws
 
 draw_imagenet = functools.partial(autoaugment.draw, policies=autoaugment.IMAGENET)
 
@@ -56,7 +42,7 @@ def operate(pixels: np.ndarray, operation: str, fraction: float, sign: int) -> n
         matrix = autoaugment.affine_matrix(operation, sign * fraction, *pixels.shape[:2])
         changed = image.transform(image.size, Image.Transform.AFFINE, matrix, fillcolor=(GREY,) * 3)
     elif operation in autoaugment.BLENDS:
-        changed = getattr(ImageEnhance, operation)(image).enhance(1 + sign * 0.9 * fraction)
+        changed = getattr(ImageEnhance, operation)(image).enhance(1 + sign * autoaugment.BLEND * fraction)
     elif operation == "Posterize":
         changed = ImageOps.posterize(image, 8 - round(fraction * autoaugment.BITS))
     elif operation == "Solarize":
@@ -78,24 +64,19 @@ def imagenet_policy(pixels: np.ndarray, draws: Draws) -> np.ndarray:
     return pixels
 
 
-def draw_random(seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops = HOST) -> Draws:
-    """Two operations, ``first`` and ``second`` int32 [B], 0 .. 13; ``first_sign`` and ``second_sign``, 0 or 1."""
-    which = words(seed, stream, RANDAUGMENT, epoch, offset, ops)
-    signs = words(seed, stream, RANDAUGMENT, epoch, offset, ops, lane=1)
-    drawn: Draws = {}
-    for i, name in enumerate(("first", "second")):
-        drawn |= {name: below(which[i], uint32(len(RANDOM), ops)), f"{name}_sign": signs[i] >> 31}
-    return as_draws(drawn, offset, ops)
+draw_random = randaugment.draw
 
 
-def random_operations(pixels: np.ndarray, draws: Draws) -> np.ndarray:
-    """The image after the two operations that ``draw_random`` drew for it.
+def random_operations(pixels: np.ndarray, draws: Draws, strength: Strength = DEFAULT) -> np.ndarray:
+    """The image after the operations that ``draw_random`` drew for it.
 
     Example:
       >>> nothing = {"first": 0, "second": 0, "first_sign": 1, "second_sign": 0}
       >>> random_operations(np.full((4, 4, 3), 200, np.uint8), nothing)[0, 0].tolist()
       [200, 200, 200]
     """
-    for name in ("first", "second"):
-        pixels = operate(pixels, RANDOM[int(draws[name])], MAGNITUDE, 1 - 2 * int(draws[f"{name}_sign"]))
+    fractions = strength.fractions()
+    for name in strength.names():
+        fraction = fractions[int(draws[f"{name}_level"])] if len(fractions) > 1 else fractions[0]
+        pixels = operate(pixels, RANDOM[int(draws[name])], fraction, 1 - 2 * int(draws[f"{name}_sign"]))
     return pixels

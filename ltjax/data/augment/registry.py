@@ -3,6 +3,9 @@
 Both parts are written over the array namespace they are given, so that the host's batches and a jitted program on the
 device make the same pixels for the same position. Images stay uint8; the network scales and normalises them.
 
+RandAugment's number of operations, magnitude (0 to 10) and its deviation can stand behind its word:
+``randaugment_n3_m5_flip_cutout``, ``crop224_flip_randaugment_n2_m10_std0.5``; without them they are 2, 9 and 0.
+
 Transforms of whole images of any size (``Transform.cut``) run on the host only. Their names contain the output size,
 which can be any: ``crop224_flip``, ``crop160_flip_jitter``; ``SIZED_TRANSFORMS`` lists them without it.
 """
@@ -14,10 +17,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ltjax.data.augment import autoaugment, pillow_ops
+from ltjax.data.augment import autoaugment, pillow_ops, randaugment
 from ltjax.data.augment.color_jitter import draw_jitter, jitter
 from ltjax.data.augment.crops import draw_crop, random_resized_crop
 from ltjax.data.augment.cutout import cutout, draw_cutout
+from ltjax.data.augment.randaugment import Strength
 from ltjax.data.augment.transform import Apply, Draw, Draws, Image, Transform, as_draws
 from ltjax.data.sampling.counter_rng import HOST, Array, Integer, Ops, below, name_id, uint32, words
 from ltjax.errors import InputError, choose
@@ -86,6 +90,18 @@ def _pad_crop_cutout(images: Array, draws: Draws, ops: Ops = HOST) -> Array:
     return cutout(_pad_crop(images, draws, ops, pad=4), draws, ops)
 
 
+def _draw_randaugment(
+    seed: Integer, stream: Integer, epoch: Integer, offset: Array, ops: Ops = HOST, *, strength: Strength
+) -> Draws:
+    position = (seed, stream, epoch, offset, ops)
+    return randaugment.draw(*position, strength=strength) | _draw_crop(*position, pad=4, flip=True)
+
+
+def _randaugment(images: Array, draws: Draws, ops: Ops = HOST, *, strength: Strength, hole: bool) -> Array:
+    images = randaugment.apply(_pad_crop(images, draws, ops, pad=4), draws, ops, strength=strength)
+    return cutout(images, draws, ops) if hole else images
+
+
 def _crop_and_change(
     image: Image, draws: Draws, *, size: int, change: Change | None, fast_decode: bool = False
 ) -> np.ndarray:
@@ -110,6 +126,35 @@ def _pad_crop_transform(name: str, pad: int, flip: bool) -> Transform:
     return Transform(name, functools.partial(_draw_crop, pad=pad, flip=flip), functools.partial(_pad_crop, pad=pad))
 
 
+def _random_transform(name: str, strength: Strength = randaugment.DEFAULT, hole: bool = False) -> Transform:
+    """pad_crop_flip, then RandAugment, then cutout."""
+    drawn = functools.partial(_draw_randaugment, strength=strength)
+    return Transform(
+        name,
+        functools.partial(_draw_all, parts=(drawn, draw_cutout)) if hole else drawn,
+        functools.partial(_randaugment, strength=strength, hole=hole),
+    )
+
+
+def _sized_random_transform(
+    name: str, size: int, strength: Strength = randaugment.DEFAULT, hole: bool = False
+) -> Transform:
+    """RandomResizedCrop and flip, then RandAugment, then cutout."""
+    drawn = functools.partial(randaugment.draw, strength=strength)
+    change = functools.partial(pillow_ops.random_operations, strength=strength)
+    if not hole:
+        return _resized_crop(name, size, drawn, change)
+    return _resized_crop(name, size, functools.partial(_draw_all, parts=(drawn, draw_cutout)), change, cutout)
+
+
+# names in which RandAugment's strength can stand -> how it is made; of images of one size, and of any (with a size)
+_OF_STRENGTH: dict[str, Callable[..., Transform]] = {
+    "randaugment_flip": _random_transform,
+    "randaugment_flip_cutout": functools.partial(_random_transform, hole=True),
+    "crop_flip_randaugment": _sized_random_transform,
+    "crop_flip_randaugment_cutout": functools.partial(_sized_random_transform, hole=True),
+}
+
 TRANSFORMS: dict[str, Transform] = {
     "none": Transform("none", _draw_nothing, _unchanged),
     # The augmentation of every CIFAR-LT paper: He et al., "Deep residual learning", CVPR 2016, section 4.2.
@@ -121,6 +166,8 @@ TRANSFORMS: dict[str, Transform] = {
         functools.partial(_draw_all, parts=(functools.partial(_draw_crop, pad=4, flip=True), draw_cutout)),
         _pad_crop_cutout,
     ),
+    # pad_crop_flip, then two operations: Cubuk et al., "RandAugment", NeurIPS 2020; and a square of cutout.
+    **{name: make(name) for name, make in _OF_STRENGTH.items() if not name.startswith("crop")},
     # For digits and letters, whose mirror images are something else.
     "pad_crop": _pad_crop_transform("pad_crop", pad=2, flip=False),
 }
@@ -135,9 +182,7 @@ SIZED_TRANSFORMS: dict[str, Callable[[str, int], Transform]] = {
     "crop_flip_autoaugment": functools.partial(
         _resized_crop, draw=pillow_ops.draw_imagenet, change=pillow_ops.imagenet_policy
     ),
-    "crop_flip_randaugment": functools.partial(
-        _resized_crop, draw=pillow_ops.draw_random, change=pillow_ops.random_operations
-    ),
+    **{name: make for name, make in _OF_STRENGTH.items() if name.startswith("crop")},
 }
 
 
@@ -151,7 +196,10 @@ def find_transform(name: str, key: str = "config.data.augment") -> Transform:
       >>> find_transform("pad_crop").name, find_transform("crop224_flip_jitter").name
       ('pad_crop', 'crop224_flip_jitter')
     """
-    size, bare = _split(name)
+    plain, strength = randaugment.parse(name)
+    size, bare = _split(plain)
+    if plain != name and bare in _OF_STRENGTH and (size or bare in TRANSFORMS):
+        return _OF_STRENGTH[bare](name, size, strength) if size else _OF_STRENGTH[bare](name, strength)
     if size == 0:
         allowed = TRANSFORMS | dict.fromkeys((_join(bare, 224) for bare in SIZED_TRANSFORMS), TRANSFORMS["none"])
         if bare in SIZED_TRANSFORMS:
@@ -176,7 +224,7 @@ def output_size(name: str) -> int:
       >>> output_size("crop224_flip"), output_size("pad_crop_flip")
       (224, 0)
     """
-    return _split(name)[0]
+    return _split(randaugment.parse(name)[0])[0]
 
 
 def _split(name: str) -> tuple[int, str]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax import class_counts, losses
-from ltjax.data.augment import autoaugment, color_jitter, crops, cutout, pillow_ops, registry
+from ltjax.data.augment import autoaugment, color_jitter, crops, cutout, randaugment, registry
 from ltjax.data.datasets import assemble, cifar, lt_benchmarks, mnist
 from ltjax.data.sampling import class_cycle
 from ltjax.losses import ride as ride_loss
@@ -137,12 +137,15 @@ CONSTANTS: dict[str, dict[str, tuple[Any, Any]]] = {
         "CIFAR": (policies(autoaugment.POLICIES), listed(CIFAR_POLICIES)),
         "ImageNet": (policies(autoaugment.IMAGENET), listed(IMAGENET_POLICIES)),
         "at the highest level": (
-            (autoaugment.SHEAR, autoaugment.TRANSLATION, autoaugment.DEGREES, autoaugment.BITS),
-            (0.3, 150 / 331, 30.0, 4),
+            (autoaugment.SHEAR, autoaugment.TRANSLATION, autoaugment.DEGREES, autoaugment.BITS, autoaugment.BLEND),
+            (0.3, 150 / 331, 30.0, 4, 0.9),
         ),
         "levels": (autoaugment.LEVELS, 10),
     },
-    "Cubuk et al. (2020, RandAugment), level 9 of 10": {"magnitude": (pillow_ops.MAGNITUDE, 0.9)},
+    "Cubuk et al. (2020, RandAugment), two operations at level 9 of 10": {
+        "RandAugment": (randaugment.DEFAULT, randaugment.Strength(2, 9.0, 0.0)),
+        "highest level": (randaugment.HIGHEST, 10),
+    },
     "DeVries and Taylor (2017), section 3.2: 16 of 32 pixels": {"cutout": (hole(32), 16)},
     "PyTorch's batch normalisation, 1 - 0.1": {
         "momentum": (BatchNorm.momentum, 0.9),
