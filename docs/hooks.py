@@ -1,7 +1,7 @@
 """What MkDocs cannot do by itself: equations as MathML, and tables that stand in one place only.
 
 A line ``<!-- numbers: NAME -->`` becomes the measured and the published accuracy of that row of the tables,
-``<!-- settings: NAME -->`` the settings of a method or a block.
+``<!-- settings: NAME -->`` the settings of a method or a block, ``<!-- refusals: all -->`` what each method refuses.
 Everything is made at build time; the site loads no script and no font from elsewhere.
 """
 
@@ -92,4 +92,16 @@ def settings(name: str) -> str:
     return f'<div class="settings" markdown>\n\n{table.replace("<", "&lt;")}\n\n</div>\n'
 
 
-TABLES = {"numbers": numbers, "settings": settings}
+def refusals(name: str) -> str:
+    """What refuses the settings of all methods, and why: Method.refuses of every method; ``name`` is "all"."""
+    del name
+    rows: dict[tuple[str, str], list[str]] = {}
+    for method, of in METHODS.items():
+        for key, why in of.refuses.items():
+            rows.setdefault((key, why), []).append(f"`{method}`")
+    lines = ["| Setting | Refused by | Why |", "| --- | --- | --- |"]
+    lines += [f"| `{key}` | {', '.join(methods)} | {why} |" for (key, why), methods in sorted(rows.items())]
+    return "\n".join([*lines, ""])
+
+
+TABLES = {"numbers": numbers, "settings": settings, "refusals": refusals}

@@ -14,6 +14,7 @@ from ltjax.losses.reduction import weighted_mean
 from ltjax.losses.reslt import ResLTLoss, ResLTTerms, reslt_loss, reslt_terms
 from ltjax.losses.ride import RIDELoss, ride_loss
 from ltjax.losses.rotation import random_rotations, rotate
+from ltjax.losses.smoothing import label_aware_smoothing_loss
 from ltjax.losses.softmax import balanced_softmax_loss, cross_entropy, logit_adjusted_loss, mixup_loss
 from ltjax.losses.vector_scaling import vector_scaling_loss
 
@@ -28,6 +29,7 @@ __all__ = [
     "gaussian_clouded_loss",
     "graph_matching_loss",
     "influence_balanced_loss",
+    "label_aware_smoothing_loss",
     "lade_regularizer",
     "ldam_loss",
     "lifted_structure_loss",

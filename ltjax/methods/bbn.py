@@ -15,7 +15,6 @@ import jax.numpy as jnp
 
 from ltjax.data import Data
 from ltjax.data.sampling.independent import reversed_frequency
-from ltjax.losses import cross_entropy
 from ltjax.methods.common import (
     Predict,
     accuracy,
@@ -26,6 +25,7 @@ from ltjax.methods.common import (
     evaluate_network,
     of_family,
     one_stage,
+    softmax_loss,
 )
 from ltjax.methods.stage import Outcome, Stage, Term
 from ltjax.models import BBNNetwork, LinearHead
@@ -55,6 +55,7 @@ def bbn(config: Settings, settings: BBNSettings, data: Data) -> list[Stage]:
     types = dtypes(config)
     backbone = build_backbone(config)
     head = of_family(LinearHead(data.num_classes, **types), backbone)
+    loss = softmax_loss(config, data)
     network = BBNNetwork(backbone, head, data.mean, data.std, types["dtype"])
 
     def objective(apply, params, model_state, batch, context):
@@ -66,8 +67,8 @@ def bbn(config: Settings, settings: BBNSettings, data: Data) -> list[Stage]:
         # the classifier is linear: the mixed features' logits are the mixed logits of the two halves
         logits = 2 * (weight * ours.logits + (1 - weight) * theirs.logits)
         terms = {
-            CONVENTIONAL: Term(cross_entropy(logits, plain["label"]), scale=weight),
-            REBALANCING: Term(cross_entropy(logits, turned["label"]), scale=1 - weight),
+            CONVENTIONAL: Term(loss(logits, plain["label"]), scale=weight),
+            REBALANCING: Term(loss(logits, turned["label"]), scale=1 - weight),
         }
         hits = weight * accuracy(logits, plain["label"]) + (1 - weight) * accuracy(logits, turned["label"])
         return Outcome(terms, model_state, {"accuracy": hits, "conventional_weight": weight})

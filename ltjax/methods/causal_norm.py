@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.data import Data
-from ltjax.losses import cross_entropy
 from ltjax.methods.common import (
     accuracy,
     build_backbone,
     dtypes,
     one_stage,
     predicts,
+    softmax_loss,
     watched,
 )
 from ltjax.methods.stage import Context, Outcome, Stage, Term
@@ -52,11 +52,12 @@ def causal_norm(config: Settings, settings: CausalNormSettings, data: Data) -> l
         backbone=build_backbone(config), head=head, mean=data.mean, std=data.std, alpha=settings.alpha,
         dtype=types["dtype"],
     )  # fmt: skip
+    loss = softmax_loss(config, data)
 
     def objective(apply, params, model_state, batch, context):
         images, labels = batch["image"]["image"], batch["image"]["label"]
         outputs, model_state = apply(params, model_state, images, momentum=mean_momentum(settings, context))
-        losses = cross_entropy(outputs.logits, labels)
+        losses = loss(outputs.logits, labels)
         metrics = {"accuracy": accuracy(outputs.logits, labels)} | watched(config, losses, labels)
         return Outcome({"classification": Term(losses)}, model_state, metrics)
 

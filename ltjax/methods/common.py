@@ -12,10 +12,13 @@ import numpy as np
 from flax import traverse_util
 
 from ltjax import models
+from ltjax.arrays import as_float, per_class
 from ltjax.data import Data
 from ltjax.data.sampling import SAMPLERS
 from ltjax.data.sampling.sampler import Sampler
 from ltjax.errors import InputError
+from ltjax.losses import cross_entropy, label_aware_smoothing_loss, logit_adjusted_loss
+from ltjax.losses.smoothing import smoothing_strengths
 from ltjax.methods.stage import (
     Apply,
     Batch,
@@ -38,7 +41,10 @@ from ltjax.settings.user_code import lookup
 
 NEUTRAL = ModelSettings().to_dict()
 ATTENTION, FEATURE_LAYER = "attention", "head/fc"  # the paths of both; the layer is that of config.model.features
-NOT_OF_THE_BACKBONE = ("backbone", "pretrained", "needs_pretrained", "features")  # but of what surrounds it
+# but of what surrounds it
+NOT_OF_THE_BACKBONE = (
+    "backbone", "pretrained", "needs_pretrained", "features", "head", "cosine_scale", "learn_cosine_scale",
+)  # fmt: skip
 
 
 def build_network(
@@ -53,6 +59,14 @@ def build_network(
     if config.model.features:
         head = of_family(models.HeadOnFeatureLayer(head, config.model.features, **types), backbone)
     return models.Network(backbone, head, data.mean, data.std, types["dtype"], attention)
+
+
+def classifier(config: Settings, data: Data) -> Any:
+    """The head of methods that need no special one: linear, or the cosines of config.model.head."""
+    if config.model.head == "linear":
+        return models.LinearHead(data.num_classes, **dtypes(config))
+    scale, learned = config.model.cosine_scale, config.model.learn_cosine_scale
+    return models.CosineHead(data.num_classes, scale=scale, learn_scale=learned, **dtypes(config))
 
 
 def of_family(head: Any, backbone: Any) -> Any:
@@ -136,6 +150,67 @@ SAMPLED = {
     "instance_balanced": 1.0, "class_balanced": 0.0, "class_cycle": 0.0, "distinct_classes": 0.0, "square_root": 0.5,
     "reversed": -1.0,
 }  # fmt: skip
+
+
+def softmax_loss(config: Settings, data: Data, tau: float | None = None) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """The loss of methods whose loss is softmax cross-entropy, as config.loss changes it: (logits, labels) -> [B].
+
+    It is ``cross_entropy`` itself where config.loss changes nothing. ``softmax_prior`` is what its logits go with.
+
+    Args:
+      config: its loss counts.
+      data: its class counts count.
+      tau: of the logit adjustment; None = config.loss.tau.
+    """
+    settings, counts = config.loss, data.class_counts
+    tau = settings.tau if tau is None else tau
+    if not settings.label_smoothing:
+        return functools.partial(logit_adjusted_loss, class_counts=counts, tau=tau) if tau else cross_entropy
+    if settings.smoothing == "uniform":
+        smoothed = functools.partial(cross_entropy, label_smoothing=settings.label_smoothing)
+    else:
+        smoothed = functools.partial(
+            label_aware_smoothing_loss, class_counts=counts, head=settings.label_smoothing,
+            tail=settings.tail_smoothing, form=settings.smoothing,
+        )  # fmt: skip
+    if not tau:
+        return smoothed
+    adjustment = tau * per_class(counts, data.num_classes, lambda n, xp: xp.log(n / n.sum()))
+
+    def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
+        logits = as_float(logits)
+        return smoothed(logits + jnp.asarray(adjustment, logits.dtype), labels)
+
+    return loss
+
+
+def softmax_prior(
+    config: Settings, data: Data, weights: Any = 1.0, tau: float | None = None, drawn: np.ndarray | None = None
+) -> np.ndarray | None:
+    """The prior (``Stage.prior``) of ``softmax_loss``: the classes' shares among the targets, over counts^tau.
+
+    The targets are the labels as the sampler draws, the weights weigh and the smoothing spreads them. The adjusted
+    logits fit these shares, so those of prediction, without the adjustment, fit them divided by the counts to the tau.
+
+    Args:
+      config, data, tau: those of ``softmax_loss``.
+      weights: [C], of each class in the loss.
+      drawn: [C], the shares of the classes in the batches; None = those of config.data.sampler (``sampled_prior``).
+    """
+    shares = sampled_prior(config, data, weights) if drawn is None else drawn * weights
+    if shares is None:
+        return None
+    settings = config.loss
+    if settings.label_smoothing:
+        strengths = np.full(data.num_classes, settings.label_smoothing)
+        if settings.smoothing != "uniform":
+            strengths = smoothing_strengths(
+                data.class_counts, data.num_classes, settings.label_smoothing, settings.tail_smoothing,
+                settings.smoothing,
+            )  # fmt: skip
+        shares = shares * (1 - strengths) + np.sum(shares * strengths) / data.num_classes
+    tau = settings.tau if tau is None else tau
+    return np.asarray(shares * np.maximum(data.class_counts, 1).astype(np.float64) ** -tau)
 
 
 def sampled_prior(config: Settings, data: Data, weights: Any = 1.0) -> np.ndarray | None:

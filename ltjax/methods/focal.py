@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ltjax.class_counts import effective_number_weights
 from ltjax.data import Data
 from ltjax.losses import focal_loss, sigmoid_focal_loss
-from ltjax.methods.common import build_network, classify, dtypes, one_stage, rates
+from ltjax.methods.common import build_network, classifier, classify, dtypes, one_stage, rates
 from ltjax.methods.stage import Stage, Updates
 from ltjax.models import LinearHead
 from ltjax.settings import Block, Settings, setting
@@ -36,7 +36,7 @@ class ClassBalancedFocalSettings(Block):
 
 def focal(config: Settings, settings: FocalSettings, data: Data) -> list[Stage]:
     """Softmax focal loss, the mean over the batch (the form of the LDAM-DRW code)."""
-    network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
+    network = build_network(config, data, classifier(config, data))
 
     def loss(logits, labels):
         return focal_loss(logits, labels, gamma=settings.gamma)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from ltjax.data import Data
+from ltjax.methods.mixing import with_mix
 from ltjax.methods.refusals import UNDECLARED
 from ltjax.methods.stage import AnyStage
 from ltjax.settings import Block, Settings
@@ -37,9 +38,9 @@ class Method(Generic[B]):
     refuses: Mapping[str, str] = dataclasses.field(default_factory=lambda: UNDECLARED)
 
     def __call__(self, config: Settings, data: Data) -> Sequence[AnyStage]:
-        """The stages of a run."""
+        """The stages of a run, with config.mix."""
         own: Any = config.method_settings
-        return self.stages(config, own, data)
+        return with_mix(self.stages(config, own, data), config, data)
 
 
 AnyMethod = Method[Any]

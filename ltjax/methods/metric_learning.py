@@ -19,18 +19,20 @@ import jax
 
 from ltjax.arrays import l2_normalize
 from ltjax.data import Data
-from ltjax.losses import cross_entropy, lifted_structure_loss, proxy_loss, range_loss, triplet_loss
+from ltjax.losses import lifted_structure_loss, proxy_loss, range_loss, triplet_loss
 from ltjax.methods.common import (
     accuracy,
     build_network,
+    classifier,
     dtypes,
     evaluate_network,
     one_stage,
-    sampled_prior,
+    softmax_loss,
+    softmax_prior,
     watched,
 )
 from ltjax.methods.stage import Outcome, Stage, Term, Tree
-from ltjax.models import LinearHead, Outputs, ProxyHead
+from ltjax.models import Outputs, ProxyHead
 from ltjax.settings import Block, Settings, setting
 from ltjax.settings.schema import integer, not_negative, one_of
 
@@ -140,14 +142,15 @@ def _joint(
     whole_batch: str = PAIRS,
 ) -> list[Stage]:
     """Cross-entropy and the embedding loss, logged as loss/classification and loss/<name>."""
-    network = build_network(config, data, head or LinearHead(data.num_classes, **dtypes(config)))
+    network = build_network(config, data, head or classifier(config, data))
+    classification = softmax_loss(config, data)
 
     def objective(apply, params, model_state, batch, context):
         del context
         images, labels = batch["image"]["image"], batch["image"]["label"]
         outputs, model_state = apply(params, model_state, images)
         logits = _logits(outputs)
-        losses = cross_entropy(logits, labels)
+        losses = classification(logits, labels)
         terms = {
             "classification": Term(losses),
             name: Term(embedding(params, outputs.features, labels), scale=settings.weight),
@@ -158,7 +161,7 @@ def _joint(
     def predict(variables, images):
         return _logits(evaluate_network(network, variables, images))
 
-    prior = sampled_prior(config, data)  # the embedding loss does not move the logits
+    prior = softmax_prior(config, data)  # the embedding loss does not move the logits
     return one_stage(config, data, network, objective, predict=predict, whole_batch=whole_batch, prior=prior)
 
 

@@ -4,14 +4,12 @@ Zhang et al., ICLR 2018, eq. 1 and 2; Yun et al., ICCV 2019, eq. 1.
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
 
 from ltjax.data import Data
-from ltjax.losses import cross_entropy, mixup_loss
-from ltjax.methods.common import accuracy, build_network, dtypes, one_stage, sampled_prior, watched
-from ltjax.methods.mixing import Mixed, mix, paste
-from ltjax.methods.stage import Outcome, Stage, Term
-from ltjax.models import LinearHead
+from ltjax.methods.ce import cross_entropy_method
+from ltjax.methods.mixing import Draw, mix, mixed_stage, paste
+from ltjax.methods.stage import Stage
 from ltjax.settings import Block, Settings, setting
 from ltjax.settings.schema import not_negative
 
@@ -27,24 +25,14 @@ class MixupSettings(Block):
 
 def mixup(config: Settings, settings: MixupSettings, data: Data) -> list[Stage]:
     """Blends; one share a batch, Beta(alpha, alpha)."""
-    return _on_pairs(config, settings, data, mix)
+    return _on_pairs(config, data, functools.partial(mix, alpha=settings.alpha))
 
 
 def cutmix(config: Settings, settings: MixupSettings, data: Data) -> list[Stage]:
     """Boxes of other images; one box a batch, of an area that Beta(alpha, alpha) draws."""
-    return _on_pairs(config, settings, data, paste)
+    return _on_pairs(config, data, functools.partial(paste, alpha=settings.alpha))
 
 
-def _on_pairs(config: Settings, settings: MixupSettings, data: Data, combine: Callable[..., Mixed]) -> list[Stage]:
-    """Logs the accuracy on the labels of the larger share."""
-    network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
-
-    def objective(apply, params, model_state, batch, context):
-        images, labels = batch["image"]["image"], batch["image"]["label"]
-        mixed = combine(context.key, images, labels, settings.alpha)
-        outputs, model_state = apply(params, model_state, mixed.images)
-        losses = mixup_loss(outputs.logits, mixed.labels_a, mixed.labels_b, mixed.lam, loss=cross_entropy)
-        metrics = {"accuracy": accuracy(outputs.logits, mixed.larger), f"{config.method}/lam": mixed.lam}
-        return Outcome({"classification": Term(losses)}, model_state, metrics | watched(config, losses, mixed.larger))
-
-    return one_stage(config, data, network, objective, prior=sampled_prior(config, data))
+def _on_pairs(config: Settings, data: Data, draw: Draw) -> list[Stage]:
+    """Cross-entropy on mixed images: config.mix of ``ce``. Logs the accuracy on the labels of the larger share."""
+    return [mixed_stage(stage, draw, config.method) for stage in cross_entropy_method(config, Block(), data)]

@@ -37,6 +37,7 @@ from ltjax.methods.common import (
     one_stage,
     predicts,
     rates,
+    softmax_loss,
     watched,
 )
 from ltjax.methods.stage import Apply, Batch, Context, Features, Outcome, Previous, Stage, Start, Term, Tree, Updates
@@ -92,7 +93,7 @@ def oltr(config: Settings, settings: OLTRSettings, data: Data) -> list[Stage]:
     """A plain network, then the memory on it; config.oltr."""
     first_config = config if settings.first_stage_features else config.replaced({"model.features": 0})
     network = build_network(first_config, data, LinearHead(data.num_classes, **dtypes(config)))
-    (first,) = one_stage(config, data, network, classify("image", cross_entropy, config=config))
+    (first,) = one_stage(config, data, network, classify("image", softmax_loss(config, data), config=config))
     return [dataclasses.replace(first, name="representation"), memory(config, settings, data)]
 
 

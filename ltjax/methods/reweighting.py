@@ -16,10 +16,16 @@ from ltjax.data import Data
 from ltjax.data.sampling.combine import deferred
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
 from ltjax.data.sampling.independent import class_balanced
-from ltjax.losses import cross_entropy
-from ltjax.methods.common import build_network, classify, dtypes, one_stage, sampled_prior, uniform_prior
+from ltjax.methods.common import (
+    build_network,
+    classifier,
+    classify,
+    one_stage,
+    softmax_loss,
+    softmax_prior,
+    uniform_prior,
+)
 from ltjax.methods.stage import Context, Stage
-from ltjax.models import LinearHead
 from ltjax.settings import Block, Settings, setting
 from ltjax.settings.schema import Check, fraction, not_negative
 
@@ -72,20 +78,21 @@ def deferred_reweighting(config: Settings, settings: DeferredWeightsSettings, da
 
     Cao et al., "Learning imbalanced datasets with label-distribution-aware margin loss", NeurIPS 2019, algorithm 1.
     """
-    network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
-    objective = classify("image", cross_entropy, config=config, weights=deferred_weights(data, settings))
+    network = build_network(config, data, classifier(config, data))
+    objective = classify("image", softmax_loss(config, data), config=config, weights=deferred_weights(data, settings))
     start = first_deferred_epoch(config.epochs, settings.deferred_part)
     last = drw_weights(data.class_counts, config.epochs - 1, start=start, beta=settings.beta)
-    return one_stage(config, data, network, objective, prior=sampled_prior(config, data, np.asarray(last)))
+    return one_stage(config, data, network, objective, prior=softmax_prior(config, data, np.asarray(last)))
 
 
 def deferred_resampling(config: Settings, settings: DeferredSettings, data: Data) -> list[Stage]:
     """Instance-balanced sampling first, class-balanced sampling at the end (CE-DRS; Cao et al., 2019, section 3.3)."""
-    network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
+    network = build_network(config, data, classifier(config, data))
     start = first_deferred_epoch(config.epochs, settings.deferred_part)
     sampler = deferred(instance_balanced(), class_balanced(), start)
-    objective = classify("image", cross_entropy, config=config)
-    prior = uniform_prior(data) if start < config.epochs else np.asarray(data.class_counts)
+    objective = classify("image", softmax_loss(config, data), config=config)
+    drawn = uniform_prior(data) if start < config.epochs else np.asarray(data.class_counts, np.float64)
+    prior = softmax_prior(config, data, drawn=drawn)
     return one_stage(config, data, network, objective, streams={"image": sampler}, prior=prior)
 
 
@@ -111,7 +118,7 @@ def first_deferred_epoch(epochs: int, deferred_part: float) -> int:
 
 
 def _weighted(config: Settings, data: Data, class_weights: Any) -> list[Stage]:
-    network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
+    network = build_network(config, data, classifier(config, data))
     table = jnp.asarray(class_weights)
-    objective = classify("image", cross_entropy, config=config, weights=lambda labels, _: table[labels])
-    return one_stage(config, data, network, objective, prior=sampled_prior(config, data, np.asarray(class_weights)))
+    objective = classify("image", softmax_loss(config, data), config=config, weights=lambda labels, _: table[labels])
+    return one_stage(config, data, network, objective, prior=softmax_prior(config, data, np.asarray(class_weights)))

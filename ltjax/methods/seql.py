@@ -9,9 +9,8 @@ import jax
 
 from ltjax.data import Data
 from ltjax.losses import softmax_equalization_loss
-from ltjax.methods.common import accuracy, build_network, dtypes, one_stage, watched
+from ltjax.methods.common import accuracy, build_network, classifier, one_stage, watched
 from ltjax.methods.stage import Outcome, Stage, Term
-from ltjax.models import LinearHead
 from ltjax.settings import Block, Settings, setting
 from ltjax.settings.schema import not_negative, number
 
@@ -33,7 +32,7 @@ class SEQLSettings(Block):
 
 def seql(config: Settings, settings: SEQLSettings, data: Data) -> list[Stage]:
     """One stage, one linear classifier; each image draws anew which rare classes it leaves alone."""
-    network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
+    network = build_network(config, data, classifier(config, data))
     threshold = settings.rare_share / data.num_classes
 
     def objective(apply, params, model_state, batch, context):

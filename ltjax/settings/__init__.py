@@ -3,6 +3,7 @@
 schema.py        what a setting is; reading and checking blocks of settings
 blocks.py        the settings that all methods share (a method's block is beside the method)
 model.py         the block of the network among them
+ingredients.py   blocks of them for the batch and the loss, which not every method takes
 run_only.py      blocks of them that say how a run is carried out and followed
 identity.py      which settings determine a run's result
 user_code.py     methods, data sets and backbones from the user's files
@@ -21,6 +22,7 @@ from ltjax.settings.blocks import (
     Settings,
     StageOptimizer,
 )
+from ltjax.settings.ingredients import LossSettings, MixSettings
 from ltjax.settings.model import ModelSettings
 from ltjax.settings.reference import markdown
 from ltjax.settings.run_only import CheckpointSettings, FeatureSettings, TrackingSettings
@@ -34,6 +36,8 @@ __all__ = [
     "EvaluationSettings",
     "FeatureSettings",
     "GradientSettings",
+    "LossSettings",
+    "MixSettings",
     "ModelSettings",
     "OptimizerSettings",
     "ScheduleSettings",

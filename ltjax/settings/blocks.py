@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ltjax.errors import InputError
+from ltjax.settings.ingredients import LossSettings, MixSettings
 from ltjax.settings.model import ModelSettings
 from ltjax.settings.run_only import CheckpointSettings, FeatureSettings, TrackingSettings, tracker_names
 from ltjax.settings.schema import (
@@ -282,6 +283,8 @@ class Settings(Block):
     )
     data: DataSettings = setting(DataSettings(), "the data set, and how its images become batches")
     model: ModelSettings = setting(ModelSettings(), "the backbone of the network")
+    loss: LossSettings = setting(LossSettings(), "what softmax cross-entropy is changed by")
+    mix: MixSettings = setting(MixSettings(), "two images of a batch in one")
     optimizer: OptimizerSettings = setting(OptimizerSettings(), "SGD in the first (or only) stage")
     second_stage_epochs: int | None = setting(
         None,

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ltjax.settings.schema import Block, integer, setting
+from ltjax.settings.schema import Block, integer, one_of, positive, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,4 +37,17 @@ class ModelSettings(Block):
         integer(0, 65536),
         added_later=True,
         formerly=("auxiliary.features", "oltr.features"),
+    )
+    head: str = setting(
+        "linear",
+        "the classifier of methods that have no other: linear, or cosine (cosine_scale times the cosine of features "
+        "and weights, no bias)",
+        one_of("linear", "cosine"),
+        added_later=True,
+    )
+    cosine_scale: float = setting(
+        30.0, "for head=cosine: the factor on the cosines; LDAM's and RIDE's is 30", positive, depends_on="model.head"
+    )
+    learn_cosine_scale: bool = setting(
+        False, "for head=cosine: train that factor, from cosine_scale on", depends_on="model.head"
     )

@@ -233,6 +233,19 @@ ENTRIES = [
     ),
     Entry("softmax_binary_loss", oracle.softmax_binary_loss),
     Entry(
+        "label_aware_smoothing_loss",
+        lambda x, y: oracle.label_aware_smoothing_loss(x, y, COUNTS, 0.4, 0.1, "concave"),
+        {"class_counts": COUNTS},
+    ),
+    *(
+        Entry(
+            "label_aware_smoothing_loss",
+            lambda x, y, form=form: oracle.label_aware_smoothing_loss(x, y, COUNTS, 0.3, 0.0, form),
+            {"class_counts": COUNTS, "head": 0.3, "tail": 0.0, "form": form},
+        )
+        for form in ("linear", "convex")
+    ),
+    Entry(
         "softmax_equalization_loss",
         lambda x, y: oracle.softmax_equalization_loss(x, y, COUNTS, 0.1, np.ones(5, bool)),
         {"class_counts": COUNTS, "threshold": 0.1},

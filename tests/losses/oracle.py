@@ -126,6 +126,25 @@ def softmax_binary_loss(x, y):
     return out
 
 
+def label_aware_smoothing_loss(x, y, counts, head, tail, form):
+    low, high, c = min(counts), max(counts), x.shape[1]
+    strengths = []
+    for n in counts:
+        if form == "concave":
+            strengths.append(tail + (head - tail) * math.sin(math.pi * (n - low) / (2 * (high - low))))
+        elif form == "linear":
+            strengths.append(tail + (head - tail) * (n - low) / (high - low))
+        else:
+            angle = 1.5 * math.pi + math.pi * (n - low) / (2 * (high - low))
+            strengths.append(head + (head - tail) * math.sin(angle))
+    out = []
+    for row, label in zip(x, y, strict=True):
+        t = soft(label, c)
+        spread = sum(tk * e for tk, e in zip(t, strengths, strict=True)) / c
+        out.append(cross_entropy_one(row, [(1 - e) * tk + spread for tk, e in zip(t, strengths, strict=True)]))
+    return out
+
+
 def softmax_equalization_loss(x, y, counts, threshold, ignored):
     out = []
     for row, label in zip(x, y, strict=True):

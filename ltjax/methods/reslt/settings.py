@@ -102,7 +102,13 @@ def published_alpha(name: str, imbalance: float) -> float:
 
 
 def resolve(config: Settings, settings: ResLTSettings) -> Settings:
-    """alpha, where it is not given."""
+    """alpha, where it is not given.
+
+    Raises:
+      InputError: if images are to be mixed by config.reslt.mixup and by config.mix.
+    """
+    if settings.mixup and config.mix.name != "none":
+        refuse("config.mix.name", config.mix.name, f"none with config.reslt.mixup={settings.mixup:g}, which mixes too")
     if settings.alpha is not None:
         return config
     alpha = published_alpha(config.data.name, config.data.imbalance)

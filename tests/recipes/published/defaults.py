@@ -74,6 +74,18 @@ DEFAULTS = {
         "model.needs_pretrained": False,
         "model.features": 0,
     },
+    "ours: nothing is mixed, the loss is as published, and so is the head": {
+        "mix.name": "none",
+        "loss.label_smoothing": 0.0,
+        "loss.smoothing": "uniform",
+        "loss.tail_smoothing": 0.0,
+        "loss.tau": 0.0,
+        "model.head": "linear",
+        "model.learn_cosine_scale": False,
+    },
+    "Cao et al. (2019), Wang et al. (2021), authors' code": {"model.cosine_scale": 30.0},
+    "Zhang et al. (2018), Yun et al. (2019): uniform shares, every batch": {"mix.alpha": 1.0, "mix.probability": 1.0},
+    "Chou et al. (2020), section 4": {"mix.kappa": 3.0, "mix.tau": 0.5},
     "Liu et al. (2019) as Kang et al. (2020), section 5.1, state it: many > 100, few < 20": {
         "evaluation.shots": "strict"
     },
