@@ -15,6 +15,8 @@ from ltjax.methods import METHODS
 from ltjax.methods.mixing import Mixed, mix, mixed_stage, paste, remix, shared_out
 from ltjax.methods.stage import Context, Outcome, Term, trained
 from ltjax.models import Outputs
+from ltjax.training.step.gradient_conflict import make_distortion
+from ltjax.training.step.state import create_state
 from ltjax.training.step.step import make_apply
 from tests.methods.asynchronous import toy as asynchronous_toy
 from tests.methods.expert_toys import BACKBONES
@@ -205,6 +207,14 @@ def test_the_network_runs_as_often_as_without_mixing(method, passes):
 
     assert jax.eval_shape(step, jax.random.key(0), batch_of(stage)).shape == ()
     assert len(calls) == passes
+
+
+def test_the_gradient_diagnostic_splits_a_mixed_objective():
+    stage = first_stage("ce", **{"dtype": "float32", "mix.name": "mixup"})
+    make = make_distortion(stage, 5, np.array([True, False, False]))
+    state = jax.eval_shape(lambda: create_state(stage, stage.init(jax.random.key(0), None, None), 0))
+    seen = jax.eval_shape(make, state, {}, batch_of(stage))
+    assert {"gradient/cosine_frequent", "gradient/cosine_rare", "gradient/norm"} <= set(seen)
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])

@@ -155,6 +155,10 @@ _OF_STRENGTH: dict[str, Callable[..., Transform]] = {
     "crop_flip_randaugment_cutout": functools.partial(_sized_random_transform, hole=True),
 }
 
+_WITH_STRENGTH = [
+    name.replace("crop_", "crop224_").replace("randaugment", "randaugment_n2_m10_std0.5") for name in _OF_STRENGTH
+]
+
 TRANSFORMS: dict[str, Transform] = {
     "none": Transform("none", _draw_nothing, _unchanged),
     # The augmentation of every CIFAR-LT paper: He et al., "Deep residual learning", CVPR 2016, section 4.2.
@@ -200,6 +204,11 @@ def find_transform(name: str, key: str = "config.data.augment") -> Transform:
     size, bare = _split(plain)
     if plain != name and bare in _OF_STRENGTH and (size or bare in TRANSFORMS):
         return _OF_STRENGTH[bare](name, size, strength) if size else _OF_STRENGTH[bare](name, strength)
+    if size == 0 and re.search(r"randaugment_(n|m|std)\d", name):
+        raise InputError(
+            f"{key}: '{name}' is no augmentation; write its strength as in {', '.join(_WITH_STRENGTH)}, with 1 "
+            "to 5 operations (n), magnitude 0 to 10 (m) and, if you like, its deviation (std)"
+        )
     if size == 0:
         allowed = TRANSFORMS | dict.fromkeys((_join(bare, 224) for bare in SIZED_TRANSFORMS), TRANSFORMS["none"])
         if bare in SIZED_TRANSFORMS:

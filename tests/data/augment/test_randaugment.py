@@ -84,6 +84,7 @@ def test_the_strength_stands_in_the_name():
 @pytest.mark.parametrize(
     "name", ["randaugment_n6_m5_flip", "randaugment_n2_m11_flip", "randaugment_m5_flip", "crop_flip_randaugment_n2_m5"]
 )
-def test_what_is_no_strength_is_an_unknown_name(name):
-    with pytest.raises(InputError, match=r"config\.data\.augment: "):
+def test_what_is_no_strength_is_refused_with_the_form_of_one(name):
+    told = rf"config.data.augment: '{name}' is no .* randaugment_n2_m10_std0.5_flip, .* 1 to 5 operations \(n\)"
+    with pytest.raises(InputError, match=told):
         find_transform(name)
