@@ -2,7 +2,7 @@
 
 python -m ltjax.main --config=configs/cifar10_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, disalign, ib, lade, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -20,6 +20,15 @@ RECIPES = {
         "second_stage_optimizer.schedule.cosine_includes": "end",
         "second_stage_optimizer.schedule.warmup_epochs": 0,
     },
+    "gcl": {
+        "batch_size": 64,
+        "optimizer.schedule.decay": 0.1,
+        "second_stage_optimizer.learning_rate": 0.008,
+        "second_stage_optimizer.schedule.name": "cosine",
+        "second_stage_optimizer.schedule.unit": "epoch",
+        "second_stage_optimizer.schedule.cosine_includes": "start",
+        "second_stage_optimizer.schedule.warmup_epochs": 0,
+    },
     # the rate falls with the start of the influence-balanced loss, too
     "ib": {
         "optimizer.schedule.milestones": (100, 160, 180),
@@ -33,6 +42,17 @@ RECIPES = {
         "optimizer.weight_decay": 5e-4,
         "optimizer.schedule.warmup_start": 1 / 3,
         "optimizer.schedule.milestones": (119, 159),
+    },
+    "mislas": {
+        "mislas.smooth_head": 0.3,
+        "mislas.smooth_tail": 0.0,
+        "mislas.shift_norm": False,
+        "mislas.classifier_rate": 0.5,
+        "optimizer.schedule.decay": 0.1,
+        "second_stage_optimizer.schedule.name": "cosine",
+        "second_stage_optimizer.schedule.unit": "epoch",
+        "second_stage_optimizer.schedule.cosine_includes": "start",
+        "second_stage_optimizer.schedule.warmup_epochs": 0,
     },
     # not published: as CIFAR-100-LT
     "weight_balancing": {

@@ -5,7 +5,7 @@ python -m ltjax.main --config=configs/folder_recent.py --workdir=runs/folder_rec
 DIR holds class folders (DIR/rose/1.jpg), or train/ and test/ (or val/) of class folders; without test images a fifth of
 every class is held out (--config.data.test_fraction).
 
-The word after the colon is one of: balanced_softmax, disalign, ib, lade, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
 Further words: ":image_size=128", ":backbone=resnet50",
 ":pretrained=FILE" (fine-tuning: 30 % of the epochs, a tenth of the rate for the backbone), ":epochs=30",
 ":batch_size=128", ":short" (ten epochs).
@@ -20,6 +20,9 @@ from ltjax.settings.config_file import fine_tuned, user_runs
 
 # method, in alphabetical order -> settings that differ from the recipe below
 RECIPES = {
+    "gcl": {
+        "second_stage_optimizer.learning_rate": 0.008,
+    },
     # the steps of CIFAR in parts of the epochs
     "ib": {
         "optimizer.schedule.name": "step",

@@ -2,7 +2,7 @@
 
 python -m ltjax.main --config=configs/imagenet_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, disalign, ib, lade, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -19,6 +19,17 @@ RECIPES = {
         "batch_size": 256,
         "optimizer.learning_rate": 0.1,
     },
+    # 200 epochs and the network (the authors' public issues); not published: mixup as on Places-LT, the second
+    # stage's rate by the batch size
+    "gcl": {
+        "model.backbone": "resnet50",
+        "mix.alpha": 0.2,
+        "epochs": 200,
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.1,
+        "second_stage_optimizer.learning_rate": 0.032,
+        "second_stage_optimizer.schedule.cosine_includes": "start",
+    },
     # not published: the steps of CIFAR in parts of the epochs
     "ib": {
         "optimizer.schedule.name": "step",
@@ -33,6 +44,17 @@ RECIPES = {
         "epochs": 180,
         "batch_size": 256,
         "optimizer.learning_rate": 0.05,
+    },
+    "mislas": {
+        "model.backbone": "resnet50",
+        "mix.alpha": 0.2,
+        "mislas.smooth_head": 0.3,
+        "mislas.smooth_tail": 0.0,
+        "mislas.classifier_rate": 0.05,
+        "epochs": 180,
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.1,
+        "optimizer.schedule.cosine_includes": "start",
     },
     # not published: as CIFAR-100-LT
     "vs": {

@@ -2,7 +2,7 @@
 
 python -m ltjax.main --config=configs/inat_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, disalign, ib, lade, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -13,6 +13,14 @@ from ltjax.settings.config_file import large_runs
 
 # method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
 RECIPES = {
+    # 200 epochs in batches of 256 (the name of the authors' log); not published: the rest, as ImageNet-LT
+    "gcl": {
+        "mix.alpha": 0.2,
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.1,
+        "second_stage_optimizer.learning_rate": 0.032,
+        "second_stage_optimizer.schedule.cosine_includes": "start",
+    },
     # not published: the steps of CIFAR in parts of the epochs
     "ib": {
         "optimizer.schedule.name": "step",
@@ -26,6 +34,15 @@ RECIPES = {
         "lade.weighted_by": "class",
         "batch_size": 256,
         "optimizer.learning_rate": 0.1,
+    },
+    "mislas": {
+        "mix.alpha": 0.2,
+        "mislas.smooth_head": 0.3,
+        "mislas.smooth_tail": 0.0,
+        "mislas.classifier_rate": 0.05,
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.1,
+        "optimizer.schedule.cosine_includes": "start",
     },
     # not published: as CIFAR-100-LT
     "vs": {

@@ -7,7 +7,7 @@ Lines are 'relative/path label', paths relative to DIR. Without a test list a fi
 (--config.data.test_fraction); --config.data.val_list gives images for choices, --config.data.class_names a file with
 the classes' names.
 
-The word after the colon is one of: balanced_softmax, disalign, ib, lade, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
 Further words: ":image_size=128", ":backbone=resnet50",
 ":pretrained=FILE" (fine-tuning: 30 % of the epochs, a tenth of the rate for the backbone), ":epochs=30",
 ":batch_size=128", ":short" (ten epochs).
@@ -22,6 +22,9 @@ from ltjax.settings.config_file import fine_tuned, user_runs
 
 # method, in alphabetical order -> settings that differ from the recipe below
 RECIPES = {
+    "gcl": {
+        "second_stage_optimizer.learning_rate": 0.008,
+    },
     # the steps of CIFAR in parts of the epochs
     "ib": {
         "optimizer.schedule.name": "step",

@@ -2,7 +2,7 @@
 
 python -m ltjax.main --config=configs/mnist5k_recent.py:balanced_softmax --workdir=runs/recent
 
-The word after the colon is one of: balanced_softmax, disalign, ib, lade, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 The settings are those of the authors for CIFAR, the training is that of mnist5k_ce.py.
 """
@@ -12,6 +12,9 @@ from ltjax.methods.recent import recent_words
 
 # method, in alphabetical order -> settings that differ from the recipe below
 RECIPES = {
+    "gcl": {
+        "second_stage_optimizer.learning_rate": 0.008,
+    },
     # the steps of CIFAR in parts of the epochs
     "ib": {
         "optimizer.schedule.name": "step",

@@ -3,7 +3,7 @@
 python -m ltjax.main --config=configs/places_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR \\
     --config.model.pretrained=FILE
 
-The word after the colon is one of: balanced_softmax, disalign, ib, lade, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -18,6 +18,28 @@ RECIPES = {
     "disalign": {
         "second_stage_optimizer.learning_rate": 0.1,
         "second_stage_optimizer.backbone_rate": 1.0,
+    },
+    # a block on top of the pretrained network, here its last block; the authors' second stage mixes labels but not
+    # the images
+    "gcl": {
+        "mix.alpha": 0.2,
+        "gcl.representation": "last_block",
+        "gcl.cloud": 1.0,
+        "gcl.second_scale": 15.0,
+        "gcl.second_mixup": 0.0,
+        "epochs": 90,
+        "batch_size": 512,
+        "optimizer.learning_rate": 0.2,
+        "optimizer.backbone_rate": 1.0,
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.warmup_epochs": 5,
+        "optimizer.schedule.milestones": (60, 80),
+        "optimizer.schedule.decay": 0.1,
+        "second_stage_optimizer.learning_rate": 0.002,
+        "second_stage_optimizer.schedule.name": "cosine",
+        "second_stage_optimizer.schedule.unit": "epoch",
+        "second_stage_optimizer.schedule.cosine_includes": "start",
+        "second_stage_optimizer.schedule.warmup_epochs": 0,
     },
     # not published: the steps of CIFAR in parts of the epochs
     "ib": {
@@ -37,6 +59,16 @@ RECIPES = {
         "optimizer.schedule.name": "step",
         "optimizer.schedule.milestones": (9, 19),
         "optimizer.schedule.decay": 0.1,
+    },
+    # a block on top of the pretrained network, here its last block
+    "mislas": {
+        "mix.alpha": 0.2,
+        "mislas.representation": "last_block",
+        "mislas.classifier_rate": 0.05,
+        "epochs": 90,
+        "optimizer.learning_rate": 0.1,
+        "optimizer.backbone_rate": 1.0,
+        "optimizer.schedule.cosine_includes": "start",
     },
     # not published: as CIFAR-100-LT
     "vs": {

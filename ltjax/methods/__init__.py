@@ -15,6 +15,7 @@ from ltjax.methods.focal import ClassBalancedFocalSettings, FocalSettings, class
 from ltjax.methods.fsa import FSASettings, fsa
 from ltjax.methods.fsa import resolve as resolve_fsa
 from ltjax.methods.fslwf import FSLwFSettings, fslwf
+from ltjax.methods.gcl import GCLSettings, gcl
 from ltjax.methods.ib import IBSettings, ib
 from ltjax.methods.lade import LADESettings, lade
 from ltjax.methods.ldam import LDAMDRWSettings, LDAMSettings, ldam, ldam_drw
@@ -31,6 +32,7 @@ from ltjax.methods.metric_learning import (
     range_method,
     triplet,
 )
+from ltjax.methods.mislas import MiSLASSettings, mislas
 from ltjax.methods.mixup import MixupSettings, cutmix, mixup
 from ltjax.methods.oltr import OLTRSettings, oltr
 from ltjax.methods.reslt import settings as of_reslt
@@ -99,6 +101,10 @@ METHODS: dict[str, AnyMethod] = {
     "disalign": Method(
         disalign, DisAlignSettings, "disalign", resolve=two_stages.epochs_of_second_stage(10),
         refuses=refusals.DISALIGN,
+    ),
+    "gcl": Method(gcl, GCLSettings, "gcl", resolve=two_stages.epochs_of_second_stage(30), refuses=refusals.GCL),
+    "mislas": Method(
+        mislas, MiSLASSettings, "mislas", resolve=two_stages.epochs_of_second_stage(10), refuses=refusals.MISLAS
     ),
     "weight_balancing": Method(
         weight_balancing, WeightBalancingSettings, "weight_balancing", resolve=two_stages.epochs_of_second_stage(10),

@@ -12,8 +12,16 @@ RECENT: dict[str, Mapping[str, Any]] = {
     "disalign": {
         "second_stage_epochs": 10,
     },
+    "gcl": {
+        "mix.name": "mixup",
+        "second_stage_epochs": 30,
+    },
     "ib": {},
     "lade": {},
+    "mislas": {
+        "mix.name": "mixup",
+        "second_stage_epochs": 10,
+    },
     "vs": {},
     "weight_balancing": {
         "weight_balancing.loss": "binary",

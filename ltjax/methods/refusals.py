@@ -57,6 +57,10 @@ OLTR = {HEAD: "its memory starts from a linear classifier"}
 DISALIGN = {HEAD: "its second stage aligns a linear classifier"} | {
     key: "its second stage has a loss of its own" for key in (SMOOTHING, TAU)
 }
+GCL = OWN_LOSS | COSINE_ALREADY
+MISLAS = {HEAD: "its second stage scales a linear classifier"} | {
+    key: "its second stage has a loss of its own" for key in (SMOOTHING, TAU)
+}
 WEIGHT_BALANCING = {HEAD: "it bounds the weights of a linear classifier"} | {
     key: "its second stage has a loss of its own" for key in (SMOOTHING, TAU)
 }
