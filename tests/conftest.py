@@ -47,8 +47,11 @@ LONGEST = (
     "test_reference.py",
     "test_every_config.py",
 )
-# Folders whose networks are so small that compiling them is all that takes time.
+# Folders, and files of others, whose networks are so small that compiling them is all that takes time.
 TOYS = ("bench", "dryrun", "faults", "inference", "losses", "methods", "models", "training", "tests")
+TOY_FILES = (
+    "test_evaluate.py", "test_evaluate_images.py", "test_export.py", "test_predict.py", "test_run.py",
+)  # fmt: skip
 WELL = ("test_resnet_cifar.py",)  # of a real size, and compared in float32: compiled as users' programs are
 
 
@@ -81,9 +84,8 @@ def folder_of(path):
 @pytest.fixture(autouse=True, scope="module")
 def compiled_quickly(request):
     """Programs of toys are compiled quickly rather than well."""
-    jax.config.update(
-        "jax_disable_most_optimizations", folder_of(request.path) in TOYS and request.path.name not in WELL
-    )
+    toys = folder_of(request.path) in TOYS or request.path.name in TOY_FILES
+    jax.config.update("jax_disable_most_optimizations", toys and request.path.name not in WELL)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
 

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import shutil
 
-import jax
 import numpy as np
 import pytest
 
@@ -20,14 +19,6 @@ from tests.training import toy
 
 NAMES = ("rose", "tulip", "tall lily")
 PICTURES = {"rose": (10, 60, 90), "tall lily": (200, 130)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-    """In place of that of all tests: these networks are toys."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

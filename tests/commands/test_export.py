@@ -53,14 +53,6 @@ def register(patch):
     patch.setitem(models.BACKBONES, "toy", asynchronous_toy.Backbone)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-    """In place of that of all tests: these networks are toys."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The workdir of a run, copied elsewhere, with class names that Markdown and YAML could misread."""

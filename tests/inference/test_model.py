@@ -2,7 +2,6 @@
 
 import io
 import shutil
-import types
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +12,9 @@ from PIL import Image
 import ltjax
 from ltjax import models
 from ltjax.errors import InputError
-from ltjax.inference.model import apply_of
 from ltjax.methods import METHODS
 from ltjax.training import loop, prepare
 from ltjax.training.finished_run import open_model
-from ltjax.training.open_stage import shape_of_state
-from ltjax.training.prepare import make_stages
-from ltjax.training.workdir.model_record import record_of
 from tests.methods.asynchronous import toy as asynchronous_toy
 from tests.methods.expert_toys import BACKBONES
 from tests.training import toy
@@ -110,18 +105,6 @@ def test_it_is_part_of_other_programs(runs):
     np.testing.assert_allclose(crops[0], model(images).logits, atol=1e-5)
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
         assert model.apply(model.variables, images).logits.shape == (4, 3)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_has_logits_features_and_probabilities(method):
-    config, data = config_of(method, {"dtype": "float32"}), toy.build(None)
-    for stage in make_stages(config, data):
-        finished = types.SimpleNamespace(config=config, stage=stage, model=record_of(config, data, ""))
-        state = shape_of_state(data, stage, {})
-        variables = {"params": state.params, **state.model_state}
-        outputs = jax.eval_shape(apply_of(finished), variables, jax.ShapeDtypeStruct((5, 8, 8, 1), jnp.uint8))
-        assert outputs.logits.shape == outputs.probabilities.shape == (5, 3)
-        assert outputs.features.ndim == 2 and len(outputs.features) == 5
 
 
 @pytest.mark.slow

@@ -11,32 +11,36 @@ from ltjax import metrics
 from tests.losses.catalogue import FIRST
 
 assert jax.device_count() == 8
+where = jnp.arange(24) % 4 != 1  # another number of examples on each device
+inputs = {id(entry): entry.inputs((24,)) for entry in FIRST}
+counted = jax.random.normal(jax.random.key(0), (64, 5)), jnp.arange(64) % 5
 
+def values(entries):
+    # one program for all losses: value and gradient of each, and the counters
+    def all_of(inputs, where, counted):
+        found = [jax.value_and_grad(entry.scalar)(*given, where) for entry, given in zip(entries, inputs)]
+        return found, metrics.update(metrics.create(5, calibration_bins=4), *counted)
+    return jax.jit(all_of)
+
+found, counters = values(FIRST)([inputs[id(entry)] for entry in FIRST], where, counted)
+expected = {id(entry): value for entry, value in zip(FIRST, jax.device_get(found))}
+counters = jax.device_get(counters)
 for kind in (AxisType.Auto, AxisType.Explicit):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(kind,))
     with jax.set_mesh(mesh):
-        for entry in FIRST:
-            if kind is AxisType.Explicit and "leading" in entry.exceptions:
-                continue  # pairs of examples have no explicit sharding: for those there is jax.sharding.auto_axes
-            x, y = entry.inputs((24,))
-            where = jnp.arange(24) % 4 != 1  # another number of examples on each device
-            value = jax.jit(jax.value_and_grad(entry.scalar))
-            expected = value(np.asarray(x), np.asarray(y), np.asarray(where))
+        # pairs of examples have no explicit sharding: for those there is jax.sharding.auto_axes
+        entries = [one for one in FIRST if kind is AxisType.Auto or "leading" not in one.exceptions]
+        rows = NamedSharding(mesh, P("data"))
+        placed = []
+        for entry in entries:
+            x, y = inputs[id(entry)]
             outer = (None,) * entry.batch_axis
-            sharded = [
-                jax.device_put(x, NamedSharding(mesh, P(*outer, "data"))),
-                jax.device_put(y, NamedSharding(mesh, P("data"))),
-                jax.device_put(where, NamedSharding(mesh, P("data"))),
-            ]
-            got = value(*sharded)
-            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
-        counters = metrics.create(5, calibration_bins=4)
-        logits = jax.random.normal(jax.random.key(0), (64, 5))
-        labels = jnp.arange(64) % 5
-        expected = metrics.update(counters, np.asarray(logits), np.asarray(labels))
-        got = jax.jit(metrics.update)(counters, *(
-            jax.device_put(a, NamedSharding(mesh, P("data"))) for a in (logits, labels)))
-        jax.tree.map(np.testing.assert_array_equal, got, expected)
+            placed.append((jax.device_put(x, NamedSharding(mesh, P(*outer, "data"))), jax.device_put(y, rows)))
+        got, of_mesh = values(entries)(placed, *jax.device_put((where, counted), rows))
+        for entry, value in zip(entries, got):
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=entry.name),
+                         value, expected[id(entry)])
+        jax.tree.map(np.testing.assert_array_equal, of_mesh, counters)
 print("all equal")
 """
 

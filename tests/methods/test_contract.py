@@ -1,6 +1,7 @@
 """What every method in METHODS keeps to, by shapes alone, so that nothing is trained. A new method needs no edit."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,12 @@ import pytest
 from ltjax import models
 from ltjax.class_counts import effective_number_weights
 from ltjax.dryrun.lowering import stage_shapes
+from ltjax.inference.model import apply_of
 from ltjax.methods import METHODS
 from ltjax.methods.stage import ClosedForm, Stage, trained
 from ltjax.training.step.gradient_conflict import make_distortion
 from ltjax.training.step.step import make_train_step
+from ltjax.training.workdir.model_record import record_of
 from tests.methods.asynchronous import toy as asynchronous_toy
 from tests.methods.expert_toys import BACKBONES
 from tests.training import toy
@@ -78,6 +81,16 @@ def test_predictions_and_views_are_logits_of_all_classes(made):
         for predict in (stage.predict, *stage.views.values()):
             logits = jax.eval_shape(predict, variables, IMAGES)
             assert logits.shape == (SIZE, 3) and jnp.issubdtype(logits.dtype, jnp.floating)
+
+
+@pytest.mark.parametrize("made", METHODS, indirect=True)
+def test_a_finished_run_of_every_stage_has_logits_features_and_probabilities(made, request):
+    config, data = config_of(request.node.callspec.params["made"], {"dtype": "float32"}), toy.build(None)
+    for stage, of in zip(*made, strict=True):
+        finished = types.SimpleNamespace(config=config, stage=stage, model=record_of(config, data, ""))
+        outputs = jax.eval_shape(apply_of(finished), {"params": of.state.params, **of.state.model_state}, IMAGES)
+        assert outputs.logits.shape == outputs.probabilities.shape == (SIZE, 3)
+        assert outputs.features.ndim == 2 and len(outputs.features) == SIZE
 
 
 @pytest.mark.parametrize("made", METHODS, indirect=True)

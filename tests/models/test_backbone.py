@@ -9,8 +9,11 @@ from ltjax.methods.stage import under
 from ltjax.models import BACKBONES, HasTrainableParts
 from tests.training import toy
 
+DEEPER = ("34", "44", "56", "101", "152")  # more of the same blocks
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * any(depth in name for depth in DEEPER)) for name in BACKBONES]
 
-@pytest.mark.parametrize("name", BACKBONES)
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_map_and_the_parameters_have_their_dtypes_and_the_parts_that_are_named_exist(name):
     backbone = BACKBONES[name](dtype=jnp.bfloat16, param_dtype=jnp.float32)
     made = jax.eval_shape(

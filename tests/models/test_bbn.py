@@ -49,7 +49,7 @@ def other(branch):
     ("plain", "two", "last"),
     [
         (ResNetCifar(14), TwoBranchBackbone(14), "stage3_block1"),
-        (ResNetCifar(8), TwoBranchBackbone(8), "stage3_block0"),
+        pytest.param(ResNetCifar(8), TwoBranchBackbone(8), "stage3_block0", marks=pytest.mark.slow),
         (ResNet(10), LargeTwoBranchBackbone(10), "stage4_block0"),
     ],
 )

@@ -85,7 +85,7 @@ assert jax.device_count() == 8
 net = Network(BACKBONES["resnet8"](dtype="float64"), ResLTHead(5, dtype="float64"), (0.5,), (0.25,), "float64")
 images = np.random.default_rng(0).integers(0, 256, [16, 8, 8, 1]).astype(np.uint8)
 images[:8] //= 4  # the shards' own statistics differ
-variables = net.init(jax.random.key(0), images)
+variables = jax.jit(net.init)(jax.random.key(0), images)
 step = jax.jit(lambda v, x: net.apply(v, x, train=True, mutable=["batch_stats"]))
 results = []
 for count in (1, 8):
@@ -104,10 +104,10 @@ class Two(nn.Module):
         return BatchNorm(**types)(x @ jnp.arange(6.0).reshape(2, 3), True)
 x = np.random.default_rng(1).normal(size=[16, 3, 3, 2])
 for group in (0, 2, 4):  # two images a device
-    variables = Two(group).init(jax.random.key(0), x)
-    step = lambda v, x: Two(group).apply(v, x, mutable=["batch_stats"])
+    variables = jax.jit(Two(group).init)(jax.random.key(0), x)
+    step = jax.jit(lambda v, x: Two(group).apply(v, x, mutable=["batch_stats"]))
     placed, rows = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ([], ["batch"]))
-    eight = jax.jit(step)(jax.device_put(variables, placed), jax.device_put(x, rows))
+    eight = step(jax.device_put(variables, placed), jax.device_put(x, rows))
     difference = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), jax.device_get(eight), step(variables, x))
     forward = jax.jit(lambda v, x: step(v, x)[0], in_shardings=(placed, rows), out_shardings=rows)
     text = forward.lower(variables, x).compile().as_text()
@@ -118,10 +118,10 @@ def loss(x, fused):
     return (y**3).sum() + (m * v).sum()
 def gradient(x):
     return jax.grad(loss)(x, True)
-plain = jax.grad(loss)(x, False)
+plain = jax.jit(lambda x: jax.grad(loss)(x, False))(x)
 eight = jax.jit(meshes.within(gradient, mesh), in_shardings=rows, out_shardings=rows).lower(x).compile()
 kinds = [one.kind for one in collectives(eight.as_text())]
-found["fused"] = [float(np.abs(a - plain).max()) for a in (gradient(x), eight(x))], kinds
+found["fused"] = [float(np.abs(a - plain).max()) for a in (jax.jit(gradient)(x), eight(x))], kinds
 print(json.dumps(found))
 """
 
@@ -132,7 +132,7 @@ def test_statistics_are_those_of_the_global_batch_or_of_its_groups_on_eight_devi
     What a GPU gets on a mesh sends the moments once, forward, and the two sums once, backward.
     """
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
-    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+    environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiled quickly rather than well
     done = subprocess.run(
         [sys.executable, "-c", GLOBAL_BATCH], env=environment, capture_output=True, text=True, timeout=300

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from ltjax.commands import evaluate
 from ltjax.data import build
 from ltjax.data.augment.registry import TRANSFORMS
 from ltjax.data.loading.host_batches import train_batches
@@ -78,7 +79,7 @@ def command(module, *arguments, cwd):
     )  # fmt: skip
 
 
-def test_a_config_file_with_a_method_data_and_a_backbone_trains_resumes_and_is_evaluated(tmp_path):
+def test_a_config_file_with_a_method_data_and_a_backbone_trains_and_is_evaluated(tmp_path, capsys):
     file = tmp_path / "my_config.py"
     file.write_text(CONFIG.replace("METHOD", "MINE").replace("    DATA", "    " + USER_DATA))
     arguments = ["--config=my_config.py", "--workdir=run", "--config.mine.sharpness=3"]
@@ -87,14 +88,11 @@ def test_a_config_file_with_a_method_data_and_a_backbone_trains_resumes_and_is_e
     stored = json.loads((tmp_path / "run" / "config.json").read_text())
     assert stored["method"] == f"{file}:MINE" and stored["mine"] == {"sharpness": 3.0}
     assert (stored["data"]["name"], stored["model"]["backbone"]) == (f"{file}:my_data", f"{file}:MyBackbone")
-    done = command("ltjax.evaluate", f"--run={tmp_path / 'run'}", cwd=ROOT)
-    assert done.returncode == 0 and "equal to results.json" in done.stdout, done.stderr
+    evaluation = [f"--run={tmp_path / 'run'}"]  # by another process, in another folder
+    assert evaluate.main(evaluation) == 0 and "equal to results.json" in capsys.readouterr().out
     file.rename(tmp_path / "moved.py")
-    done = command("ltjax.evaluate", f"--run={tmp_path / 'run'}", cwd=ROOT)
-    assert (
-        done.returncode == 2
-        and done.stderr == f"error: config.method={file}:MINE: no file '{file}'; correct the path\n"
-    )
+    assert evaluate.main(evaluation) == 2
+    assert capsys.readouterr().err == f"error: config.method={file}:MINE: no file '{file}'; correct the path\n"
 
 
 def test_a_method_in_another_file_is_named_on_the_command_line(tmp_path):

@@ -32,8 +32,9 @@ def start(tmp_path_factory):
     }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 
-    def begin(workdir, epochs=1):
-        command = [*COMMAND, f"--config.epochs={epochs}", f"--workdir={workdir}"]
+    def begin(workdir, epochs=2, backbone="resnet8"):
+        own = [f"--config.epochs={epochs}", f"--config.model.backbone={backbone}", f"--workdir={workdir}"]
+        command = [*COMMAND, *own]
         return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
 
     return begin
@@ -70,7 +71,7 @@ def whole(start, tmp_path_factory):
 @pytest.fixture(scope="module")
 def long(start):
     """Starts a run that takes long enough for ten kills."""
-    return functools.partial(start, epochs=4)
+    return functools.partial(start, epochs=4, backbone="resnet32")
 
 
 @pytest.fixture(scope="module")

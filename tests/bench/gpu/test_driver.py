@@ -126,12 +126,11 @@ def test_what_a_step_launches_is_read_from_the_compilers_output():
 
 def test_the_command_runs_variants_in_processes_of_their_own(tmp_path, capfd):
     path = tmp_path / "gpu.json"
-    driver.main(["--tiny", "--variants", "versions", "graphs", "--seconds", "300", "--json", str(path)])
+    driver.main(["--tiny", "--variants", "versions", "--seconds", "300", "--json", str(path)])
     record = json.loads(path.read_text())
     assert record["random_images"] and "THE IMAGES ARE RANDOM" in capfd.readouterr().out
-    versions, graphs = record["variants"]["versions"], record["variants"]["graphs"]
+    versions = record["variants"]["versions"]
     assert versions["platform"] == "cpu" and "jaxlib" in versions["packages"]
-    assert graphs["difference"] == 0 and graphs["captured"] == "no GPU"
 
 
 @pytest.mark.parametrize(
@@ -151,3 +150,5 @@ def test_every_variant_runs_at_toy_size(name, tmp_path):
     driver.main(["--tiny", "--variants", name, "--seconds", "900", "--json", str(path)])
     record = json.loads(path.read_text())["variants"][name]
     assert "failed" not in record, record
+    if name == "graphs":
+        assert record["difference"] == 0 and record["captured"] == "no GPU"

@@ -266,6 +266,7 @@ def train_in_parts(config, folder, monkeypatch):
     return lines(folder)
 
 
+@pytest.mark.slow
 def test_trackio_itself_has_each_line_once(toys, tmp_path, monkeypatch):
     pytest.importorskip("trackio", reason="trackio is not installed: pip install 'ltjax[trackio]'")
     from trackio import Api
