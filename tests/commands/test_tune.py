@@ -10,7 +10,10 @@ from etils import epath
 from ltjax.commands.tune import command, trial
 from ltjax.commands.tune.space import read_space
 from ltjax.errors import InputError
+from ltjax.methods import METHODS
 from ltjax.methods.configure import from_command_line
+from ltjax.methods.method import Method
+from ltjax.settings import Block
 from ltjax.training import prepare
 from ltjax.training.interrupt import Interrupted
 from tests.training import toy
@@ -168,19 +171,19 @@ def test_names_and_data_are_checked_before_the_first_trial(fake, tmp_path, capsy
 
 
 def test_a_study_that_was_stopped_ends_as_an_undisturbed_one(fake, space, tmp_path, capsys):
-    assert search(space, tmp_path / "whole", 14) == 0
+    assert search(space, tmp_path / "whole", 12) == 0
     whole, fake.seen = fake.seen, []
     table = (tmp_path / "whole" / "trials.md").read_text()
-    fake.outcomes = {"0003": Interrupted(2), "0012": KeyboardInterrupt()}
-    assert search(space, tmp_path / "parts", 14) == 130  # saved by the run
+    fake.outcomes = {"0003": Interrupted(2), "0011": KeyboardInterrupt()}
+    assert search(space, tmp_path / "parts", 12) == 130  # saved by the run
     assert "trial 3 is saved: run the same command" in capsys.readouterr().err
+    assert search(space, tmp_path / "parts", 11) == 0
+    assert search(space, tmp_path / "parts", 12) == 130  # not saved: it begins again
     assert search(space, tmp_path / "parts", 12) == 0
-    assert search(space, tmp_path / "parts", 14) == 130  # not saved: it begins again
-    assert search(space, tmp_path / "parts", 14) == 0
     again = list(dict.fromkeys(fake.seen))
     assert again == whole and len(fake.seen) == len(whole) + 2
     assert (tmp_path / "parts" / "trials.md").read_text() == table
-    assert search(space, tmp_path / "parts", 14) == 0 and len(fake.seen) == len(whole) + 2
+    assert search(space, tmp_path / "parts", 12) == 0 and len(fake.seen) == len(whole) + 2
 
 
 def test_a_trial_that_diverges_or_cannot_be_trained_does_not_end_the_study(fake, space, tmp_path, capsys):
@@ -252,7 +255,8 @@ def test_a_real_study_on_the_toy(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(prepare, "build", held_out)
     path = tmp_path / "toy.toml"
     path.write_text("optimizer.learning_rate = {low = 0.001, high = 0.1, log = true}\n")
-    made = "from tests.training import toy\n\n\ndef get_config():\n    return toy.recipe(model__backbone='resnet8')\n"
+    monkeypatch.setitem(METHODS, "ce", Method(lambda settings, own, data: [toy.stage(settings)], Block))
+    made = "from tests.training import toy\n\n\ndef get_config():\n    return toy.recipe()\n"
     (tmp_path / "toy_ce.py").write_text(made)
     argv = [f"--config={tmp_path}/toy_ce.py", HELD_OUT, f"--space={path}", f"--study={tmp_path}/s", "--trials=2"]
     assert command.main(argv) == 0
