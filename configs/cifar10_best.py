@@ -13,7 +13,7 @@ from ltjax.settings.config_file import cifar_runs
 
 # ingredient -> settings that it changes, in the order of the ablation table
 INGREDIENTS = {
-    "balanced": {"method": "balanced_softmax"},
+    "balanced": {"loss.tau": 1.0},
     "cosine_schedule": {
         "optimizer.nesterov": True,
         "optimizer.weight_decay": 5e-4,
@@ -22,8 +22,16 @@ INGREDIENTS = {
     },
     "autoaugment": {"data.augment": "autoaugment_flip"},
 }
-# left out; a word puts one in
-OTHERS = {}
+# candidates that are left out; a word puts one in
+OTHERS = {
+    "cutout": {"data.augment": "pad_crop_flip_cutout"},
+    "randaugment": {"data.augment": "randaugment_flip_cutout"},
+    "cosine_head": {"model.head": "cosine"},
+    "mixup": {"mix.name": "mixup"},
+    "cutmix": {"mix.name": "cutmix"},
+    "remix": {"mix.name": "remix"},
+    "smoothing": {"loss.label_smoothing": 0.1},
+}
 
 
 def get_config(arg=None):

@@ -12,10 +12,15 @@ from ltjax.methods.ingredients import with_ingredients
 
 # ingredient -> settings that it changes, in the order of the ablation table
 INGREDIENTS = {
-    "balanced": {"method": "balanced_softmax"},
+    "balanced": {"loss.tau": 1.0},
 }
-# left out; a word puts one in
-OTHERS = {}
+# candidates that are left out; a word puts one in
+OTHERS = {
+    "cosine_head": {"model.head": "cosine"},
+    "mixup": {"mix.name": "mixup"},
+    "remix": {"mix.name": "remix"},
+    "smoothing": {"loss.label_smoothing": 0.1},
+}
 
 
 def get_config(arg=None):

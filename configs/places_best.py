@@ -15,11 +15,16 @@ from ltjax.settings.config_file import large_runs
 
 # ingredient -> settings that it changes, in the order of the ablation table
 INGREDIENTS = {
-    "balanced": {"method": "balanced_softmax"},
+    "balanced": {"loss.tau": 1.0},
 }
-# left out; a word puts one in
+# candidates that are left out; a word puts one in
 OTHERS = {
     "randaugment": {"data.augment": "crop224_flip_randaugment"},
+    "cosine_head": {"model.head": "cosine"},
+    "mixup": {"mix.name": "mixup"},
+    "cutmix": {"mix.name": "cutmix"},
+    "remix": {"mix.name": "remix"},
+    "smoothing": {"loss.label_smoothing": 0.1},
 }
 
 

@@ -95,7 +95,7 @@ def test_a_flag_that_does_not_fit_is_one_line(arguments, line, tmp_path, capsys)
 
 
 def test_a_word_puts_an_ingredient_in_or_leaves_it_out():
-    assert recipes.resolved("cifar100", "best", "no_balanced").method == "ce"
+    assert recipes.resolved("cifar100", "best", "no_balanced").loss.tau == 0
     assert recipes.resolved("cifar100", "best", "base,balanced,imbalance=50").data.imbalance == 50
     with pytest.raises(InputError, match=r"unknown argument 'no_balance'.*did you mean 'no_balanced'"):
         recipes.build("cifar100", "best", "no_balance")

@@ -2,21 +2,21 @@
 
 from tests.recipes.table import Part, Recipe, Tables, recipe
 
-BALANCED: Part = {"Ren et al. (2020), balanced softmax": {"method": "balanced_softmax"}}
-RANDAUGMENT: Part = {"ours: not measured": {"data.augment": "crop224_flip_randaugment"}}
+BALANCED: Part = {"Menon et al. (2021), equation 10; tau = 1: Ren et al. (2020)": {"loss.tau": 1.0}}
+COSINE_SCHEDULE: Part = {
+    "Cui et al. (2022), authors' code, but cosine per step": {
+        "optimizer.nesterov": True,
+        "optimizer.weight_decay": 5e-4,
+        "optimizer.schedule.name": "cosine",
+        "optimizer.schedule.unit": "step",
+    }
+}
+# data set -> what is in without a word
 CIFAR: dict[str, Part] = {
     "balanced": BALANCED,
-    "cosine_schedule": {
-        "Cui et al. (2022), authors' code, but cosine per step": {
-            "optimizer.nesterov": True,
-            "optimizer.weight_decay": 5e-4,
-            "optimizer.schedule.name": "cosine",
-            "optimizer.schedule.unit": "step",
-        }
-    },
+    "cosine_schedule": COSINE_SCHEDULE,
     "autoaugment": {"Cubuk et al. (2019), section 4.1": {"data.augment": "autoaugment_flip"}},
 }
-# data set -> what is in without a word, and what only a word puts in
 INGREDIENTS: dict[str, dict[str, Part]] = {
     "cifar10": CIFAR,
     "cifar100": CIFAR,
@@ -25,13 +25,26 @@ INGREDIENTS: dict[str, dict[str, Part]] = {
     "inat": {"balanced": BALANCED},
     "mnist5k": {"balanced": BALANCED},
 }
+# what only a word puts in
+ANY: dict[str, Part] = {
+    "cosine_head": {"a cosine classifier": {"model.head": "cosine"}},
+    "mixup": {"Zhang et al. (2018): a uniform share": {"mix.name": "mixup"}},
+    "remix": {"Chou et al. (2020)": {"mix.name": "remix"}},
+    "smoothing": {"Szegedy et al. (2016), section 7": {"loss.label_smoothing": 0.1}},
+}
+CUTMIX: dict[str, Part] = {"cutmix": {"Yun et al. (2019): a uniform share": {"mix.name": "cutmix"}}}
+LARGE = ANY | CUTMIX | {"randaugment": {"Cubuk et al. (2020)": {"data.augment": "crop224_flip_randaugment"}}}
+SMALL = ANY | CUTMIX | {
+    "cutout": {"DeVries and Taylor (2017)": {"data.augment": "pad_crop_flip_cutout"}},
+    "randaugment": {"Cubuk et al. (2020), and cutout": {"data.augment": "randaugment_flip_cutout"}},
+}  # fmt: skip
 OTHERS: dict[str, dict[str, Part]] = {
-    "cifar10": {},
-    "cifar100": {},
-    "imagenet": {"randaugment": RANDAUGMENT},
-    "places": {"randaugment": RANDAUGMENT},
-    "inat": {"randaugment": RANDAUGMENT},
-    "mnist5k": {},
+    "cifar10": SMALL,
+    "cifar100": SMALL,
+    "imagenet": LARGE,
+    "places": LARGE,
+    "inat": LARGE,
+    "mnist5k": ANY,
 }
 
 
