@@ -25,6 +25,7 @@ def test_without_a_command_all_are_listed_with_a_line_each(arguments, capsys):
         "demo",
         "report",
         "table",
+        "tune",
         "compare",
         "check",
         "prepare",
