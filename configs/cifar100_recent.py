@@ -2,7 +2,8 @@
 
 python -m ltjax.main --config=configs/cifar100_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, sade, shike, vs,
+weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -49,6 +50,24 @@ RECIPES = {
         "second_stage_optimizer.schedule.unit": "epoch",
         "second_stage_optimizer.schedule.cosine_includes": "start",
         "second_stage_optimizer.schedule.warmup_epochs": 0,
+    },
+    "sade": {
+        "model.backbone": "ride_resnet32",
+        "optimizer.nesterov": True,
+        "optimizer.weight_decay": 5e-4,
+        "optimizer.schedule.decay": 0.1,
+    },
+    "shike": {
+        "model.backbone": "shike_resnet32",
+        "data.augment": "autoaugment_flip",
+        "epochs": 180,
+        "optimizer.learning_rate": 0.15,
+        "optimizer.weight_decay": 5e-4,
+        "optimizer.schedule.name": "cosine",
+        "optimizer.schedule.cosine_includes": "neither",
+        "optimizer.schedule.warmup_epochs": 6,
+        "second_stage_optimizer.learning_rate": 0.1,
+        "second_stage_optimizer.schedule.warmup_start": 0.25,
     },
     "vs": {
         "vs.gamma": 0.05,

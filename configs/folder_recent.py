@@ -5,7 +5,8 @@ python -m ltjax.main --config=configs/folder_recent.py --workdir=runs/folder_rec
 DIR holds class folders (DIR/rose/1.jpg), or train/ and test/ (or val/) of class folders; without test images a fifth of
 every class is held out (--config.data.test_fraction).
 
-The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, sade, shike, vs,
+weight_balancing.
 Further words: ":image_size=128", ":backbone=resnet50",
 ":pretrained=FILE" (fine-tuning: 30 % of the epochs, a tenth of the rate for the backbone), ":epochs=30",
 ":batch_size=128", ":short" (ten epochs).
@@ -29,6 +30,11 @@ RECIPES = {
         "optimizer.schedule.unit": "epoch",
         "optimizer.schedule.milestones": (50, 80, 90),
         "optimizer.schedule.decay": 0.01,
+    },
+    "sade": {"model.backbone": "ride_resnet10"},
+    "shike": {
+        "model.backbone": "shike_resnet10",
+        "second_stage_optimizer.schedule.warmup_epochs": 0,
     },
     "weight_balancing": {
         "second_stage_optimizer.learning_rate": 0.01,

@@ -2,7 +2,8 @@
 
 python -m ltjax.main --config=configs/imagenet_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, sade, shike, vs,
+weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -55,6 +56,19 @@ RECIPES = {
         "batch_size": 256,
         "optimizer.learning_rate": 0.1,
         "optimizer.schedule.cosine_includes": "start",
+    },
+    "sade": {
+        "model.backbone": "ride_resnext50_32x4d",
+        "epochs": 180,
+        "batch_size": 64,
+        "optimizer.learning_rate": 0.025,
+        "optimizer.nesterov": True,
+        "optimizer.schedule.cosine_includes": "start",
+    },
+    # ours: not published for this data set
+    "shike": {
+        "model.backbone": "shike_resnext50_32x4d",
+        "second_stage_optimizer.schedule.warmup_epochs": 0,
     },
     # not published: as CIFAR-100-LT
     "vs": {

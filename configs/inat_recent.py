@@ -2,7 +2,8 @@
 
 python -m ltjax.main --config=configs/inat_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, sade, shike, vs,
+weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -43,6 +44,22 @@ RECIPES = {
         "batch_size": 256,
         "optimizer.learning_rate": 0.1,
         "optimizer.schedule.cosine_includes": "start",
+    },
+    "sade": {
+        "model.backbone": "ride_resnet50",
+        "sade.tau": 1.0,
+        "epochs": 100,
+        "optimizer.nesterov": True,
+        "optimizer.weight_decay": 2e-4,
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.warmup_epochs": 5,
+        "optimizer.schedule.milestones": (60, 80),
+        "optimizer.schedule.decay": 0.1,
+    },
+    # ours: not published for this data set
+    "shike": {
+        "model.backbone": "shike_resnet50",
+        "second_stage_optimizer.schedule.warmup_epochs": 0,
     },
     # not published: as CIFAR-100-LT
     "vs": {

@@ -7,7 +7,8 @@ Lines are 'relative/path label', paths relative to DIR. Without a test list a fi
 (--config.data.test_fraction); --config.data.val_list gives images for choices, --config.data.class_names a file with
 the classes' names.
 
-The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, sade, shike, vs,
+weight_balancing.
 Further words: ":image_size=128", ":backbone=resnet50",
 ":pretrained=FILE" (fine-tuning: 30 % of the epochs, a tenth of the rate for the backbone), ":epochs=30",
 ":batch_size=128", ":short" (ten epochs).
@@ -31,6 +32,11 @@ RECIPES = {
         "optimizer.schedule.unit": "epoch",
         "optimizer.schedule.milestones": (50, 80, 90),
         "optimizer.schedule.decay": 0.01,
+    },
+    "sade": {"model.backbone": "ride_resnet10"},
+    "shike": {
+        "model.backbone": "shike_resnet10",
+        "second_stage_optimizer.schedule.warmup_epochs": 0,
     },
     "weight_balancing": {
         "second_stage_optimizer.learning_rate": 0.01,

@@ -2,7 +2,8 @@
 
 python -m ltjax.main --config=configs/mnist5k_recent.py:balanced_softmax --workdir=runs/recent
 
-The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, sade, shike, vs,
+weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 The settings are those of the authors for CIFAR, the training is that of mnist5k_ce.py.
 """
@@ -21,6 +22,12 @@ RECIPES = {
         "optimizer.schedule.unit": "epoch",
         "optimizer.schedule.milestones": (10, 16, 18),
         "optimizer.schedule.decay": 0.01,
+    },
+    "sade": {"model.backbone": "ride_resnet8"},
+    "shike": {
+        "model.backbone": "shike_resnet8",
+        "second_stage_epochs": 5,
+        "second_stage_optimizer.schedule.warmup_epochs": 0,
     },
     "weight_balancing": {
         "second_stage_optimizer.learning_rate": 0.01,

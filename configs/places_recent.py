@@ -3,7 +3,8 @@
 python -m ltjax.main --config=configs/places_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR \\
     --config.model.pretrained=FILE
 
-The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, sade, shike, vs,
+weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -69,6 +70,25 @@ RECIPES = {
         "optimizer.learning_rate": 0.1,
         "optimizer.backbone_rate": 1.0,
         "optimizer.schedule.cosine_includes": "start",
+    },
+    # the classifiers' rate is 0.01, that of everything else 0.001
+    "sade": {
+        "model.backbone": "ride_resnet152",
+        "sade.tau": 1.0,
+        "sade.reduce": False,
+        "batch_size": 128,
+        "optimizer.learning_rate": 0.01,
+        "optimizer.backbone_rate": 0.1,
+        "optimizer.nesterov": True,
+        "optimizer.weight_decay": 4e-4,
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.milestones": (10, 20),
+        "optimizer.schedule.decay": 0.1,
+    },
+    # ours: not published for this data set
+    "shike": {
+        "model.backbone": "shike_resnet152",
+        "second_stage_optimizer.schedule.warmup_epochs": 0,
     },
     # not published: as CIFAR-100-LT
     "vs": {

@@ -5,6 +5,7 @@ from ltjax.losses.clouded import gaussian_clouded_loss
 from ltjax.losses.distillation import distillation_loss
 from ltjax.losses.embedding import lifted_structure_loss, proxy_loss, range_loss, triplet_loss
 from ltjax.losses.equalization import softmax_equalization_loss
+from ltjax.losses.experts import inverse_softmax_loss, mutual_distillation_loss, nontarget_distillation_loss
 from ltjax.losses.focal import focal_loss, sigmoid_focal_loss
 from ltjax.losses.graph import graph_matching_loss
 from ltjax.losses.influence import influence_balanced_loss
@@ -29,6 +30,7 @@ __all__ = [
     "gaussian_clouded_loss",
     "graph_matching_loss",
     "influence_balanced_loss",
+    "inverse_softmax_loss",
     "label_aware_smoothing_loss",
     "lade_regularizer",
     "ldam_loss",
@@ -36,6 +38,8 @@ __all__ = [
     "logit_adjusted_loss",
     "margin_ranking_loss",
     "mixup_loss",
+    "mutual_distillation_loss",
+    "nontarget_distillation_loss",
     "proxy_loss",
     "random_rotations",
     "range_loss",

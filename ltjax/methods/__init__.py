@@ -49,7 +49,9 @@ from ltjax.methods.reweighting import (
 )
 from ltjax.methods.ride import WORDS as RIDE_WORDS
 from ltjax.methods.ride import RIDESettings, ride
+from ltjax.methods.sade import SADESettings, sade
 from ltjax.methods.seql import SEQLSettings, seql
+from ltjax.methods.shike import SHIKESettings, shike
 from ltjax.methods.vs import VSSettings, vs
 from ltjax.methods.weight_balancing import WeightBalancingSettings, weight_balancing
 from ltjax.settings import Block
@@ -113,4 +115,6 @@ METHODS: dict[str, AnyMethod] = {
     "vs": Method(vs, VSSettings, "vs", refuses=refusals.VS),
     "lade": Method(lade, LADESettings, "lade", refuses=refusals.LADE),
     "ib": Method(ib, IBSettings, "ib", refuses=refusals.IB),
+    "sade": Method(sade, SADESettings, "sade", refuses=refusals.SADE),
+    "shike": Method(shike, SHIKESettings, "shike", two_stages.WORDS, two_stages.as_many_epochs, refuses=refusals.SHIKE),
 }  # fmt: skip

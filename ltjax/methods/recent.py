@@ -22,6 +22,9 @@ RECENT: dict[str, Mapping[str, Any]] = {
         "mix.name": "mixup",
         "second_stage_epochs": 10,
     },
+    "sade": {},
+    # new classifiers for all experts
+    "shike": {"second_stage_epochs": 20},
     "vs": {},
     "weight_balancing": {
         "weight_balancing.loss": "binary",

@@ -70,6 +70,12 @@ LADE = OWN_LOSS | {
     HEAD: "its logits are log densities, which cosines cannot be",
 }
 IB = OWN_LOSS | {HEAD: "its influence is that of a linear classifier"}
+SADE = {key: "each of its experts has a loss of its own" for key in (MIX, SMOOTHING, TAU)} | {
+    HEAD: "its experts have one of their own, config.sade.head",
+}
+SHIKE = {key: "its experts teach each other about the wrong classes of an image" for key in (MIX, SMOOTHING, TAU)} | {
+    HEAD: "its experts have one of their own, config.shike.head",
+}
 
 
 def check_combination(settings: Settings, refuses: Mapping[str, str]) -> None:

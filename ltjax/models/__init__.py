@@ -9,6 +9,7 @@ from ltjax.models.attention import ModulatedAttention
 from ltjax.models.backbone import Backbone, HasTrainableParts
 from ltjax.models.bbn import BBNNetwork, LargeTwoBranchBackbone, TwoBranchBackbone
 from ltjax.models.causal_norm import CausalNormNetwork
+from ltjax.models.depth_experts import DepthExpertBackbone, LargeDepthExpertBackbone
 from ltjax.models.experts import ExpertBackbone, ExpertsHead, LargeExpertBackbone
 from ltjax.models.heads.aligned import AlignedHead
 from ltjax.models.heads.auxiliary import AuxiliaryHead
@@ -34,6 +35,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     # images of about 32 pixels
     **{f"resnet{depth}": functools.partial(ResNetCifar, depth=depth) for depth in (8, 14, 20, 32, 44, 56)},
     **{f"ride_resnet{depth}": functools.partial(ExpertBackbone, depth=depth) for depth in (8, 32)},
+    **{f"shike_resnet{depth}": functools.partial(DepthExpertBackbone, depth=depth) for depth in (8, 32)},
     **{f"bbn_resnet{depth}": functools.partial(TwoBranchBackbone, depth=depth) for depth in (8, 32)},
     # images of about 224 pixels
     **{f"resnet{depth}": functools.partial(ResNet, depth=depth) for depth in (10, 18, 34, 50, 101, 152)},
@@ -41,8 +43,10 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
         f"resnext{depth}_32x4d": functools.partial(ResNet, depth=depth, groups=32, group_width=4)
         for depth in (50, 101, 152)
     },
-    **{f"ride_resnet{depth}": functools.partial(LargeExpertBackbone, depth=depth) for depth in (10, 50)},
+    **{f"ride_resnet{depth}": functools.partial(LargeExpertBackbone, depth=depth) for depth in (10, 50, 152)},
     "ride_resnext50_32x4d": functools.partial(LargeExpertBackbone, depth=50, groups=32, group_width=4),
+    **{f"shike_resnet{depth}": functools.partial(LargeDepthExpertBackbone, depth=depth) for depth in (10, 50, 152)},
+    "shike_resnext50_32x4d": functools.partial(LargeDepthExpertBackbone, depth=50, groups=32, group_width=4),
     **{f"bbn_resnet{depth}": functools.partial(LargeTwoBranchBackbone, depth=depth) for depth in (10, 50)},
 }
 
@@ -57,6 +61,7 @@ __all__ = [
     "CausalNormNetwork",
     "ConvTopHead",
     "CosineHead",
+    "DepthExpertBackbone",
     "ExpertBackbone",
     "ExpertsHead",
     "FeatureMapHead",
@@ -65,6 +70,7 @@ __all__ = [
     "HasTrainableParts",
     "HeadOnFeatureLayer",
     "LWSHead",
+    "LargeDepthExpertBackbone",
     "LargeExpertBackbone",
     "LargeTwoBranchBackbone",
     "LinearHead",

@@ -1,6 +1,7 @@
 """The ResNet of the CIFAR experiments: three stages of 16, 32 and 64 channels, shortcuts without parameters."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -37,8 +38,12 @@ class BasicBlock(nn.Module):
         y = conv3x3(self, "conv2", self.features)(nn.relu(y))
         last_norm = ZeroScaleNorm if self.zero_init else BatchNorm
         y = last_norm(**norm, name="norm2")(y, train, frozen_norm)
-        y = y + pad_shortcut(x, self.features, self.stride)
+        y = y + self.shortcut(x, train, frozen_norm)
         return nn.relu(y) if self.final_relu else y
+
+    def shortcut(self, x: jax.Array, train: bool, frozen_norm: bool) -> jax.Array:
+        """Option A, without parameters."""
+        return pad_shortcut(x, self.features, self.stride)
 
 
 class ResNetCifar(nn.Module):
@@ -74,6 +79,8 @@ class ResNetCifar(nn.Module):
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
     fused_norm: bool | None = None
+
+    block_type: ClassVar[type[BasicBlock]] = BasicBlock
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
@@ -117,7 +124,7 @@ class ResNetCifar(nn.Module):
 
     def block(self, name: str, channels: int, stride: int, last: bool) -> BasicBlock:
         # the two flags (arguments 2 and 3, behind self and x) decide what is traced
-        kind = nn.remat(BasicBlock, static_argnums=(2, 3)) if self.remat else BasicBlock
+        kind = nn.remat(self.block_type, static_argnums=(2, 3)) if self.remat else self.block_type
         final_relu = self.final_relu or not last
         options = (self.dtype, stored_dtype(self), self.zero_init, final_relu, self.norm_group, self.fused_norm)
         return kind(channels, stride, *options, name=name)

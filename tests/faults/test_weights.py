@@ -11,7 +11,7 @@ import pytest
 from ltjax import models
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
-from ltjax.models import LinearHead, Network, ResNetCifar
+from ltjax.models import ExpertBackbone, ExpertsHead, LinearHead, Network, ResNetCifar
 from ltjax.training import loop, prepare
 from ltjax.training.init_from import _fitting as fitting
 from ltjax.training.workdir.checkpoint import Checkpoints
@@ -62,6 +62,26 @@ def test_a_deeper_network_is_refused_with_the_blocks_left_over(shallow, deep, tm
     assert f"left over, without a place here: 30 arrays in {blocks}" in message
     np.savez(tmp_path / "shallow.npz", **torch_names())
     assert f"30 arrays in {blocks} are missing there" in error_of(deep, tmp_path / "shallow.npz")
+
+
+def test_experts_start_from_the_stages_of_one_network(tmp_path):
+    """Each gets a copy of the stages that it has for itself, if they have its channels."""
+    np.savez(tmp_path / "w.npz", **torch_names())
+
+    def network(**fields):
+        made = Network(ExpertBackbone(8, experts=2, **fields), ExpertsHead(3, 2), mean=(0.5,), std=(0.25,))
+        return jax.eval_shape(lambda: made.init(jax.random.key(0), np.zeros((1, 32, 32, 1), np.uint8), train=False))
+
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), network(reduce=False))
+    backbone = with_pretrained(zeros, str(tmp_path / "w.npz"))["params"]["backbone"]
+    np.testing.assert_array_equal(
+        backbone["expert1"]["stage3_block0"]["conv1"]["kernel"],
+        torch_names()["layer3.0.conv1.weight"].transpose(2, 3, 1, 0),
+    )
+    jax.tree.map(np.testing.assert_array_equal, backbone["expert0"], backbone["expert1"])
+    assert np.any(backbone["stage1_block0"]["conv1"]["kernel"])
+    error = error_of(network(reduce=True), tmp_path / "w.npz")
+    assert "backbone/expert0/stage3_block0/norm1/mean is [64] there and [48] here" in error
 
 
 def test_init_from_lists_every_difference(shallow, deep):

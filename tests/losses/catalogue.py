@@ -299,6 +299,22 @@ ENTRIES = [
         per_example=False,
         exceptions={"shift": "the temperatures differ between classes"},
     ),
+    Entry(
+        "inverse_softmax_loss", lambda x, y: oracle.inverse_softmax_loss(x, y, COUNTS, 2.0), {"class_counts": COUNTS}
+    ),
+    Entry(
+        "mutual_distillation_loss",
+        lambda x, y: oracle.mutual_distillation_loss(x),
+        call=lambda function, x, y, where, options: function(x, where=where, **options),
+        batch_axis=1,
+        exceptions={"soft": "no labels"},
+    ),
+    Entry(
+        "nontarget_distillation_loss",
+        oracle.nontarget_distillation_loss,
+        batch_axis=1,
+        exceptions={"soft": "one class is left out of the softmax"},
+    ),
     Entry("graph_matching_loss", graph_formula("cosine", True), call=graph_call, exceptions=GRAPH),
     Entry(
         "graph_matching_loss",

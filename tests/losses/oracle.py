@@ -206,6 +206,42 @@ def ride_loss(experts, y, counts, diversity, use_ldam, scale, factor, reweight):
     return total
 
 
+def inverse_softmax_loss(x, y, counts, tau):
+    """softmax(x + log share - tau log mirrored share); the k-th rarest class mirrors the k-th largest share."""
+    rarest_first = sorted(range(len(counts)), key=lambda k: (counts[k], k))
+    mirrored = dict(zip(rarest_first, [counts[k] for k in reversed(rarest_first)], strict=True))
+    total = float(sum(counts))
+    add = [math.log(n / total) - tau * math.log(mirrored[k] / total) for k, n in enumerate(counts)]
+    return [
+        cross_entropy_one([v + a for v, a in zip(row, add, strict=True)], soft(label, len(row)))
+        for row, label in zip(x, y, strict=True)
+    ]
+
+
+def divergence(p, q):
+    return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+
+
+def mutual_distillation_loss(experts):
+    out = []
+    for i in range(experts.shape[1]):
+        each = [softmax(list(rows[i])) for rows in experts]
+        out.append(sum(divergence(p, q) for a, p in enumerate(each) for b, q in enumerate(each) if a != b))
+    return out
+
+
+def nontarget_distillation_loss(experts, y):
+    out = []
+    for i, label in enumerate(y):
+        others = [[v for k, v in enumerate(rows[i]) if k != label] for rows in experts]  # without the true class
+        means = [sum(column) / len(column) for column in zip(*others, strict=True)]
+        teacher = [max(column) for column in zip(*others, strict=True)]
+        hardest = means.index(max(means))
+        teacher[hardest] = means[hardest]
+        out.append(sum(divergence(softmax(teacher), softmax(one)) for one in others))
+    return out
+
+
 def graph_matching_loss(old, new, similarity, normalize, temperature):
     if normalize:
         old = [v / np.linalg.norm(v) for v in old]

@@ -43,7 +43,13 @@ class Experts(nn.Module):
         return jnp.stack([toy.Backbone(**types, name=f"expert{e}")(x, train, frozen_norm) for e in range(self.experts)])
 
 
-BACKBONES = {"toy": toy.Backbone, "bbn_toy": TwoBranches, "ride_toy": Experts}
+class DepthExperts(Experts):
+    """The same without the choice of the channels."""
+
+    reduce: None = None
+
+
+BACKBONES = {"toy": toy.Backbone, "bbn_toy": TwoBranches, "ride_toy": Experts, "shike_toy": DepthExperts}
 
 
 class Step:

@@ -122,6 +122,8 @@ PRIORS = {
     "range": np.ones(3),  # on class-aware batches
     "triplet": np.ones(3),  # on class-aware batches
     "proxy": np.ones(3),  # on class-aware batches
+    "shike": np.ones(3),
+    "sade": np.cbrt(TRAIN * TRAIN[::-1] ** 2),  # of CE, balanced and inverse (tau 2) experts, in the geometric mean
 }
 
 

@@ -1,6 +1,7 @@
 """A backbone that starts from the weights in a file: config.model.pretrained."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -14,6 +15,9 @@ from ltjax.settings import Settings
 from ltjax.training.workdir.checksums import listed, not_finite
 from ltjax.training.workdir.fit import difference
 from ltjax.training.workdir.weight_file import read_weights
+
+EXPERT = re.compile(r"(?<=/backbone/)expert\d+/")
+NEW = re.compile(r"/backbone/expert\d+/shallow_")  # what no network that is pretrained has
 
 
 def check_pretrained(config: Settings) -> None:
@@ -63,11 +67,19 @@ def with_pretrained(variables: Tree, path: str, report: Callable[[str], None] | 
 def _fitting(arrays: dict[str, Any], path: str) -> tuple[dict[str, np.ndarray], list[str]]:
     """The backbone in the file, after checking that it is that of a network with these arrays; what is not used."""
     given, unused = _backbone(path)
-    wanted = {name: tuple(array.shape) for name, array in arrays.items() if _of_backbone(name)}
+    wanted = {name: tuple(array.shape) for name, array in arrays.items() if _of_backbone(name) and not NEW.search(name)}
+    given = _for_experts(given, wanted)
     other = difference(wanted, {name: array.shape for name, array in given.items()})
     if other:
         raise InputError(f"config.model.pretrained={path}: has another backbone than config.model.backbone: {other}")
     return given, unused
+
+
+def _for_experts(given: dict[str, np.ndarray], wanted: Iterable[str]) -> dict[str, np.ndarray]:
+    """The arrays of the file, those of the stages that each expert has for itself copied to every expert."""
+    copied = {name: EXPERT.sub("", name) for name in wanted if EXPERT.search(name)}
+    repeated = {name: given[single] for name, single in copied.items() if single in given}
+    return {name: array for name, array in given.items() if name not in copied.values()} | repeated
 
 
 def _of_backbone(name: str) -> bool:

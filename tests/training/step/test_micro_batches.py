@@ -66,7 +66,8 @@ def assert_close(one, two):
 
 def config_of(method, changes):
     changes = dict(changes)
-    backbone = {"bbn": "bbn_toy", "ride": "ride_toy", **changes.pop("backbones", {})}.get(method, "toy")
+    own = {"bbn": "bbn_toy", "shike": "shike_toy", **dict.fromkeys(("ride", "sade", "mdcs"), "ride_toy")}
+    backbone = {**own, **changes.pop("backbones", {})}.get(method, "toy")
     usual = {"dtype": "float64", "epochs": 10, "batch_size": 12, "second_stage_epochs": 10, "model.backbone": backbone}
     if method in ("lifted", "range", "triplet", "proxy"):
         usual["data.sampler"] = "class_cycle"
