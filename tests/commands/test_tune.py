@@ -203,12 +203,17 @@ def test_a_first_trial_that_cannot_be_trained_ends_the_search(fake, space, tmp_p
     assert search(space, tmp_path / "s", 4) == 0 and len(fake.seen) == 4
 
 
+def test_a_group_that_the_data_does_not_have_is_no_objective(fake, space, tmp_path, capsys):
+    assert search(space, tmp_path / "s", 1, "--objective=few") == 2
+    assert "--objective=few: the data has no such class" in capsys.readouterr().err
+
+
 def test_hopeless_trials_are_pruned_by_their_evaluations(fake, space, tmp_path, capsys):
     assert search(space, tmp_path / "s", 12) == 0
     assert "pruned at evaluation 1" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("more", [["--seed=1"], ["--objective=few"], ["--config.optimizer.momentum=0.8"]])
+@pytest.mark.parametrize("more", [["--seed=1"], ["--objective=all"], ["--config.optimizer.momentum=0.8"]])
 def test_a_study_of_other_settings_is_refused(fake, space, tmp_path, capsys, more):
     assert search(space, tmp_path / "s", 1) == 0
     assert search(space, tmp_path / "s", 2, *more) == 2

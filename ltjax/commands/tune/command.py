@@ -88,8 +88,13 @@ def run(argv: Sequence[str]) -> int:
     pruning = not options.no_pruning
     definition = Definition(settings, space, options.seed, options.objective, pruning)
     study = open_study(folder, definition)
-    status = work(study, definition, arguments(words, settings, pruning), folder, options.trials)
-    text, best = write_summary(study, definition, words, folder)
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        status = work(study, definition, arguments(words, settings, pruning), folder, options.trials)
+        text, best = write_summary(study, definition, words, folder)
+    except StorageInternalError as error:  # a disk that is full or gone
+        raise OSError(f"--study={folder}: cannot be read or written ({error})") from error
     print(text, end="")
     print(f"\n{best}" if best else "no trial has finished yet", end="" if best else "\n")
     return status or (0 if best else 1)

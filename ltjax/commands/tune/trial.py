@@ -116,6 +116,8 @@ def work_on(claimed: Claimed, argv: Sequence[str], definition: Definition) -> st
             raise
         return f"failed: {one_line(error)}"
     accuracy = results["accuracy"]
+    if accuracy[definition.objective] is None:
+        raise InputError(f"--objective={definition.objective}: the data has no such class; use another one and --study")
     trial.set_user_attr("accuracy", accuracy)
     trial.set_user_attr("std", results.get("std", {}).get("accuracy", {}))
     trial.set_user_attr("seconds", results["wall_time_s"])
