@@ -2,8 +2,8 @@
 
 python -m ltjax.main --config=configs/cifar10_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, sade, shike, vs,
-weight_balancing.
+The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mislas, paco,
+proco, sade, shike, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -14,6 +14,15 @@ from ltjax.settings.config_file import cifar_runs
 
 # method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
 RECIPES = {
+    # Zhu et al. (2022), section 4.2; not in their code
+    "bcl": {
+        "bcl.augment": "simclr",
+        "data.augment": "autoaugment_flip_cutout",
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.15,
+        "optimizer.weight_decay": 5e-4,
+        "optimizer.schedule.decay": 0.1,
+    },
     # not published: the second stage as ImageNet-LT
     "disalign": {
         "second_stage_optimizer.schedule.name": "cosine",
@@ -29,6 +38,26 @@ RECIPES = {
         "second_stage_optimizer.schedule.unit": "epoch",
         "second_stage_optimizer.schedule.cosine_includes": "start",
         "second_stage_optimizer.schedule.warmup_epochs": 0,
+    },
+    # the authors' ResNet-32 has four times the channels
+    "glmc": {
+        "glmc.consistency_weight": 4.0,
+        "model.width": 4,
+        "batch_size": 64,
+        "optimizer.learning_rate": 0.01,
+        "optimizer.weight_decay": 5e-3,
+        "optimizer.schedule.name": "cosine",
+        "optimizer.schedule.warmup_epochs": 10,
+        "optimizer.schedule.cosine_includes": "neither",
+    },
+    # not published: as on CIFAR-100-LT
+    "gpaco": {
+        "gpaco.augment": "simclr_blur",
+        "data.augment": "autoaugment_flip_cutout",
+        "optimizer.weight_decay": 5e-4,
+        "optimizer.schedule.warmup_epochs": 10,
+        "optimizer.schedule.milestones": (321, 361),
+        "optimizer.schedule.decay": 0.1,
     },
     # the rate falls with the start of the influence-balanced loss, too
     "ib": {
@@ -54,6 +83,23 @@ RECIPES = {
         "second_stage_optimizer.schedule.unit": "epoch",
         "second_stage_optimizer.schedule.cosine_includes": "start",
         "second_stage_optimizer.schedule.warmup_epochs": 0,
+    },
+    # not published: as on CIFAR-100-LT
+    "paco": {
+        "paco.augment": "simclr_blur",
+        "data.augment": "autoaugment_flip_cutout",
+        "optimizer.learning_rate": 0.05,
+        "optimizer.weight_decay": 5e-4,
+        "optimizer.schedule.warmup_epochs": 10,
+        "optimizer.schedule.milestones": (321, 361),
+        "optimizer.schedule.decay": 0.1,
+    },
+    "proco": {
+        "proco.augment": "simclr",
+        "data.augment": "autoaugment_flip_cutout",
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.3,
+        "optimizer.schedule.decay": 0.1,
     },
     # not published: as CIFAR-100
     "sade": {

@@ -2,8 +2,8 @@
 
 python -m ltjax.main --config=configs/imagenet_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, sade, shike, vs,
-weight_balancing.
+The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mislas, paco,
+proco, sade, shike, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -14,6 +14,30 @@ from ltjax.settings.config_file import large_runs
 
 # method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
 RECIPES = {
+    "bcl": {
+        "bcl.augment": "crop224_flip_simclr",
+        "bcl.classification_weight": 1.0,
+        "bcl.contrastive_weight": 0.35,
+        "bcl.temperature": 0.07,
+        "bcl.width": 1024,
+        "bcl.hidden": 0,
+        "data.augment": "crop224_flip_jitter_randaugment_n2_m10_std0.5",
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.1,
+        "optimizer.schedule.cosine_includes": "neither",
+    },
+    "cmo": {
+        "cmo.loss": "balanced_softmax",
+        "model.backbone": "resnet50",
+        "epochs": 100,
+        "batch_size": 128,
+        "optimizer.learning_rate": 0.1,
+        "optimizer.weight_decay": 2e-4,
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.warmup_epochs": 5,
+        "optimizer.schedule.milestones": (60, 80),
+        "optimizer.schedule.decay": 0.1,
+    },
     "disalign": {
         "model.zero_init": True,
         "disalign.start": 2.0,
@@ -30,6 +54,30 @@ RECIPES = {
         "optimizer.learning_rate": 0.1,
         "second_stage_optimizer.learning_rate": 0.032,
         "second_stage_optimizer.schedule.cosine_includes": "start",
+    },
+    "glmc": {
+        "glmc.label_power": 1.0,
+        "glmc.resample_power": 0.2,
+        "glmc.width": 256,
+        "data.augment": "crop224_flip_jitter_randaugment_n2_m10_std0.5",
+        "epochs": 135,
+        "batch_size": 128,
+        "optimizer.learning_rate": 0.1,
+        "optimizer.weight_decay": 2e-4,
+        "optimizer.schedule.warmup_epochs": 10,
+        "optimizer.schedule.cosine_includes": "neither",
+    },
+    "gpaco": {
+        "gpaco.augment": "crop224_flip_jitter_grey_blur_randaugment_n3_m10_std0.5",
+        "gpaco.width": 128,
+        "gpaco.queue": 8192,
+        "gpaco.temperature": 0.2,
+        "gpaco.alpha": 0.05,
+        "data.augment": "crop224_flip_jitter_randaugment_n3_m10_std0.5",
+        "batch_size": 128,
+        "optimizer.schedule.warmup_epochs": 10,
+        "optimizer.schedule.cosine_includes": "neither",
+        "optimizer.learning_rate": 0.06,
     },
     # not published: the steps of CIFAR in parts of the epochs
     "ib": {
@@ -56,6 +104,29 @@ RECIPES = {
         "batch_size": 256,
         "optimizer.learning_rate": 0.1,
         "optimizer.schedule.cosine_includes": "start",
+    },
+    "paco": {
+        "paco.augment": "crop224_flip_jitter_grey_blur",
+        "paco.width": 128,
+        "paco.queue": 8192,
+        "paco.temperature": 0.07,
+        "paco.alpha": 0.05,
+        "data.augment": "crop224_flip_jitter_grey_blur_randaugment_n2_m10_std0.5",
+        "batch_size": 128,
+        "optimizer.learning_rate": 0.02,
+        "optimizer.schedule.warmup_epochs": 10,
+        "optimizer.schedule.cosine_includes": "neither",
+    },
+    "proco": {
+        "proco.augment": "crop224_flip_simclr",
+        "proco.classifier": "cosine",
+        "proco.temperature": 0.07,
+        "proco.width": 1024,
+        "proco.hidden": 0,
+        "data.augment": "crop224_flip_jitter_randaugment_n2_m10_std0.5",
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.1,
+        "optimizer.schedule.cosine_includes": "neither",
     },
     "sade": {
         "model.backbone": "ride_resnext50_32x4d",

@@ -7,8 +7,8 @@ Lines are 'relative/path label', paths relative to DIR. Without a test list a fi
 (--config.data.test_fraction); --config.data.val_list gives images for choices, --config.data.class_names a file with
 the classes' names.
 
-The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, sade, shike, vs,
-weight_balancing.
+The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mislas, paco,
+proco, sade, shike, vs, weight_balancing.
 Further words: ":image_size=128", ":backbone=resnet50",
 ":pretrained=FILE" (fine-tuning: 30 % of the epochs, a tenth of the rate for the backbone), ":epochs=30",
 ":batch_size=128", ":short" (ten epochs).
@@ -23,8 +23,29 @@ from ltjax.settings.config_file import fine_tuned, user_runs
 
 # method, in alphabetical order -> settings that differ from the recipe below
 RECIPES = {
+    "bcl": {
+        "bcl.augment": "crop224_flip_simclr",
+        "bcl.classification_weight": 1.0,
+        "bcl.contrastive_weight": 0.35,
+        "bcl.temperature": 0.07,
+        "bcl.width": 1024,
+        "bcl.hidden": 0,
+    },
     "gcl": {
         "second_stage_optimizer.learning_rate": 0.008,
+    },
+    "glmc": {
+        "glmc.label_power": 1.0,
+        "glmc.resample_power": 0.2,
+        "glmc.width": 256,
+    },
+    "gpaco": {
+        "gpaco.augment": "crop224_flip_jitter_grey_blur",
+        "gpaco.width": 128,
+        "gpaco.queue": 8192,
+        "gpaco.temperature": 0.2,
+        "gpaco.alpha": 0.05,
+        "epochs": 100,
     },
     # the steps of CIFAR in parts of the epochs
     "ib": {
@@ -32,6 +53,21 @@ RECIPES = {
         "optimizer.schedule.unit": "epoch",
         "optimizer.schedule.milestones": (50, 80, 90),
         "optimizer.schedule.decay": 0.01,
+    },
+    "paco": {
+        "paco.augment": "crop224_flip_jitter_grey_blur",
+        "paco.width": 128,
+        "paco.queue": 8192,
+        "paco.temperature": 0.2,
+        "paco.alpha": 0.05,
+        "epochs": 100,
+    },
+    "proco": {
+        "proco.augment": "crop224_flip_simclr",
+        "proco.classifier": "cosine",
+        "proco.temperature": 0.07,
+        "proco.width": 1024,
+        "proco.hidden": 0,
     },
     "sade": {"model.backbone": "ride_resnet10"},
     "shike": {

@@ -2,8 +2,8 @@
 
 python -m ltjax.main --config=configs/mnist5k_recent.py:balanced_softmax --workdir=runs/recent
 
-The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, sade, shike, vs,
-weight_balancing.
+The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mislas, paco,
+proco, sade, shike, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 The settings are those of the authors for CIFAR, the training is that of mnist5k_ce.py.
 """
@@ -16,12 +16,18 @@ RECIPES = {
     "gcl": {
         "second_stage_optimizer.learning_rate": 0.008,
     },
+    "gpaco": {
+        "epochs": 20,
+    },
     # the steps of CIFAR in parts of the epochs
     "ib": {
         "optimizer.schedule.name": "step",
         "optimizer.schedule.unit": "epoch",
         "optimizer.schedule.milestones": (10, 16, 18),
         "optimizer.schedule.decay": 0.01,
+    },
+    "paco": {
+        "epochs": 20,
     },
     "sade": {"model.backbone": "ride_resnet8"},
     "shike": {

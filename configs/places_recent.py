@@ -3,8 +3,8 @@
 python -m ltjax.main --config=configs/places_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR \\
     --config.model.pretrained=FILE
 
-The word after the colon is one of: balanced_softmax, disalign, gcl, ib, lade, mislas, sade, shike, vs,
-weight_balancing.
+The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mislas, paco,
+proco, sade, shike, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -15,6 +15,16 @@ from ltjax.settings.config_file import large_runs
 
 # method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
 RECIPES = {
+    # not published: as on ImageNet-LT, with this file's training
+    "bcl": {
+        "bcl.augment": "crop224_flip_simclr",
+        "bcl.classification_weight": 1.0,
+        "bcl.contrastive_weight": 0.35,
+        "bcl.temperature": 0.07,
+        "bcl.width": 1024,
+        "bcl.hidden": 0,
+        "data.augment": "crop224_flip_jitter_randaugment_n2_m10_std0.5",
+    },
     # not published: the second stage as ImageNet-LT
     "disalign": {
         "second_stage_optimizer.learning_rate": 0.1,
@@ -41,6 +51,23 @@ RECIPES = {
         "second_stage_optimizer.schedule.unit": "epoch",
         "second_stage_optimizer.schedule.cosine_includes": "start",
         "second_stage_optimizer.schedule.warmup_epochs": 0,
+    },
+    # not published: as on ImageNet-LT, with this file's training
+    "glmc": {
+        "glmc.label_power": 1.0,
+        "glmc.resample_power": 0.2,
+        "glmc.width": 256,
+        "data.augment": "crop224_flip_jitter_randaugment_n2_m10_std0.5",
+    },
+    # with this file's training, in place of the authors' last block
+    "gpaco": {
+        "gpaco.augment": "crop224_flip_jitter_grey_blur",
+        "gpaco.width": 128,
+        "gpaco.queue": 8192,
+        "gpaco.temperature": 0.2,
+        "gpaco.alpha": 0.02,
+        "data.augment": "crop224_flip_jitter_grey_blur",
+        "epochs": 30,
     },
     # not published: the steps of CIFAR in parts of the epochs
     "ib": {
@@ -70,6 +97,25 @@ RECIPES = {
         "optimizer.learning_rate": 0.1,
         "optimizer.backbone_rate": 1.0,
         "optimizer.schedule.cosine_includes": "start",
+    },
+    # not published with this file's training
+    "paco": {
+        "paco.augment": "crop224_flip_jitter_grey_blur",
+        "paco.width": 128,
+        "paco.queue": 8192,
+        "paco.temperature": 0.2,
+        "paco.alpha": 0.02,
+        "data.augment": "crop224_flip_jitter_grey_blur",
+        "epochs": 30,
+    },
+    # not published: as on ImageNet-LT, with this file's training
+    "proco": {
+        "proco.augment": "crop224_flip_simclr",
+        "proco.classifier": "cosine",
+        "proco.temperature": 0.07,
+        "proco.width": 1024,
+        "proco.hidden": 0,
+        "data.augment": "crop224_flip_jitter_randaugment_n2_m10_std0.5",
     },
     # the classifiers' rate is 0.01, that of everything else 0.001
     "sade": {

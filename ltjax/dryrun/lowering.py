@@ -11,15 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax.data import Data, Source
-from ltjax.data.augment.registry import TRANSFORMS, find_transform
-from ltjax.data.augment.transform import Transform
+from ltjax.data.augment.registry import TRANSFORMS
+from ltjax.data.augment.transform import Transforms
 from ltjax.data.datasets.stand_in import with_few_images
 from ltjax.data.loading.device_batches import Resident, image_bytes
 from ltjax.methods.stage import AnyStage, Previous, Stage, Tree, trained
 from ltjax.settings import Settings
 from ltjax.training.evaluation import Evaluator
 from ltjax.training.execution import mesh as meshes
-from ltjax.training.execution.placement import SHARE, decide
+from ltjax.training.execution.inputs import transforms_of
+from ltjax.training.execution.placement import SHARE, decide, of_any_size
 from ltjax.training.execution.programs import call_length, execution_of, resident_program, streamed_step
 from ltjax.training.open_stage import shape_of_state
 from ltjax.training.prepare import check_norm_group, make_stages, steps_per_epoch
@@ -74,8 +75,7 @@ def make_plan(config: Settings, data: Data, mesh: Any, memory: int) -> Plan:
     if trained(stages):
         meshes.check_batch(config.batch_size, config.batch_size, mesh, micro_batches=config.micro_batches)
         check_norm_group(config)
-    any_size = find_transform(config.data.augment).cut is not None
-    on_device, placement = decide(config.data.on_device, data, memory, any_size)
+    on_device, placement = decide(config.data.on_device, data, memory, of_any_size(config, stages))
     # The shapes of sampler tables depend on the number of images, so all are needed if the device draws.
     drawn_there = on_device or any(stage.representation is not None for stage in trained(stages))
     small = data if drawn_there else with_few_images(data)
@@ -148,7 +148,7 @@ class Drawn(NamedTuple):
     record: jax.ShapeDtypeStruct  # one image, or one record's features
     copies: int  # of all records: each seed has its features
     on_device: bool
-    transform: Transform
+    transform: Transforms
     first_seed: int | None
 
 
@@ -157,7 +157,7 @@ def drawn_by(plan: Plan, index: int) -> Drawn:
     config, stage = plan.config, plan.trained(index)
     if stage.representation is None:
         image = jax.ShapeDtypeStruct(plan.data.image_shape, jnp.uint8)
-        return Drawn(image, 1, plan.on_device, find_transform(config.data.augment), None)
+        return Drawn(image, 1, plan.on_device, transforms_of(config, stage), None)
     blank = jnp.zeros((1, *plan.data.image_shape), jnp.uint8)
     variables = _variables(shape_of_state(plan.data, stage, {}))
     made = jax.eval_shape(lambda v: stage.representation.apply(v, blank, train=False).features, variables)

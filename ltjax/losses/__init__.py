@@ -2,6 +2,8 @@
 
 from ltjax.losses.binary import softmax_binary_loss
 from ltjax.losses.clouded import gaussian_clouded_loss
+from ltjax.losses.consistency import cosine_consistency_loss
+from ltjax.losses.contrastive import balanced_contrastive_loss, paco_loss
 from ltjax.losses.distillation import distillation_loss
 from ltjax.losses.embedding import lifted_structure_loss, proxy_loss, range_loss, triplet_loss
 from ltjax.losses.equalization import softmax_equalization_loss
@@ -18,12 +20,15 @@ from ltjax.losses.rotation import random_rotations, rotate
 from ltjax.losses.smoothing import label_aware_smoothing_loss
 from ltjax.losses.softmax import balanced_softmax_loss, cross_entropy, logit_adjusted_loss, mixup_loss
 from ltjax.losses.vector_scaling import vector_scaling_loss
+from ltjax.losses.vmf import proco_loss
 
 __all__ = [
     "RIDELoss",
     "ResLTLoss",
     "ResLTTerms",
+    "balanced_contrastive_loss",
     "balanced_softmax_loss",
+    "cosine_consistency_loss",
     "cross_entropy",
     "distillation_loss",
     "focal_loss",
@@ -40,6 +45,8 @@ __all__ = [
     "mixup_loss",
     "mutual_distillation_loss",
     "nontarget_distillation_loss",
+    "paco_loss",
+    "proco_loss",
     "proxy_loss",
     "random_rotations",
     "range_loss",

@@ -6,8 +6,10 @@ from ltjax.methods.asynchronous.stages import asynchronous
 from ltjax.methods.auxiliary import WORDS as AUXILIARY_WORDS
 from ltjax.methods.auxiliary import AuxiliarySettings, auxiliary
 from ltjax.methods.bbn import BBNSettings, bbn
+from ltjax.methods.bcl import BCLSettings, bcl
 from ltjax.methods.causal_norm import CausalNormSettings, causal_norm
 from ltjax.methods.ce import cross_entropy_method
+from ltjax.methods.cmo import CMOSettings, cmo
 from ltjax.methods.decoupling import settings as of_decoupling
 from ltjax.methods.decoupling.stages import decoupling
 from ltjax.methods.disalign import DisAlignSettings, disalign
@@ -16,6 +18,7 @@ from ltjax.methods.fsa import FSASettings, fsa
 from ltjax.methods.fsa import resolve as resolve_fsa
 from ltjax.methods.fslwf import FSLwFSettings, fslwf
 from ltjax.methods.gcl import GCLSettings, gcl
+from ltjax.methods.glmc import GLMCSettings, glmc
 from ltjax.methods.ib import IBSettings, ib
 from ltjax.methods.lade import LADESettings, lade
 from ltjax.methods.ldam import LDAMDRWSettings, LDAMSettings, ldam, ldam_drw
@@ -35,6 +38,8 @@ from ltjax.methods.metric_learning import (
 from ltjax.methods.mislas import MiSLASSettings, mislas
 from ltjax.methods.mixup import MixupSettings, cutmix, mixup
 from ltjax.methods.oltr import OLTRSettings, oltr
+from ltjax.methods.paco import GPaCoSettings, PaCoSettings, gpaco, paco
+from ltjax.methods.proco import ProCoSettings, proco
 from ltjax.methods.reslt import settings as of_reslt
 from ltjax.methods.reslt.stages import reslt
 from ltjax.methods.reweighting import (
@@ -117,4 +122,10 @@ METHODS: dict[str, AnyMethod] = {
     "ib": Method(ib, IBSettings, "ib", refuses=refusals.IB),
     "sade": Method(sade, SADESettings, "sade", refuses=refusals.SADE),
     "shike": Method(shike, SHIKESettings, "shike", two_stages.WORDS, two_stages.as_many_epochs, refuses=refusals.SHIKE),
+    "bcl": Method(bcl, BCLSettings, "bcl", refuses=refusals.OF_VIEWS),
+    "paco": Method(paco, PaCoSettings, "paco", refuses=refusals.OF_VIEWS),
+    "gpaco": Method(gpaco, GPaCoSettings, "gpaco", refuses=refusals.OF_VIEWS),
+    "glmc": Method(glmc, GLMCSettings, "glmc", refuses=refusals.GLMC),
+    "cmo": Method(cmo, CMOSettings, "cmo", refuses=refusals.CMO),
+    "proco": Method(proco, ProCoSettings, "proco", refuses=refusals.OF_VIEWS),
 }  # fmt: skip

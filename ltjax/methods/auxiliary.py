@@ -54,6 +54,7 @@ from ltjax.methods.stage import (
     Tree,
     Updates,
 )
+from ltjax.methods.views import together
 from ltjax.models import AuxiliaryHead, LinearHead, Network
 from ltjax.settings import Block, Check, Settings, config_file, setting
 from ltjax.settings.config_dict import Config
@@ -198,18 +199,6 @@ def joint_objective(config: Settings, settings: AuxiliarySettings) -> Callable[.
         return Outcome(terms, model_state, metrics)
 
     return objective
-
-
-def together(*parts: jax.Array) -> jax.Array:
-    """Batches [B, ...] as one [k B, ...] in which the k images of a position are neighbours.
-
-    So a device, which holds a contiguous share of each batch, holds that share of the joint one and nothing moves.
-
-    Example:
-      >>> together(jnp.array([0, 1]), jnp.array([10, 11])).tolist()
-      [0, 10, 1, 11]
-    """
-    return jnp.stack(parts, 1).reshape(-1, *parts[0].shape[1:])
 
 
 def turn(rotation: str, key: jax.Array, images: jax.Array) -> tuple[jax.Array, jax.Array]:

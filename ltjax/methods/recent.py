@@ -9,6 +9,8 @@ from ltjax.settings.config_file import Word
 # the words that name a method, in alphabetical order, and what they change on every data set
 RECENT: dict[str, Mapping[str, Any]] = {
     "balanced_softmax": {},
+    "bcl": {},
+    "cmo": {},
     "disalign": {
         "second_stage_epochs": 10,
     },
@@ -16,12 +18,16 @@ RECENT: dict[str, Mapping[str, Any]] = {
         "mix.name": "mixup",
         "second_stage_epochs": 30,
     },
+    "glmc": {},
+    "gpaco": {"epochs": 400},
     "ib": {},
     "lade": {},
     "mislas": {
         "mix.name": "mixup",
         "second_stage_epochs": 10,
     },
+    "paco": {"epochs": 400},
+    "proco": {},
     "sade": {},
     # new classifiers for all experts
     "shike": {"second_stage_epochs": 20},

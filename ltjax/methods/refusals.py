@@ -76,6 +76,10 @@ SADE = {key: "each of its experts has a loss of its own" for key in (MIX, SMOOTH
 SHIKE = {key: "its experts teach each other about the wrong classes of an image" for key in (MIX, SMOOTHING, TAU)} | {
     HEAD: "its experts have one of their own, config.shike.head",
 }
+# of views that are projected and compared
+OF_VIEWS = COMPARES_IMAGES | OWN_LOSS | {HEAD: "its classifier is that of its own settings"}
+GLMC = OWN_LOSS | {MIX: "it mixes the images itself", HEAD: "its two classifiers are linear"}
+CMO = OWN_LOSS | {MIX: "it pastes images itself", HEAD: "its classifier is that of config.cmo.loss"}
 
 
 def check_combination(settings: Settings, refuses: Mapping[str, str]) -> None:

@@ -158,7 +158,8 @@ class Stage:
       network: the flax module, called as ``network.apply(variables, images, train=..., frozen_norm=...)``.
       epochs: at least 1.
       optimizer: learning rate, momentum, Nesterov, weight decay and schedule (config.optimizer).
-      streams: name -> sampler; a batch has one entry for each.
+      streams: name -> sampler; a batch has one entry for each. ``another_view`` makes one of the images of another.
+      augment: stream -> the name of its augmentation, where it has another than config.data.augment.
       init: (key, previous or None, features) -> Start.
       objective: (apply, params, model_state, batch, context) -> Outcome.
       predict: (variables, images uint8 [B, H, W, C]) -> logits [B, C]; all that evaluation calls.
@@ -191,6 +192,7 @@ class Stage:
     predict: Predict
     updates: Updates = Updates()
     epoch_size: int | None = None
+    augment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     whole_batch: str = ""
     representation: Any = None
     views: Mapping[str, Predict] = dataclasses.field(default_factory=dict)

@@ -14,6 +14,8 @@ from ltjax.models.experts import ExpertBackbone, ExpertsHead, LargeExpertBackbon
 from ltjax.models.heads.aligned import AlignedHead
 from ltjax.models.heads.auxiliary import AuxiliaryHead
 from ltjax.models.heads.class_means import MeanHead
+from ltjax.models.heads.consistency import ConsistencyHead
+from ltjax.models.heads.contrastive import ContrastiveHead
 from ltjax.models.heads.cosine import CausalNormHead, CosineHead
 from ltjax.models.heads.feature_layer import HeadOnFeatureLayer
 from ltjax.models.heads.feature_map import FeatureMapHead
@@ -59,6 +61,8 @@ __all__ = [
     "BatchNorm",
     "CausalNormHead",
     "CausalNormNetwork",
+    "ConsistencyHead",
+    "ContrastiveHead",
     "ConvTopHead",
     "CosineHead",
     "DepthExpertBackbone",

@@ -18,7 +18,7 @@ from ltjax.errors import InputError, did_you_mean
 from ltjax.settings.blocks import Settings
 from ltjax.settings.config_dict import Config, empty_config, unset
 from ltjax.settings.epochs import scale_epochs
-from ltjax.settings.schema import Block, block_type, setting_of, settings_of, types_of
+from ltjax.settings.schema import Block, block_type, flat, setting_of, settings_of, types_of
 
 # The effect of a word: a function (config, value) -> None (value is "" for a bare word), or settings by flat key.
 Word = Callable[[Config, str], None] | Mapping[str, Any]
@@ -126,13 +126,15 @@ def image_size(config: Config, value: str) -> None:
     side = int(value)
     if side < 1:
         raise ValueError
-    augment, crops = re.subn(r"^crop\d+", f"crop{side}", config.data.augment)
-    if not crops:
+    crop = re.compile(r"^crop\d+(?=_)")
+    if not crop.match(config.data.augment):
         raise InputError(
             f"--config=...:image_size={value}: the recipe's images keep their size (config.data.augment="
             f"{config.data.augment}); leave the word out"
         )
-    config.data.update(image_size=side, resize=round(side * 256 / 224), augment=augment)
+    config.data.update(image_size=side, resize=round(side * 256 / 224))
+    cropped = {key: text for key, text in flat(config.to_dict()).items() if isinstance(text, str) and crop.match(text)}
+    config.update_from_flattened_dict({key: crop.sub(f"crop{side}", text) for key, text in cropped.items()})
 
 
 def fine_tuned(config: Config, value: str) -> None:

@@ -136,7 +136,7 @@ def _start(config: Settings, folder: epath.Path, setup: Setup, lock: Lock, inter
     stop = interrupt.raise_if_signalled
     digests = check_data_record(folder, data, config.data.verify, begun, progress.report, stop)
     with out_of_memory.in_placement():
-        placed, why = place(config, data, mesh)
+        placed, why = place(config, data, mesh, stages)
     progress.report(why)
     watch = make_watch(config, folder, progress.report)
     store = make_store(config, folder, mesh, progress.report, stop)

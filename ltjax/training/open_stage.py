@@ -178,7 +178,7 @@ def inputs_of(run: Run, stage: Stage, current: Current) -> Inputs:
     """What the stage's streams draw from: the images, or each seed's features by the frozen representation."""
     data, store = run.setup.data, run.access.store
     if stage.representation is None:
-        return of_images(run.config, data, run.access.placed)
+        return of_images(run.config, data, run.access.placed, stage)
     each = split_seeds(variables_of(current.state), run.config.num_seeds)
     shape, how = data.image_shape, reading(run, data.train)
     with out_of_memory.in_evaluation(run.config):

@@ -78,6 +78,8 @@ def make_stages(config: Settings, data: Data) -> list[AnyStage]:
         )  # fmt: skip
     for stage in trained(stages):
         check_whole_batch(stage, config.micro_batches)
+        for stream, augment in stage.augment.items():
+            check_size(augment, data, f"augmentation of stream '{stream}'")
     check_groups(config.evaluation, data)
     check_classes(config, data)
     return [scaled_rate(stage, config) if isinstance(stage, Stage) else stage for stage in stages]
@@ -100,9 +102,9 @@ def check_norm_group(config: Settings) -> None:
         raise InputError(f"config.model.norm_group: {group} does not divide {what} = {part}; use a divisor, or 0")
 
 
-def check_size(augment: str, data: Data) -> None:
-    """Raises InputError unless training and evaluation images have the same size."""
-    find_transform(augment)
+def check_size(augment: str, data: Data, key: str = "config.data.augment") -> None:
+    """Raises InputError, which begins with ``key``, unless training and evaluation images have the same size."""
+    find_transform(augment, key)
     size, (height, width) = output_size(augment), data.image_shape[:2]
     if size and (height, width) != (size, size):
         if data.test.encoded is None:
@@ -113,7 +115,7 @@ def check_size(augment: str, data: Data) -> None:
                 f"write the word :image_size={chosen} behind the config file, which moves crop, resize and augmentation"
             )
         raise InputError(
-            f"config.data.augment: '{augment}' makes training images of {size} x {size} pixels, but evaluation images "
+            f"{key}: '{augment}' makes training images of {size} x {size} pixels, but evaluation images "
             f"have {width} x {height}; {remedy}"
         )
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ltjax import losses
 from ltjax.arrays import Scalar
-from tests.losses import oracle
+from tests.losses import contrastive, oracle
 
 NUM_CLASSES = 5
 COUNTS = np.array([100, 40, 10, 3, 1])
@@ -35,6 +35,7 @@ FEATURES = {
 SIGMOIDS = {"shift": "a separate sigmoid for each class"}
 DENSITIES = {"soft": "a density is of one class", "shift": "a logit is a log density ratio by itself"}
 HARD_ONLY = {"soft": "a margin needs one true class"}
+PER_CLASS = {key: why for key, why in FEATURES.items() if key != "outside"}  # features, and something for each class
 GRAPH = {**FEATURES, "soft": "no labels", "vmap": "every example meets every other"}
 
 
@@ -146,6 +147,48 @@ def graph_formula(similarity: str, normalize: bool) -> Any:
 
 def proxy_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
     return function(x, y, jnp.asarray(feature_table(8, x.shape[-1])), where=where, **options)
+
+
+def class_means(width: int) -> Any:
+    """Of unit features: of lengths between 0.3 and 0.9."""
+    table = feature_table(11, width)
+    return (table / np.linalg.norm(table, axis=1, keepdims=True) * np.linspace(0.3, 0.9, NUM_CLASSES)[:, None]).astype(
+        np.float32
+    )
+
+
+def proco_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
+    return function(x, y, jnp.asarray(class_means(x.shape[-1])), where=where, **options)
+
+
+def prototypes_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
+    return function(x, y, jnp.asarray(feature_table(10, x.shape[-1])), where=where, **options)
+
+
+KEY_LABELS = np.array([0, 1, 2, 3, 4, -1])
+
+
+def paco_keys(width: int) -> Any:
+    """Five keys, and one that does not exist."""
+    return np.concatenate([feature_table(13, width), np.full((1, width), np.nan, np.float32)])
+
+
+def paco_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
+    logits = x @ feature_table(12, x.shape[-1]).T
+    return function(logits, y, x, jnp.asarray(paco_keys(x.shape[-1])), KEY_LABELS, where=where, **options)
+
+
+def paco_formula(x: Any, y: Any) -> Any:
+    table = feature_table(12, x.shape[1]).astype(float)
+    return contrastive.paco_loss(
+        x @ table.T, y, x, paco_keys(x.shape[1]).astype(float), KEY_LABELS, COUNTS, 0.3, 1.5, 0.7, 0.5
+    )
+
+
+def consistency_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
+    chosen = jnp.clip(y, 0, NUM_CLASSES - 1)[..., None] == jnp.arange(NUM_CLASSES).reshape((1,) * y.ndim + (-1,))
+    targets = chosen.astype(jnp.float32) @ feature_table(14, x.shape[-1])  # a gather has no sharding of its own
+    return function(x, targets, where=where, **options)
 
 
 def distillation_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
@@ -367,6 +410,34 @@ ENTRIES = [
         call=proxy_call,
         per_example=False,
         exceptions=FEATURES,
+    ),
+    Entry(
+        "balanced_contrastive_loss",
+        lambda x, y: contrastive.balanced_contrastive_loss(x, y, feature_table(10, x.shape[1]), 0.5),
+        {"temperature": 0.5},
+        prototypes_call,
+        per_example=False,
+        exceptions=PER_CLASS,
+    ),
+    Entry(
+        "proco_loss",
+        lambda x, y: contrastive.proco_loss(x, y, class_means(x.shape[1]).astype(float), COUNTS, 0.5),
+        {"class_counts": COUNTS, "temperature": 0.5},
+        proco_call,
+        exceptions={"shift": "features, not logits: a constant moves them"},
+    ),
+    Entry(
+        "cosine_consistency_loss",
+        lambda x, y: contrastive.cosine_consistency_loss(x, feature_table(14, x.shape[1])[y]),
+        call=consistency_call,
+        exceptions={"soft": "no labels", "shift": "features, not logits: a constant moves them"},
+    ),
+    Entry(
+        "paco_loss",
+        paco_formula,
+        {"class_counts": COUNTS, "alpha": 0.3, "beta": 1.5, "gamma": 0.7, "temperature": 0.5},
+        paco_call,
+        exceptions={**PER_CLASS, "vmap": "every example meets every other"},
     ),
 ]
 FIRST = list({entry.name: entry for entry in reversed(ENTRIES)}.values())[::-1]  # one of each loss

@@ -27,11 +27,19 @@ def three(weights, x):
 def of_graph(weights, x, z, y, m, total=jnp.sum, **name):
     return total(losses.graph_matching_loss(z, x @ weights["w"][:, :6], where=m, **name)) / 24
 
+def of_paco(weights, x, z, y, m, **name):
+    made = losses.paco_loss(x @ weights["w"][:, :5], y, x, z, y, class_counts=counts, alpha=0.5, where=m, **name)
+    return jnp.sum(made) / 24
+
 CASES = {
     "lifted": lambda p, x, z, y, m, **n: losses.lifted_structure_loss(x @ p["w"], y, where=m, **n),
     "range": lambda p, x, z, y, m, **n: losses.range_loss(x @ p["w"], y, margin=90.0, where=m, **n),
     "triplet": lambda p, x, z, y, m, **n: losses.triplet_loss(x @ p["w"], y, where=m, **n),
     "proxy": lambda p, x, z, y, m, **n: losses.proxy_loss(x, y, p["proxies"], where=m, **n),
+    "balanced contrastive": lambda p, x, z, y, m, **n: losses.balanced_contrastive_loss(
+        x, y, p["proxies"], where=m, **n),
+    "paco": lambda p, x, z, y, m, **n: of_paco(p, x, z, y, m, **n) if not n else jax.lax.psum(
+        of_paco(p, x, z, y, m, **n), "data"),
     "weighted": lambda p, x, z, y, m, **n: losses.weighted_mean(
         losses.cross_entropy(x @ p["w"][:, :5], y), jnp.asarray(counts)[y], m, **n),
     "reslt": lambda p, x, z, y, m, **n: losses.reslt_loss(
@@ -91,8 +99,8 @@ def test_with_the_name_of_the_axis_values_and_gradients_are_those_of_the_whole_b
 
 
 WHOLE = {
-    "graph_matching_loss", "lade_regularizer", "lifted_structure_loss", "proxy_loss", "range_loss", "reslt_loss",
-    "ride_loss", "triplet_loss", "weighted_mean",
+    "balanced_contrastive_loss", "graph_matching_loss", "lade_regularizer", "lifted_structure_loss", "paco_loss",
+    "proxy_loss", "range_loss", "reslt_loss", "ride_loss", "triplet_loss", "weighted_mean",
 }  # fmt: skip
 
 

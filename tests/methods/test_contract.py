@@ -124,6 +124,10 @@ PRIORS = {
     "proxy": np.ones(3),  # on class-aware batches
     "shike": np.ones(3),
     "sade": np.cbrt(TRAIN * TRAIN[::-1] ** 2),  # of CE, balanced and inverse (tau 2) experts, in the geometric mean
+    "bcl": np.ones(3),
+    "proco": np.ones(3),
+    "paco": np.ones(3),
+    "gpaco": np.ones(3),
 }
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ltjax.data.augment import autoaugment, pillow_ops, randaugment
+from ltjax.data.augment import autoaugment, pillow_ops, randaugment, simclr
 from ltjax.data.augment.color_jitter import draw_jitter, jitter
 from ltjax.data.augment.crops import draw_crop, random_resized_crop
 from ltjax.data.augment.cutout import cutout, draw_cutout
@@ -102,6 +102,23 @@ def _randaugment(images: Array, draws: Draws, ops: Ops = HOST, *, strength: Stre
     return cutout(images, draws, ops) if hole else images
 
 
+def _autoaugment_cutout(images: Array, draws: Draws, ops: Ops = HOST) -> Array:
+    return cutout(_autoaugment(images, draws, ops), draws, ops)
+
+
+def _view(images: Array, draws: Draws, ops: Ops = HOST, *, smallest: float, blur: bool = False) -> Array:
+    images = simclr.recolored(simclr.resized_part(images, draws, ops, smallest=smallest), draws, ops)
+    return simclr.blurred(images, draws, ops) if blur else images
+
+
+def _change_view(pixels: np.ndarray, draws: Draws, *, changes: tuple[str, ...]) -> np.ndarray:
+    return simclr.each(pixels, draws, changes)
+
+
+def _then_operations(pixels: np.ndarray, draws: Draws, *, before: Change, strength: Strength) -> np.ndarray:
+    return pillow_ops.random_operations(before(pixels, draws), draws, strength)
+
+
 def _crop_and_change(
     image: Image, draws: Draws, *, size: int, change: Change | None, fast_decode: bool = False
 ) -> np.ndarray:
@@ -147,12 +164,34 @@ def _sized_random_transform(
     return _resized_crop(name, size, functools.partial(_draw_all, parts=(drawn, draw_cutout)), change, cutout)
 
 
+def _sized_random_view(
+    name: str, size: int, strength: Strength = randaugment.DEFAULT, *, drawn: Draw, before: Change
+) -> Transform:
+    """RandomResizedCrop and flip, then ``before``, then RandAugment."""
+    parts = (drawn, functools.partial(randaugment.draw, strength=strength))
+    change = functools.partial(_then_operations, before=before, strength=strength)
+    return _resized_crop(name, size, functools.partial(_draw_all, parts=parts), change)
+
+
+_GREY_AND_BLUR: Change = functools.partial(_change_view, changes=("recolored", "blurred"))
+_DRAW_GREY_AND_BLUR: Draw = functools.partial(
+    _draw_all,
+    parts=(
+        functools.partial(simclr.draw_colors, jitter=1.0, grey=0.2, hue=0.0),
+        functools.partial(simclr.draw_blur, probability=0.5),
+    ),
+)
 # names in which RandAugment's strength can stand -> how it is made; of images of one size, and of any (with a size)
 _OF_STRENGTH: dict[str, Callable[..., Transform]] = {
     "randaugment_flip": _random_transform,
     "randaugment_flip_cutout": functools.partial(_random_transform, hole=True),
     "crop_flip_randaugment": _sized_random_transform,
     "crop_flip_randaugment_cutout": functools.partial(_sized_random_transform, hole=True),
+    # the view of an image that is classified: BCL, ProCo and PaCo; a contrastive one of GPaCo
+    "crop_flip_jitter_randaugment": functools.partial(_sized_random_view, drawn=draw_jitter, before=jitter),
+    "crop_flip_jitter_grey_blur_randaugment": functools.partial(
+        _sized_random_view, drawn=_DRAW_GREY_AND_BLUR, before=_GREY_AND_BLUR
+    ),
 }
 
 _WITH_STRENGTH = [
@@ -172,6 +211,33 @@ TRANSFORMS: dict[str, Transform] = {
     ),
     # pad_crop_flip, then two operations: Cubuk et al., "RandAugment", NeurIPS 2020; and a square of cutout.
     **{name: make(name) for name, make in _OF_STRENGTH.items() if not name.startswith("crop")},
+    # the view of an image that is classified: Cui et al., PaCo, ICCV 2021; Zhu et al., BCL, CVPR 2022
+    "autoaugment_flip_cutout": Transform(
+        "autoaugment_flip_cutout",
+        functools.partial(_draw_all, parts=(_draw_autoaugment, draw_cutout)),
+        _autoaugment_cutout,
+    ),
+    # a contrastive view as BCL and ProCo (Du et al., TPAMI 2024) have it on CIFAR
+    "simclr": Transform(
+        "simclr",
+        functools.partial(
+            _draw_all, parts=(simclr.draw_part, functools.partial(simclr.draw_colors, jitter=0.8, grey=0.2))
+        ),
+        functools.partial(_view, smallest=0.08),
+    ),
+    # a contrastive view as PaCo has it on CIFAR
+    "simclr_blur": Transform(
+        "simclr_blur",
+        functools.partial(
+            _draw_all,
+            parts=(
+                simclr.draw_part,
+                functools.partial(simclr.draw_colors, jitter=0.8, grey=0.2),
+                functools.partial(simclr.draw_blur, probability=0.2),
+            ),
+        ),
+        functools.partial(_view, smallest=0.2, blur=True),
+    ),
     # For digits and letters, whose mirror images are something else.
     "pad_crop": _pad_crop_transform("pad_crop", pad=2, flip=False),
 }
@@ -187,6 +253,14 @@ SIZED_TRANSFORMS: dict[str, Callable[[str, int], Transform]] = {
         _resized_crop, draw=pillow_ops.draw_imagenet, change=pillow_ops.imagenet_policy
     ),
     **{name: make for name, make in _OF_STRENGTH.items() if name.startswith("crop")},
+    # a contrastive view: BCL and ProCo
+    "crop_flip_simclr": functools.partial(
+        _resized_crop,
+        draw=functools.partial(simclr.draw_colors, jitter=0.8, grey=0.2),
+        change=functools.partial(_change_view, changes=("recolored",)),
+    ),
+    # a contrastive view: PaCo
+    "crop_flip_jitter_grey_blur": functools.partial(_resized_crop, draw=_DRAW_GREY_AND_BLUR, change=_GREY_AND_BLUR),
 }
 
 

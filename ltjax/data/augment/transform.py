@@ -56,3 +56,11 @@ def as_draws(values: Mapping[str, Array], offset: Array, ops: Ops) -> Draws:
     """The values as ``Transform.draw`` returns them: int32, of the shape of ``offset``."""
     shape = ops.xp.shape(offset)
     return {name: ops.xp.reshape(value, shape).astype(ops.xp.int32) for name, value in values.items()}
+
+
+Transforms: TypeAlias = Transform | Mapping[str, Transform]  # of all streams, or stream -> its own
+
+
+def of_stream(transforms: Transforms, stream: str) -> Transform:
+    """The augmentation of a stream."""
+    return transforms if isinstance(transforms, Transform) else transforms[stream]

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.data.augment.transform import Transform
+from ltjax.data.augment.transform import Transforms, of_stream
 from ltjax.data.dataset import ArrayReader, Source
 from ltjax.data.sampling.counter_rng import Array, Ops, name_id
-from ltjax.data.sampling.sampler import Sampler, Tables
+from ltjax.data.sampling.sampler import Sampler, Tables, order_of
 
 
 def _without_loops_on_gpus(looping: Callable[[], jax.Array], straight: Callable[[], jax.Array]) -> jax.Array:
@@ -68,7 +68,7 @@ def train_batch(
     resident: Resident,
     samplers: Mapping[str, Sampler],
     tables: Mapping[str, Tables],
-    transform: Transform,
+    transform: Transforms,
     seed: jax.Array,
     epoch: jax.Array,
     offset: jax.Array,
@@ -80,7 +80,7 @@ def train_batch(
       resident: the training set.
       samplers: stream name -> sampler.
       tables: stream name -> tables of its sampler.
-      transform: the augmentation.
+      transform: the augmentation, or one for each stream.
       seed, epoch: uint32 scalars; these and all arrays may be traced.
       offset: uint32 [B], positions in the epoch.
       row: the row of ``resident.images`` with record 0; None: row 0.
@@ -101,11 +101,11 @@ def train_batch(
     """
     batch, ops = {}, dataclasses.replace(DEVICE, records=len(resident.labels))
     for name, sampler in samplers.items():
-        position = (seed, name_id(name), epoch, offset)
-        records = sampler.draw(tables[name], *position, ops=ops)
-        draws = transform.draw(*position, ops=ops)
+        of_images = of_stream(transform, name)
+        records = sampler.draw(tables[name], seed, order_of(name, sampler), epoch, offset, ops=ops)
+        draws = of_images.draw(seed, name_id(name), epoch, offset, ops=ops)
         rows = records if row is None else records + row
-        images = transform.apply(resident.images[rows], draws, ops=ops)
+        images = of_images.apply(resident.images[rows], draws, ops=ops)
         batch[name] = {"image": images, "label": resident.labels[records], "index": records}
     return batch
 

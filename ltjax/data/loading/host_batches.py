@@ -11,12 +11,12 @@ from typing import SupportsInt
 import numpy as np
 
 from ltjax.data.augment.registry import TRANSFORMS
-from ltjax.data.augment.transform import Draws, Transform
+from ltjax.data.augment.transform import Draws, Transform, Transforms, of_stream
 from ltjax.data.dataset import Source
 from ltjax.data.loading.prefetch import FAULTS, Batch, Batches, Watch
 from ltjax.data.loading.unreadable import Fault, Position, as_arrays, read_or_replace
 from ltjax.data.sampling.counter_rng import name_id
-from ltjax.data.sampling.sampler import Sampler, Tables
+from ltjax.data.sampling.sampler import Sampler, Tables, order_of
 from ltjax.errors import InputError
 
 MAX_WORKERS = 1024
@@ -40,7 +40,7 @@ class TrainElements:
     steps_per_epoch: int
     start: int
     stop: int
-    transform: Transform
+    transform: Transforms
     shard: tuple[int, int]
     replace: bool = False
 
@@ -58,12 +58,13 @@ class TrainElements:
     def _batch(self, name: str, step: int, faults: list[Fault]) -> Batch:
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
         offset = step_of_epoch * self.batch_size + _slots(self.batch_size, self.shard)
-        position = (self.seed, name_id(name), epoch, offset)
-        records = self.samplers[name].draw(self.tables[name], *position)
-        draws = self.transform.draw(*position)
-        images, records, bad = _cut(self.source, records, self.transform, draws, position if self.replace else None)
+        sampler, transform = self.samplers[name], of_stream(self.transform, name)
+        position = (self.seed, order_of(name, sampler), epoch, offset)
+        records = sampler.draw(self.tables[name], *position)
+        draws = transform.draw(self.seed, name_id(name), epoch, offset)
+        images, records, bad = _cut(self.source, records, transform, draws, position if self.replace else None)
         faults += bad
-        images = self.transform.apply(images, draws)
+        images = transform.apply(images, draws)
         return {"image": images, "label": self.source.labels[records], "index": records}
 
 
@@ -105,7 +106,7 @@ def train_batches(
     steps_per_epoch: int,
     start: int,
     stop: int,
-    transform: Transform,
+    transform: Transforms,
     shard: tuple[int, int] = (0, 1),
     workers: int = 0,
     watch: Watch | None = None,
@@ -123,7 +124,7 @@ def train_batches(
       batch_size: over all hosts; divisible by their number.
       steps_per_epoch: number of steps in an epoch.
       start, stop: the first step, and the one after the last.
-      transform: the augmentation.
+      transform: the augmentation, or one for each stream.
       shard: (this host, number of hosts); each host makes its contiguous slice of every batch.
       workers: number of processes that make batches; 0 makes them in threads of this process, which is best for images
         in memory.

@@ -35,6 +35,7 @@ class Sampler:
         for labels that are no integers 0 .. num_classes - 1.
       draw: (tables, seed, stream, epoch, offset, ops) -> int32 records of the shape of ``offset``. ``seed``, ``stream``
         and ``epoch`` are integers 0 .. 2^32 - 1 (``stream`` is ``name_id`` of the stream's name); all may be traced.
+      same_as: the stream whose records it draws too, for another view of the same images; "" = records of its own.
 
     Example:
       >>> from ltjax.data.sampling.independent import class_balanced
@@ -47,6 +48,24 @@ class Sampler:
     name: str
     tables: Callable[[np.ndarray, int], dict[str, Array]]
     draw: Draw
+    same_as: str = dataclasses.field(default="", kw_only=True)
+
+
+def another_view(sampler: Sampler, stream: str) -> Sampler:
+    """The sampler of a stream with the images of ``stream``, whose sampler is given; only their augmentation differs.
+
+    Example:
+      >>> from ltjax.data.sampling.independent import class_balanced
+      >>> streams = {"image": class_balanced(), "second": another_view(class_balanced(), "image")}
+      >>> {name: order_of(name, sampler) == name_id("image") for name, sampler in streams.items()}
+      {'image': True, 'second': True}
+    """
+    return dataclasses.replace(sampler, same_as=stream)
+
+
+def order_of(stream: str, sampler: Sampler) -> int:
+    """What ``Sampler.draw`` is given as the stream."""
+    return name_id(sampler.same_as or stream)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from flax import traverse_util
 
 from ltjax.data import Data, Source
 from ltjax.data.augment.registry import TRANSFORMS, find_transform, with_fast_decode
-from ltjax.data.augment.transform import Transform
+from ltjax.data.augment.transform import Transform, Transforms
 from ltjax.data.dataset import feature_source
 from ltjax.data.loading.device_batches import Resident
 from ltjax.methods.stage import Stage
@@ -25,7 +25,7 @@ class Inputs(NamedTuple):
     Attributes:
       sources: what the host reads, one for each seed.
       resident: the same on the devices; None where the host makes the batches.
-      transform: the augmentation.
+      transform: the augmentation, or one for each stream.
       workers: processes that read, of all seeds together.
       first_seed: where each seed has its features in ``resident.images``, one seed's after the other's: the first of
         these seeds; None where all seeds share the images.
@@ -33,7 +33,7 @@ class Inputs(NamedTuple):
 
     sources: Sequence[Source]
     resident: Resident | None
-    transform: Transform
+    transform: Transforms
     workers: int
     first_seed: int | None = None
 
@@ -55,12 +55,22 @@ def check_frozen(stage: Stage, image_shape: Any) -> None:
         )
 
 
-def of_images(config: Settings, data: Data, placed: Placed | None) -> Inputs:
-    """The training images, augmented: on the device if they were placed there."""
+def of_images(config: Settings, data: Data, placed: Placed | None, stage: Stage | None = None) -> Inputs:
+    """The training images, augmented as the stage says: on the device if they were placed there."""
     resident = None if placed is None else placed.train
-    transform = find_transform(config.data.augment)
-    transform = with_fast_decode(transform) if config.data.fast_decode else transform
-    return Inputs([data.train] * config.num_seeds, resident, transform, config.data.workers)
+    return Inputs([data.train] * config.num_seeds, resident, transforms_of(config, stage), config.data.workers)
+
+
+def transforms_of(config: Settings, stage: Stage | None = None) -> Transforms:
+    """The augmentation of the stage's streams: config.data.augment, where the stage has no other."""
+
+    def find(name: str) -> Transform:
+        transform = find_transform(name)
+        return with_fast_decode(transform) if config.data.fast_decode else transform
+
+    if stage is None or not stage.augment:
+        return find(config.data.augment)
+    return {stream: find(stage.augment.get(stream, config.data.augment)) for stream in stage.streams}
 
 
 def of_features(config: Settings, arrays: Sequence[np.ndarray], train: Source, mesh: Any) -> tuple[Inputs, str]:

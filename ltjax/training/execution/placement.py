@@ -1,6 +1,7 @@
 """Decides whether the data set is kept on the device, and puts it there."""
 
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from ltjax.data import Data
 from ltjax.data.augment.registry import find_transform
 from ltjax.data.loading.device_batches import Resident, image_bytes, lies_in_memory, read_all
 from ltjax.errors import InputError
+from ltjax.methods.stage import AnyStage, trained
 from ltjax.settings import Settings
 from ltjax.training.execution import mesh as meshes
 
@@ -35,10 +37,10 @@ def device_memory() -> int:
     return int(np.min(megabytes)) * 2**20
 
 
-def decide(setting: str, data: Data, memory: int, any_size: bool = False) -> tuple[bool, str]:
+def decide(setting: str, data: Data, memory: int, any_size: str = "") -> tuple[bool, str]:
     """(whether the images are kept on the device, a log line with the reason); ``setting`` is config.data.on_device.
 
-    With ``any_size`` the augmentation starts from stored images of any size, which only the host does.
+    ``any_size`` is the augmentation that starts from stored images of any size, which only the host does; "" = none.
 
     Raises:
       InputError: if the setting is "yes" and they do not fit.
@@ -49,11 +51,11 @@ def decide(setting: str, data: Data, memory: int, any_size: bool = False) -> tup
         return False, f"data: batches are made by the host (config.data.on_device=no; {sizes})"
     if any_size and setting == "yes":
         raise InputError(
-            "config.data.on_device: yes, but config.data.augment crops images of any size, which only the host "
-            "does; use auto or no"
+            f"config.data.on_device: yes, but the augmentation {any_size} crops images of any size, which only the "
+            "host does; use auto or no"
         )
     if any_size:
-        return False, "data: batches are made by the host (auto: config.data.augment crops images of any size)"
+        return False, f"data: batches are made by the host (auto: the augmentation {any_size} crops images of any size)"
     fits = need <= SHARE * memory
     if setting == "yes":
         if not fits:
@@ -68,11 +70,15 @@ def decide(setting: str, data: Data, memory: int, any_size: bool = False) -> tup
     return True, f"data: on the device (auto: {sizes})"
 
 
-def place(config: Settings, data: Data, mesh: Any) -> tuple[Placed | None, str]:
+def of_any_size(config: Settings, stages: Sequence[AnyStage]) -> str:
+    """The first augmentation of the stages that starts from images of any size; "" = none."""
+    views = [name for stage in trained(stages) for name in stage.augment.values()]
+    return next((name for name in (config.data.augment, *views) if find_transform(name).cut is not None), "")
+
+
+def place(config: Settings, data: Data, mesh: Any, stages: Sequence[AnyStage]) -> tuple[Placed | None, str]:
     """The images on every device, or None where the host makes the batches; and a line for the log."""
-    on_device, why = decide(
-        config.data.on_device, data, device_memory(), find_transform(config.data.augment).cut is not None
-    )
+    on_device, why = decide(config.data.on_device, data, device_memory(), of_any_size(config, stages))
     if not on_device:
         ignored = f"; steps_per_call={config.steps_per_call} is ignored: a call is one step"
         return None, why + (ignored if config.steps_per_call > 1 else "")

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ltjax.data.augment.registry import TRANSFORMS
-from ltjax.data.augment.transform import Transform
+from ltjax.data.augment.transform import Transforms
 from ltjax.data.loading.device_batches import Resident, train_batch
 from ltjax.data.loading.host_batches import train_batches
 from ltjax.data.loading.prefetch import Batches, Watch
@@ -70,7 +70,7 @@ class Execution:
       steps_per_epoch, batch_size: of the whole run, over all devices.
       mesh: the devices.
       stage_index: the stage's position in the method; every stage has another data order.
-      transform: the augmentation of batches that are made on the device.
+      transform: the augmentation of batches that are made on the device, or one for each stream.
       first_seed: as in ``Inputs``.
       seeds: (number of seeds, "vmap" or "unroll"), as in ``over_seeds``.
       micro_batches: parts of a batch that a step takes one after the other.
@@ -83,7 +83,7 @@ class Execution:
     batch_size: int
     mesh: Any
     stage_index: int = 0
-    transform: Transform = TRANSFORMS["none"]
+    transform: Transforms = TRANSFORMS["none"]
     first_seed: int | None = None
     seeds: tuple[int, str] = (1, "unroll")
     micro_batches: int = 1
@@ -92,7 +92,7 @@ class Execution:
 
 
 def execution_of(
-    config: Settings, index: int, per_epoch: int, mesh: Any, transform: Transform, first_seed: int | None = None
+    config: Settings, index: int, per_epoch: int, mesh: Any, transform: Transforms, first_seed: int | None = None
 ) -> Execution:
     """How a run of this config executes its stage number ``index``.
 

@@ -111,6 +111,10 @@ WHOLE = {
     "ride": (0, {}),
     "oltr": (1, {}),
     "reslt": (0, {"reslt.mixup": 1.0}),
+    "bcl": (0, {}),
+    "proco": (0, {}),
+    "paco": (0, {}),
+    "gpaco": (0, {}),
 }
 DRAWN = {"mixup": {}, "seql": {}, "cutmix": {}, "auxiliary": {"auxiliary.rotation": "random"}}
 
