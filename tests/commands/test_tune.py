@@ -269,3 +269,16 @@ def test_a_real_study_on_the_toy(tmp_path, monkeypatch, capsys):
     assert out.count("| finished |") == 2 and "--config.data.validation_fraction=0" in out
     lines = (tmp_path / "s" / "trials" / "0001" / "metrics.jsonl").read_text().splitlines()
     assert sum("validation/mean_class" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "every"),
+    [([], 5), (["--config.epochs=6"], 1), (["--config.epochs=30", "--config.evaluation.every_epochs=0"], 0)],
+)
+def test_a_trial_is_evaluated_often_enough_to_be_pruned_unless_the_user_says_how_often(more, every):
+    words = [*MNIST, HELD_OUT, *more]
+    settings, _ = from_command_line([*words, "--workdir=w"])
+    assert trial.every_epochs(words, settings) == every
+    made, _ = from_command_line([*trial.arguments(words, settings, True), "--workdir=w"])
+    assert made.evaluation.every_epochs == every
+    assert trial.arguments(words, settings, False) == words

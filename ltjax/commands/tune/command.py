@@ -70,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
     options, words = parse_options(argv)
     from ltjax.commands.tune.space import check_choices, read_space
     from ltjax.commands.tune.study import Definition, check_package, open_study
-    from ltjax.commands.tune.trial import arguments
+    from ltjax.commands.tune.trial import arguments, every_epochs
     from ltjax.methods.configure import from_command_line
     from ltjax.training.execution.processes import this_run
     from ltjax.training.workdir.identity import absolute, check_path
@@ -87,7 +87,8 @@ def run(argv: Sequence[str]) -> int:
     check_choices(space, words, settings)
     pruning = not options.no_pruning
     definition = Definition(settings, space, options.seed, options.objective, pruning)
-    study = open_study(folder, definition)
+    every = every_epochs(words, settings)
+    study = open_study(folder, definition, first=settings.epochs // every // 3 if every else 0)
     from optuna.exceptions import StorageInternalError
 
     try:

@@ -67,8 +67,13 @@ def check_package() -> None:
         raise InputError("optuna is not installed; install it with: pip install 'ltjax[tune]'")
 
 
-def open_study(folder: epath.Path, definition: Definition) -> "optuna.Study":
+def open_study(folder: epath.Path, definition: Definition, first: int = 0) -> "optuna.Study":
     """The study of a folder, a new one if it has none.
+
+    Args:
+      folder: the study's.
+      definition: what it searches.
+      first: the number of the first evaluation that may end a trial.
 
     Raises:
       InputError: if it is one of other settings, or cannot be read.
@@ -82,7 +87,7 @@ def open_study(folder: epath.Path, definition: Definition) -> "optuna.Study":
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--study={folder}: cannot be made ({error.strerror}); use another --study") from None
-    pruner = optuna.pruners.MedianPruner() if definition.pruning else optuna.pruners.NopPruner()
+    pruner = optuna.pruners.MedianPruner(n_warmup_steps=first) if definition.pruning else optuna.pruners.NopPruner()
     with _choosing(folder):
         try:
             study = optuna.create_study(

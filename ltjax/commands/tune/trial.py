@@ -31,13 +31,19 @@ def searched(dimensions: Sequence[Dimension], params: Mapping[str, Any]) -> dict
     return {one.key: one.text(params[one.key]) for one in dimensions if one.key in params}
 
 
-def arguments(argv: Sequence[str], settings: Settings, pruning: bool) -> list[str]:
-    """The command line of every trial: with evaluations to prune by, unless the user has set how often."""
+def every_epochs(argv: Sequence[str], settings: Settings) -> int:
+    """Epochs between evaluations: as the user or the config file has set it, else for some to prune by."""
     given = any(word.lstrip("-").startswith(f"config.{EVALUATE}") for word in argv)
     every = settings.evaluation.every_epochs
-    if not pruning or given or 0 < every <= settings.epochs // 2:
+    return every if given or 0 < every <= settings.epochs // 2 else max(1, settings.epochs // EVALUATIONS)
+
+
+def arguments(argv: Sequence[str], settings: Settings, pruning: bool) -> list[str]:
+    """The command line of every trial: with evaluations to prune by."""
+    every = every_epochs(argv, settings)
+    if not pruning or every == settings.evaluation.every_epochs:
         return list(argv)
-    return [*argv, f"--config.{EVALUATE}={max(1, settings.epochs // EVALUATIONS)}"]
+    return [*argv, f"--config.{EVALUATE}={every}"]
 
 
 def best_command(argv: Sequence[str], changes: Mapping[str, str], workdir: str) -> str:
