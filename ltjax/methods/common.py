@@ -162,10 +162,13 @@ def softmax_loss(config: Settings, data: Data, tau: float | None = None) -> Call
       data: its class counts count.
       tau: of the logit adjustment; None = config.loss.tau.
     """
-    settings, counts = config.loss, data.class_counts
+    settings = config.loss
     tau = settings.tau if tau is None else tau
+    if not settings.label_smoothing and not tau:
+        return cross_entropy
+    counts = data.class_counts
     if not settings.label_smoothing:
-        return functools.partial(logit_adjusted_loss, class_counts=counts, tau=tau) if tau else cross_entropy
+        return functools.partial(logit_adjusted_loss, class_counts=counts, tau=tau)
     if settings.smoothing == "uniform":
         smoothed = functools.partial(cross_entropy, label_smoothing=settings.label_smoothing)
     else:
