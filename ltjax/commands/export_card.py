@@ -8,7 +8,7 @@ from ltjax import escape
 from ltjax.class_counts import frequency_order
 from ltjax.report import percent
 from ltjax.report.text import CONVENTIONS
-from ltjax.settings import Settings
+from ltjax.settings import Settings, StageOptimizer
 from ltjax.training.workdir.model_record import ModelRecord
 
 Json: TypeAlias = Mapping[str, Any]
@@ -270,8 +270,7 @@ def _training(model: ModelRecord, config: Settings, results: Json) -> str:
         "method": f"`{config.method}`",
         "epochs": f"{results['epochs']}",
         "batch size": f"{config.batch_size}",
-        "optimizer": f"SGD, learning rate {optimizer.learning_rate:g}, momentum {optimizer.momentum:g}, weight decay "
-        f"{optimizer.weight_decay:g}",
+        "optimizer": _optimizer(optimizer),
         "schedule": f"{optimizer.schedule.name}",
         "augmentation": escape.markdown_code(config.data.augment),
         "sampler": escape.markdown_code(config.data.sampler),
@@ -285,6 +284,14 @@ def _training(model: ModelRecord, config: Settings, results: Json) -> str:
     }
     table = "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())])
     return f"## Training\n\n{table}"
+
+
+def _optimizer(optimizer: StageOptimizer) -> str:
+    rule = {"sgd": f"SGD, momentum {optimizer.momentum:g}", "adamw": f"AdamW, betas {optimizer.betas}"}[optimizer.name]
+    text = f"{rule}, learning rate {optimizer.learning_rate:g}, weight decay {optimizer.weight_decay:g}"
+    text += "" if optimizer.decay_norms_and_biases else " (not on norms and biases)"
+    text += f", SAM with rho {optimizer.sam_rho:g}" if optimizer.sam_rho else ""
+    return text + (f"; moving average of the weights, decay {optimizer.ema_decay:g}" if optimizer.ema_decay else "")
 
 
 def _limits(model: ModelRecord, results: Json, calibration: Json | None, export: Json) -> str:

@@ -41,6 +41,7 @@ from ltjax.settings.user_code import lookup
 
 NEUTRAL = ModelSettings().to_dict()
 ATTENTION, FEATURE_LAYER = "attention", "head/fc"  # the paths of both; the layer is that of config.model.features
+FEATURE_EXTRACTOR = ("backbone", ATTENTION, FEATURE_LAYER)  # as in OLTR's public code; the rest is the head
 # but of what surrounds it
 NOT_OF_THE_BACKBONE = (
     "backbone", "pretrained", "needs_pretrained", "features", "head", "cosine_scale", "learn_cosine_scale",
@@ -236,12 +237,9 @@ def uniform_prior(data: Data) -> np.ndarray:
 
 
 def rates(optimizer: StageOptimizer) -> dict[str, float]:
-    """The learning rates by parameter group, for Updates.rates.
-
-    Attention and the layer of config.model.features belong to the feature extractor, as in OLTR's public code.
-    """
+    """The learning rates by parameter group, for Updates.rates."""
     factor = optimizer.backbone_rate
-    return {} if factor == 1 else dict.fromkeys(("backbone", ATTENTION, FEATURE_LAYER), factor)
+    return {} if factor == 1 else dict.fromkeys(FEATURE_EXTRACTOR, factor)
 
 
 def fresh(network: Any, data: Data) -> Init:

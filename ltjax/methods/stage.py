@@ -148,6 +148,10 @@ class Updates:
         """Whether the parameter at ``path`` ("head/classifier/kernel") is trained."""
         return not self.trainable or any(under(path, prefix) for prefix in self.trainable)
 
+    def trains_within(self, part: str) -> bool:
+        """Whether the part of the network at ``part`` ("backbone") is trained, or some of it."""
+        return self.trains(part) or any(under(prefix, part) for prefix in self.trainable)
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:

@@ -16,7 +16,7 @@ class Backbone(Protocol):
         ``frozen_norm`` it uses the running ones also in training.
 
     Optional fields, each asked for only where a setting or a method wants it:
-      ``width``, ``zero_init``, ``remat``, ``norm_group``: the settings config.model.* of these names.
+      ``width``, ``zero_init``, ``remat``, ``norm_group``, ``drop_path``: the settings config.model.* of these names.
       ``final_relu``: false = signed features, for the methods with a cosine classifier that wants them.
       ``experts``, ``reduce``: the number and size of RIDE's experts; the map then is [E, B, h, w, d].
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ltjax.errors import InputError
 from ltjax.models.backbone import last_parts
 from ltjax.models.conv import PLAIN, Conv
+from ltjax.models.drop_path import drop_path, rate_of
 from ltjax.models.norm import BatchNorm, Dtype, ZeroScaleNorm, stored_dtype
 
 # depth -> blocks in each stage; from 50 layers on they are bottlenecks
@@ -37,6 +38,7 @@ class Block(nn.Module):
     param_dtype: Dtype
     final_relu: bool = True
     norm_group: int = 0
+    drop_rate: float = 0.0
 
     def conv(self, name: str, features: int, kernel: int, stride: int = 1, groups: int = 1) -> Conv:
         return convolution(name, features, kernel, stride, groups, self.dtype, self.param_dtype)
@@ -52,9 +54,10 @@ class Block(nn.Module):
         x = self.conv("shortcut_conv", features, 1, self.stride)(x)
         return self.norm("shortcut_norm")(x, train, frozen_norm)
 
-    def add_shortcut(self, y: jax.Array, shortcut: jax.Array) -> jax.Array:
+    def add_shortcut(self, y: jax.Array, shortcut: jax.Array, train: bool) -> jax.Array:
         """The sum, through a ReLU unless the network ends without one."""
-        return nn.relu(y + shortcut) if self.final_relu else y + shortcut
+        y = drop_path(self, y, self.drop_rate, train) + shortcut
+        return nn.relu(y) if self.final_relu else y
 
 
 class BasicBlock(Block):
@@ -65,7 +68,7 @@ class BasicBlock(Block):
         y = self.conv("conv1", self.features, 3, self.stride)(x)
         y = nn.relu(self.norm("norm1")(y, train, frozen_norm))
         y = self.norm("norm2", last=True)(self.conv("conv2", self.features, 3)(y), train, frozen_norm)
-        return self.add_shortcut(y, self.shortcut(x, self.features, train, frozen_norm))
+        return self.add_shortcut(y, self.shortcut(x, self.features, train, frozen_norm), train)
 
 
 class Bottleneck(Block):
@@ -78,7 +81,7 @@ class Bottleneck(Block):
         y = self.conv("conv2", inner, 3, self.stride, self.groups)(y)
         y = nn.relu(self.norm("norm2")(y, train, frozen_norm))
         y = self.norm("norm3", last=True)(self.conv("conv3", 4 * self.features, 1)(y), train, frozen_norm)
-        return self.add_shortcut(y, self.shortcut(x, 4 * self.features, train, frozen_norm))
+        return self.add_shortcut(y, self.shortcut(x, 4 * self.features, train, frozen_norm), train)
 
 
 class ResNet(nn.Module):
@@ -96,6 +99,7 @@ class ResNet(nn.Module):
     zero_init: the last scale of every block starts at 0 (Goyal et al., 2017, section 5.1).
     remat: blocks are computed again in the backward pass instead of kept: less memory, about a third more time.
     norm_group: images that share batch statistics, as in ``BatchNorm``; 0 = all of the batch.
+    drop_path: the rate of the last block in stochastic depth, as in ``ltjax.models.drop_path``; 0 = off.
 
     Raises:
       InputError: if there is no network of this ``depth``, or basic blocks (below 50 layers) are asked for groups.
@@ -117,6 +121,7 @@ class ResNet(nn.Module):
     norm_group: int = 0
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
+    drop_path: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
@@ -156,9 +161,11 @@ class ResNet(nn.Module):
     ) -> jax.Array:
         """Stage ``number`` (1 to 4): ``blocks`` of its blocks (None: all); ``last`` if the network ends with it."""
         blocks = STAGES[self.depth][number - 1] if blocks is None else blocks
+        before = sum(STAGES[self.depth][: number - 1])
         for index in range(blocks):
             stride = 2 if number > 1 and index == 0 else 1
-            block = self.block(f"stage{number}_block{index}", features, stride, last and index == blocks - 1)
+            name = f"stage{number}_block{index}"
+            block = self.block(name, features, stride, last and index == blocks - 1, before + index + 1)
             x = block(x, train, frozen_norm)
         return x
 
@@ -166,13 +173,16 @@ class ResNet(nn.Module):
         """See ``HasTrainableParts``."""
         return last_parts([f"stage4_block{index}" for index in range(STAGES[self.depth][3])])
 
-    def block(self, name: str, features: int, stride: int, last: bool) -> Block:
+    def block(self, name: str, features: int, stride: int, last: bool, position: int | None = None) -> Block:
+        """``position`` is that among all blocks, from 1 on; None: the last."""
+        blocks = sum(STAGES[self.depth])
+        drop_rate = rate_of(self.drop_path, blocks if position is None else position, blocks)
         kind = BasicBlock if self.depth < 50 else Bottleneck
         # the two flags (arguments 2 and 3, behind self and x) decide what is traced
         kind = nn.remat(kind, static_argnums=(2, 3)) if self.remat else kind
         options = (self.groups, self.group_width, self.zero_init, self.dtype, stored_dtype(self))
         final_relu = self.final_relu or not last
-        return kind(features, stride, *options, final_relu=final_relu, norm_group=self.norm_group, name=name)
+        return kind(features, stride, *options, final_relu, self.norm_group, drop_rate, name=name)
 
 
 def convolution(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from ltjax.errors import InputError
 from ltjax.models.backbone import last_parts
 from ltjax.models.conv import Conv
+from ltjax.models.drop_path import drop_path, rate_of
 from ltjax.models.norm import BatchNorm, Dtype, ZeroScaleNorm, stored_dtype
 
 # He et al. (2015): a normal distribution that keeps the variance through ReLU; not truncated, unlike nn's he_normal
@@ -27,6 +28,7 @@ class BasicBlock(nn.Module):
     final_relu: bool = True
     norm_group: int = 0
     fused_norm: bool | None = None
+    drop_rate: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
@@ -38,7 +40,7 @@ class BasicBlock(nn.Module):
         y = conv3x3(self, "conv2", self.features)(nn.relu(y))
         last_norm = ZeroScaleNorm if self.zero_init else BatchNorm
         y = last_norm(**norm, name="norm2")(y, train, frozen_norm)
-        y = y + self.shortcut(x, train, frozen_norm)
+        y = drop_path(self, y, self.drop_rate, train) + self.shortcut(x, train, frozen_norm)
         return nn.relu(y) if self.final_relu else y
 
     def shortcut(self, x: jax.Array, train: bool, frozen_norm: bool) -> jax.Array:
@@ -56,6 +58,7 @@ class ResNetCifar(nn.Module):
     final_relu: false leaves out the ReLU after the last block alone: signed features for a cosine classifier.
     zero_init: the last scale of every block starts at 0 (Goyal et al., 2017, section 5.1).
     remat: blocks are computed again in the backward pass instead of kept: less memory, about a third more time.
+    drop_path: the rate of the last block in stochastic depth, as in ``ltjax.models.drop_path``; 0 = off.
     norm_group: images that share batch statistics, as in ``BatchNorm``; 0 = all of the batch.
     fused_norm: whether batch norm makes one reduction a pass, as in ``BatchNorm``; None: on CUDA.
 
@@ -79,6 +82,7 @@ class ResNetCifar(nn.Module):
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
     fused_norm: bool | None = None
+    drop_path: float = 0.0
 
     block_type: ClassVar[type[BasicBlock]] = BasicBlock
 
@@ -111,10 +115,12 @@ class ResNetCifar(nn.Module):
         last: bool = False,
     ) -> jax.Array:
         """Stage ``number`` (1 to 3): ``blocks`` of its blocks (None: all); ``last`` if the network ends with it."""
-        blocks = (self.depth - 2) // 6 if blocks is None else blocks
+        of_all = (self.depth - 2) // 6
+        blocks = of_all if blocks is None else blocks
         for index in range(blocks):
             stride = 2 if number > 1 and index == 0 else 1
-            block = self.block(f"stage{number}_block{index}", channels, stride, last and index == blocks - 1)
+            name, position = f"stage{number}_block{index}", (number - 1) * of_all + index + 1
+            block = self.block(name, channels, stride, last and index == blocks - 1, position)
             x = block(x, train, frozen_norm)
         return x
 
@@ -122,12 +128,15 @@ class ResNetCifar(nn.Module):
         """See ``HasTrainableParts``."""
         return last_parts([f"stage3_block{index}" for index in range((self.depth - 2) // 6)])
 
-    def block(self, name: str, channels: int, stride: int, last: bool) -> BasicBlock:
+    def block(self, name: str, channels: int, stride: int, last: bool, position: int | None = None) -> BasicBlock:
+        """``position`` is that among all blocks, from 1 on; None: the last."""
+        blocks = (self.depth - 2) // 2
+        drop_rate = rate_of(self.drop_path, blocks if position is None else position, blocks)
         # the two flags (arguments 2 and 3, behind self and x) decide what is traced
         kind = nn.remat(self.block_type, static_argnums=(2, 3)) if self.remat else self.block_type
         final_relu = self.final_relu or not last
         options = (self.dtype, stored_dtype(self), self.zero_init, final_relu, self.norm_group, self.fused_norm)
-        return kind(channels, stride, *options, name=name)
+        return kind(channels, stride, *options, drop_rate, name=name)
 
 
 def conv3x3(module: BasicBlock | ResNetCifar, name: str, features: int, stride: int = 1) -> Conv:

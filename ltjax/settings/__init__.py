@@ -4,6 +4,7 @@ schema.py        what a setting is; reading and checking blocks of settings
 blocks.py        the settings that all methods share (a method's block is beside the method)
 model.py         the block of the network among them
 ingredients.py   blocks of them for the batch and the loss, which not every method takes
+optimizer.py     the block of the optimizer
 run_only.py      blocks of them that say how a run is carried out and followed
 identity.py      which settings determine a run's result
 user_code.py     methods, data sets and backbones from the user's files
@@ -17,13 +18,11 @@ from ltjax.settings.blocks import (
     DataSettings,
     EvaluationSettings,
     GradientSettings,
-    OptimizerSettings,
-    ScheduleSettings,
     Settings,
-    StageOptimizer,
 )
 from ltjax.settings.ingredients import LossSettings, MixSettings
 from ltjax.settings.model import ModelSettings
+from ltjax.settings.optimizer import OptimizerSettings, ScheduleSettings, StageOptimizer
 from ltjax.settings.reference import markdown
 from ltjax.settings.run_only import CheckpointSettings, FeatureSettings, TrackingSettings
 from ltjax.settings.schema import Block, Check, setting

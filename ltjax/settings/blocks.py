@@ -7,19 +7,17 @@ from typing import Any, TypeVar
 from ltjax.errors import InputError
 from ltjax.settings.ingredients import LossSettings, MixSettings
 from ltjax.settings.model import ModelSettings
+from ltjax.settings.optimizer import OptimizerSettings, StageOptimizer
 from ltjax.settings.run_only import CheckpointSettings, FeatureSettings, TrackingSettings, tracker_names
 from ltjax.settings.schema import (
     Block,
     Check,
     class_numbers,
     fraction,
-    increasing_epochs,
     integer,
-    not_negative,
     number,
     number_of_epochs,
     one_of,
-    positive,
     read,
     replaced,
     seed,
@@ -30,7 +28,6 @@ from ltjax.settings.schema import (
 
 S = TypeVar("S", bound="Settings")
 _imbalance = Check(lambda v: 1 <= v <= 1e9, "a number >= 1 (and <= 1e9)")
-_decay = Check(lambda v: 0 < v <= 1, "a number in (0, 1]")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,62 +139,6 @@ class DataSettings(Block):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ScheduleSettings(Block):
-    """The learning rate over the epochs, as a factor on optimizer.learning_rate."""
-
-    name: str = setting("step", "the shape of the schedule", one_of("step", "cosine", "constant"))
-    unit: str = setting(
-        "epoch", "whether the learning rate changes after each epoch or after each step", one_of("epoch", "step")
-    )
-    warmup_epochs: int = setting(0, "number of epochs of linear warm-up; 0 = none", integer(0))
-    warmup_start: float = setting(0.0, "fraction of the learning rate at which the warm-up starts", number(0, 1))
-    milestones: tuple[int, ...] = setting(
-        (160, 180),
-        "for the step schedule: the learning rate is multiplied by decay after each of these numbers of epochs",
-        increasing_epochs,
-    )
-    decay: float = setting(0.1, "for the step schedule: the factor at each milestone", _decay)
-    cosine_includes: str = setting(
-        "start",
-        "for the cosine schedule: the end of the half cosine that an epoch (or step) lies on: start (the first has the "
-        "full learning rate), end (the last has 0) or neither",
-        one_of("start", "end", "neither"),
-        added_later=True,
-    )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StageOptimizer(Block):
-    """SGD in one stage."""
-
-    learning_rate: float = setting(0.1, "the base learning rate, which the schedule multiplies", positive)
-    recipe_batch_size: int = setting(
-        0,
-        "the batch size that the learning rate was chosen for, set by the recipe; 0 = unknown",
-        integer(0),
-        depends_on="optimizer.rate_rule",
-    )
-    momentum: float = setting(0.9, "the momentum of SGD", fraction)
-    nesterov: bool = setting(False, "use Nesterov momentum")
-    weight_decay: float = setting(5e-4, "weight decay on all parameters", not_negative)
-    backbone_rate: float = setting(1.0, "factor on the learning rate for the backbone", not_negative)
-    schedule: ScheduleSettings = setting(ScheduleSettings(), "the learning rate over the epochs")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OptimizerSettings(StageOptimizer):
-    """SGD in the first (or only) stage."""
-
-    rate_rule: str = setting(
-        "none",
-        "how a batch size other than the recipe's scales the learning rate of all stages: none, linear (by the ratio "
-        "of the batch sizes) or sqrt (by its square root)",
-        one_of("none", "linear", "sqrt"),
-        added_later=True,
-    )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationSettings(Block):
     """When and how the test images are classified."""
 
@@ -285,7 +226,7 @@ class Settings(Block):
     model: ModelSettings = setting(ModelSettings(), "the backbone of the network")
     loss: LossSettings = setting(LossSettings(), "what softmax cross-entropy is changed by")
     mix: MixSettings = setting(MixSettings(), "two images of a batch in one")
-    optimizer: OptimizerSettings = setting(OptimizerSettings(), "SGD in the first (or only) stage")
+    optimizer: OptimizerSettings = setting(OptimizerSettings(), "the optimizer of the first (or only) stage")
     second_stage_epochs: int | None = setting(
         None,
         "number of epochs of the second stage, if the method has one; None = the method's default",
@@ -293,7 +234,7 @@ class Settings(Block):
         stored_if_set=True,
     )
     second_stage_optimizer: StageOptimizer | None = setting(
-        None, "SGD in the second stage, if there is one", stored_if_set=True
+        None, "the optimizer of the second stage, if there is one", stored_if_set=True
     )
     evaluation: EvaluationSettings = setting(EvaluationSettings(), "when and how the test images are classified")
     gradients: GradientSettings = setting(GradientSettings(), "the diagnostic of gradient conflict")

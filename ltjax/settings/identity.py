@@ -49,7 +49,7 @@ def identity_of(values: Mapping[str, Any], settings: Settings) -> dict[str, Any]
         default, about = known.get(key, (None, None))
         if about is None:
             return True
-        neutral = about.added_later and found[key] == default
+        neutral = about.added_later and found[key] == json.loads(json.dumps(default))
         return not (about.run_only or neutral or (about.depends_on and not matters_at(about.depends_on)))
 
     def matters_at(key: str) -> bool:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ltjax.settings.schema import Block, integer, one_of, positive, setting
+from ltjax.settings.schema import Block, fraction, integer, one_of, positive, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,13 @@ class ModelSettings(Block):
     width: int = setting(1, "factor on the number of channels, for the CIFAR ResNets", integer(1, 64))
     zero_init: bool = setting(False, "initialise the scale of the last batch norm of each residual block to 0")
     remat: bool = setting(False, "recompute each block in the backward pass: less memory, about a third more time")
+    drop_path: float = setting(
+        0.0,
+        "stochastic depth: probability that an image skips the last residual block in training; block l of L has l/L "
+        "of it; 0 = off",
+        fraction,
+        added_later=True,
+    )
     norm_group: int = setting(
         0,
         "number of neighbouring images in a batch that share batch norm statistics; 0 = the whole batch",

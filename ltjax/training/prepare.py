@@ -10,7 +10,7 @@ from ltjax.data.augment.registry import find_transform, output_size
 from ltjax.errors import InputError
 from ltjax.methods.configure import find_method
 from ltjax.methods.stage import AnyStage, ClosedForm, Features, Previous, Stage, Start, trained
-from ltjax.settings import DataSettings, EvaluationSettings, Settings
+from ltjax.settings import DataSettings, EvaluationSettings, Settings, StageOptimizer
 from ltjax.settings.identity import identity
 from ltjax.settings.schema import LARGEST
 from ltjax.training.execution import mesh as meshes
@@ -70,6 +70,7 @@ def make_stages(config: Settings, data: Data) -> list[AnyStage]:
     method = find_method(config.method)
     check_size(config.data.augment, data)
     stages = list(method(config, data))
+    check_used(config, stages)
     if config.init_from:
         first = stages[0]
         stages[0] = ClosedForm(
@@ -83,6 +84,22 @@ def make_stages(config: Settings, data: Data) -> list[AnyStage]:
     check_groups(config.evaluation, data)
     check_classes(config, data)
     return [scaled_rate(stage, config) if isinstance(stage, Stage) else stage for stage in stages]
+
+
+# settings of an optimizer without effect where it trains no stage, which must not go unnoticed
+OF_TRAINING = ("name", "decay_norms_and_biases", "backbone_decay", "head_decay", "sam_rho", "ema_decay")
+
+
+def check_used(config: Settings, stages: Sequence[AnyStage]) -> None:
+    """Raises InputError for what config.second_stage_optimizer sets where no later stage is trained, but computed."""
+    optimizer, later = config.second_stage_optimizer, trained(stages[1:])
+    for name in OF_TRAINING if optimizer is not None else ():
+        value, default = getattr(optimizer, name), getattr(StageOptimizer(), name)
+        if value != default and not any(getattr(stage.optimizer, name) == value for stage in later):
+            raise InputError(
+                f"config.second_stage_optimizer.{name}: {value!r} is without effect: config.method={config.method} "
+                f"with these settings trains no second stage with it; leave it at {default!r}"
+            )
 
 
 def check_whole_batch(stage: Stage, micro_batches: int) -> None:

@@ -64,11 +64,13 @@ def make_split_gradients(
 
     They are NaN where the objective hides which class an image is of (``images_of_frequent_classes``).
     """
-    network = make_apply(stage)
 
     def split(state: TrainState, constants: Tree, batch: Batch) -> tuple[Tree, Tree]:
         context = make_context(stage, state, constants, steps_per_epoch)
         trainable, frozen = select(state.params, stage.updates)
+
+        def network() -> Apply:
+            return make_apply(stage, context.key)  # a new one draws what the step draws
 
         def loss_of(trainable: Tree, apply: Apply, batch: Batch) -> jax.Array:
             outcome = stage.objective(apply, merge(trainable, frozen), state.model_state, batch, context)
@@ -78,11 +80,12 @@ def make_split_gradients(
             return loss_of(trainable, apply, batch)
 
         # for each call of the network, which of its images are of frequent classes
-        calls, decided = images_of_frequent_classes(run, network, batch, frequent)
+        calls, decided = images_of_frequent_classes(run, network(), batch, frequent)
 
         def gradient(differentiated: Sequence[jax.Array]) -> Tree:
             """With only the rows in ``differentiated``, bool [B] for each call, passing gradients."""
-            return jax.grad(lambda trainable: loss_of(trainable, _holding(network, differentiated), batch))(trainable)
+            held = _holding(network(), differentiated)
+            return jax.grad(lambda trainable: loss_of(trainable, held, batch))(trainable)
 
         beside = gradient([jnp.zeros_like(rows) for rows in calls])
         of_frequent, of_rare = gradient(calls), gradient([~rows for rows in calls])

@@ -1,16 +1,18 @@
 """The state of training, and which of its parameters a step may change."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
 from flax import traverse_util
 
 from ltjax.errors import InputError
 from ltjax.methods.stage import AnyStage, Stage, Start, Tree, Updates, under
 from ltjax.settings import StageOptimizer
+from ltjax.training.step.averages import start_average
+from ltjax.training.step.optimizer import make_optimizer
 
 
 @flax.struct.dataclass
@@ -25,19 +27,11 @@ class TrainState:
     extras: Tree
 
 
-def make_optimizer(settings: StageOptimizer, undecayed: Sequence[str] = ()) -> optax.GradientTransformation:
-    """SGD as the papers' scripts have it, without the learning rate: g + wd p, momentum, Nesterov.
+@flax.struct.dataclass
+class AveragedState(TrainState):
+    """The state with config.optimizer.ema_decay; without it checkpoints have no such entry, as older ones have none."""
 
-    It takes flat dicts of parameters; those under the prefixes ``undecayed`` have no weight decay.
-    """
-
-    def decays(params: Mapping) -> dict[str, bool]:
-        return {path: not any(under(path, prefix) for prefix in undecayed) for path in params}
-
-    return optax.chain(
-        optax.add_decayed_weights(settings.weight_decay, mask=decays if undecayed else None),
-        optax.trace(settings.momentum, nesterov=settings.nesterov),
-    )
+    average: Tree  # of the weights after each step, as ``averages.py`` makes it
 
 
 UNUSED = StageOptimizer()  # of a closed form, whose checkpoints hold an optimizer state all the same
@@ -78,20 +72,31 @@ def create_state(stage: AnyStage, start: Start, seed: int) -> TrainState:
     """
     variables = dict(start.variables)
     params = variables.pop("params")
-    optimizer = make_optimizer(stage.optimizer if isinstance(stage, Stage) else UNUSED, stage.updates.undecayed)
+    settings = stage.optimizer if isinstance(stage, Stage) else UNUSED
+    optimizer = make_optimizer(settings, stage.updates.undecayed)
     trainable, _ = select(params, stage.updates)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        seed=jnp.asarray(seed, jnp.uint32),
-        params=params,
-        model_state=variables,
-        opt_state=optimizer.init(trainable),
-        extras=dict(start.extras),
-    )
+    fields: dict[str, Any] = {
+        "step": jnp.zeros((), jnp.int32),
+        "seed": jnp.asarray(seed, jnp.uint32),
+        "params": params,
+        "model_state": variables,
+        "opt_state": optimizer.init(trainable),
+        "extras": dict(start.extras),
+    }
+    if settings.ema_decay:
+        return AveragedState(**fields, average=start_average(trainable, variables))
+    return TrainState(**fields)
 
 
 def variables_of(state: TrainState) -> Tree:
-    return {"params": state.params, **state.model_state}
+    """The network that the stage gives: what is evaluated, exported and passed to the next stage.
+
+    With config.optimizer.ema_decay it is the average of those after each step, else that after the last step.
+    """
+    if not isinstance(state, AveragedState):
+        return {"params": state.params, **state.model_state}
+    params = traverse_util.flatten_dict(state.params, sep="/") | state.average["params"]
+    return {"params": traverse_util.unflatten_dict(params, sep="/"), **state.average["model_state"]}
 
 
 def parameter_count(params: Tree) -> int:

@@ -1,6 +1,7 @@
 """The one train step: (state, constants, batch) -> (state, metrics). Pure; ``programs.py`` compiles it."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,15 +10,23 @@ import jax.numpy as jnp
 import optax
 
 from ltjax.methods.stage import Apply, Batch, Context, Outcome, Ratio, Stage, Tree
+from ltjax.models.drop_path import STREAM
+from ltjax.training.step.averages import decay_at, next_average
 from ltjax.training.step.micro_batches import ObjectiveOfParams, accumulated
+from ltjax.training.step.optimizer import make_optimizer, sharpest
 from ltjax.training.step.schedules import make_schedule
-from ltjax.training.step.state import TrainState, make_optimizer, merge, rate_factors, select
+from ltjax.training.step.state import AveragedState, TrainState, merge, rate_factors, select
 
 TrainStep = Callable[[TrainState, Tree, Batch], tuple[TrainState, dict[str, jax.Array]]]
 
 
-def make_apply(stage: Stage) -> Apply:
-    """The stage's network as its objective calls it."""
+def make_apply(stage: Stage, key: jax.Array | None = None) -> Apply:
+    """The stage's network as its objective calls it.
+
+    ``key`` is of the draws inside the network (stochastic depth), another one in each call; None: it draws nothing, as
+    where the stage trains no part of the backbone.
+    """
+    calls, draws = itertools.count(), stage.updates.trains_within("backbone")
 
     def apply(
         params: Tree,
@@ -28,8 +37,9 @@ def make_apply(stage: Stage) -> Apply:
     ) -> tuple[Any, Tree]:
         variables = {"params": params, **model_state}
         frozen = stage.updates.norm == "frozen"
+        rngs = {STREAM: jax.random.fold_in(key, next(calls))} if draws and key is not None else {}
         outputs, changed = stage.network.apply(
-            variables, images, train=train, frozen_norm=frozen, mutable=list(model_state), **options
+            variables, images, train=train, frozen_norm=frozen, mutable=list(model_state), rngs=rngs, **options
         )
         return outputs, {**model_state, **changed}
 
@@ -55,23 +65,29 @@ def make_train_step(stage: Stage, steps_per_epoch: int, micro_batches: int = 1) 
 
     A batch is taken in ``micro_batches`` parts, one after the other.
     """
-    optimizer = make_optimizer(stage.optimizer, stage.updates.undecayed)
-    apply = make_apply(stage)
+    settings = stage.optimizer
+    optimizer = make_optimizer(settings, stage.updates.undecayed)
 
     def train_step(state: TrainState, constants: Tree, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         context = make_context(stage, state, constants, steps_per_epoch)
         trainable, frozen = select(state.params, stage.updates)
 
         def objective(trainable: Tree, batch: Batch, context: Context) -> Outcome:
+            apply = make_apply(stage, context.key)
             return stage.objective(apply, merge(trainable, frozen), state.model_state, batch, context)
 
-        if micro_batches == 1:
-            loss, means, outcome, gradients = at_once(objective, trainable, batch, context)
-        else:
-            loss, means, outcome, gradients = accumulated(objective, trainable, batch, context, micro_batches)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, trainable)
+        def passed(trainable: Tree) -> tuple[jax.Array, dict[str, jax.Array], Outcome, Tree]:
+            if micro_batches == 1:
+                return at_once(objective, trainable, batch, context)
+            return accumulated(objective, trainable, batch, context, micro_batches)
+
+        loss, means, outcome, gradients = passed(trainable)
         rate = context.learning_rate
         factors = rate_factors(trainable, stage.updates.rates)
+        if settings.sam_rho:  # the same batch and draws again; what the first pass logs and keeps stays
+            moving = {path: gradient for path, gradient in gradients.items() if factors[path]}
+            *_, gradients = passed(sharpest(trainable, moving, settings.sam_rho))
+        updates, opt_state = optimizer.update(gradients, state.opt_state, trainable)
         updates = {path: (-rate * factors[path] * update).astype(update.dtype) for path, update in updates.items()}
         logged = {name: m.value() if isinstance(m, Ratio) else m for name, m in outcome.metrics.items()}
         metrics: dict[str, Any] = {"loss": loss, "learning_rate": rate, **logged}
@@ -88,6 +104,9 @@ def make_train_step(stage: Stage, steps_per_epoch: int, micro_batches: int = 1) 
             opt_state=opt_state,
             extras=state.extras if outcome.extras is None else outcome.extras,
         )
+        if isinstance(new, AveragedState):
+            decay = decay_at(settings.ema_decay, state.step)
+            new = dataclasses.replace(new, average=next_average(new.average, trained, new.model_state, decay))
         return new, metrics
 
     return train_step

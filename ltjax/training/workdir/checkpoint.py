@@ -37,7 +37,7 @@ from ltjax.training.workdir.checksums import (
     sealed,
 )
 
-WEIGHTS = ("params/", "model_state/")  # what must be finite in a state
+WEIGHTS = ("params/", "model_state/", "average/")  # what must be finite in a state
 DAMAGED, DIVERGED = "damaged", "diverged"  # endings of the folders of steps that no run continues from
 SMALL = 2**20  # bytes; a disk with less room is full
 # Errors of reading that a damaged folder gives; every other OSError is one of the machine or of its storage.

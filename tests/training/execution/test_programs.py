@@ -20,6 +20,7 @@ from ltjax.errors import InputError
 from ltjax.losses import cross_entropy
 from ltjax.methods import METHODS
 from ltjax.methods.stage import Outcome, Term
+from ltjax.settings import StageOptimizer
 from ltjax.training import loop, prepare
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution import packing, placement
@@ -234,14 +235,19 @@ def on_the_device(axis, **fields):
     return stage, state, Resident(*meshes.put_replicated(read_all(toy.build(None).train), mesh))
 
 
-@pytest.mark.parametrize("axis", [(1, "unroll"), (2, "unroll")])
-def test_a_packed_carry_changes_no_step(monkeypatch, axis):
+INGREDIENTS = StageOptimizer(name="adamw", sam_rho=0.05, ema_decay=0.5, learning_rate=0.01)
+
+
+@pytest.mark.parametrize(
+    "axis, fields", [((1, "unroll"), {}), ((2, "unroll"), {}), ((2, "unroll"), {"optimizer": INGREDIENTS})]
+)
+def test_a_packed_carry_changes_no_step(monkeypatch, axis, fields):
     """Two calls of 3 steps in float64: the same state, with the same structure and dtypes, and the same metrics."""
     monkeypatch.setattr(packing, "FEWEST", 2)
     mesh, found = meshes.data_mesh(), {}
     with jax.enable_x64(True):
         for packed in (False, True):
-            stage, state, resident = on_the_device(axis)
+            stage, state, resident = on_the_device(axis, **fields)
             program = resident_program(stage, Execution(5, 8, mesh, seeds=axis, packed=packed))
             tables = {"image": stage.streams["image"].tables(np.asarray(resident.labels), 3)}
             tables = meshes.put_replicated(stack_seeds([tables] * axis[0], "tables"), mesh)

@@ -10,8 +10,8 @@ import pytest
 
 from ltjax.errors import InputError
 from ltjax.settings import ScheduleSettings, StageOptimizer
+from ltjax.training.step.optimizer import make_optimizer
 from ltjax.training.step.schedules import make_schedule
-from ltjax.training.step.state import make_optimizer
 from tests import recipes
 
 
@@ -86,9 +86,9 @@ def test_sgd_is_the_reference_scripts(case, reference):
         momentum=float(v["momentum"]), weight_decay=float(v["weight_decay"]), nesterov=case == "nesterov"
     )
     optimizer = make_optimizer(settings)
-    params = jnp.asarray(v["p0"])
+    params = {"w": jnp.asarray(v["p0"])}
     state = optimizer.init(params)
     for gradient, rate, expected in zip(v["grads"], v["lrs"], v["params"], strict=True):
-        update, state = optimizer.update(jnp.asarray(gradient), state, params)
-        params = optax.apply_updates(params, -float(rate) * update)
-        np.testing.assert_allclose(params, expected, rtol=1e-6, atol=1e-7)
+        update, state = optimizer.update({"w": jnp.asarray(gradient)}, state, params)
+        params = optax.apply_updates(params, {"w": -float(rate) * update["w"]})
+        np.testing.assert_allclose(params["w"], expected, rtol=1e-6, atol=1e-7)
