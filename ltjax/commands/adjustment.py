@@ -187,6 +187,11 @@ def _model_prior(given: str | None, finished: Finished) -> np.ndarray:
     return np.asarray(finished.stage.prior, np.float64) / np.sum(finished.stage.prior)
 
 
+def assumed_prior(given: str | None, finished: Finished) -> np.ndarray | None:
+    """The class distribution that the probabilities assume: as given, or the stage's; None where that is unknown."""
+    return None if not given and finished.stage.prior is None else _model_prior(given, finished)
+
+
 def _named_prior(flag: str, given: str, finished: Finished) -> np.ndarray:
     """uniform, train or a file as float64 [C] that sums to 1."""
     counts = np.asarray(finished.model.class_counts, np.float64)

@@ -1,6 +1,7 @@
 """Evaluates a finished run again: every test image once, with the weights of its last checkpoint.
 
 python -m ltjax.evaluate --run=runs/mnist5k_reslt [--logit-adjustment=TAU | --test-prior=uniform|train|FILE|estimate]
+python -m ltjax.evaluate --run=runs/mnist5k_reslt --test-prior=forward:50,uniform,backward:50 [--aggregate=stability]
     [--tta=flip] [--temperature=run|none|NUMBER] [--fit-temperature] [--out=FILE.json] [--images=FOLDER|LIST]
 
 The test images of the run are needed, and compared with it; training images that were added or removed change nothing.
@@ -9,14 +10,19 @@ with the names of classes, or a list names them, in lines 'path label' (the clas
 
 --logit-adjustment subtracts TAU times the log prior of the training set from the logits (Menon et al., ICLR 2021,
 eq. 9), post hoc and for any method; 1 is consistent for the balanced error of a network trained with cross-entropy.
---test-prior corrects the probabilities for test images of another class distribution, by Bayes' rule. --out writes the
-table and a record like results.json, without the views. Of several seeds the accuracies are means over their networks,
-as in results.json; a line, and the entry "averaged", are of the average of their probabilities, which predict uses.
---fit-temperature fits the temperature of calibrated probabilities on the run's validation images and stores it beside
-the run (a run that has some did so at its end); --fit-temperature=test takes the test images, whose calibration error
-is then no test any more.
+--test-prior corrects the probabilities for test images of another class distribution, by Bayes' rule. With
+forward:RATIO, backward:RATIO and uniform, several of them with commas, it evaluates on lists of the test images whose
+classes are as unequal as in training, or the other way round (Zhang et al., NeurIPS 2022), and prints a table.
+--aggregate=stability weights the experts of a network for these test images, without labels; it is transductive.
+
+--out writes the table and a record like results.json, without the views. Of several seeds the accuracies are means over
+their networks, as in results.json; a line, and the entry "averaged", are of the average of their probabilities, which
+predict uses. --fit-temperature fits the temperature of calibrated probabilities on the run's validation images and
+stores it beside the run (a run that has some did so at its end); --fit-temperature=test takes the test images, whose
+calibration error is then no test any more.
 """
 
+import argparse
 import dataclasses
 import json
 import pathlib
@@ -34,6 +40,8 @@ from ltjax.settings.user_paths import expanded
 
 def parse(argv: Sequence[str]) -> Any:
     from ltjax.commands.adjustment import add_flags, check_flags
+    from ltjax.commands.aggregate import add_flag, read_flag
+    from ltjax.data.test_lists import parse_lists
 
     parser = Parser("evaluate", "ltjax.evaluate", __doc__)
     parser.add_argument("--run", required=True, help="the workdir of a finished run")
@@ -49,8 +57,16 @@ def parse(argv: Sequence[str]) -> Any:
     )
     parser.add_argument("--images", metavar="FOLDER|LIST", help="labelled new pictures in place of the test images")
     add_flags(parser)
+    add_flag(parser)
     options = parser.parse_args(argv)
     check_flags(options)
+    options.lists, options.aggregated = parse_lists(options.test_prior or ""), read_flag(options.aggregate)
+    if options.lists and options.aggregated is not None and options.tta != "none":
+        raise InputError("--aggregate and --tta=flip: test lists are evaluated with one of them; leave the other out")
+    if options.lists and options.fit_temperature:
+        raise InputError(
+            "--fit-temperature and test lists (--test-prior): fit the temperature first, in another command"
+        )
     if options.images and options.fit_temperature:
         raise InputError(
             "--images and --fit-temperature: the temperature is fitted on images of the run; give one of them"
@@ -73,7 +89,7 @@ def run(argv: Sequence[str]) -> int:
 
     use_devices(read_config(options.run).dtype)
     from ltjax.commands.adjustment import read_flags
-    from ltjax.data.storage.paths import write_atomically
+    from ltjax.commands.aggregate import mark_transductive, with_weights
     from ltjax.inference.labelled import labelled_images
     from ltjax.report import format_table
     from ltjax.training.out_of_memory import naming
@@ -87,8 +103,15 @@ def run(argv: Sequence[str]) -> int:
     with naming("in evaluation", f"lower --batch-size (now {finished.config.evaluation.batch_size})"):
         if options.fit_temperature:
             fit(options, finished)
+        if options.lists:
+            return on_lists(options, finished)
+        weights = None
+        if options.aggregated is not None:
+            finished, weights = with_weights(finished, options.aggregated)
         adjustment = read_flags(options, options.run, finished)
         record = evaluated(options, finished, adjustment)
+    if weights is not None:
+        mark_transductive(record, options.aggregated, weights)
     if not is_first_process():
         return 0
     table = [format_table(record), *averaged_lines(record), calibration_lines(record), *record["adjustment"]["notes"]]
@@ -96,14 +119,35 @@ def run(argv: Sequence[str]) -> int:
     if options.images:
         named = escape.terminal(options.images)
         print(f"on {len(finished.data.test):,} pictures of {named}, of {classes_of(finished)} classes")
-    elif not options.logit_adjustment and not options.test_prior and options.tta == "none":
+    elif not options.logit_adjustment and not options.test_prior and options.tta == "none" and weights is None:
         same = record["per_class"] == finished.results["per_class"]
         print("equal to results.json" if same else "differs from results.json: other hardware or library versions")
-    if options.out:
-        write_atomically(options.out, json.dumps(record, indent=2) + "\n")
-        write_atomically(f"{options.out}.txt", "\n".join(table) + "\n")
-        print(f"written: {escape.terminal(options.out)}, {escape.terminal(options.out)}.txt")
+    write_out(options.out, record, table)
     return 0
+
+
+def on_lists(options: Any, finished: Any) -> int:
+    """The run on test lists of other class distributions."""
+    from ltjax.commands.adjustment import read_flags
+    from ltjax.commands.test_priors import evaluate_lists, explanation, lists_table
+
+    base = read_flags(argparse.Namespace(**{**vars(options), "test_prior": None}), options.run, finished)
+    record = evaluate_lists(finished, options.lists, base, options.model_prior, options.aggregated)
+    if is_first_process():
+        table = [lists_table(record), "", *explanation(record)]
+        print("\n".join(table))
+        write_out(options.out, record, table)
+    return 0
+
+
+def write_out(path: str | None, record: dict[str, Any], table: Sequence[str]) -> None:
+    """The record and the table where --out says."""
+    from ltjax.data.storage.paths import write_atomically
+
+    if path:
+        write_atomically(path, json.dumps(record, indent=2) + "\n")
+        write_atomically(f"{path}.txt", "\n".join(table) + "\n")
+        print(f"written: {escape.terminal(path)}, {escape.terminal(path)}.txt")
 
 
 def fit(options: Any, finished: Any) -> None:
