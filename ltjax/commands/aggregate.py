@@ -89,7 +89,7 @@ def with_weights(finished: Finished, aggregate: Aggregate) -> tuple[Finished, li
     found = [learn(variables, finished.data.test) for variables in several]
     weights: Any = np.stack([one.weights for one in found])
     weights = jnp.asarray(weights if finished.config.num_seeds > 1 else weights[0], jnp.float32)
-    variables = {**finished.variables, VARIABLE: weights}
+    variables = {**finished.variables, VARIABLE: {"weights": weights}}
     return finished._replace(stage=weighted(finished.stage), variables=variables), found
 
 

@@ -66,15 +66,15 @@ def experts_of(stage: AnyStage) -> Experts:
 
 
 def weighted(stage: AnyStage) -> AnyStage:
-    """The stage whose prediction weights the experts by ``variables[VARIABLE]`` [E].
+    """The stage whose prediction weights the experts by ``variables[VARIABLE]["weights"]`` [E].
 
     The class distribution that its probabilities assume is unknown: the weights decide it.
     """
     experts = experts_of(stage)
 
     def predict(variables: Tree, images: jax.Array) -> jax.Array:
-        logits = experts(variables, images)
-        return jnp.tensordot(variables[VARIABLE].astype(logits.dtype), logits, axes=1)
+        logits = experts({name: tree for name, tree in variables.items() if name != VARIABLE}, images)
+        return jnp.tensordot(variables[VARIABLE]["weights"].astype(logits.dtype), logits, axes=1)
 
     made: Predict = predict
     return dataclasses.replace(stage, predict=made, prior=None)

@@ -76,6 +76,6 @@ def test_the_prediction_is_the_weighted_sum_and_has_no_known_prior():
     logits = jnp.asarray(RNG.normal(size=(2, 4, 3)), jnp.float32)
     views = {f"expert_{e}": lambda variables, images, e=e: logits[e] for e in range(2)}
     stage = aggregation.weighted(ClosedForm("train", None, None, None, views=views, prior=np.ones(3)))
-    found = stage.predict({aggregation.VARIABLE: jnp.array([0.25, 0.75])}, None)
+    found = stage.predict({aggregation.VARIABLE: {"weights": jnp.array([0.25, 0.75])}}, None)
     np.testing.assert_allclose(found, 0.25 * logits[0] + 0.75 * logits[1], rtol=1e-6)
     assert stage.prior is None
