@@ -2,8 +2,8 @@
 
 python -m ltjax.main --config=configs/cifar100_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mislas, paco,
-proco, sade, shike, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mdcs, mislas,
+paco, proco, sade, shike, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -72,6 +72,17 @@ RECIPES = {
         "optimizer.schedule.warmup_start": 1 / 3,
         "optimizer.schedule.milestones": (119, 159),
     },
+    "mdcs": {
+        "model.backbone": "ride_resnet32",
+        "mdcs.augment": "autoaugment_flip_cutout",
+        "epochs": 400,
+        "batch_size": 64,
+        "optimizer.nesterov": True,
+        "optimizer.weight_decay": 5e-4,
+        "optimizer.schedule.warmup_epochs": 10,
+        "optimizer.schedule.milestones": (200, 320, 380),
+        "optimizer.schedule.decay": 0.1,
+    },
     "mislas": {
         "optimizer.schedule.decay": 0.1,
         "second_stage_optimizer.schedule.name": "cosine",
@@ -104,7 +115,7 @@ RECIPES = {
     },
     "shike": {
         "model.backbone": "shike_resnet32",
-        "data.augment": "autoaugment_flip",
+        "data.augment": "autoaugment_flip_cutout",
         "epochs": 180,
         "optimizer.learning_rate": 0.15,
         "optimizer.weight_decay": 5e-4,

@@ -5,8 +5,8 @@ python -m ltjax.main --config=configs/folder_recent.py --workdir=runs/folder_rec
 DIR holds class folders (DIR/rose/1.jpg), or train/ and test/ (or val/) of class folders; without test images a fifth of
 every class is held out (--config.data.test_fraction).
 
-The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mislas, paco,
-proco, sade, shike, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mdcs, mislas,
+paco, proco, sade, shike, vs, weight_balancing.
 Further words: ":image_size=128", ":backbone=resnet50",
 ":pretrained=FILE" (fine-tuning: 30 % of the epochs, a tenth of the rate for the backbone), ":epochs=30",
 ":batch_size=128", ":short" (ten epochs).
@@ -52,6 +52,7 @@ RECIPES = {
         "optimizer.schedule.milestones": (50, 80, 90),
         "optimizer.schedule.decay": 0.01,
     },
+    "mdcs": {"model.backbone": "ride_resnet10", "mdcs.distillation_warmup": 5},
     "paco": {
         "paco.augment": "crop224_flip_jitter_grey_blur",
         "paco.width": 128,

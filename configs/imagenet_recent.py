@@ -2,8 +2,8 @@
 
 python -m ltjax.main --config=configs/imagenet_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mislas, paco,
-proco, sade, shike, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mdcs, mislas,
+paco, proco, sade, shike, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -93,6 +93,15 @@ RECIPES = {
         "epochs": 180,
         "batch_size": 256,
         "optimizer.learning_rate": 0.05,
+    },
+    "mdcs": {
+        "model.backbone": "ride_resnext50_32x4d",
+        "mdcs.augment": "crop224_flip_jitter_randaugment_n2_m10_std0.5",
+        "epochs": 180,
+        "batch_size": 256,
+        "optimizer.learning_rate": 0.1,
+        "optimizer.nesterov": True,
+        "optimizer.schedule.cosine_includes": "start",
     },
     "mislas": {
         "model.backbone": "resnet50",

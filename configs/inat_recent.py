@@ -2,8 +2,8 @@
 
 python -m ltjax.main --config=configs/inat_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR
 
-The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mislas, paco,
-proco, sade, shike, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mdcs, mislas,
+paco, proco, sade, shike, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -76,6 +76,18 @@ RECIPES = {
         "lade.weighted_by": "class",
         "batch_size": 256,
         "optimizer.learning_rate": 0.1,
+    },
+    # the strong view is that of ImageNet-LT
+    "mdcs": {
+        "model.backbone": "ride_resnet50",
+        "mdcs.augment": "crop224_flip_jitter_randaugment_n2_m10_std0.5",
+        "epochs": 400,
+        "optimizer.nesterov": True,
+        "optimizer.weight_decay": 2e-4,
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.warmup_epochs": 5,
+        "optimizer.schedule.milestones": (200, 300, 380),
+        "optimizer.schedule.decay": 0.1,
     },
     "mislas": {
         "mix.alpha": 0.2,

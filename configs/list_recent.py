@@ -7,8 +7,8 @@ Lines are 'relative/path label', paths relative to DIR. Without a test list a fi
 (--config.data.test_fraction); --config.data.val_list gives images for choices, --config.data.class_names a file with
 the classes' names.
 
-The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mislas, paco,
-proco, sade, shike, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mdcs, mislas,
+paco, proco, sade, shike, vs, weight_balancing.
 Further words: ":image_size=128", ":backbone=resnet50",
 ":pretrained=FILE" (fine-tuning: 30 % of the epochs, a tenth of the rate for the backbone), ":epochs=30",
 ":batch_size=128", ":short" (ten epochs).
@@ -54,6 +54,7 @@ RECIPES = {
         "optimizer.schedule.milestones": (50, 80, 90),
         "optimizer.schedule.decay": 0.01,
     },
+    "mdcs": {"model.backbone": "ride_resnet10", "mdcs.distillation_warmup": 5},
     "paco": {
         "paco.augment": "crop224_flip_jitter_grey_blur",
         "paco.width": 128,

@@ -2,8 +2,8 @@
 
 python -m ltjax.main --config=configs/mnist5k_recent.py:balanced_softmax --workdir=runs/recent
 
-The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mislas, paco,
-proco, sade, shike, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mdcs, mislas,
+paco, proco, sade, shike, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 The settings are those of the authors for CIFAR, the training is that of mnist5k_ce.py.
 """
@@ -26,6 +26,7 @@ RECIPES = {
         "optimizer.schedule.milestones": (10, 16, 18),
         "optimizer.schedule.decay": 0.01,
     },
+    "mdcs": {"model.backbone": "ride_resnet8", "mdcs.distillation_warmup": 1},
     "paco": {
         "epochs": 20,
     },

@@ -3,8 +3,8 @@
 python -m ltjax.main --config=configs/places_recent.py:balanced_softmax --workdir=runs/recent --config.data.dir=DIR \\
     --config.model.pretrained=FILE
 
-The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mislas, paco,
-proco, sade, shike, vs, weight_balancing.
+The word after the colon is one of: balanced_softmax, bcl, cmo, disalign, gcl, glmc, gpaco, ib, lade, mdcs, mislas,
+paco, proco, sade, shike, vs, weight_balancing.
 Further words: ":balanced_softmax,short", and so on.
 Not measured here yet.
 """
@@ -86,6 +86,20 @@ RECIPES = {
         "optimizer.backbone_rate": 0.02,
         "optimizer.schedule.name": "step",
         "optimizer.schedule.milestones": (9, 19),
+        "optimizer.schedule.decay": 0.1,
+    },
+    # the classifiers' rate is 0.01, that of everything else 0.001; the strong view is that of ImageNet-LT
+    "mdcs": {
+        "model.backbone": "ride_resnet152",
+        "mdcs.augment": "crop224_flip_jitter_randaugment_n2_m10_std0.5",
+        "mdcs.reduce": False,
+        "batch_size": 64,
+        "optimizer.learning_rate": 0.01,
+        "optimizer.backbone_rate": 0.1,
+        "optimizer.nesterov": True,
+        "optimizer.weight_decay": 4e-4,
+        "optimizer.schedule.name": "step",
+        "optimizer.schedule.milestones": (10, 20),
         "optimizer.schedule.decay": 0.1,
     },
     # a block on top of the pretrained network, here its last block

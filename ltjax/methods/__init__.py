@@ -24,6 +24,7 @@ from ltjax.methods.lade import LADESettings, lade
 from ltjax.methods.ldam import LDAMDRWSettings, LDAMSettings, ldam, ldam_drw
 from ltjax.methods.lfme import LFMESettings, lfme
 from ltjax.methods.logit_adjustment import LogitAdjustmentSettings, balanced_softmax, logit_adjustment
+from ltjax.methods.mdcs import MDCSSettings, mdcs
 from ltjax.methods.method import AnyMethod, Method
 from ltjax.methods.metric_learning import (
     LiftedSettings,
@@ -121,6 +122,7 @@ METHODS: dict[str, AnyMethod] = {
     "lade": Method(lade, LADESettings, "lade", refuses=refusals.LADE),
     "ib": Method(ib, IBSettings, "ib", refuses=refusals.IB),
     "sade": Method(sade, SADESettings, "sade", refuses=refusals.SADE),
+    "mdcs": Method(mdcs, MDCSSettings, "mdcs", refuses=refusals.MDCS),
     "shike": Method(shike, SHIKESettings, "shike", two_stages.WORDS, two_stages.as_many_epochs, refuses=refusals.SHIKE),
     "bcl": Method(bcl, BCLSettings, "bcl", refuses=refusals.OF_VIEWS),
     "paco": Method(paco, PaCoSettings, "paco", refuses=refusals.OF_VIEWS),

@@ -22,6 +22,7 @@ RECENT: dict[str, Mapping[str, Any]] = {
     "gpaco": {"epochs": 400},
     "ib": {},
     "lade": {},
+    "mdcs": {},
     "mislas": {
         "mix.name": "mixup",
         "second_stage_epochs": 10,

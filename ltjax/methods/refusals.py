@@ -76,6 +76,9 @@ SADE = {key: "each of its experts has a loss of its own" for key in (MIX, SMOOTH
 SHIKE = {key: "its experts teach each other about the wrong classes of an image" for key in (MIX, SMOOTHING, TAU)} | {
     HEAD: "its experts have one of their own, config.shike.head",
 }
+MDCS = {key: "each of its experts has a loss of its own" for key in (MIX, SMOOTHING, TAU)} | {
+    HEAD: "its experts have one of their own, config.mdcs.head",
+}
 # of views that are projected and compared
 OF_VIEWS = COMPARES_IMAGES | OWN_LOSS | {HEAD: "its classifier is that of its own settings"}
 GLMC = OWN_LOSS | {MIX: "it mixes the images itself", HEAD: "its two classifiers are linear"}

@@ -123,6 +123,7 @@ PRIORS = {
     "triplet": np.ones(3),  # on class-aware batches
     "proxy": np.ones(3),  # on class-aware batches
     "shike": np.ones(3),
+    "mdcs": np.ones(3),  # of strengths -0.5, 1 and 2.5, in the geometric mean
     "sade": np.cbrt(TRAIN * TRAIN[::-1] ** 2),  # of CE, balanced and inverse (tau 2) experts, in the geometric mean
     "bcl": np.ones(3),
     "proco": np.ones(3),

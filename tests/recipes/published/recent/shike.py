@@ -16,7 +16,7 @@ DEFAULTS: Part = {
 CIFAR: Part = {
     CODE: {
         "model.backbone": "shike_resnet32",
-        "data.augment": "autoaugment_flip",
+        "data.augment": "autoaugment_flip_cutout",
         "epochs": 180,
         "batch_size": 128,
         "optimizer.momentum": 0.9,
