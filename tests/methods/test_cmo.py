@@ -10,9 +10,11 @@ from ltjax.losses import cross_entropy
 from ltjax.methods import METHODS
 from ltjax.methods.cmo import CMOSettings, drawn_share
 from ltjax.methods.mixing import box
+from ltjax.training import loop, prepare
 from ltjax.training.step.state import create_state
 from ltjax.training.step.step import make_apply, make_context
 from tests.training import toy
+from tests.training.test_loop import lines
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +90,12 @@ def test_it_goes_with_other_losses(loss):
     _, outcome, *_ = made(5, cmo__probability=1.0, cmo__loss=loss)
     assert set(outcome.terms) == {"classification", "classification_foreground"}
     assert all(np.isfinite(term.mean()) for term in outcome.terms.values())
+
+
+def test_a_run_pastes_and_learns(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "build", toy.build)
+    config = toy.config("cmo", epochs=8, log_every_steps=1, cmo__probability=1.0, cmo__last_epochs=2)
+    results = loop.train(toy.changed(config, optimizer__learning_rate=0.05), str(tmp_path))
+    shares = [line["cmo/background"] for line in lines(tmp_path) if "cmo/background" in line]
+    assert min(shares) < 1 and shares[0] == shares[-1] == 1
+    assert results["accuracy"]["all"] > 0.5
