@@ -95,12 +95,16 @@ def settings(name: str) -> str:
 def refusals(name: str) -> str:
     """What refuses the settings of all methods, and why: Method.refuses of every method; ``name`` is "all"."""
     del name
-    rows: dict[tuple[str, str], list[str]] = {}
+    methods: dict[tuple[str, str], list[str]] = {}
     for method, of in METHODS.items():
         for key, why in of.refuses.items():
-            rows.setdefault((key, why), []).append(f"`{method}`")
+            methods.setdefault((why, key), []).append(f"`{method}`")
+    settings: dict[tuple[str, str], list[str]] = {}  # in one row: the same methods, the same reason
+    for (why, key), names in methods.items():
+        settings.setdefault((why, ", ".join(names)), []).append(f"`{key}`")
+    rows = sorted((", ".join(sorted(keys)), names, why) for (why, names), keys in settings.items())
     lines = ["| Setting | Refused by | Why |", "| --- | --- | --- |"]
-    lines += [f"| `{key}` | {', '.join(methods)} | {why} |" for (key, why), methods in sorted(rows.items())]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([*lines, ""])
 
 
