@@ -14,7 +14,7 @@ from ltjax.settings.config_file import cifar_runs
 
 # method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
 RECIPES = {
-    # Zhu et al. (2022), section 4.2; not in their code
+    # not in the authors' code; the values are not confirmed
     "bcl": {
         "bcl.augment": "simclr",
         "data.augment": "autoaugment_flip_cutout",
@@ -125,6 +125,7 @@ RECIPES = {
         "second_stage_optimizer.learning_rate": 0.1,
         "second_stage_optimizer.schedule.warmup_start": 0.25,
     },
+    # the values are not confirmed
     "vs": {
         "vs.gamma": 0.05,
         "vs.tau": 0.75,

@@ -14,7 +14,7 @@ from ltjax.settings.config_file import cifar_runs
 
 # method, in alphabetical order -> settings of its authors for this data set that differ from the recipe below
 RECIPES = {
-    # Zhu et al. (2022), section 4.2; not in their code
+    # not in the authors' code; the values are not confirmed
     "bcl": {
         "bcl.augment": "simclr",
         "data.augment": "autoaugment_flip_cutout",
@@ -112,9 +112,11 @@ RECIPES = {
         "optimizer.learning_rate": 0.3,
         "optimizer.schedule.decay": 0.1,
     },
-    # not published: as CIFAR-100
+    # not published: as CIFAR-100, but for the rate and the width of the experts, which the authors name in their issues
     "sade": {
         "model.backbone": "ride_resnet32",
+        "sade.reduce": False,
+        "optimizer.learning_rate": 0.05,
         "optimizer.nesterov": True,
         "optimizer.weight_decay": 5e-4,
         "optimizer.schedule.decay": 0.1,

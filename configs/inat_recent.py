@@ -44,12 +44,17 @@ RECIPES = {
         "second_stage_optimizer.learning_rate": 0.032,
         "second_stage_optimizer.schedule.cosine_includes": "start",
     },
-    # not published: as on ImageNet-LT, with this file's training
     "glmc": {
+        "model.backbone": "resnext50_32x4d",
         "glmc.label_power": 1.0,
         "glmc.resample_power": 0.2,
         "glmc.width": 256,
         "data.augment": "crop224_flip_jitter_randaugment_n2_m10_std0.5",
+        "epochs": 120,
+        "batch_size": 128,
+        "optimizer.learning_rate": 0.1,
+        "optimizer.schedule.warmup_epochs": 10,
+        "optimizer.schedule.cosine_includes": "neither",
     },
     "gpaco": {
         "gpaco.augment": "crop224_flip_jitter_grey_blur",

@@ -112,13 +112,13 @@ RECIPES = {
         "optimizer.backbone_rate": 1.0,
         "optimizer.schedule.cosine_includes": "start",
     },
-    # not published with this file's training
+    # with this file's training, in place of the authors'
     "paco": {
         "paco.augment": "crop224_flip_jitter_grey_blur",
         "paco.width": 128,
         "paco.queue": 8192,
         "paco.temperature": 0.2,
-        "paco.alpha": 0.02,
+        "paco.alpha": 0.05,
         "data.augment": "crop224_flip_jitter_grey_blur",
         "epochs": 30,
     },

@@ -16,7 +16,7 @@ DEFAULTS: Part = {
         "gcl.second_mixup": 1.0,
     },
     "Li et al. (2022), authors' code: CBEN sampler": {"gcl.beta": 0.9999, "gcl.beta_spread": 1e-5},
-    "Li et al. (2022), section 3: all of the network": {"gcl.representation": "all"},
+    "Li et al. (2022): all of the network": {"gcl.representation": "all"},
 }
 MIXUP: Part = {CODE: {"mix.name": "mixup"}}
 LESS_MIXUP: Part = {PLACES_CODE: {"mix.name": "mixup", "mix.alpha": 0.2}}

@@ -4,9 +4,10 @@ from tests.recipes.table import Part
 
 DU23 = "Du et al. (2023, GLMC), authors' code"
 README = "Du et al. (2023, GLMC), authors' README"
+CODE_OF_FILES: Part = {DU23: {"optimizer.schedule.warmup_epochs": 10, "optimizer.schedule.cosine_includes": "neither"}}
 
 DEFAULTS: Part = {
-    f"{README}, for CIFAR-100-LT": {
+    f"{README} as first published, for CIFAR-100-LT": {
         "glmc.consistency_weight": 10.0,
         "glmc.label_power": 1.2,
         "glmc.resample_power": 0.0,
@@ -38,15 +39,28 @@ FIRST: dict[str, Part] = {
     "imagenet": {
         **FILES,
         **RANDOM,
-        f"{README}, for ImageNet-LT, training": {
+        f"{README} as first published, for ImageNet-LT, training": {
             "epochs": 135,
             "batch_size": 128,
             "optimizer.learning_rate": 0.1,
             "optimizer.weight_decay": 2e-4,
         },
-        DU23: {"optimizer.schedule.warmup_epochs": 10, "optimizer.schedule.cosine_includes": "neither"},
+        **CODE_OF_FILES,
     },
-    "inat": {**FILES, **RANDOM},
+    "inat": {
+        **FILES,
+        **RANDOM,
+        f"{README}, for iNaturalist 2018": {
+            "model.backbone": "resnext50_32x4d",
+            "glmc.label_power": 1.0,
+            "glmc.resample_power": 0.2,
+            "epochs": 120,
+            "batch_size": 128,
+            "optimizer.learning_rate": 0.1,
+            "optimizer.weight_decay": 1e-4,
+        },
+        **CODE_OF_FILES,
+    },
     "places": {**FILES, **RANDOM},
     "folder": FILES,
     "list": FILES,

@@ -8,7 +8,7 @@ COMMAND = "Hong et al. (2021), authors' command"
 DEFAULTS: Part = {
     "Hong et al. (2021), authors' default": {"lade.alpha": 0.1},
     CODE: {"lade.penalty": 0.1},
-    "Hong et al. (2021), equation 10": {"lade.weighted_by": "label"},
+    "Hong et al. (2021)": {"lade.weighted_by": "label"},
 }
 BY_CLASS: Part = {"Hong et al. (2021), authors' code": {"lade.weighted_by": "class"}}
 CIFAR: Part = {

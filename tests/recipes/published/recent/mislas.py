@@ -11,10 +11,10 @@ DEFAULTS: Part = {
         "mislas.classifier_rate": 0.2,
         "mislas.shift_norm": True,
     },
-    "Zhong et al. (2021), section 3.1: all of the network": {"mislas.representation": "all"},
+    "Zhong et al. (2021): all of the network": {"mislas.representation": "all"},
     "Kang et al. (2020), authors' code": {"mislas.images_per_class": 4},
 }
-MIXUP: Part = {"Zhong et al. (2021), section 3.1: mixup": {"mix.name": "mixup"}}
+MIXUP: Part = {"Zhong et al. (2021): mixup": {"mix.name": "mixup"}}
 LESS_MIXUP: Part = {**MIXUP, "Zhong et al. (2021), authors' config: alpha 0.2": {"mix.alpha": 0.2}}
 DECAY = {"optimizer.schedule.decay": 0.1}
 SMOOTH = {"mislas.smooth_head": 0.3, "mislas.smooth_tail": 0.0}

@@ -61,9 +61,9 @@ FIRST: dict[str, Part] = {
     "inat": {**LARGE, f"{CUI21} (randcls_sim)": {"data.augment": "crop224_flip_jitter_randaugment_n2_m10_std0.5"}},
     "places": {
         **FILES,
-        "Cui et al. (2023, GPaCo), authors' script for Places-LT (sim_sim)": {
+        f"{CUI21} for Places-LT (sim_sim)": {
             "data.augment": "crop224_flip_jitter_grey_blur",
-            "paco.alpha": 0.02,
+            "paco.alpha": 0.05,
             "epochs": 30,
         },
     },

@@ -6,7 +6,7 @@ CODE = "Zhang et al. (2022, SADE), authors' config"
 HEAD = "Zhang et al. (2022, SADE), authors' code"
 
 DEFAULTS: Part = {
-    "Zhang et al. (2022, SADE), section 4.1: lambda": {"sade.tau": 2.0},
+    f"{CODE} for CIFAR-100-LT and ImageNet-LT": {"sade.tau": 2.0},
     f"{CODE}: reduce_dimension, use_norm": {"sade.reduce": True, "sade.head": "cosine"},
     f"{HEAD}: s": {"sade.scale": 30.0},
 }
@@ -30,7 +30,13 @@ CIFAR: Part = {
 USERS: Part = {"ours: RIDE's form of the recipe's network": {"model.backbone": "ride_resnet10"}}
 FIRST: dict[str, Part] = {
     "cifar100": CIFAR,
-    "cifar10": {f"not published; CIFAR-100: {source}": says for source, says in CIFAR.items()},
+    "cifar10": {
+        **{f"not published; CIFAR-100: {source}": says for source, says in CIFAR.items()},
+        "the authors at github.com/Vanint/SADE-AgnosticLT/issues/11": {
+            "sade.reduce": False,
+            "optimizer.learning_rate": 0.05,
+        },
+    },
     "imagenet": {
         CODE: {
             "model.backbone": "ride_resnext50_32x4d",

@@ -6,7 +6,7 @@ CODE = "Jin et al. (2023, SHIKE), authors' code"
 OURS = "ours: not published"
 
 DEFAULTS: Part = {
-    "Jin et al. (2023, SHIKE), section 4.2: three experts": {"shike.experts": 3},
+    f"{CODE}: num_exps": {"shike.experts": 3},
     f"{CODE}: 10 and 1 times kl_div, a mean over classes too": {
         "shike.nontarget": 10.0,
         "shike.mutual": 1.0,

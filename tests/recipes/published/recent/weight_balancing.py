@@ -6,7 +6,7 @@ CODE = "Alshammari et al. (2022), authors' code for CIFAR-100-LT"
 
 DEFAULTS: Part = {
     CODE: {"weight_balancing.max_norm": 0.1, "weight_balancing.beta": 0.9999},
-    "Alshammari et al. (2022), section 4.3: class-balanced cross-entropy": {"weight_balancing.loss": "cross_entropy"},
+    "Alshammari et al. (2022): class-balanced cross-entropy": {"weight_balancing.loss": "cross_entropy"},
 }
 BINARY: Part = {"Alshammari et al. (2022), authors' code": {"weight_balancing.loss": "binary"}}
 CIFAR: Part = {
