@@ -26,7 +26,7 @@ def gaussian_clouded_loss(
 ) -> Array:
     """Gaussian clouded logits (GCL): noise is taken off the cosines, the more the rarer the class.
 
-    Equations 7 to 10: ``CE(s (x - cloud delta |noise| - margin onehot(y)), y)``, where
+    ``CE(s (x - cloud delta |noise| - margin onehot(y)), y)``, where
     ``delta_k = (log n_max - log n_k) / (log n_max - log n_min)`` is 0 for the most frequent class and 1 for the rarest.
     With ``gamma`` it is weighted by ``(1 - p_y)^gamma``, without gradient (the authors' second stage).
 
@@ -58,7 +58,7 @@ def gaussian_clouded_loss(
       >>> print(np.asarray(loss).round(3))
       [0.049 3.049]
 
-    Reference: Li et al., Long-tailed Visual Recognition via Gaussian Clouded Logit Adjustment, CVPR 2022, section 3.
+    Reference: Li et al., Long-tailed Visual Recognition via Gaussian Clouded Logit Adjustment, CVPR 2022.
     """
     cosines = as_float(cosines)
     labels, where = check_examples(cosines.shape, labels, where)

@@ -32,7 +32,7 @@ def cosine_consistency_loss(predictions: ArrayLike, targets: ArrayLike, *, where
     Elsewhere: SimSiam halves the sum over both directions; GLMC does not.
 
     Reference: Chen and He, Exploring Simple Siamese Representation Learning, CVPR 2021, equation 1; Du et al., Global
-    and Local Mixture Consistency Cumulative Learning, CVPR 2023, section 3.2.
+    and Local Mixture Consistency Cumulative Learning, CVPR 2023.
     """
     predictions, targets = as_float(predictions), as_float(targets)
     if predictions.ndim < 1 or predictions.shape != targets.shape:

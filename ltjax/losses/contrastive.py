@@ -68,7 +68,7 @@ def balanced_contrastive_loss(
 
     Elsewhere: the authors' code has this form; temperature 0.07 on ImageNet-LT and iNaturalist.
 
-    Reference: Zhu et al., Balanced Contrastive Learning for Long-Tailed Visual Recognition, CVPR 2022, section 3.3.
+    Reference: Zhu et al., Balanced Contrastive Learning for Long-Tailed Visual Recognition, CVPR 2022.
     """
     features, labels, where = gathered(axis_name, features, labels, where)
     features, labels = check_features(features, labels)
@@ -162,7 +162,7 @@ def paco_loss(
 
     Elsewhere: the authors' code adds 1e-12 below and 1e-9 to the prior.
 
-    Reference: Cui et al., Parametric Contrastive Learning, ICCV 2021, equations 2 and 9; Generalized Parametric
+    Reference: Cui et al., Parametric Contrastive Learning, ICCV 2021; Generalized Parametric
     Contrastive Learning, TPAMI 2023, without a momentum encoder.
     """
     logits = as_float(logits)

@@ -44,7 +44,7 @@ def inverse_softmax_loss(
     Elsewhere: the authors have tau 2 on CIFAR-100-LT and ImageNet-LT, 1 on Places-LT and iNaturalist.
 
     Reference: Zhang et al., Self-Supervised Aggregation of Diverse Experts for Test-Agnostic Long-Tailed Recognition
-    (SADE), NeurIPS 2022, section 4.1.
+    (SADE), NeurIPS 2022.
     """
     logits = as_float(logits)
     labels, where = check_examples(logits.shape, labels, where)
@@ -104,7 +104,7 @@ def mutual_distillation_loss(expert_logits: ArrayLike, *, where: ArrayLike | Non
     Elsewhere: SHIKE's authors divide by the number of classes too.
 
     Reference: Jin et al., Long-Tailed Visual Recognition via Self-Heterogeneous Integration with Knowledge Excavation
-    (SHIKE), CVPR 2023, section 3.3; Zhang et al., Deep Mutual Learning, CVPR 2018.
+    (SHIKE), CVPR 2023; Zhang et al., Deep Mutual Learning, CVPR 2018.
     """
     logits = _experts(expert_logits)
     return _mutual_distillation_loss(logits, check_mask(where, logits.shape[1:-1]))
@@ -149,7 +149,7 @@ def nontarget_distillation_loss(
     number of classes.
 
     Reference: Jin et al., Long-Tailed Visual Recognition via Self-Heterogeneous Integration with Knowledge Excavation
-    (SHIKE), CVPR 2023, section 3.3 (dynamic knowledge transfer).
+    (SHIKE), CVPR 2023 (dynamic knowledge transfer).
     """
     logits = _experts(expert_logits)
     labels, where = check_examples(logits.shape[1:], labels, where)

@@ -25,7 +25,7 @@ def influence_balanced_loss(
 ) -> Array:
     """Influence-balanced loss (IB): cross-entropy over the size of its gradient at the last layer.
 
-    Equation 10: ``alpha w_y CE(x, y) / (|p - onehot(y)|_1 |h|_1 + epsilon)``, p the softmax and h the features: the
+    ``alpha w_y CE(x, y) / (|p - onehot(y)|_1 |h|_1 + epsilon)``, p the softmax and h the features: the
     divisor is the L1 norm of the gradient that the image has on the classifier's weights. Gradients go through the
     divisor too. With ``gamma``, the focal form: CE is ``l = w_y CE(x, y)`` times ``(1 - e^(-l))^gamma``.
 
@@ -53,7 +53,7 @@ def influence_balanced_loss(
 
     Elsewhere: the authors have alpha 1000 and epsilon 0.001, and weights ``1 / n_k`` scaled to sum C.
 
-    Reference: Park et al., Influence-Balanced Loss for Imbalanced Visual Classification, ICCV 2021, equations 9 and 10.
+    Reference: Park et al., Influence-Balanced Loss for Imbalanced Visual Classification, ICCV 2021.
     """
     logits, features = as_float(logits), as_float(features)
     labels, where = check_examples(logits.shape, labels, where)

@@ -26,7 +26,7 @@ def lade_regularizer(
 ) -> Array:
     """LADE's regulariser: the logit of a class should be the log of its density over that of uniform classes.
 
-    Equations 9 to 11, over a batch of B, of which B_c are of class c, with the regularised Donsker-Varadhan bound::
+    Over a batch of B, of which B_c are of class c, with the regularised Donsker-Varadhan bound::
 
         sum_c pi_c ( -1 / B_c sum_{y_i = c} x_ic + E_c + penalty E_c^2 ),  E_c = log 1/B sum_i 1 / (C pi_{y_i}) e^(x_ic)
 
@@ -58,8 +58,7 @@ def lade_regularizer(
       >>> print(lade_regularizer(logits, labels, class_counts=[50, 50]).round(3))
       -0.341
 
-    Reference: Hong et al., Disentangling Label Distribution for Long-tailed Visual Recognition, CVPR 2021,
-    equations 9 to 11.
+    Reference: Hong et al., Disentangling Label Distribution for Long-tailed Visual Recognition, CVPR 2021.
     """
     logits = as_float(logits)
     labels, where = check_examples(logits.shape, labels, where)

@@ -29,7 +29,7 @@ def label_aware_smoothing_loss(
     ``-sum_c t_c log softmax(x)_c`` where ``t = (1 - e_y) onehot(y) + e_y / C`` and ``e_y`` goes from ``head`` for the
     most frequent class to ``tail`` for the rarest one, as a function of ``s = (n_y - n_min) / (n_max - n_min)``:
     concave ``tail + (head - tail) sin(pi s / 2)``, linear ``tail + (head - tail) s``, convex
-    ``head + (head - tail) sin(3 pi / 2 + pi s / 2)`` (equations 4 to 6).
+    ``head + (head - tail) sin(3 pi / 2 + pi s / 2)``.
 
     Args:
       logits: ``[..., C]``, any float dtype; computed in at least float32.
@@ -56,7 +56,7 @@ def label_aware_smoothing_loss(
 
     Elsewhere: the authors' code, as here, spreads ``e_y`` over all C classes; their equation over the C - 1 others.
 
-    Reference: Zhong et al., Improving Calibration for Long-Tailed Recognition, CVPR 2021, section 3.2.
+    Reference: Zhong et al., Improving Calibration for Long-Tailed Recognition, CVPR 2021.
     """
     logits = as_float(logits)
     labels, where = check_examples(logits.shape, labels, where)

@@ -24,7 +24,7 @@ def vector_scaling_loss(
 ) -> Array:
     """Vector-scaling loss (VS): every logit has a factor and an offset that go with its class's frequency.
 
-    Equation 2: ``CE(Delta x + iota, y)``, ``Delta_k = (n_k / n_max)^gamma``, ``iota_k = tau log(n_k / sum n)``. Its
+    ``CE(Delta x + iota, y)``, ``Delta_k = (n_k / n_max)^gamma``, ``iota_k = tau log(n_k / sum n)``. Its
     special cases: ``gamma = 0`` is logit adjustment, ``tau = 0`` is class-dependent temperatures (CDT), and
     ``gamma = tau = 0`` with ``max_margin`` is LDAM, whose offset is of the true class alone:
     ``iota_y = -max_margin (n_min / n_y)^(1/4)`` (scale s: logits ``s cos``, ``max_margin = 0.5 s``). For class weights
@@ -55,11 +55,10 @@ def vector_scaling_loss(
       >>> print(np.asarray(vector_scaling_loss(logits, labels, class_counts=counts, gamma=0, tau=0)).round(3))
       [0.313 0.313]
 
-    Elsewhere: the authors divide by ``1 / Delta`` and have gamma 0.15, tau 1.25 on CIFAR-10-LT, 0.05 and 0.75 on
-    CIFAR-100-LT.
+    Elsewhere: the authors divide by ``1 / Delta``; their script has gamma 0.3 and tau 1 by default.
 
     Reference: Kini et al., Label-Imbalanced and Group-Sensitive Classification under Overparameterization, NeurIPS
-    2021, equation 2; Ye et al., Identifying and Compensating for Feature Deviation in Imbalanced Deep Learning, 2020
+    2021; Ye et al., Identifying and Compensating for Feature Deviation in Imbalanced Deep Learning, 2020
     (CDT).
     """
     logits = as_float(logits)

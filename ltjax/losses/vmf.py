@@ -63,7 +63,7 @@ def proco_loss(
     Elsewhere: the authors' code computes the Bessel functions by Miller's recurrence in float64, and their largest
     kappa is 1e5, as here.
 
-    Reference: Du et al., Probabilistic Contrastive Learning for Long-Tailed Visual Recognition, TPAMI 2024, section 3.
+    Reference: Du et al., Probabilistic Contrastive Learning for Long-Tailed Visual Recognition, TPAMI 2024.
     """
     features, means = as_float(features), as_float(class_means)
     if means.ndim != 2 or features.ndim < 1 or features.shape[-1] != means.shape[1] or means.shape[1] < 2:

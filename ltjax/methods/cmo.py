@@ -1,7 +1,7 @@
 """CMO, context-rich minority oversampling: boxes of images that are mostly rare, pasted into the others.
 
 Park et al., "The majority can help the minority: Context-rich minority oversampling for long-tailed classification",
-CVPR 2022, algorithm 1: CutMix whose backgrounds are the images as they come and whose foregrounds are drawn by class.
+CVPR 2022: CutMix whose backgrounds are the images as they come and whose foregrounds are drawn by class.
 Half of the batches are pasted, none in the first and in the last epochs. The loss is that of another method, once for
 the labels of the backgrounds and once for those of the foregrounds, in the shares of the pixels.
 """

@@ -1,6 +1,6 @@
 """DisAlign: a finished classifier's logits are aligned with balanced classes, by class and by image.
 
-Zhang et al., "Distribution alignment: a unified framework for long-tail visual recognition", CVPR 2021, section 4.
+Zhang et al., "Distribution alignment: a unified framework for long-tail visual recognition", CVPR 2021.
 First a plain network; then a magnitude and a margin of each class, which count as much as the confidence of each image
 says, are trained on cross-entropy with generalised class weights (1 / r_c)^rho, while the rest is frozen.
 """

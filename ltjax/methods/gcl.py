@@ -1,6 +1,6 @@
 """GCL: noise on the logits, the wider the rarer the class, so that rare classes get a larger margin of features.
 
-Li, Cheung and Lu, "Long-tailed visual recognition via Gaussian clouded logit adjustment", CVPR 2022, section 3, and the
+Li, Cheung and Lu, "Long-tailed visual recognition via Gaussian clouded logit adjustment", CVPR 2022, and the
 authors' public code. A cosine classifier is trained on clouded cosines,
 
     CE(s (cos_c - a delta_c |e_c|), y),   e_c ~ N(0, 1/9) within -1..1,   delta_c from 0 (most frequent) to 1 (rarest),

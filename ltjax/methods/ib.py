@@ -1,6 +1,6 @@
 """The influence-balanced loss: plain training first, then images count the less, the more they move the boundary.
 
-Park et al., "Influence-balanced loss for imbalanced visual classification", ICCV 2021, section 3.
+Park et al., "Influence-balanced loss for imbalanced visual classification", ICCV 2021.
 """
 
 import dataclasses

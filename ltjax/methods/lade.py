@@ -1,11 +1,11 @@
 """LADE: balanced softmax whose logits are the log densities of the classes, so that any test prior can be added.
 
-Hong et al., "Disentangling label distribution for long-tailed visual recognition", CVPR 2021, section 3. The loss is
+Hong et al., "Disentangling label distribution for long-tailed visual recognition", CVPR 2021. The loss is
 
     mean_i CE(x_i + log pi, y_i) + alpha sum_c pi_c R_c
 
 where R_c, the regularised Donsker-Varadhan bound, makes x_c the log of the density of class c over that of uniform
-classes. The logits then fit uniform classes; for others the log of their prior is added (PC softmax, eq. 6):
+classes. The logits then fit uniform classes; for others the log of their prior is added (PC softmax):
 ``python -m ltjax.predict --test-prior=...``.
 """
 

@@ -1,6 +1,6 @@
 """PaCo and GPaCo: an image against other images and against a learned centre of each class, in one contrastive loss.
 
-Cui et al., "Parametric contrastive learning", ICCV 2021, equations 2 and 9, with a momentum encoder as MoCo has it: a
+Cui et al., "Parametric contrastive learning", ICCV 2021, with a momentum encoder as MoCo has it: a
 moving average of the network makes the second view's projection, and a queue holds those of earlier steps. Cui et al.,
 "Generalized parametric contrastive learning", TPAMI 2023: the network itself makes both, and both views learn.
 

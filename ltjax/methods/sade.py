@@ -1,7 +1,6 @@
 """SADE: an expert for the training set's class distribution, one for the uniform, one for the inverse distribution.
 
-Zhang et al., "Self-supervised aggregation of diverse experts for test-agnostic long-tailed recognition", NeurIPS 2022,
-section 4.1.
+Zhang et al., "Self-supervised aggregation of diverse experts for test-agnostic long-tailed recognition", NeurIPS 2022.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """SHIKE: experts that join the last stage to different depths, and teach each other about the wrong classes.
 
 Jin et al., "Long-tailed visual recognition via self-heterogeneous integration with knowledge excavation", CVPR 2023.
-First the network by cross-entropy and the two distillations of section 3.3; then new classifiers alone, by balanced
+First the network by cross-entropy and two distillations; then new classifiers alone, by balanced
 softmax, as in the authors' code.
 """
 

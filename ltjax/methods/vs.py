@@ -1,6 +1,6 @@
 """The vector-scaling loss: each logit gets a factor and an offset by its class's frequency.
 
-Kini et al., "Label-imbalanced and group-sensitive classification under overparameterization", NeurIPS 2021, eq. 2.
+Kini et al., "Label-imbalanced and group-sensitive classification under overparameterization", NeurIPS 2021.
 Special cases: LDAM (Cao et al., 2019), class-dependent temperatures (CDT; Ye et al., 2020), logit adjustment (Menon et
 al., 2021).
 """

@@ -1,6 +1,6 @@
 """Weight balancing: much weight decay for the network, then a classifier of bounded weights on a class-balanced loss.
 
-Alshammari et al., "Long-tailed recognition via weight balancing", CVPR 2022, section 4. The classifier of plain
+Alshammari et al., "Long-tailed recognition via weight balancing", CVPR 2022. The classifier of plain
 training has longer weights for frequent classes; weight decay and the MaxNorm constraint keep them alike. MaxNorm is
 projected gradient descent: after each step the weights of a class that are longer than the radius are scaled to it,
 

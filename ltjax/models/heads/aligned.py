@@ -10,7 +10,7 @@ from ltjax.models.outputs import pool
 
 
 class AlignedHead(nn.Module):
-    """Adaptive calibration of a linear classifier (Zhang et al., 2021, section 4.1): [B, h, w, d] -> logits [B, C].
+    """Adaptive calibration of a linear classifier (Zhang et al., 2021): [B, h, w, d] -> logits [B, C].
 
     With z = x W + b, a magnitude and a margin of each class, and the confidence sigma(x) of each image:
 
