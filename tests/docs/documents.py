@@ -27,8 +27,8 @@ def blocks(name: str, language: str) -> list[str]:
 
 
 def commands(name: str) -> list[str]:
-    """Shell commands of bash blocks and of indented lines, without comments; ``a && b`` is two."""
-    lines = [line for block in blocks(name, "bash") for line in block.splitlines()]
+    """Shell commands of bash blocks and of indented lines, without comments: ``a && b`` is two, ``a \\`` goes on."""
+    lines = [line for block in blocks(name, "bash") for line in block.replace("\\\n", " ").splitlines()]
     lines += [line.strip() for line in FENCE.sub("", text(name)).splitlines() if line.startswith("    ")]
     parts = [part.strip() for line in lines for part in re.sub(r"\s+#.*", "", line).split("&&")]
     return [part for part in parts if part.startswith(("python -m ltjax", "ltjax "))]
