@@ -58,6 +58,36 @@ for device in range(8):
         np.testing.assert_array_equal(held, own["image"][key])
 print(json.dumps(found))
 """
+ALL_INGREDIENTS = """
+import jax, numpy as np
+jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_enable_x64", True)
+from ltjax import models
+from ltjax.methods import METHODS
+from ltjax.training.execution import mesh as meshes
+from ltjax.training.execution.programs import Execution, streamed_step
+from ltjax.training.step.state import create_state
+from tests.training import test_optimizer_ingredients as ingredients, toy
+
+assert jax.device_count() == 8
+data = toy.build(None)
+batch = {
+    "image": np.stack([data.train.read(i) for i in range(16)]),
+    "label": np.asarray(data.train.labels[:16], np.int32),
+    "index": np.arange(16, dtype=np.int32),
+}
+models.BACKBONES["toy"] = ingredients.Dropping
+(stage,) = METHODS["ce"](toy.config(dtype="float64", **ingredients.ALL), data)
+ends = []
+for devices in (jax.devices(), jax.devices()[:1]):
+    mesh = jax.sharding.Mesh(np.asarray(devices), (meshes.AXIS,))
+    state = create_state(stage, stage.init(jax.random.key(0), None, None), 0)
+    state = meshes.put_replicated(jax.device_get(state), mesh)
+    for _ in range(2):
+        state, _ = streamed_step(stage, Execution(2, 16, mesh))(state, {}, meshes.put_split({"image": batch}, mesh))
+    ends.append(jax.device_get(state))
+jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), *ends)
+"""
 # method -> number of the stage, settings, micro-batches
 CASES = {
     "ce": (0, {}, 1),
@@ -67,16 +97,26 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def found():
-    """What the step of each case says to other devices; that each draws its share is checked on the way."""
+def on_eight_devices(script, *arguments):
+    """What the script prints."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(CASES)], cwd=ROOT, capture_output=True, text=True, timeout=600,
+        [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600,
         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def found():
+    """What the step of each case says to other devices; that each draws its share is checked on the way."""
+    return json.loads(on_eight_devices(SCRIPT, json.dumps(CASES)).splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_with_all_ingredients_eight_devices_make_the_step_of_one():
+    on_eight_devices(ALL_INGREDIENTS)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "asynchronous"])
