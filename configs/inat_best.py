@@ -26,6 +26,9 @@ OTHERS = {
     "cutmix": {"mix.name": "cutmix"},
     "remix": {"mix.name": "remix"},
     "smoothing": {"loss.label_smoothing": 0.1},
+    "average": {"optimizer.ema_decay": 0.999},
+    "sam": {"optimizer.sam_rho": 0.05},
+    "drop_path": {"model.drop_path": 0.1},
 }
 
 

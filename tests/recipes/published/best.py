@@ -31,6 +31,9 @@ ANY: dict[str, Part] = {
     "mixup": {"Zhang et al. (2018): a uniform share": {"mix.name": "mixup"}},
     "remix": {"Chou et al. (2020)": {"mix.name": "remix"}},
     "smoothing": {"Szegedy et al. (2016), section 7": {"loss.label_smoothing": 0.1}},
+    "average": {"ours: a window of a thousand steps": {"optimizer.ema_decay": 0.999}},
+    "sam": {"Foret et al. (2021), on CIFAR": {"optimizer.sam_rho": 0.05}},
+    "drop_path": {"ours: a fifth of the rate of Huang et al. (2016) for deep networks": {"model.drop_path": 0.1}},
 }
 CUTMIX: dict[str, Part] = {"cutmix": {"Yun et al. (2019): a uniform share": {"mix.name": "cutmix"}}}
 LARGE = ANY | CUTMIX | {"randaugment": {"Cubuk et al. (2020)": {"data.augment": "crop224_flip_randaugment"}}}
