@@ -293,7 +293,11 @@ class TestFinding:
                 "tfsd",
                 "config.data.source: unknown value 'tfsd'; allowed: auto, npz, python, tfds (did you mean",
             ),
-            ("augment", "crop", "config.data.augment: unknown value 'crop'; allowed: autoaugment_flip, crop224_flip"),
+            (
+                "augment",
+                "crop",
+                "config.data.augment: unknown value 'crop'; allowed: autoaugment_flip, autoaugment_flip_cut",
+            ),
             ("profile", "exponential", "config.data.profile: unknown value"),
             ("imbalance", 0.5, "config.data.imbalance: 0.5"),
             ("selection_seed", -1, "config.data.selection_seed: -1"),
