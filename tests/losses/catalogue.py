@@ -130,13 +130,18 @@ def graph_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
     return function(old, x, where=where, **options)
 
 
+def rows_of(labels: Any, table: Any) -> Any:
+    """The rows of the labels, as a product: a gather has no sharding of its own."""
+    labels = jnp.clip(labels, 0, NUM_CLASSES - 1)[..., None]
+    return (labels == jnp.arange(NUM_CLASSES).reshape((1,) * (labels.ndim - 1) + (-1,))).astype(jnp.float32) @ table
+
+
 def of_label_call(seed: int) -> Any:
     """A call with a third argument, a row of numbers that goes with the label of each example."""
 
     def call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
         hard = jnp.argmax(y, -1) if y.ndim == x.ndim else y
-        chosen = jnp.clip(hard, 0, NUM_CLASSES - 1)[..., None] == jnp.arange(NUM_CLASSES)
-        return function(x, y, chosen.astype(jnp.float32) @ feature_table(seed, NUM_CLASSES), where=where, **options)
+        return function(x, y, rows_of(hard, feature_table(seed, NUM_CLASSES)), where=where, **options)
 
     return call
 
@@ -170,11 +175,12 @@ KEY_LABELS = np.array([0, 1, 2, 3, 4, -1])
 
 def paco_keys(width: int) -> Any:
     """Five keys, and one that does not exist."""
-    return np.concatenate([feature_table(13, width), np.full((1, width), np.nan, np.float32)])
+    return np.concatenate([feature_table(13, width), np.full((1, width), np.inf, np.float32)])
 
 
 def paco_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
-    logits = x @ feature_table(12, x.shape[-1]).T
+    dtype = x.dtype if x.dtype == np.float64 else np.float32
+    logits = x.astype(dtype) @ feature_table(12, x.shape[-1]).T.astype(dtype)
     return function(logits, y, x, jnp.asarray(paco_keys(x.shape[-1])), KEY_LABELS, where=where, **options)
 
 
@@ -186,9 +192,7 @@ def paco_formula(x: Any, y: Any) -> Any:
 
 
 def consistency_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
-    chosen = jnp.clip(y, 0, NUM_CLASSES - 1)[..., None] == jnp.arange(NUM_CLASSES).reshape((1,) * y.ndim + (-1,))
-    targets = chosen.astype(jnp.float32) @ feature_table(14, x.shape[-1])  # a gather has no sharding of its own
-    return function(x, targets, where=where, **options)
+    return function(x, rows_of(y, feature_table(14, x.shape[-1])), where=where, **options)
 
 
 def distillation_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
