@@ -30,7 +30,7 @@ def softmax_binary_loss(logits: ArrayLike, labels: ArrayLike, *, where: ArrayLik
     Example:
       >>> import numpy as np
       >>> print(np.asarray(softmax_binary_loss(np.array([[2.0, 1.0, 0.0]]), np.array([0]))).round(3))
-      [0.26]
+      [0.261]
 
     Elsewhere: a public class-balanced loss has this as its form "softmax", and weight balancing is trained with it.
 

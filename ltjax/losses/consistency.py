@@ -26,8 +26,8 @@ def cosine_consistency_loss(predictions: ArrayLike, targets: ArrayLike, *, where
 
     Example:
       >>> import numpy as np
-      >>> print(np.asarray(cosine_consistency_loss([[3.0, 4.0], [1.0, 0.0]], [[6.0, 8.0], [0.0, 2.0]])).round(3))
-      [-1.  0.]
+      >>> print(np.asarray(cosine_consistency_loss([[3.0, 4.0], [1.0, 0.0]], [[6.0, 8.0], [2.0, 2.0]])).round(3))
+      [-1.    -0.707]
 
     Elsewhere: SimSiam halves the sum over both directions; GLMC does not.
 

@@ -158,7 +158,7 @@ def paco_loss(
       >>> loss = paco_loss(np.zeros((2, 2)), np.array([0, 1]), np.eye(2), np.eye(2), np.array([0, 1]),
       ...                  class_counts=[1, 1], temperature=1.0)
       >>> print(np.asarray(loss).round(3))
-      [1.678 1.678]
+      [2.356 2.356]
 
     Elsewhere: the authors' code adds 1e-12 below and 1e-9 to the prior.
 

@@ -55,7 +55,7 @@ def lade_regularizer(
     Example:
       >>> import numpy as np
       >>> logits, labels = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1])
-      >>> print(lade_regularizer(logits, labels, class_counts=[50, 50]).round(3))
+      >>> print(f"{lade_regularizer(logits, labels, class_counts=[50, 50]):.3f}")
       -0.341
 
     Reference: Hong et al., Disentangling Label Distribution for Long-tailed Visual Recognition, CVPR 2021.

@@ -58,7 +58,7 @@ def proco_loss(
       >>> import numpy as np
       >>> loss = proco_loss(np.eye(3)[:1], np.array([0]), 0.8 * np.eye(3), class_counts=[9, 3, 1])
       >>> print(np.asarray(loss).round(3))
-      [0.]
+      [0.006]
 
     Elsewhere: the authors' code computes the Bessel functions by Miller's recurrence in float64, and their largest
     kappa is 1e5, as here.
@@ -123,7 +123,7 @@ def log_normalizer_difference(square: Array, excess: Array, dimension: int) -> A
 
     Example:
       >>> print(f"{log_normalizer_difference(jnp.array(1.0), jnp.array(3.0), 3):.4f}")  # sinh(2) / 2 over sinh(1)
-      0.4339
+      0.4338
     """
     order = dimension / 2 - 1
     steps = max(0, math.ceil(ORDER - order))

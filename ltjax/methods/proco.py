@@ -115,10 +115,11 @@ def means_of(classes: Mapping[str, jax.Array]) -> jax.Array:
     """The mean feature of each class [C, d].
 
     Example:
+      >>> import numpy as np
       >>> classes = no_images(jax.random.key(0), 2, 3)
       >>> seen = updated(classes, jnp.array([[0.6, 0.8, 0.0], [0.0, 1.0, 0.0]]), jnp.array([1, 1]), jnp.int32(0))
-      >>> means_of(seen)[1].round(2).tolist(), jnp.linalg.norm(means_of(seen)[0]).round(2).item()
-      ([0.3..., 0.8..., 0.0], 0.8...)
+      >>> print(np.asarray(means_of(seen)[1]).round(2), f"{jnp.linalg.norm(means_of(seen)[0]):.2f}")
+      [0.3 0.9 0. ] 0.90
     """
     total = classes["sum"] + classes["last_sum"]
     count = (classes["count"] + classes["last_count"])[:, None]

@@ -87,8 +87,9 @@ def within_radius(params: dict[str, jax.Array], frozen: Tree) -> dict[str, jax.A
 
     Example:
       >>> longer = {KERNEL: jnp.array([[3.0, 0.5], [4.0, 0.0]])}
-      >>> within_radius(longer, {"radius": 1.0})[KERNEL].round(3).tolist()
-      [[0.6, 0.5], [0.8, 0.0]]
+      >>> print(np.asarray(within_radius(longer, {"radius": 1.0})[KERNEL]).round(3))
+      [[0.6 0.5]
+       [0.8 0. ]]
     """
     kernel = params[KERNEL]
     shorter = jnp.minimum(1, frozen["radius"] / norm(kernel, axis=0, at_zero=1))

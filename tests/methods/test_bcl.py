@@ -72,6 +72,7 @@ def test_the_prototypes_are_made_of_the_weights_of_the_classifier():
     assert (jnp.abs(gradient).max(0) > 0).all()
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_views_and_is_the_same_on_the_device(tmp_path):
     config = toy.config("bcl", epochs=6, optimizer__learning_rate=0.05, bcl__augment="simclr")
     found = [loop.train(toy.changed(config, data__on_device=where), str(tmp_path / where)) for where in ("no", "yes")]

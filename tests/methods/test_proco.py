@@ -67,6 +67,7 @@ def test_the_terms_are_those_of_the_views_and_the_updated_classes():
     np.testing.assert_allclose(means_of(outcome.extras["classes"]), means, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_with_its_classes(tmp_path, monkeypatch):
     config = toy.config("proco", epochs=3, log_every_steps=1, checkpoint__every_steps=4)
     loop.train(config, str(tmp_path / "whole"))

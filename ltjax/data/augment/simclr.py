@@ -207,7 +207,7 @@ def blur_weights() -> np.ndarray:
 
     Example:
       >>> blur_weights()[[0, 10, 20], 6].tolist(), set(blur_weights().sum(1).tolist())
-      ([1024, 407, 206], {1024})
+      ([1024, 406, 208], {1024})
     """
     sigmas = SIGMAS[0] + (SIGMAS[1] - SIGMAS[0]) * (np.arange(20) + 0.5) / 20
     x = np.arange(-RADIUS, RADIUS + 1)
