@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 from ltjax import escape
 from ltjax.commands.cli import Parser, guarded, one_line
 from ltjax.commands.paper_tables import TABLES, Table
-from ltjax.commands.paper_tables.ablation import PREFIX, Ablation, ablation_sections, read_ablation
+from ltjax.commands.paper_tables.ablation import PREFIX, Ablation, read_ablation
 from ltjax.commands.paper_tables.benchmarks import Benchmark
 from ltjax.commands.paper_tables.structure import (
     DATASETS,
@@ -285,6 +285,7 @@ def file_name(options: argparse.Namespace) -> str:
 
 def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str:
     """All cells of the table, also those that --only leaves out."""
+    from ltjax.commands.paper_tables.ablation_render import ablation_sections
     from ltjax.commands.paper_tables.render import benchmark_sections, paper_sections
     from ltjax.settings.identity import run_only
 

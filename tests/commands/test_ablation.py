@@ -6,7 +6,8 @@ import json
 import pytest
 
 from ltjax.commands import table
-from ltjax.commands.paper_tables.ablation import Ablation, ablation_sections, read_ablation
+from ltjax.commands.paper_tables.ablation import Ablation, read_ablation
+from ltjax.commands.paper_tables.ablation_render import ablation_sections
 from ltjax.commands.paper_tables.structure import State
 from ltjax.errors import InputError
 from ltjax.methods import configure
