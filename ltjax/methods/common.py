@@ -74,7 +74,8 @@ def of_family(head: Any, backbone: Any) -> Any:
     """The head, whose weights start as those of the backbone's family do: of the CIFAR ResNets, or of ImageNet's."""
     if not hasattr(head, "init_family"):
         return head
-    return head.clone(init_family="imagenet" if isinstance(backbone, models.ResNet) else "cifar")
+    large = isinstance(backbone, models.ResNet | models.VisionTransformer)
+    return head.clone(init_family="imagenet" if large else "cifar")
 
 
 def build_backbone(config: Settings, layer_follows: bool = False, **fields: Any) -> Any:

@@ -30,9 +30,10 @@ from ltjax.models.norm import BatchNorm
 from ltjax.models.outputs import Outputs
 from ltjax.models.resnet import ResNet
 from ltjax.models.resnet_cifar import ResNetCifar
+from ltjax.models.vit import VITS, VisionTransformer
 
 # name in a config -> constructor of a backbone, see ltjax/models/backbone.py; every one of these takes dtype,
-# param_dtype, final_relu, zero_init and remat, the CIFAR family also width, the experts also experts and reduce
+# param_dtype and remat, residual networks also final_relu and zero_init, the CIFAR family width, experts their number
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     # images of about 32 pixels
     **{f"resnet{depth}": functools.partial(ResNetCifar, depth=depth) for depth in (8, 14, 20, 32, 44, 56)},
@@ -50,6 +51,8 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     **{f"shike_resnet{depth}": functools.partial(LargeDepthExpertBackbone, depth=depth) for depth in (10, 50, 152)},
     "shike_resnext50_32x4d": functools.partial(LargeDepthExpertBackbone, depth=50, groups=32, group_width=4),
     **{f"bbn_resnet{depth}": functools.partial(LargeTwoBranchBackbone, depth=depth) for depth in (10, 50)},
+    # vision transformers, for images of about 224 pixels
+    **VITS,
 }
 
 __all__ = [
@@ -91,6 +94,7 @@ __all__ = [
     "ResNetCifar",
     "TauHead",
     "TwoBranchBackbone",
+    "VisionTransformer",
     "classifier_weights",
     "generated_weights",
     "representation",

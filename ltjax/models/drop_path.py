@@ -8,14 +8,14 @@ STREAM = "drop_path"  # the name of flax's random numbers for it; a network that
 
 
 def drop_path(block: nn.Module, branch: jax.Array, rate: float, train: bool) -> jax.Array:
-    """A residual branch [B, h, w, d]: 0 for images drawn with probability ``rate``, else divided by 1 - rate.
+    """A residual branch [B, ...]: 0 for images drawn with probability ``rate``, else divided by 1 - rate.
 
     The division keeps its mean, so that evaluation takes the branch as it is; the paper multiplies it there instead.
     Without training, and where ``block`` has no random numbers of this kind, the branch is returned as it is.
     """
     if not (train and rate and block.has_rng(STREAM)):
         return branch
-    kept = jax.random.bernoulli(block.make_rng(STREAM), 1 - rate, (len(branch), 1, 1, 1))
+    kept = jax.random.bernoulli(block.make_rng(STREAM), 1 - rate, (len(branch),) + (1,) * (branch.ndim - 1))
     return jnp.where(kept, branch / (1 - rate), jnp.zeros_like(branch))
 
 
