@@ -36,6 +36,7 @@ from ltjax.methods.stage import (
     Updates,
     under,
 )
+from ltjax.methods.tuning import tuned
 from ltjax.settings import ModelSettings, Settings, StageOptimizer
 from ltjax.settings.user_code import lookup
 
@@ -56,6 +57,7 @@ def build_network(
     The method may put ``attention`` on the feature map, and set ``backbone_fields`` such as final_relu=False.
     """
     types, backbone = dtypes(config), build_backbone(config, layer_follows=True, **backbone_fields)
+    backbone = tuned(backbone, config, data.num_classes)
     head = of_family(head, backbone)
     if config.model.features:
         head = of_family(models.HeadOnFeatureLayer(head, config.model.features, **types), backbone)

@@ -8,6 +8,7 @@ from ltjax.data import Data
 from ltjax.methods.mixing import with_mix
 from ltjax.methods.refusals import UNDECLARED
 from ltjax.methods.stage import AnyStage
+from ltjax.methods.tuning import with_tuning
 from ltjax.settings import Block, Settings
 from ltjax.settings.config_file import Word
 
@@ -38,9 +39,9 @@ class Method(Generic[B]):
     refuses: Mapping[str, str] = dataclasses.field(default_factory=lambda: UNDECLARED)
 
     def __call__(self, config: Settings, data: Data) -> Sequence[AnyStage]:
-        """The stages of a run, with config.mix."""
+        """The stages of a run, with config.tuning and config.mix."""
         own: Any = config.method_settings
-        return with_mix(self.stages(config, own, data), config, data)
+        return with_mix(with_tuning(self.stages(config, own, data), config, data), config, data)
 
 
 AnyMethod = Method[Any]

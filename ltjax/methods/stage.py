@@ -137,12 +137,14 @@ class Updates:
       undecayed: path prefixes of the parameters without weight decay.
       norm: "batch": batch normalisation uses the batch's statistics and updates the running ones; "frozen": it uses
         the running ones and leaves them as they are.
+      frozen_once: whether checkpoints hold only the trained parameters, and step 0 the frozen ones, once.
     """
 
     trainable: Sequence[str] = ()
     rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
     undecayed: Sequence[str] = ()
     norm: str = "batch"
+    frozen_once: bool = False
 
     def trains(self, path: str) -> bool:
         """Whether the parameter at ``path`` ("head/classifier/kernel") is trained."""

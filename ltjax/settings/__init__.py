@@ -3,6 +3,7 @@
 schema.py        what a setting is; reading and checking blocks of settings
 blocks.py        the settings that all methods share (a method's block is beside the method)
 model.py         the block of the network among them
+tuning.py        the block of what is trained in a pretrained backbone
 ingredients.py   blocks of them for the batch and the loss, which not every method takes
 optimizer.py     the block of the optimizer
 run_only.py      blocks of them that say how a run is carried out and followed
@@ -26,6 +27,7 @@ from ltjax.settings.optimizer import OptimizerSettings, ScheduleSettings, StageO
 from ltjax.settings.reference import markdown
 from ltjax.settings.run_only import CheckpointSettings, FeatureSettings, TrackingSettings
 from ltjax.settings.schema import Block, Check, setting
+from ltjax.settings.tuning import TuningSettings
 
 __all__ = [
     "Block",
@@ -43,6 +45,7 @@ __all__ = [
     "Settings",
     "StageOptimizer",
     "TrackingSettings",
+    "TuningSettings",
     "markdown",
     "setting",
 ]

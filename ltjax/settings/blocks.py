@@ -25,6 +25,7 @@ from ltjax.settings.schema import (
     settings_of,
     two_increasing,
 )
+from ltjax.settings.tuning import TuningSettings
 
 S = TypeVar("S", bound="Settings")
 _imbalance = Check(lambda v: 1 <= v <= 1e9, "a number >= 1 (and <= 1e9)")
@@ -224,6 +225,7 @@ class Settings(Block):
     )
     data: DataSettings = setting(DataSettings(), "the data set, and how its images become batches")
     model: ModelSettings = setting(ModelSettings(), "the backbone of the network")
+    tuning: TuningSettings = setting(TuningSettings(), "what is trained in the backbone")
     loss: LossSettings = setting(LossSettings(), "what softmax cross-entropy is changed by")
     mix: MixSettings = setting(MixSettings(), "two images of a batch in one")
     optimizer: OptimizerSettings = setting(OptimizerSettings(), "the optimizer of the first (or only) stage")

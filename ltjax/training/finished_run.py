@@ -18,7 +18,7 @@ from ltjax.training.execution.seeds import split_seeds
 from ltjax.training.open_stage import owner_of, shape_of_state
 from ltjax.training.prepare import build_data, make_stages, prepare, stage_steps
 from ltjax.training.step.state import variables_of
-from ltjax.training.workdir.checkpoint import abstract, checkpoints
+from ltjax.training.workdir.checkpoint import Checkpoints, abstract, checkpoints
 from ltjax.training.workdir.checksums import host_arrays, listed, not_finite
 from ltjax.training.workdir.data_record import read_data_record, split_difference
 from ltjax.training.workdir.identity import RESULTS, absolute, check_path
@@ -83,6 +83,8 @@ def open_model(workdir: str, changes: Mapping[str, Any], key: str = "--run", sta
     with checkpoints(folder / "checkpoints" / stage.name, keep=None) as saved:
         extras = split_seeds(saved.extras(), config.num_seeds)[0]
         shape = shape_of_state(data, stage, extras, config.num_seeds)
+        if stage.updates.frozen_once:
+            saved.keep_apart(stage.updates, meshes.put_replicated(_frozen(saved), mesh))
         target = abstract(shape, meshes.replicated(mesh))
         restored = saved.restore(target, owner_of(folder, model.fingerprint))
         damaged = saved.damaged
@@ -105,6 +107,17 @@ def open_model(workdir: str, changes: Mapping[str, Any], key: str = "--run", sta
     if results is None or not results.keys() >= RESULTS:
         raise InputError(f"{folder}/results.json: is damaged; run the training command again, which makes it again")
     return Finished(config, data, stage, variables, mesh, results, model)
+
+
+def _frozen(saved: Checkpoints) -> Tree:
+    """The frozen parameters, which step 0 holds."""
+    start = saved.restore_start()
+    if start is None:
+        raise InputError(
+            f"{saved.folder}/0 cannot be read, which holds the frozen weights; copy the folder again, or remove "
+            "results.json and run the training command again, which makes them again"
+        )
+    return start["weights"]
 
 
 def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run", stage_name: str = "") -> Finished:

@@ -16,6 +16,7 @@ from ltjax.training.execution.agreement import everywhere
 from ltjax.training.execution.seeds import split_seeds
 from ltjax.training.open_stage import resumes, shape_of_state
 from ltjax.training.prepare import Setup, stage_steps
+from ltjax.training.step.state import moving_part
 from ltjax.training.workdir.checkpoint import Checkpoints, checkpoints, is_temporary
 from ltjax.training.workdir.checksums import by_path
 from ltjax.training.workdir.data_record import read_data_record
@@ -88,7 +89,8 @@ def _newest(config: Settings, setup: Setup, folder: epath.Path, stage: AnyStage)
 
 def _shape(config: Settings, setup: Setup, stage: AnyStage, saved: Checkpoints) -> Any:
     extras = split_seeds(saved.extras(), config.num_seeds)[0]
-    return shape_of_state(setup.data, stage, extras, config.num_seeds)
+    shape = shape_of_state(setup.data, stage, extras, config.num_seeds)
+    return moving_part(shape, stage.updates) if stage.updates.frozen_once else shape
 
 
 def _arrays(tree: Any) -> dict[str, tuple[Any, ...]]:

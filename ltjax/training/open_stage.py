@@ -26,8 +26,8 @@ from ltjax.training.features.store import FeatureStore
 from ltjax.training.interrupt import Interrupt
 from ltjax.training.prepare import Setup, stage_steps
 from ltjax.training.progress import Progress
-from ltjax.training.step.state import TrainState, create_state, variables_of
-from ltjax.training.workdir.checkpoint import Checkpoints, Owner, abstract
+from ltjax.training.step.state import TrainState, create_state, frozen_part, variables_of
+from ltjax.training.workdir.checkpoint import DAMAGED, Checkpoints, Owner, abstract
 from ltjax.training.workdir.json_files import read_records
 from ltjax.training.workdir.lock import Lock
 from ltjax.training.workdir.metrics_log import MetricsLog, Record
@@ -87,6 +87,8 @@ def open_stage(run: Run, index: int, open_previous: Callable[[], Previous | None
     constants = meshes.put_replicated(start["frozen"], mesh)
     extras = split_seeds(start["extras"], len(seeds_of(run.config)))[0]
     shape = shape_of_state(data, stage, extras, run.config.num_seeds)
+    if stage.updates.frozen_once:
+        saved.keep_apart(stage.updates, meshes.put_replicated(start["weights"], mesh))
     restored = saved.restore(abstract(shape, meshes.replicated(mesh)), owner)
     if restored is not None:
         begun = any(_saved_steps(checkpoint_folder(run, later)) for later in stages[index + 1 :])
@@ -94,17 +96,26 @@ def open_stage(run: Run, index: int, open_previous: Callable[[], Previous | None
         passed = begun and restored.step == stage_steps(stage, run.config, data)
         if restored.step and not passed:
             _note_resume(run, stage, restored.step)
+        if made is not None and stage.updates.frozen_once:  # the finished run needs step 0
+            saved.set_aside({0} & set(saved.steps()), DAMAGED)
+            _save_start(run, stage, saved, made, start)
         meta, state = restored.meta, restored.state
         if meta["fingerprint"] != fingerprint:  # taken over: from here on the random numbers are this config's
             seeds = np.array(seeds_of(run.config), np.uint32)
             state = state.replace(seed=meshes.put_replicated(seeds.reshape(state.seed.shape), mesh))
         return Current(state, constants, start["tables"], meta["pending"], meta["elapsed"], passed)
     made = made or _init_each(run, index, open_previous())
-    states = [jax.device_get(create_state(stage, m, s)) for m, s in zip(made, seeds_of(run.config), strict=True)]
-    state = meshes.put_replicated(stack_seeds(states, "state"), mesh)
-    meta = {"fingerprint": fingerprint, "pending": [], "elapsed": run.progress.seconds()}
-    saved.save(0, state, meta, start=start)
+    state = _save_start(run, stage, saved, made, start)
     return Current(state, constants, start["tables"], [], 0.0, False)
+
+
+def _save_start(run: Run, stage: AnyStage, saved: Checkpoints, made: list[Start], start: Tree) -> TrainState:
+    """Saves step 0: the state before the first step, which is returned, and what init made."""
+    states = [jax.device_get(create_state(stage, m, s)) for m, s in zip(made, seeds_of(run.config), strict=True)]
+    state: TrainState = meshes.put_replicated(stack_seeds(states, "state"), run.setup.mesh)
+    meta = {"fingerprint": run.setup.fingerprint, "pending": [], "elapsed": run.progress.seconds()}
+    saved.save(0, state, meta, start=start)
+    return state
 
 
 def _init_each(run: Run, index: int, previous: Previous | None) -> list[Start]:
@@ -127,11 +138,15 @@ def _init_each(run: Run, index: int, previous: Previous | None) -> list[Start]:
 
 
 def _on_host(run: Run, stage: AnyStage, made: Start) -> dict[str, Any]:
-    """What step 0 keeps beside the state, as numpy arrays: the stage's constants and the samplers' tables."""
+    """What step 0 keeps beside the state, as numpy arrays: the stage's constants, the samplers' tables, and the frozen
+    parameters where the state has none.
+    """
     data, streams = run.setup.data, stage.streams if isinstance(stage, Stage) else {}
     tables = {name: sampler.tables(data.train.labels, data.num_classes) for name, sampler in streams.items()}
     tables |= {name: dict(table) for name, table in made.tables.items()}
     start = {"frozen": dict(made.frozen), "tables": tables, "extras": dict(made.extras), "format": np.int32(1)}
+    if stage.updates.frozen_once:
+        start["weights"] = frozen_part(made.variables["params"], stage.updates)
     return jax.device_get(start)
 
 

@@ -1,5 +1,6 @@
 """The state of training, and which of its parameters a step may change."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,6 +87,22 @@ def create_state(stage: AnyStage, start: Start, seed: int) -> TrainState:
     if settings.ema_decay:
         return AveragedState(**fields, average=start_average(trainable, variables))
     return TrainState(**fields)
+
+
+def moving_part(state: TrainState, updates: Updates) -> TrainState:
+    """The state without its frozen parameters: what a checkpoint holds with ``updates.frozen_once``."""
+    return dataclasses.replace(state, params=traverse_util.unflatten_dict(select(state.params, updates)[0], sep="/"))
+
+
+def frozen_part(params: Tree, updates: Updates) -> Tree:
+    """The frozen parameters, nested."""
+    return traverse_util.unflatten_dict(select(params, updates)[1], sep="/")
+
+
+def with_frozen(state: TrainState, frozen: Tree) -> TrainState:
+    """The inverse of ``moving_part``."""
+    moving, others = (traverse_util.flatten_dict(tree, sep="/") for tree in (state.params, frozen))
+    return dataclasses.replace(state, params=merge(moving, others))
 
 
 def variables_of(state: TrainState) -> Tree:

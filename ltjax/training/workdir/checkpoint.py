@@ -21,9 +21,10 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers as policies
 
 from ltjax.errors import InputError
-from ltjax.methods.stage import Tree
+from ltjax.methods.stage import Tree, Updates
 from ltjax.training.execution.agreement import everywhere, highest
 from ltjax.training.out_of_memory import lacks_memory
+from ltjax.training.step.state import moving_part, with_frozen
 from ltjax.training.workdir.checksums import (
     Damaged,
     Record,
@@ -31,6 +32,7 @@ from ltjax.training.workdir.checksums import (
     check_record,
     checksums,
     compare,
+    digest,
     host_arrays,
     listed,
     not_finite,
@@ -114,10 +116,15 @@ class Checkpoints:
             keep_these = policies.AnyPreservationPolicy([newest, policies.CustomSteps([0])])
             options = ocp.CheckpointManagerOptions(preservation_policy=keep_these, cleanup_tmp_directories=True)
         self.read_only = keep is None
+        self.apart: tuple[Updates, Tree, str] | None = None  # what `keep_apart` was given, and a checksum of it
         self.manager = ocp.CheckpointManager(folder, options=options)
         self.damaged: dict[int, str] = {}  # steps that `restore` could not read, and why
         # A saved buffer must not be the one that the next step overwrites: on CPU the host's view shares its memory.
         self.copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
+
+    def keep_apart(self, updates: Updates, frozen: Tree) -> None:
+        """From here on steps hold only what `updates` train; `frozen` is the rest of what `restore` returns."""
+        self.apart = updates, frozen, digest(host_arrays(frozen))
 
     def save(self, step: int, state: Tree, meta: Record, start: Tree | None = None) -> None:
         """Starts writing; an error of the previous save is raised here. An existing step is left as it is.
@@ -128,7 +135,7 @@ class Checkpoints:
         self.wait()
         if step in self.manager.all_steps():
             return
-        state = self.copy(state)
+        state = self.copy(state if self.apart is None else moving_part(state, self.apart[0]))
         arrays = host_arrays(state)
         broken = not_finite({path: array for path, array in arrays.items() if path.startswith(WEIGHTS)})
         if broken:
@@ -136,7 +143,7 @@ class Checkpoints:
                 f"the network is not finite after step {step} of stage '{self.folder.name}' ({listed(broken)}); try a "
                 "smaller config.optimizer.learning_rate"
             )
-        record = meta | {"state": checksums(arrays)}
+        record = meta | {"state": checksums(arrays)} | ({"frozen": self.apart[2]} if self.apart else {})
         items: dict[str, Any] = {"state": ocp.args.StandardSave(state)}
         if start is not None:
             items["start"] = ocp.args.StandardSave(start)
@@ -220,9 +227,11 @@ class Checkpoints:
           InputError: if that step belongs to other data or another config, or of several steps none can be read.
           OSError: if a step cannot be read now, though nothing says that it is damaged.
         """
+        target = target if self.apart is None else moving_part(target, self.apart[0])
         for step in self.steps():
             restored = self._read(step, target, owner)
             if restored is not None:
+                restored = self._whole(restored)
                 break
         else:
             restored = None
@@ -236,6 +245,21 @@ class Checkpoints:
             log.warning("%s: continues from %s; see the lines above", self.folder, where)
             self.set_aside(self.damaged, DAMAGED)
         return restored
+
+    def _whole(self, restored: Restored) -> Restored:
+        """The step with the frozen parameters.
+
+        Raises:
+          InputError: if they are not those that it was trained with.
+        """
+        if self.apart is None:
+            return restored
+        if restored.meta.get("frozen") != self.apart[2]:
+            raise InputError(
+                f"{self.folder}/{restored.step}: was trained with other frozen weights, and {self.folder}/0, which had "
+                "them, cannot be read; restore the file of config.model.pretrained as it was, or copy the folder again"
+            )
+        return restored._replace(state=with_frozen(restored.state, self.apart[1]))
 
     def _read(self, step: int, target: Tree, owner: Owner) -> Restored | None:
         """One step; None if it is damaged, in any process."""

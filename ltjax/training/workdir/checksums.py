@@ -59,6 +59,11 @@ def checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
     return {path: _checksum(array) for path, array in arrays.items()}
 
 
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """One checksum of all the arrays and their paths."""
+    return _of_record(checksums(arrays))
+
+
 def _checksum(array: np.ndarray) -> str:
     heading = f"{array.dtype.name} {list(array.shape)}".encode()
     return f"{zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, zlib.crc32(heading)):08x}"
@@ -106,6 +111,7 @@ ENTRIES = {
     "elapsed": lambda value: _is_number(value) and math.isfinite(value) and value >= 0,
     "state": lambda value: _is_table(value),
     "start": lambda value: _is_table(value),
+    "frozen": lambda value: isinstance(value, str),
     "checksum": lambda value: isinstance(value, str),
 }
 REQUIRED = {"fingerprint", "pending", "elapsed"}

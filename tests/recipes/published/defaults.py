@@ -74,6 +74,7 @@ DEFAULTS = {
         "model.pretrained": "",
         "model.needs_pretrained": False,
         "model.features": 0,
+        "tuning.name": "all",
     },
     "ours: nothing is mixed, the loss is as published, and so is the head": {
         "mix.name": "none",
@@ -121,6 +122,8 @@ DEFAULTS = {
         "optimizer.schedule.warmup_epochs": 0,
         "optimizer.schedule.warmup_start": 0.0,
         "optimizer.schedule.cosine_includes": "start",
+        "tuning.size": 0,
+        "tuning.blocks": 1,
     },
 }
 
