@@ -130,11 +130,16 @@ def log_normalizer_difference(square: Array, excess: Array, dimension: int) -> A
     difference = _expanded_difference(square, excess, order + steps)
     # I_v from I_{v+1}: g_v = g_{v+1} + log(2 (v + 1) + kappa^2 s_{v+1}) with s_v = I_{v+1} / (kappa I_v)
     smaller, larger = _scaled_ratio(square, order + steps), _scaled_ratio(square + excess, order + steps)
-    for step in reversed(range(steps)):
-        twice = 2 * (order + step + 1)
+
+    def down(carry: tuple[Array, Array, Array], after: Array) -> tuple[tuple[Array, Array, Array], None]:
+        difference, smaller, larger = carry
+        twice = 2 * (order + after)
         below, above = twice + square * smaller, twice + (square + excess) * larger
-        difference = difference + jnp.log(above / below)
-        smaller, larger = 1 / below, 1 / above
+        return (difference + jnp.log(above / below), 1 / below, 1 / above), None
+
+    if steps:  # a loop, because twenty steps and their derivatives take long to compile
+        orders = jnp.arange(steps, 0, -1).astype(difference.dtype)
+        (difference, _, _), _ = jax.lax.scan(down, (difference, smaller, larger), orders)
     return difference
 
 
@@ -157,10 +162,12 @@ def _scaled_ratio(square: Array, order: float) -> Array:
 
 
 def _series(order: float, p: Array) -> Array:
-    """``sum_k U_k(p) / v^k``."""
+    """``sum_k U_k(p) / v^k``, without terms that are nothing beside the rounding of p's dtype."""
+    rounding = float(jnp.finfo(p.dtype).eps) / 8
+    kept = max(k for k, largest in enumerate(LARGEST_TERMS) if largest / order**k > rounding)
     coefficients = sum(
-        np.array([float(c) for c in polynomial] + [0.0] * (3 * TERMS - len(polynomial) + 1)) / order**k
-        for k, polynomial in enumerate(POLYNOMIALS)
+        np.array([float(c) for c in polynomial] + [0.0] * (3 * kept - len(polynomial) + 1)) / order**k
+        for k, polynomial in enumerate(POLYNOMIALS[: kept + 1])
     )
     return jnp.polyval(jnp.asarray(np.asarray(coefficients)[::-1], p.dtype), p)
 
@@ -180,3 +187,7 @@ def _debye_polynomials(number: int) -> list[list[Fraction]]:
 
 
 POLYNOMIALS = _debye_polynomials(TERMS)
+# Of p in 0..1.
+LARGEST_TERMS = [
+    float(np.abs(np.polyval([float(c) for c in reversed(u)], np.linspace(0, 1, 1001))).max()) for u in POLYNOMIALS
+]
