@@ -118,7 +118,10 @@ class Adjustment:
         scaled -= scaled.max(axis=1, keepdims=True)
         np.exp(scaled, out=scaled)
         scaled /= scaled.sum(axis=1, keepdims=True)
-        return self.with_prior(estimate_prior(scaled, self.model_prior))
+        prior = estimate_prior(scaled, self.model_prior)
+        doubt = collapsed(prior, np.bincount(scaled.argmax(axis=1), minlength=len(prior)))
+        made = self.with_prior(prior)
+        return dataclasses.replace(made, notes=(*made.notes, doubt)) if doubt else made
 
     def with_prior(self, prior: np.ndarray) -> "Adjustment":
         """Corrected to this class distribution, [C] shares."""
@@ -249,3 +252,29 @@ def prior_of_file(flag: str, path: str, names: tuple[str, ...]) -> np.ndarray:
     if not total > 0:
         raise InputError(f"{flag}: {shortened(path)}: all numbers are 0; give at least one class a positive one")
     return np.array([found[label] / total for label in range(len(names))])
+
+
+def collapsed(prior: np.ndarray, predicted: np.ndarray) -> str:
+    """A note on an estimated class distribution that has nearly everything in a class that the network rarely predicts.
+
+    The estimate does that where probabilities are far from calibrated, such as those of a network that hardly trained.
+
+    Args:
+      prior: estimated shares, [C].
+      predicted: images by the class that the network alone predicts, [C].
+
+    Example:
+      >>> collapsed(np.array([0.001, 0.999]), np.array([30, 10])).partition(":")[0]
+      'the estimate puts 99.9% of the images in class 1, which the network alone predicts for 25.0%'
+      >>> collapsed(np.array([0.001, 0.999]), np.array([1, 39]))
+      ''
+    """
+    largest = int(prior.argmax())
+    share = predicted[largest] / predicted.sum()
+    if prior[largest] < 0.99 or share > 0.9:
+        return ""
+    return (
+        f"the estimate puts {prior[largest]:.1%} of the images in class {largest}, which the network alone predicts "
+        f"for {share:.1%}: its probabilities are not calibrated, so do not trust the estimate; give the distribution, "
+        "or a --temperature"
+    )

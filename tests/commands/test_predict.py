@@ -371,6 +371,18 @@ def test_the_estimated_distribution_is_shown():
     assert line.endswith("(in brackets): rose 30.0% (70.0%), lily 45.0% (10.0%), tulip 25.0% (20.0%)")
 
 
+def test_an_estimate_that_has_collapsed_into_one_class_is_doubted():
+    # a network that hardly trained: it sees a little of class 2 in every image, and predicts that for none
+    logits = np.log(np.random.default_rng(0).dirichlet([5, 5, 0.1], 300) * 0.9 + [0, 0, 0.1])
+    base = Adjustment(1.0, np.zeros(3), np.zeros(3), np.array([0.499, 0.499, 0.002]))
+    line = work.shown_estimate(base.with_estimate(logits), ["rose", "tulip", "lily"])
+    assert (
+        "\nwarning: the estimate puts 100.0% of the images in class 2, which the network alone predicts for 0" in line
+    )
+    calibrated = Adjustment(1.0, np.zeros(3), np.zeros(3), np.full(3, 1 / 3)).with_estimate(8.0 * np.eye(3)[[0] * 300])
+    assert "warning" not in work.shown_estimate(calibrated, ["rose", "tulip", "lily"])
+
+
 def test_rows_from_logits_share_one_program(run, photos, tmp_path, monkeypatch, capsys):
     made = []
     monkeypatch.setattr(work, "choose", lambda *args: made.append(args) or choose(*args))

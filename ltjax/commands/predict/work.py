@@ -194,14 +194,16 @@ def estimated(job: Job, logits: np.ndarray) -> Adjustment:
 
 
 def shown_estimate(adjustment: Adjustment, class_names: Sequence[str]) -> str:
-    """A line on an estimated class distribution: the classes whose shares differ most from the network's."""
+    """What to print on an estimated distribution: the classes whose shares differ most from the network's, doubts."""
     before = adjustment.model_prior
     assert before is not None
     after = before * np.exp(adjustment.offset)
     after /= after.sum()
     most = np.argsort(-np.abs(after - before), kind="stable")[:SHOWN]
     shares = ", ".join(f"{class_names[i]} {after[i]:.1%} ({before[i]:.1%})" for i in most.tolist())
-    return f"estimated class distribution, where it differs most from the network's (in brackets): {shares}"
+    doubts = [f"warning: {note}" for note in adjustment.notes if note.startswith("the estimate puts")]
+    line = f"estimated class distribution, where it differs most from the network's (in brackets): {shares}"
+    return "\n".join([line, *doubts])
 
 
 def estimate_in_memory(job: Job) -> Adjustment:
