@@ -21,6 +21,7 @@ from ltjax.data.datasets.cifar import cifar10, cifar100
 from ltjax.data.datasets.holdout import hold_out
 from ltjax.data.datasets.lt_benchmarks import imagenet_lt, inat2018, places_lt
 from ltjax.data.datasets.mnist import mnist5k
+from ltjax.data.datasets.multilabel_lists import multilabel_lists
 from ltjax.data.datasets.prepared_shards import shards
 from ltjax.data.datasets.tfds_images import tfds
 from ltjax.data.datasets.user_images import folder, lists
@@ -38,6 +39,7 @@ DATASETS: dict[str, Callable[[DataSettings], Data]] = {
     "inat2018": inat2018,
     "folder": folder,
     "list": lists,
+    "multilabel_list": multilabel_lists,
     "shards": shards,
     "tfds": tfds,
 }

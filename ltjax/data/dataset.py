@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ltjax.data.augment.transform import Image
+from ltjax.data.label_sets import LabelSets
 from ltjax.errors import MAX_QUOTED, InputError, shortened
 
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class Source:
       where: record -> its location, for messages ("DIR/rose/17.jpg"); without it messages give record and index only.
       names: of the images, if they have any; part of the fingerprint.
       size: record -> the bytes of its image file, found without opening it, if images are files.
+      label_sets: the classes of each image, if it has any number of them; ``labels`` is then the rarest of them.
 
     Example:
       >>> source = array_source(np.zeros((2, 8, 8, 3), np.uint8), labels=[0, 1], index=[40, 7])
@@ -102,6 +104,7 @@ class Source:
     where: Callable[[int], str] | None = None
     names: Names | None = None
     size: Callable[[int], int] | None = None
+    label_sets: LabelSets | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -141,7 +144,14 @@ class Source:
             reindexed(self.where),
             None if self.names is None else self.names.take(records),
             reindexed(self.size),
+            None if self.label_sets is None else self.label_sets.take(records),
         )
+
+    def class_counts(self, num_classes: int) -> np.ndarray:
+        """int64 [C], the images of each class."""
+        if self.label_sets is not None:
+            return self.label_sets.counts(num_classes)
+        return np.bincount(self.labels, minlength=num_classes)
 
     def named(self, record: int) -> str:
         """How messages name a record: its number, index and location."""
@@ -291,7 +301,7 @@ def check_data(data: Data) -> Data:
         )
         require(index.shape == labels.shape and index.dtype == np.int64, f"{split}.index", f"int64 [{len(labels)}]")
         require(labels.min() >= 0 and labels.max() < classes, f"{split}.labels", f"0 to {classes - 1}")
-    counts = np.bincount(data.train.labels, minlength=classes)
+    counts = data.train.class_counts(classes)
     require(np.array_equal(data.class_counts, counts), "class_counts", "the training images of each class")
     least = int(counts.argmin())
     require(bool(counts[least] > 0), "train.labels", f"0 to {classes - 1}, each at least once; {least} is missing")
@@ -307,7 +317,7 @@ def feature_source(features: np.ndarray, source: Source) -> Source:
       [[3.0, 4.0], [1.0, 2.0], [3.0, 4.0]]
     """
     reader = ArrayReader(features)
-    return Source(source.labels, source.index, reader, reader)
+    return Source(source.labels, source.index, reader, reader, label_sets=source.label_sets)
 
 
 def fingerprint(source: Source) -> str:
@@ -321,6 +331,7 @@ def fingerprint(source: Source) -> str:
       '7c583848f5ca0bfe'
     """
     plain = hashlib.sha256(source.index.astype("<i8").tobytes() + source.labels.astype("<i8").tobytes()).hexdigest()
+    plain = plain if source.label_sets is None else f"{plain} {source.label_sets.sha256()}"
     return plain if source.names is None else hashlib.sha256(f"{plain} {source.names.sha256()}".encode()).hexdigest()
 
 

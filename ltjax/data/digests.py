@@ -125,6 +125,8 @@ def digests(source: Source, kind: str, stop: Callable[[], None]) -> Iterator[str
 def _of_index(source: Source, begin: int, end: int) -> str:
     digest = hashlib.sha256(source.index[begin:end].astype("<i8").tobytes())
     digest.update(source.labels[begin:end].astype("<i8").tobytes())
+    if source.label_sets is not None:
+        digest.update(source.label_sets.take(np.arange(begin, end)).encoded())
     if source.names is not None:
         digest.update(b"\n".join(source.names.take(np.arange(begin, end)).encoded()))
     return digest.hexdigest()[:LENGTH]

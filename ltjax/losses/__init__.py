@@ -13,6 +13,7 @@ from ltjax.losses.graph import graph_matching_loss
 from ltjax.losses.influence import influence_balanced_loss
 from ltjax.losses.lade import lade_regularizer
 from ltjax.losses.margin import ldam_loss, margin_ranking_loss
+from ltjax.losses.multilabel import asymmetric_loss, binary_cross_entropy, distribution_balanced_loss
 from ltjax.losses.reduction import weighted_mean
 from ltjax.losses.reslt import ResLTLoss, ResLTTerms, reslt_loss, reslt_terms
 from ltjax.losses.ride import RIDELoss, ride_loss
@@ -26,11 +27,14 @@ __all__ = [
     "RIDELoss",
     "ResLTLoss",
     "ResLTTerms",
+    "asymmetric_loss",
     "balanced_contrastive_loss",
     "balanced_softmax_loss",
+    "binary_cross_entropy",
     "cosine_consistency_loss",
     "cross_entropy",
     "distillation_loss",
+    "distribution_balanced_loss",
     "focal_loss",
     "gaussian_clouded_loss",
     "graph_matching_loss",

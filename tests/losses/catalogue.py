@@ -17,7 +17,7 @@ import numpy as np
 
 from ltjax import losses
 from ltjax.arrays import Scalar
-from tests.losses import contrastive, oracle
+from tests.losses import contrastive, multilabel, oracle
 
 NUM_CLASSES = 5
 COUNTS = np.array([100, 40, 10, 3, 1])
@@ -33,6 +33,7 @@ FEATURES = {
     "outside": "a label is a name here, of any value",
 }
 SIGMOIDS = {"shift": "a separate sigmoid for each class"}
+SEVERAL_LABELS = SIGMOIDS | {"soft": "a row of targets is the label already"}
 DENSITIES = {"soft": "a density is of one class", "shift": "a logit is a log density ratio by itself"}
 HARD_ONLY = {"soft": "a margin needs one true class"}
 PER_CLASS = {key: why for key, why in FEATURES.items() if key != "outside"}  # features, and something for each class
@@ -144,6 +145,14 @@ def of_label_call(seed: int) -> Any:
         return function(x, y, rows_of(hard, feature_table(seed, NUM_CLASSES)), where=where, **options)
 
     return call
+
+
+# the classes of an image by its number here: one, several, all, none
+TARGETS = np.array([[1, 0, 0, 0, 0], [1, 1, 0, 0, 1], [0, 0, 0, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], np.float32)
+
+
+def targets_call(function: Any, x: Any, y: Any, where: Any, options: Any) -> Any:
+    return function(x, rows_of(y, TARGETS), where=where, **options)
 
 
 def graph_formula(similarity: str, normalize: bool) -> Any:
@@ -279,6 +288,55 @@ ENTRIES = [
         exceptions={"check_grads": "a weight without gradient", "soft": "a weight without gradient"},
     ),
     Entry("softmax_binary_loss", oracle.softmax_binary_loss),
+    Entry(
+        "binary_cross_entropy",
+        lambda x, y: multilabel.binary_cross_entropy(x, TARGETS[y], 0.0, np.ones(5)),
+        call=targets_call,
+        exceptions=SEVERAL_LABELS,
+    ),
+    Entry(
+        "binary_cross_entropy",
+        lambda x, y: multilabel.binary_cross_entropy(x, TARGETS[y], 1.5, WEIGHTS),
+        {"gamma": 1.5, "class_weights": WEIGHTS},
+        targets_call,
+        exceptions=SEVERAL_LABELS,
+    ),
+    Entry(
+        "distribution_balanced_loss",
+        lambda x, y: multilabel.distribution_balanced_loss(x, TARGETS[y], COUNTS, 120, (0.1, 10, 0.2), 2.0, 0.05, 0),
+        {"class_counts": COUNTS, "num_images": 120},
+        targets_call,
+        exceptions=SEVERAL_LABELS,
+    ),
+    Entry(
+        "distribution_balanced_loss",
+        lambda x, y: multilabel.distribution_balanced_loss(x, TARGETS[y], COUNTS, 100, (0.3, 5, 0.4), 5.0, 0.5, 2.0),
+        {
+            "class_counts": COUNTS,
+            "num_images": 100,
+            "alpha": 0.3,
+            "beta": 5.0,
+            "mu": 0.4,
+            "negative_scale": 5.0,
+            "bias_scale": 0.5,
+            "gamma": 2.0,
+        },
+        targets_call,
+        exceptions=SEVERAL_LABELS,
+    ),
+    Entry(
+        "asymmetric_loss",
+        lambda x, y: multilabel.asymmetric_loss(x, TARGETS[y], 0.0, 4.0, 0.05),
+        call=targets_call,
+        exceptions=SEVERAL_LABELS,
+    ),
+    Entry(
+        "asymmetric_loss",
+        lambda x, y: multilabel.asymmetric_loss(x, TARGETS[y], 1.0, 2.5, 0.0),
+        {"gamma_positive": 1.0, "gamma_negative": 2.5, "clip": 0.0},
+        targets_call,
+        exceptions=SEVERAL_LABELS,
+    ),
     Entry(
         "label_aware_smoothing_loss",
         lambda x, y: oracle.label_aware_smoothing_loss(x, y, COUNTS, 0.4, 0.1, "concave"),

@@ -126,8 +126,8 @@ def assemble(
         train, held = train.subset(kept), train.subset(held_out)
         evaluate = choose(VALIDATION_USES, settings.validation_use, "config.data.validation_use")
         test, validation, split = (held, None, "validation") if evaluate else (test, held, split)
-    counts = np.bincount(train.source.labels, minlength=classes)
-    untested = classes - len(np.unique(test.source.labels))
+    counts = train.source.class_counts(classes)
+    untested = classes - np.count_nonzero(test.source.class_counts(classes))
     if untested:
         notes.append(
             f"{splits.where}: {untested} of {classes} classes have no {split} image; accuracies do not include them"

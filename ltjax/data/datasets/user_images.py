@@ -60,11 +60,16 @@ def _of_tree(tree: folders.ClassFolders, settings: DataSettings) -> Split:
 def lists(settings: DataSettings) -> Data:
     """List files (``config.data.train_list``, ``test_list``, ``val_list``) of images under ``config.data.dir``."""
     root = required_dir(settings)
+    paths = {split: find_list(root, name) for split, name in list_names(settings).items()}
+    return assemble("list", read_lists(root, paths, settings), settings)
+
+
+def list_names(settings: DataSettings) -> dict[str, str]:
+    """ "train", and "test" and "validation" where they are set -> list file; InputError without one for training."""
     if not settings.train_list:
         raise InputError("config.data.train_list is missing: set it to a file with lines 'relative/path label'")
     names = {"train": settings.train_list, "test": settings.test_list, "validation": settings.val_list}
-    paths = {split: find_list(root, name) for split, name in names.items() if name}
-    return assemble("list", read_lists(root, paths, settings), settings)
+    return {split: name for split, name in names.items() if name}
 
 
 def find_list(root: str, name: str) -> pathlib.Path:
@@ -97,7 +102,7 @@ def read_lists(
     """
     listings = {split: read_list(path, root, settings.allow_outside) for split, path in paths.items()}
     train = listings["train"]
-    class_names = _class_names(settings.class_names, root) if settings.class_names else None
+    class_names = read_class_names(settings.class_names, root) if settings.class_names else None
     known = num_classes or (class_names and len(class_names)) or None
     classes = check_all_classes(train, known) if strict else known or max(int(train.labels.max()) + 1, 1)
     notes = [note for listing in listings.values() for note in listing.notes]
@@ -107,7 +112,7 @@ def read_lists(
                 check_classes(listing, classes)
             if strict:
                 check_tested(listing.labels, np.arange(classes), listing.at)
-            notes += _shared_images(train, listing)
+            notes += shared_images(train, listing)
     splits = {split: _of_listing(root, listing, settings, strict) for split, listing in listings.items()}
     return Splits(
         str(train.path), splits["train"], splits.get("test"), splits.get("validation"),
@@ -121,7 +126,7 @@ def _of_listing(root: str, listing: ImageList, settings: DataSettings, strict: b
     return Split(source, listing.names)
 
 
-def _shared_images(train: ImageList, other: ImageList) -> list[str]:
+def shared_images(train: ImageList, other: ImageList) -> list[str]:
     """One line if images of ``other`` are also training images."""
     shared, trained = other.files.shared(train.files)
     if not shared.size:
@@ -130,7 +135,7 @@ def _shared_images(train: ImageList, other: ImageList) -> list[str]:
     return [f"{other.at(int(shared[0]))} is also a training image (line {line}; {shared.size} such images)"]
 
 
-def _class_names(name: str, root: str) -> tuple[str, ...]:
+def read_class_names(name: str, root: str) -> tuple[str, ...]:
     path = find_list(root, name)
     try:
         text = path.read_bytes().decode("utf-8-sig")

@@ -65,7 +65,7 @@ def read_list(path: str | os.PathLike[str], root: str = "", allow_outside: bool 
         labels, a path that leaves ``root``.
     """
     names, labels, lines = _parse(list_text(path), str(path))
-    return _each_once(_normalised(ImageList(str(path), names, names, labels, lines), root, allow_outside))
+    return _each_once(normalised(ImageList(str(path), names, names, labels, lines), root, allow_outside))
 
 
 def list_text(path: str | os.PathLike[str]) -> bytes:
@@ -119,7 +119,7 @@ def _how_to_mend(line: str) -> str:
     return "correct or remove it"
 
 
-def _normalised(listing: ImageList, root: str, allow_outside: bool) -> ImageList:
+def normalised(listing: ImageList, root: str, allow_outside: bool) -> ImageList:
     """With the ``files`` that the names mean.
 
     Raises:
