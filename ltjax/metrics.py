@@ -19,6 +19,7 @@ from ltjax.arrays import ArrayLike, any_promotion, jit
 __all__ = [
     "FRACTION_BITS",
     "Counters",
+    "average_precision",
     "count_confidences",
     "create",
     "expected_calibration_error",
@@ -319,6 +320,36 @@ def macro_f1(counters: Counters, predicted: ArrayLike | None = None) -> Any:
       np.float64(0.733)
     """
     return _mean(per_class_f1(counters, predicted))
+
+
+def average_precision(scores: npt.ArrayLike, targets: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Average precision of each class (float64 ``[C]``): the mean, over its images, of the precision down to each.
+
+    Images of equal scores have one precision, whatever their order; NaN for a class without an image. The mean over
+    classes is mAP.
+
+    Args:
+      scores: ``[N, C]``, higher for likelier: logits or probabilities.
+      targets: bool ``[N, C]``: which images are of the class.
+
+    Raises:
+      ValueError: if the shapes differ.
+
+    Example:
+      >>> average_precision([[3.0], [2.0], [1.0]], [[True], [False], [True]]).round(3)
+      array([0.833])
+    """
+    values, present = np.asarray(scores), np.asarray(targets, bool)
+    if values.ndim != 2 or values.shape != present.shape:
+        raise ValueError(f"scores, targets: expected one shape [N, C], not {list(values.shape)}, {list(present.shape)}")
+    found = np.full(values.shape[1], np.nan)
+    for label, (column, of_class) in enumerate(zip(values.T, present.T, strict=True)):
+        if of_class.any():
+            order = np.argsort(-column, kind="stable")
+            last = np.flatnonzero(np.append(np.diff(column[order]) != 0, True))  # of each run of equal scores
+            right = np.cumsum(of_class[order])[last]
+            found[label] = np.sum(np.diff(right, prepend=0) * (right / (last + 1))) / right[-1]
+    return found
 
 
 def expected_calibration_error(counters: Counters) -> Any:

@@ -55,7 +55,13 @@ def find_data(settings: DataSettings) -> Data:
     """
     lookup(DATASETS, settings.name, "config.data.name")
     if settings.dir or settings.name not in (*BALANCED, *SIZES):
-        return build(settings)
+        data = build(settings)
+        if data.train.label_sets is not None:
+            raise InputError(
+                f"config.data.name: {settings.name} has images with several labels, whose programs a dry run does not "
+                "know; take a list with one label an image of the same size (config.data.name=list, config.method=bce)"
+            )
+        return data
     try:
         return build(settings)
     except InputError:

@@ -40,9 +40,11 @@ class Outputs(NamedTuple):
     """What a model makes of a batch of images; all are float32, or float64 where the run was trained in it.
 
     Attributes:
-      logits: [B, C], before the softmax. Of several networks (seeds): the logarithm of ``probabilities``.
+      logits: [B, C], before the softmax. Of several networks (seeds): the logarithm of ``probabilities``. Of images
+        with several labels: before a sigmoid for each class; of several networks the log odds.
       features: [B, D], what the classifier takes; those of several experts and of several seeds one after the other.
-      probabilities: [B, C], the softmax of the logits; of several networks the mean of theirs. Not calibrated: with a
+      probabilities: [B, C], the softmax of the logits, of images with several labels their sigmoid; of several networks
+        the mean of theirs. Not calibrated: with a
         temperature they are ``jax.nn.softmax(logits / model.temperature)``.
     """
 
@@ -125,7 +127,7 @@ def load(run: "str | os.PathLike[str]") -> Model:
     folder = os.fspath(run)
     if read_config(folder, "run").dtype == "float64" and jnp.zeros(()).dtype != jnp.float64:
         raise InputError(f"run={run}: was trained in float64; call jax.config.update('jax_enable_x64', True) first")
-    return of_finished(open_model(folder, {}, key="run"), folder)
+    return of_finished(open_model(folder, {}, key="run", several_labels=True), folder)
 
 
 def of_finished(finished: Finished, folder: str) -> Model:
@@ -161,6 +163,12 @@ def apply_of(finished: Finished) -> Callable[[Tree, Images], Outputs]:
     @any_promotion
     def apply(variables: Tree, images: Images) -> Outputs:
         logits, features = several(variables, as_network_input(images, shape, mean, std))
+        if finished.model.several_labels:
+            probabilities = jax.nn.sigmoid(logits)
+            if axis[0] > 1:
+                probabilities = probabilities.mean(0)
+                logits = jnp.log(probabilities) - jnp.log1p(-probabilities)
+            return Outputs(logits, side_by_side(features), probabilities)
         probabilities = jax.nn.softmax(logits)
         if axis[0] > 1:
             probabilities = probabilities.mean(0)

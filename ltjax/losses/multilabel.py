@@ -231,7 +231,7 @@ def _asymmetric_loss(
     rest = jnp.minimum(jax.nn.sigmoid(-logits) + clip, 1)
     counts = rest < 1  # elsewhere q is 0, and its power has no derivative
     shifted = jnp.where(counts, 1 - rest, 1)
-    smallest = jnp.finfo(logits.dtype).tiny  # with clip = 0 the logarithm stays finite
-    entropy = jnp.where(clip > 0, -jnp.log(jnp.maximum(rest, smallest)), jax.nn.softplus(logits))
+    # log(1 - p) of sigmoid would be -inf where p rounds to 1, which counts with clip = 0 alone
+    entropy = jnp.where(clip > 0, -jnp.log(jnp.where(clip > 0, rest, 1)), jax.nn.softplus(logits))
     negative = jnp.where(counts, shifted**gamma_negative * entropy, 0)
     return mask_losses(jnp.sum(targets * positive + (1 - targets) * negative, axis=-1), where)

@@ -38,6 +38,16 @@ from ltjax.methods.metric_learning import (
 )
 from ltjax.methods.mislas import MiSLASSettings, mislas
 from ltjax.methods.mixup import MixupSettings, cutmix, mixup
+from ltjax.methods.multilabel import (
+    AsymmetricSettings,
+    BinarySettings,
+    ClassBalancedBinarySettings,
+    DistributionBalancedSettings,
+    asymmetric,
+    binary,
+    class_balanced_binary,
+    distribution_balanced,
+)
 from ltjax.methods.oltr import OLTRSettings, oltr
 from ltjax.methods.paco import GPaCoSettings, PaCoSettings, gpaco, paco
 from ltjax.methods.proco import ProCoSettings, proco
@@ -130,4 +140,17 @@ METHODS: dict[str, AnyMethod] = {
     "glmc": Method(glmc, GLMCSettings, "glmc", refuses=refusals.GLMC),
     "cmo": Method(cmo, CMOSettings, "cmo", refuses=refusals.CMO),
     "proco": Method(proco, ProCoSettings, "proco", refuses=refusals.OF_VIEWS),
+    # of images with several labels
+    "bce": Method(binary, BinarySettings, "multilabel", refuses=refusals.SEVERAL_LABELS, several_labels=True),
+    "cb_bce": Method(
+        class_balanced_binary, ClassBalancedBinarySettings, "multilabel", refuses=refusals.SEVERAL_LABELS,
+        several_labels=True,
+    ),
+    "distribution_balanced": Method(
+        distribution_balanced, DistributionBalancedSettings, "multilabel", refuses=refusals.SEVERAL_LABELS,
+        several_labels=True,
+    ),
+    "asymmetric": Method(
+        asymmetric, AsymmetricSettings, "multilabel", refuses=refusals.SEVERAL_LABELS, several_labels=True
+    ),
 }  # fmt: skip

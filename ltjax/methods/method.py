@@ -29,6 +29,7 @@ class Method(Generic[B]):
       refuses: flat key of a setting that all methods have ("mix.name") -> why this method cannot be combined with
         another value of it than the default, such as "its loss compares the images of a batch". {}: it goes with all
         of them. By default those that a method has to be written for are refused (``refusals.UNDECLARED``).
+      several_labels: whether it learns from images with any number of classes (``Source.label_sets``).
     """
 
     stages: Callable[[Settings, B, Data], Sequence[AnyStage]]
@@ -37,6 +38,7 @@ class Method(Generic[B]):
     words: Mapping[str, Word] = dataclasses.field(default_factory=dict)
     resolve: Callable[[Settings, B], Settings] = lambda config, own: config
     refuses: Mapping[str, str] = dataclasses.field(default_factory=lambda: UNDECLARED)
+    several_labels: bool = False
 
     def __call__(self, config: Settings, data: Data) -> Sequence[AnyStage]:
         """The stages of a run, with config.tuning and config.mix."""

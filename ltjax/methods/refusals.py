@@ -84,6 +84,16 @@ OF_VIEWS = COMPARES_IMAGES | OWN_LOSS | {HEAD: "its classifier is that of its ow
 GLMC = OWN_LOSS | {MIX: "it mixes the images itself", HEAD: "its two classifiers are linear"}
 CMO = OWN_LOSS | {MIX: "it pastes images itself", HEAD: "its classifier is that of config.cmo.loss"}
 
+# a sigmoid for each class
+SEVERAL_LABELS = {
+    MIX: "its images have classes that mixing would have to join",
+    SMOOTHING: "its loss is of a sigmoid for each class",
+    TAU: "its loss is of a sigmoid for each class",
+    HEAD: "its classifier starts with a bias",
+    "watch_classes": "an image has a loss for each of its classes",
+    "gradients.every_steps": "an image can be of a frequent and of a rare class at once",
+}
+
 
 def check_combination(settings: Settings, refuses: Mapping[str, str]) -> None:
     """Raises InputError, one line, for a setting that the method refuses and that has another value than the default.

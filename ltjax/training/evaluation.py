@@ -145,8 +145,7 @@ class Evaluator:
             seen = int(np.sum(one.examples))
             assert seen == len(source), f"evaluation saw {seen} examples of {len(source)}"
             if broken:
-                view = f" (view '{name}')" if name else ""
-                _report(f"the logits of {broken:,} of {seen:,} images of evaluation are not finite{view}", strict)
+                report_broken(broken, seen, strict, f" (view '{name}')" if name else "")
         found = {name: [counters for counters, _ in seeds] for name, seeds in each.items()}
         # a scan's answers [calls, (S,) B] are those of its batches one after another
         batches = [one for block in jax.device_get(blocks) for one in self._batches(block)]
@@ -201,18 +200,24 @@ def has_softmax(logits: jax.Array) -> jax.Array:
     return jnp.isfinite(jnp.max(logits, axis=-1))
 
 
-def _report(problem: str, strict: bool) -> None:
+def report_broken(broken: int, images: int, strict: bool, view: str = "") -> None:
+    """FloatingPointError for logits that are not finite; without ``strict`` a warning."""
+    problem = f"the logits of {broken:,} of {images:,} images of evaluation are not finite{view}"
     if strict:
         raise FloatingPointError(f"{problem}: the training diverged; try a smaller config.optimizer.learning_rate")
     logging.getLogger("ltjax").warning("%s", problem)
 
 
 class Summary(NamedTuple):
-    """The parts of results.json that come from an evaluation."""
+    """The parts of results.json that come from an evaluation.
+
+    ``measure`` is what ``accuracy``, ``shots`` and ``per_class`` are of, and the name of ``accuracy`` in results.json.
+    """
 
     accuracy: dict[str, float | None]
     shots: dict[str, dict[str, Any]]
     per_class: list[float | None]
+    measure: str = "accuracy"
 
 
 def summarize(counters: Any, data: Data, convention: str, index_boundaries: tuple[int, ...]) -> Summary:
@@ -223,17 +228,17 @@ def summarize(counters: Any, data: Data, convention: str, index_boundaries: tupl
     for name in ("strict", "inclusive", "index"):
         groups = shot_groups(data.class_counts, name, boundaries=positions if name == "index" else None)
         by_shot = metrics.shot_accuracies(counters, groups)
-        shots[name] = {g: _number(by_shot[g]) for g in groups} | {"classes": [int(np.sum(m)) for m in groups.values()]}
+        shots[name] = {g: number(by_shot[g]) for g in groups} | {"classes": [int(np.sum(m)) for m in groups.values()]}
     accuracy: dict[str, float | None] = {
-        "all": _number(metrics.overall_accuracy(counters)),
-        "mean_class": _number(metrics.mean_class_accuracy(counters)),
-        "worst_class": _number(metrics.worst_class_accuracy(counters)),
-        "harmonic_mean": _number(metrics.harmonic_mean_accuracy(counters)),
+        "all": number(metrics.overall_accuracy(counters)),
+        "mean_class": number(metrics.mean_class_accuracy(counters)),
+        "worst_class": number(metrics.worst_class_accuracy(counters)),
+        "harmonic_mean": number(metrics.harmonic_mean_accuracy(counters)),
     } | {g: shots[convention][g] for g in ("many", "medium", "few")}
-    return Summary(accuracy, shots, [_number(a) for a in metrics.per_class_accuracy(counters)])
+    return Summary(accuracy, shots, [number(a) for a in metrics.per_class_accuracy(counters)])
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
     """JSON has no NaN: a missing value (the accuracy of an empty group) is null."""
     return None if np.isnan(value) else float(value)
 

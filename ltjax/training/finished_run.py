@@ -53,7 +53,9 @@ def read_config(workdir: str, key: str = "--run") -> Settings:
     return from_json(stored)
 
 
-def open_model(workdir: str, changes: Mapping[str, Any], key: str = "--run", stage_name: str = "") -> Finished:
+def open_model(
+    workdir: str, changes: Mapping[str, Any], key: str = "--run", stage_name: str = "", several_labels: bool = False
+) -> Finished:
     """Restores the last checkpoint of the last stage from the workdir alone.
 
     The workdir of an earlier version has no model.json: its data is built again.
@@ -63,9 +65,11 @@ def open_model(workdir: str, changes: Mapping[str, Any], key: str = "--run", sta
       changes: settings to replace that do not affect results, such as {"evaluation.batch_size": 100}.
       key: the flag that named the workdir, for errors.
       stage_name: the stage to restore, if the run has one of this name; otherwise it is the last one.
+      several_labels: whether the caller knows what to do with a network of several labels an image.
 
     Raises:
-      InputError: no run, an unfinished run, damaged or diverged weights.
+      InputError: no run, an unfinished run, damaged or diverged weights; a network of several labels that the caller
+        does not take.
     """
     config = read_config(workdir, key).replaced(changes)
     folder = absolute(workdir)
@@ -79,6 +83,11 @@ def open_model(workdir: str, changes: Mapping[str, Any], key: str = "--run", sta
     else:
         data = model.data()
         stages, mesh = make_stages(config, data), meshes.data_mesh()
+    if model.several_labels and not several_labels:
+        raise InputError(
+            f"{key}={workdir}: its images have several labels, which this command does not take; ltjax report, "
+            "evaluate and predict, and ltjax.load, do"
+        )
     stage = next((stage for stage in stages if stage.name == stage_name), stages[-1])
     with checkpoints(folder / "checkpoints" / stage.name, keep=None) as saved:
         extras = split_seeds(saved.extras(), config.num_seeds)[0]
@@ -120,7 +129,9 @@ def _frozen(saved: Checkpoints) -> Tree:
     return start["weights"]
 
 
-def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run", stage_name: str = "") -> Finished:
+def open_finished(
+    workdir: str, changes: Mapping[str, Any], key: str = "--run", stage_name: str = "", several_labels: bool = False
+) -> Finished:
     """``open_model``, with the run's images, built again; the test images are compared with those of the run.
 
     Args:
@@ -129,7 +140,7 @@ def open_finished(workdir: str, changes: Mapping[str, Any], key: str = "--run", 
     Raises:
       InputError: as ``open_model``, or if the test images are not there, or others than those of the run.
     """
-    finished = open_model(workdir, changes, key, stage_name)
+    finished = open_model(workdir, changes, key, stage_name, several_labels)
     model, folder = finished.model, absolute(workdir)
     try:
         built = build_data(finished.config)

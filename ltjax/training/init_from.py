@@ -58,7 +58,8 @@ def _source(config: Settings, setup: Setup) -> Previous:
     """
     data, stage = setup.data, setup.stages[0]
     setting = f"config.init_from={config.init_from}"
-    source = open_model(config.init_from, {"data.dir": config.data.dir}, "config.init_from", stage.name)
+    several = data.train.label_sets is not None
+    source = open_model(config.init_from, {"data.dir": config.data.dir}, "config.init_from", stage.name, several)
     if source.data.fingerprint != data.fingerprint:
         raise InputError(f"{setting}: trained on other images (imbalance, selection seed or validation split differ)")
     other = split_difference(absolute(config.init_from), data, config.data.verify, "train")

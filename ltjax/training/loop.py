@@ -15,10 +15,8 @@ from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Previous, Stage, Tree, trained
 from ltjax.settings import Settings
 from ltjax.settings.identity import to_json
-from ltjax.training import out_of_memory
-from ltjax.training.calibration import all_logits, calibrated, logits_of, prior_note, sampled, validation_source
-from ltjax.training.evaluation import RESULT, Answers, Evaluator, Summary
-from ltjax.training.execution.mesh import platform
+from ltjax.training import out_of_memory, several_labels
+from ltjax.training.evaluation import RESULT, Answers, Summary
 from ltjax.training.execution.placement import place
 from ltjax.training.execution.programs import HostBatches, Program, at_last, calls, execution_of, from_host, on_device
 from ltjax.training.execution.seeds import seeds_of
@@ -41,7 +39,8 @@ from ltjax.training.progress import Progress
 from ltjax.training.step.batch_size_scaling import rate_notes
 from ltjax.training.step.gradient_conflict import frequent_side, make_distortion
 from ltjax.training.step.state import TrainState, variables_of
-from ltjax.training.workdir.calibration import write_calibration
+from ltjax.training.validation_fits import fit_temperature, fit_thresholds
+from ltjax.training.workdir import multilabel_files
 from ltjax.training.workdir.checkpoint import DIVERGED, Checkpoints, checkpoints
 from ltjax.training.workdir.data_record import check_data_record, hashes, write_data_record
 from ltjax.training.workdir.identity import absolute, config_is_damaged, open_workdir, stored_difference
@@ -51,10 +50,10 @@ from ltjax.training.workdir.model_record import write_model_record
 from ltjax.training.workdir.predictions import discard_extras, each_seed, quality, write_gallery, write_predictions
 from ltjax.training.workdir.pretrained import check_fit, check_pretrained
 from ltjax.training.workdir.results import (
+    AnyEvaluator,
     describe,
     evaluation_arrays,
-    make_evaluator,
-    reading_of,
+    evaluator_of,
     results_over_seeds,
     stage_reports,
     summarize_seeds,
@@ -197,12 +196,18 @@ def _naming_last_good(saved: Checkpoints) -> Iterator[None]:
         raise FloatingPointError(f"{error}; {good} of {saved.folder}") from None
 
 
-def _evaluator(run: Run, stage: AnyStage, views: bool = False) -> Evaluator:
-    return make_evaluator(run.config, run.setup.data, stage, run.setup.mesh, run.access.watch, views)
+def _evaluator(run: Run, stage: AnyStage, views: bool = False) -> AnyEvaluator:
+    return evaluator_of(run.config, run.setup.data, stage, run.setup.mesh, run.access.watch, views)
 
 
 def _train_stage(
-    run: Run, stage: Stage, current: Current, evaluator: Evaluator, lines: StageLines, before: float, saved: Checkpoints
+    run: Run,
+    stage: Stage,
+    current: Current,
+    evaluator: AnyEvaluator,
+    lines: StageLines,
+    before: float,
+    saved: Checkpoints,
 ) -> Current:
     """The steps that are left, then the stage's last checkpoint."""
     config, log, progress, offset, per_epoch = run.config, run.log, run.progress, lines.offset, lines.per_epoch
@@ -287,7 +292,7 @@ def _stop_if_signalled(run: Run, saved: Checkpoints, step: int, state: TrainStat
         raise Interrupted(signum)
 
 
-def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: float) -> Record:
+def _finish(run: Run, variables: Tree, evaluator: AnyEvaluator, step: int, before: float) -> Record:
     """Evaluates the last epoch and writes the results."""
     config, (data, stages, _, _), placed = run.config, run.setup, run.access.placed
     with out_of_memory.in_evaluation(config):
@@ -295,9 +300,13 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
     counters = by_view.pop(RESULT)
     summaries = summarize_seeds(config, data, counters)
     network, labels = stages[-1].network, np.asarray(data.test.labels)
-    arrays = evaluation_arrays(counters, network, variables["params"], each_seed(answers), labels)
+    if isinstance(answers, Answers):
+        each, qualities = each_seed(answers), quality(answers, data, config.evaluation)
+    else:
+        each, qualities = [], several_labels.quality(answers)
+    arrays = evaluation_arrays(counters, network, variables["params"], each, labels)
     views = {name: _view(run, counters) for name, counters in by_view.items()}
-    reports, qualities = stage_reports(config, stages[-1], variables), quality(answers, data, config.evaluation)
+    reports = stage_reports(config, stages[-1], variables)
     run.progress.show(run.log.amend(step, _tests(run, summaries) | _by_name("report", reports)))
     for name in reports[0]:
         run.progress.report(f"{name}: {', '.join(f'{one[name]:.4g}' for one in reports)}")
@@ -314,46 +323,32 @@ def _finish(run: Run, variables: Tree, evaluator: Evaluator, step: int, before: 
         **({"views": views} if views else {}),
     }
     run.lock.check()
-    _calibrate(run, variables)
+    thresholds = None
+    if data.test.label_sets is None:
+        fit_temperature(run, variables)
+    else:
+        thresholds = fit_thresholds(run, variables, evaluator)
     write_model_record(run.workdir, config, data, run.setup.fingerprint)
     if jax.process_index() == 0:
-        _write_predictions(run, answers)
+        _write_predictions(run, answers, thresholds)
         write_results(run.workdir, record, arrays)
         run.log.results(record)
     return record
 
 
-def _calibrate(run: Run, variables: Tree) -> None:
-    """Fits the temperature on the validation images, where the data has some, and writes calibration.json."""
-    config, (data, stages, mesh, fingerprint) = run.config, run.setup
-    source = validation_source(data)
-    if source is None:
-        return
-    logits = logits_of(stages[-1].predict, config, platform(mesh))
-    source, reading = sampled(source, data.num_classes), reading_of(config, run.access.watch)
-    try:
-        with out_of_memory.in_evaluation(config):
-            found = all_logits(logits, variables, source, config.evaluation.batch_size, mesh, reading)
-        record = calibrated(found, source.labels, "validation", stages[-1].prior)
-    except (ValueError, FloatingPointError, OSError) as error:  # the result does not depend on these images
-        run.progress.report(f"no temperature is fitted on the validation images: {error}")
-        return
-    write_calibration(run.workdir, record | {"fingerprint": fingerprint})
-    before, after = record["ece"]["before"], record["ece"]["after"]
-    run.progress.report(
-        f"temperature {record['temperature']:.4g}, fitted on {record['images']} validation images: calibration error "
-        f"{before:.4f} without it, {after:.4f} with it{prior_note(record)}"
-    )
-
-
-def _write_predictions(run: Run, answers: Answers) -> None:
+def _write_predictions(run: Run, answers: Any, thresholds: np.ndarray | None = None) -> None:
     """predictions.csv and the pictures of the report; the result does not depend on them."""
-    data = run.setup.data
+    data, seeds = run.setup.data, seeds_of(run.config)
     discard_extras(run.workdir)
-    written = {
-        "predictions.csv": lambda: write_predictions(run.workdir, data, answers, seeds_of(run.config)),
+    written: dict[str, Callable[[], None]] = {
+        "predictions.csv": lambda: write_predictions(run.workdir, data, answers, seeds),
         "pictures of test images": lambda: write_gallery(run.workdir, data, answers),
     }
+    if data.test.label_sets is not None:
+        of_several = functools.partial(
+            multilabel_files.write_predictions, run.workdir, data, answers, seeds, thresholds
+        )
+        written = {"predictions.csv": of_several}
     for name, write in written.items():
         try:
             write()
@@ -369,7 +364,7 @@ def _view(run: Run, counters: Sequence[Any]) -> Record:
     return {"accuracy": record["accuracy"]} | std
 
 
-def _test(run: Run, evaluator: Evaluator, state: TrainState) -> Record:
+def _test(run: Run, evaluator: AnyEvaluator, state: TrainState) -> Record:
     """{"test/all": ..., ...} of the state; with several seeds a list of numbers for each."""
     data, placed = run.setup.data, run.access.placed
     with out_of_memory.in_evaluation(run.config):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ltjax.data import Data, build
 from ltjax.data.augment.registry import find_transform, output_size
 from ltjax.errors import InputError
+from ltjax.methods import METHODS
 from ltjax.methods.configure import find_method
 from ltjax.methods.stage import AnyStage, ClosedForm, Features, Previous, Stage, Start, trained
 from ltjax.settings import DataSettings, EvaluationSettings, Settings, StageOptimizer
@@ -61,8 +62,19 @@ def prepare(config: Settings) -> Setup:
 
 
 def build_data(config: Settings) -> Data:
-    """The data set that config.data describes."""
-    return build(config.data)
+    """The data set that config.data describes.
+
+    Raises:
+      InputError: also if its images have several labels, and the method learns from one.
+    """
+    data = build(config.data)
+    if data.train.label_sets is not None and not find_method(config.method).several_labels:
+        taking = ", ".join(name for name, method in METHODS.items() if method.several_labels)
+        raise InputError(
+            f"config.method: {config.method} learns from one label an image, but those of config.data.name={data.name} "
+            f"have several; use one of {taking}"
+        )
+    return data
 
 
 def make_stages(config: Settings, data: Data) -> list[AnyStage]:

@@ -11,7 +11,7 @@ from ltjax.settings import Settings, user_paths
 from ltjax.settings.identity import difference
 from ltjax.training.workdir.json_files import Record, read_object
 
-RESULTS = {"accuracy", "convention", "per_class", "seeds", "shots", "step"}  # what results.json has at least
+RESULTS = {"convention", "per_class", "seeds", "shots", "step"}  # what results.json has at least
 
 
 def absolute(workdir: str) -> epath.Path:

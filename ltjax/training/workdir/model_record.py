@@ -7,7 +7,7 @@ prediction and its variables of these alone. The file is written when the run en
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import jax
@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath
 
 from ltjax.data import Data, Source
+from ltjax.data.label_sets import LabelSets
 from ltjax.data.storage.paths import write_atomically
 from ltjax.errors import InputError
 from ltjax.settings import Settings
@@ -40,6 +41,7 @@ class ModelRecord:
       validation: whether the data set has validation images beside them.
       train_index_sha256: the fingerprint of the training images.
       fingerprint: of data and config, as the checkpoints have it.
+      images: training images, where they have several labels; None = one label each, so as many as the counts say.
     """
 
     dataset: str
@@ -53,6 +55,12 @@ class ModelRecord:
     validation: bool
     train_index_sha256: str
     fingerprint: str
+    images: int | None = None
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether a logit is that of a sigmoid, and an image has any number of classes."""
+        return self.images is not None
 
     def data(self) -> Data:
         """The data set without its images, from which a method makes the same networks and predictions.
@@ -62,6 +70,8 @@ class ModelRecord:
         classes = len(self.class_counts)
         train = _without_images(np.repeat(np.arange(classes), self.class_counts))
         one_each = _without_images(np.arange(classes))
+        if self.images is not None:
+            train, one_each = _of_several(self.images, self.class_counts), _of_several(classes, (1,) * classes)
         return Data(
             self.dataset, train, one_each, self.split, classes, np.array(self.class_counts, np.int64), self.image_shape,
             self.mean, self.std, self.class_names, self.train_index_sha256, one_each if self.validation else None,
@@ -75,6 +85,15 @@ class ModelRecord:
 
 def _without_images(labels: np.ndarray) -> Source:
     return Source(labels.astype(np.int32), np.arange(len(labels), dtype=np.int64), _absent, encoded=_absent)
+
+
+def _of_several(images: int, counts: Sequence[int]) -> Source:
+    """As many images as there were, of which each class has as many as it had: the first ones."""
+    owners = np.concatenate([np.arange(count) for count in counts])
+    order = np.argsort(owners, kind="stable")
+    classes = np.repeat(np.arange(len(counts)), counts)[order].astype(np.int32)
+    sets = LabelSets(classes, np.cumsum(np.bincount(owners, minlength=images)))
+    return dataclasses.replace(_without_images(sets.rarest(np.asarray(counts))), label_sets=sets)
 
 
 def _absent(record: int) -> NoReturn:
@@ -99,6 +118,7 @@ def record_of(config: Settings, data: Data, fingerprint: str) -> ModelRecord:
         validation=data.validation is not None,
         train_index_sha256=data.fingerprint,
         fingerprint=fingerprint,
+        images=None if data.train.label_sets is None else len(data.train),
     )
 
 
@@ -112,7 +132,10 @@ def write_model_record(folder: epath.Path, config: Settings, data: Data, fingerp
 def to_json(config: Settings, model: ModelRecord) -> Record:
     """What model.json holds: the record, the method, and the versions that write it."""
     about = {"format": 1, "method": config.method, "versions": {"ltjax": __version__} | versions()}
-    return about | dataclasses.asdict(model)
+    fields = dataclasses.asdict(model)
+    if model.images is None:  # as in records of one label an image from before
+        del fields["images"]
+    return about | fields
 
 
 def read_model_record(folder: epath.Path) -> ModelRecord | None:
@@ -128,10 +151,13 @@ def read_model_record(folder: epath.Path) -> ModelRecord | None:
 
 
 def _from_json(stored: Mapping[str, object]) -> ModelRecord:
-    fields = {field.name: stored[field.name] for field in dataclasses.fields(ModelRecord)}
+    named = [field.name for field in dataclasses.fields(ModelRecord)]
+    fields = {name: stored[name] for name in named if name != "images" or name in stored}
     made = ModelRecord(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})  # type: ignore[arg-type]
     _, _, channels = made.image_shape
     numbers = {int: (*made.class_counts, *made.image_shape, made.resize), float: (*made.mean, *made.std)}
+    if made.images is not None:
+        numbers[int] += (made.images,)
     if not all(type(one) is kind for kind, each in numbers.items() for one in each):
         raise TypeError("numbers of a wrong type")
     if not len(made.mean) == len(made.std) == channels or len(made.names) != len(made.class_counts):

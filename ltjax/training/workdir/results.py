@@ -20,6 +20,7 @@ from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Tree
 from ltjax.models import classifier_weights
 from ltjax.settings import Settings
+from ltjax.training import several_labels
 from ltjax.training.evaluation import Answers, Evaluator, Reading, Summary, summarize
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.compiler_options import compiler_options
@@ -85,6 +86,20 @@ def describe(config: Settings, data: Data, params: Tree) -> Record:
     }
 
 
+AnyEvaluator = Evaluator | several_labels.ScoreEvaluator
+
+
+def evaluator_of(
+    config: Settings, data: Data, stage: AnyStage, mesh: Any, watch: Watch | None = None, views: bool = False
+) -> AnyEvaluator:
+    """The evaluation of a stage on images of one label (``make_evaluator``) or of several, which has no views."""
+    if data.test.label_sets is None:
+        return make_evaluator(config, data, stage, mesh, watch, views)
+    size = min(config.evaluation.batch_size, max(len(data.test), 1))
+    axis, reading = seed_axis(config, meshes.platform(mesh)), reading_of(config, watch)
+    return several_labels.ScoreEvaluator(stage.predict, data.num_classes, size, mesh, axis, reading)
+
+
 def make_evaluator(
     config: Settings, data: Data, stage: AnyStage, mesh: Any, watch: Watch | None = None, views: bool = False
 ) -> Evaluator:
@@ -107,6 +122,8 @@ def reading_of(config: Settings, watch: Watch | None = None) -> Reading:
 def summarize_seeds(config: Settings, data: Data, counters: Sequence[Any]) -> list[Summary]:
     """Each seed's summary."""
     settings = config.evaluation
+    if data.test.label_sets is not None:
+        return several_labels.summarize_seeds(config, data, counters)
     return [summarize(one, data, settings.shots, settings.index_boundaries) for one in counters]
 
 
@@ -122,8 +139,10 @@ def evaluation_arrays(
     counters: Sequence[Any], network: object, params: Tree, answers: Sequence[Answers], labels: np.ndarray
 ) -> dict[str, np.ndarray]:
     """What evaluation.npz holds; with several seeds all of it has a leading seed axis."""
-    each = []
+    each: list[dict[str, Any]] = []
     of_seeds = split_seeds(jax.device_get(params), len(counters))
+    if isinstance(counters[0], several_labels.Scores):
+        return several_labels.evaluation_arrays(counters, [classifier_weight_norms(network, one) for one in of_seeds])
     for one, of_seed, said in zip(counters, of_seeds, answers, strict=True):
         arrays = {"correct": one.correct, "total": one.examples, "label": labels, **said._asdict()}
         if one.confusion is not None:
@@ -135,7 +154,7 @@ def evaluation_arrays(
 
 def summary_record(summary: Summary, convention: str) -> Record:
     return {
-        "accuracy": summary.accuracy,
+        summary.measure: summary.accuracy,
         "convention": convention,
         "shots": summary.shots,
         "per_class": summary.per_class,

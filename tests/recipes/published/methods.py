@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from tests.recipes.published import multilabel
 from tests.recipes.published.defaults import SHORT
 from tests.recipes.table import Part, Recipe, Tables, Word, named, recipe, second_stage
 
@@ -382,6 +383,7 @@ DEFAULTS: dict[str, Part] = {
     "auxiliary": AUXILIARY,
     **BASELINES,
     **TWO_STAGES,
+    **multilabel.DEFAULTS,
     "oltr": {**OLTR, "ours: the memory alone unless a recipe says otherwise": {"oltr.attention": False}},
 }
 

@@ -1,6 +1,6 @@
 """MNIST-5k-LT, and the user's images from a folder or from list files: no paper has them, all numbers are ours."""
 
-from tests.recipes.published import best, methods, recent
+from tests.recipes.published import best, methods, multilabel, recent
 from tests.recipes.published.defaults import DEFAULTS, MNIST_RUNS, SHORT, USER_RUNS
 from tests.recipes.table import Part, Tables, Word, named, recipe, second_stage, with_words
 
@@ -204,6 +204,8 @@ def tables() -> Tables:
         four: dict[str, Word] = {"pretrained=w.npz": FINE_TUNED_AUXILIARY}
         made |= with_words(f"{name}_auxiliary", auxiliary, methods.AUXILIARY_WORDS | four)
         made |= recent.tables(name, its)
+        if name == "list":
+            made |= multilabel.tables(its, FINE_TUNED)
         made |= methods.baselines(f"{name}_baselines", its, USERS_AS_AUTHORS, {})
         made[f"{name}_baselines:ldam,pretrained=w.npz"] = recipe(made[f"{name}_baselines:ldam"], FINE_TUNED)
         made |= methods.two_stages(f"{name}_baselines", its, USERS_TWO_STAGES, {})

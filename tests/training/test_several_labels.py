@@ -1,0 +1,154 @@
+"""A run on images with several labels, from the step to results.json, and what is refused on the way."""
+
+import csv
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import ltjax
+from ltjax import metrics, models
+from ltjax.data import DATASETS
+from ltjax.data.label_sets import LabelSets
+from ltjax.errors import InputError
+from ltjax.methods import METHODS
+from ltjax.methods.multilabel import packed, unpacked
+from ltjax.training import loop, prepare
+from ltjax.training.finished_run import open_model
+from ltjax.training.several_labels import Scores, averaged, best_thresholds, quality, summarize
+from tests.training import toy
+
+
+def of_several(source):
+    """Image i of class c is also of class 0 if i is even; every seventh image is of none."""
+    each = [[] if i % 7 == 6 else {int(c), 0} if i % 2 == 0 else {int(c)} for i, c in enumerate(source.labels)]
+    sets = LabelSets.of(each)
+    return dataclasses.replace(source, labels=sets.rarest(sets.counts(3)), label_sets=sets)
+
+
+def build(settings):
+    data = toy.build(settings)
+    train, test = of_several(data.train), of_several(data.test)
+    return dataclasses.replace(
+        data, train=train, test=test, validation=of_several(toy.source((7, 7, 7), 2)),
+        class_counts=train.label_sets.counts(3), class_names=("a", "b;c", "=d"),
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
+    monkeypatch.setitem(DATASETS, "toy", build)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(models.BACKBONES, "toy", toy.Backbone)
+        patch.setitem(DATASETS, "toy", build)
+        record = loop.train(toy.config("distribution_balanced", data__sampler="class_balanced"), str(folder))
+    return folder, record
+
+
+def test_results_are_average_precision_overall_and_by_group(finished):
+    folder, record = finished
+    assert record == json.loads((folder / "results.json").read_text())
+    assert "accuracy" not in record and set(record["average_precision"]) >= {"all", "micro", "many", "medium", "few"}
+    arrays = np.load(folder / "evaluation.npz")
+    each = metrics.average_precision(arrays["logits"], arrays["targets"])
+    np.testing.assert_allclose(record["per_class"], each)
+    np.testing.assert_allclose(record["average_precision"]["all"], each.mean())
+    assert record["shots"]["index"]["many"] == pytest.approx(each[0])
+    assert arrays["total"].tolist() == build(None).test.class_counts(3).tolist()
+    logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert logged[-1]["test/all"] == pytest.approx(each.mean()) and "precision_at_1" in logged[-1]
+
+
+def test_predictions_list_the_classes_that_reach_their_threshold(finished):
+    folder, _ = finished
+    thresholds = json.loads((folder / "thresholds.json").read_text())["thresholds"]
+    arrays = np.load(folder / "evaluation.npz")
+    shares = 1 / (1 + np.exp(-arrays["logits"]))
+    with open(folder / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(shares)
+    for row, share, targets in zip(rows, shares, arrays["targets"], strict=True):
+        assert len(row["probabilities"].split(";")) - (not row["probabilities"]) == np.sum(share >= thresholds)
+        assert row["labels"].split() == [str(c) for c in np.flatnonzero(targets)]
+
+
+def test_a_workdir_alone_makes_the_same_network(finished):
+    folder, _ = finished
+    opened = open_model(str(folder), {}, several_labels=True)
+    assert opened.model.several_labels and opened.model.images == 42
+    assert opened.data.class_counts.tolist() == build(None).class_counts.tolist() and len(opened.data.train) == 42
+    model, images = ltjax.load(folder), build(None).test.images(np.arange(5))
+    outputs = model(images)
+    np.testing.assert_allclose(outputs.logits, np.load(folder / "evaluation.npz")["logits"][:5], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(outputs.probabilities, jax.nn.sigmoid(outputs.logits), rtol=1e-6)
+    with pytest.raises(InputError, match="several labels"):
+        open_model(str(folder), {})
+
+
+def test_an_image_is_drawn_for_each_of_its_classes():
+    data, config = build(None), toy.config("bce", data__sampler="class_balanced")
+    stage = METHODS["bce"](config, data)[0]
+    start = stage.init(jax.random.key(0), None, None)
+    drawn = stage.streams["image"].draw(start.tables["image"], 0, 0, 0, np.arange(6000))
+    sets = data.train.label_sets.take(drawn)
+    assert set(np.unique(drawn)) == set(np.flatnonzero(data.train.label_sets.sizes()))
+    # each class is drawn for a third of the images, and class 0 is on others, too
+    assert (sets.counts(3)[1:] / 6000 == pytest.approx(1 / 3, abs=0.03)) and sets.counts(3)[0] > 2500
+    table = data.train.label_sets.multi_hot(3)
+    np.testing.assert_array_equal(unpacked(start.frozen["classes"], 3), table)
+    np.testing.assert_array_equal(packed(table), start.frozen["classes"])
+
+
+def test_a_method_of_one_label_is_refused_in_one_line():
+    with pytest.raises(InputError, match=r"^config.method: ce learns from one label an image, .* use one of bce"):
+        prepare.build_data(toy.config("ce"))
+
+
+def test_average_precision_is_the_mean_precision_down_to_each_image():
+    rng = np.random.default_rng(0)
+    scores, targets = rng.integers(0, 9, (40, 5)).astype(float), rng.random((40, 5)) < 0.3
+    targets[:, 4] = False
+    for label in range(4):
+        precisions = []
+        for i in np.flatnonzero(targets[:, label]):
+            above = scores[:, label] >= scores[i, label]
+            precisions.append(targets[above, label].mean())
+        assert metrics.average_precision(scores, targets)[label] == pytest.approx(np.mean(precisions))
+    assert np.isnan(metrics.average_precision(scores, targets)[4])
+    with pytest.raises(ValueError, match="one shape"):
+        metrics.average_precision(scores, targets[:3])
+
+
+def test_the_mean_is_over_tested_classes_and_a_group_without_one_is_missing():
+    scores = Scores(np.array([[1.0, 0, 0], [0, 1, 0]], np.float32), np.array([[True, False, False]] * 2))
+    found = summarize(scores, build(None), "strict", ())
+    assert found.per_class == [1.0, None, None] and found.accuracy["all"] == 1.0
+    assert found.accuracy["few"] is None and found.measure == "average_precision"
+
+
+def test_thresholds_are_the_best_by_f1():
+    rng = np.random.default_rng(1)
+    targets = rng.random((60, 3)) < 0.3
+    targets[:, 2] = False
+    scores = Scores((rng.normal(size=(60, 3)) + targets).round(1).astype(np.float32), targets)
+    thresholds = best_thresholds(scores)
+    assert thresholds[2] == 0.5
+    best = quality([scores], thresholds)[0]["macro_f1"]
+    for cut in np.linspace(0.05, 0.95, 40):
+        assert quality([scores], np.full(3, cut))[0]["macro_f1"] <= best + 1e-9
+    assert quality([scores])[0]["macro_f1"] == quality([scores], np.full(3, 0.5))[0]["macro_f1"]
+
+
+def test_the_average_of_seeds_is_of_probabilities():
+    logits = [np.array([[2.0, -1.0]], np.float32), np.array([[0.0, 3.0]], np.float32)]
+    made = averaged([Scores(one, np.ones((1, 2), bool)) for one in logits])
+    expected = np.mean([1 / (1 + np.exp(-one)) for one in logits], axis=0)
+    np.testing.assert_allclose(made.probabilities(), expected, rtol=1e-5)
