@@ -143,11 +143,16 @@ def workdirs_in(root: pathlib.Path) -> list[pathlib.Path]:
 
 def read_member(found: Found) -> Member:
     from ltjax.report.compare import Member
-    from ltjax.report.run import read_run
+    from ltjax.report.run import of_one_label, read_run
 
     run = read_run(found.folder)
     for name in run.damaged:  # figures and settings would be left out without a word
         raise InputError(f"{found.folder}/{name}: is damaged; run the training command again")
+    if not of_one_label(run):
+        raise InputError(
+            f"{found.folder}: its images have several labels and its numbers are average precision, but ltjax compare "
+            "is of accuracies: read the reports of such runs (ltjax report)"
+        )
     settings = identifying_settings(run.config) if run.config is not None else {}
     return Member(found.given, found.name, run, settings, epochs_of(run.results, run.config))
 

@@ -163,7 +163,7 @@ def _scaled_ratio(square: Array, order: float) -> Array:
 
 def _series(order: float, p: Array) -> Array:
     """``sum_k U_k(p) / v^k``, without terms that are nothing beside the rounding of p's dtype."""
-    rounding = float(jnp.finfo(p.dtype).eps) / 8
+    rounding = float(np.finfo(p.dtype).eps) / 8
     kept = max(k for k, largest in enumerate(LARGEST_TERMS) if largest / order**k > rounding)
     coefficients = sum(
         np.array([float(c) for c in polynomial] + [0.0] * (3 * kept - len(polynomial) + 1)) / order**k

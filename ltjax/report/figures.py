@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from ltjax.class_counts import frequency_order
 from ltjax.report.curves import class_loss_curves, gradient_curves, training_curves
 from ltjax.report.fonts import class_ticks, drawn, numbered
-from ltjax.report.run import Run, class_labels, group_sizes, several_seeds
+from ltjax.report.run import Run, class_labels, group_sizes, measure, several_seeds
 from ltjax.report.style import (
     COLORS,
     MARKERS,
@@ -84,7 +84,7 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
     axes = figure.subplots()
     ties = "; equal counts side by side" if len(counts) > len(np.unique(counts)) <= FEW_COUNTS else ""
     axes.set(xscale="log", xlabel=f"training images per class (log scale{ties})")
-    axes.set_ylabel(f"accuracy per class (%{_of_seeds(results, 'mean ± deviation of')})")
+    axes.set_ylabel(f"{measure(results)} per class (%{_of_seeds(results, 'mean ± deviation of')})")
     x = spread_ties(counts)
     margin = math.exp(0.05 + 0.06 * math.log(x.max() / x.min()))
     left, right = x.min() / margin, x.max() * margin
@@ -114,7 +114,9 @@ def accuracy_per_class(results: dict[str, Any]) -> bytes | None:
             legend[group] += f": {mean:.1f}{_group_deviation(results, group)} %"
     axes.set(xlim=(left, right), ylim=(-4, 104))
     _count_ticks(axes, counts)
-    axes.set_title(f"Accuracy per class and mean of each group ({drawn(results['split'])} images)")
+    axes.set_title(
+        f"{measure(results).capitalize()} per class and mean of each group ({drawn(results['split'])} images)"
+    )
     group_legend(axes, legend, markers=True)
     if len(counts) <= MAX_NAMED_CLASSES:
         shown = np.flatnonzero(np.isfinite(values))

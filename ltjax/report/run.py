@@ -19,6 +19,37 @@ NEEDED = (
 )  # fmt: skip
 
 
+def measured(results: dict[str, Any]) -> dict[str, Any]:
+    """results.json with its numbers under "accuracy", whatever they measure, and "measure" where that is another word.
+
+    Of images with several labels they are average precision.
+
+    Example:
+      >>> measured({"average_precision": {"all": 0.5}})["accuracy"], measure({"average_precision": {}})
+      ({'all': 0.5}, 'average precision')
+    """
+    if "average_precision" not in results:
+        return results
+
+    def moved(one: dict[str, Any]) -> dict[str, Any]:
+        return one | {"accuracy": one["average_precision"]}
+
+    made = moved(results) | {"measure": measure(results)}
+    if "std" in results:
+        made |= {"std": moved(results["std"]), "per_seed": [moved(one) for one in results["per_seed"]]}
+    return made
+
+
+def measure(results: dict[str, Any]) -> str:
+    """What the numbers of a run are: accuracy, or average precision."""
+    return "average precision" if "average_precision" in results else "accuracy"
+
+
+def of_one_label(run: "Run") -> bool:
+    """Whether the images of a run have one label each, so that one is taken for another."""
+    return "average_precision" not in run.results
+
+
 class Predictions(NamedTuple):
     """The test images as the networks see them, of S seeds.
 
@@ -103,6 +134,7 @@ def read_run(workdir: epath.PathLike) -> Run:
     results = _object(results_file)
     if results is None:
         raise InputError(f"{results_file}: is damaged; run the training command again, which makes it again")
+    results = measured(results)
     absent = [key for key in NEEDED if key not in results]
     if absent:
         raise InputError(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ltjax import escape
 from ltjax.class_counts import frequency_order
-from ltjax.report.run import GROUPS, Run, class_labels, group_sizes, several_seeds
+from ltjax.report.run import GROUPS, Run, class_labels, group_sizes, measure, measured, several_seeds
 
 CONVENTIONS = {
     "strict": "many: more than 100 training images, few: fewer than 20",
@@ -56,28 +56,35 @@ def format_table(results: dict[str, Any]) -> str:
       classes        2           2     1       1    0
       groups: strict (many: more than 100 training images, few: fewer than 20)
     """
+    results = measured(results)
     accuracy, convention = results["accuracy"], results["convention"]
     deviation = _deviations(results)["accuracy"]
     total = str(len(results["class_counts"]))
     rows = [
-        ["", *_SEED_HEADER],
-        ["accuracy %", *(percent(accuracy.get(key), deviation.get(key)) for key in _SEED_KEYS)],
+        ["", *_seed_header(results)],
+        [f"{measure(results)} %", *(percent(accuracy.get(key), deviation.get(key)) for key in seed_keys(results))],
         ["classes", total, total, *map(str, group_sizes(results))],
     ]
     lines = [escape.terminal(headline(results)), *_aligned(rows)]
     if several_seeds(results):
-        lines += [explain_seeds(results), *_aligned([["seed", *_SEED_HEADER], *_seed_rows(results)])]
+        lines += [explain_seeds(results), *_aligned([["seed", *_seed_header(results)], *_seed_rows(results)])]
     return "\n".join([*lines, f"groups: {convention} ({explain(convention)})"])
 
 
-_SEED_KEYS = ("all", "mean_class", *GROUPS)
-_SEED_HEADER = [key.replace("_", " ") for key in _SEED_KEYS]
+def seed_keys(results: dict[str, Any]) -> tuple[str, ...]:
+    """The numbers of one line: of average precision "all" is the mean over classes already."""
+    return ("all", "mean_class" if measure(results) == "accuracy" else "micro", *GROUPS)
+
+
+def _seed_header(results: dict[str, Any]) -> list[str]:
+    return [key.replace("_", " ") for key in seed_keys(results)]
 
 
 def _seed_rows(results: dict[str, Any]) -> list[list[str]]:
     """One row per seed: the seed and its accuracies in the order of the header."""
     return [
-        [str(one["seed"]), *(percent(one["accuracy"].get(key)) for key in _SEED_KEYS)] for one in results["per_seed"]
+        [str(one["seed"]), *(percent(one["accuracy"].get(key)) for key in seed_keys(results))]
+        for one in results["per_seed"]
     ]
 
 
@@ -188,11 +195,13 @@ class Rows(NamedTuple):
 
 
 def overall_rows(results: dict[str, Any]) -> Rows:
-    """Accuracy over all classes."""
+    """Accuracy over all classes; of average precision the mean over them, and that of all pairs of image and class."""
     accuracy, spread = results["accuracy"], _deviations(results)["accuracy"]
-    keys = ("all", "mean_class", "worst_class", "harmonic_mean")
+    keys: tuple[str, ...] = ("all", "mean_class", "worst_class", "harmonic_mean")
+    if measure(results) != "accuracy":
+        keys = ("all", "micro", "worst_class")
     cells = [percent(accuracy.get(key), spread.get(key)) for key in keys]
-    return Rows(["accuracy (%)", *(key.replace("_", " ") for key in keys)], [["all classes", *cells]])
+    return Rows([f"{measure(results)} (%)", *(key.replace("_", " ") for key in keys)], [["all classes", *cells]])
 
 
 def group_rows(results: dict[str, Any]) -> Rows:
@@ -204,7 +213,7 @@ def group_rows(results: dict[str, Any]) -> Rows:
         cells = [f"{percent(shots.get(g), spread.get(g))} ({n})" for g, n in groups]
         mark = " *" if convention == results["convention"] else ""
         rows.append([f"{convention}{mark} ({explain(convention)})", *cells])
-    return Rows(["accuracy (%) and number of classes", *GROUPS], rows)
+    return Rows([f"{measure(results)} (%) and number of classes", *GROUPS], rows)
 
 
 def seed_table(results: dict[str, Any]) -> Rows:
@@ -212,7 +221,7 @@ def seed_table(results: dict[str, Any]) -> Rows:
     losses = [one.get("train_loss_last_epoch") for one in results["per_seed"]]
     each = zip(_seed_rows(results), losses, strict=True)
     rows = [[*cells, DASH if loss is None else f"{loss:.4g}"] for cells, loss in each]
-    return Rows(["seed: accuracy (%)", *_SEED_HEADER, "mean training loss of the last epoch"], rows)
+    return Rows([f"seed: {measure(results)} (%)", *_seed_header(results), "mean training loss of the last epoch"], rows)
 
 
 def view_rows(results: dict[str, Any]) -> Rows:
@@ -375,5 +384,5 @@ def _classes_section(results: dict[str, Any]) -> str:
         [f"{escape.markdown(labels[c])} ({g})", f"{counts[c]:,}", percent(accuracies[c], deviations[c])]
         for c, g in zip(frequency_order(counts), group, strict=True)
     ]
-    header = ["class (group)", "training images", "accuracy (%)"]
-    return _folded("Accuracy of every class, most frequent first", markdown_table(header, rows))
+    header = ["class (group)", "training images", f"{measure(results)} (%)"]
+    return _folded(f"{measure(results).capitalize()} of every class, most frequent first", markdown_table(header, rows))

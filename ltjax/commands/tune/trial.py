@@ -121,11 +121,17 @@ def work_on(claimed: Claimed, argv: Sequence[str], definition: Definition) -> st
         if not any(one.state == state.COMPLETE for one in study.get_trials(deepcopy=False)):
             raise
         return f"failed: {one_line(error)}"
-    accuracy = results["accuracy"]
+    measure = "accuracy" if "accuracy" in results else "average_precision"  # of several labels an image
+    accuracy = results[measure]
+    if definition.objective not in accuracy:
+        raise InputError(
+            f"--objective={definition.objective}: {measure} has no such number; use one of {', '.join(accuracy)}, and "
+            "another --study"
+        )
     if accuracy[definition.objective] is None:
         raise InputError(f"--objective={definition.objective}: the data has no such class; use another one and --study")
     trial.set_user_attr("accuracy", accuracy)
-    trial.set_user_attr("std", results.get("std", {}).get("accuracy", {}))
+    trial.set_user_attr("std", results.get("std", {}).get(measure, {}))
     trial.set_user_attr("seconds", results["wall_time_s"])
     study.tell(trial, accuracy[definition.objective])
     return f"{definition.objective} {100 * accuracy[definition.objective]:.1f} %"

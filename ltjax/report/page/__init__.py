@@ -12,7 +12,7 @@ from ltjax.class_counts import frequency_order
 from ltjax.report.page import by_class, calibration, confusion, curves, features, gallery
 from ltjax.report.page.parts import folded, paragraph, plain_table, table
 from ltjax.report.page.style import CSS
-from ltjax.report.run import GROUPS, Run, class_labels, group_sizes, several_seeds
+from ltjax.report.run import GROUPS, Run, class_labels, group_sizes, of_one_label, several_seeds
 from ltjax.report.text import (
     conditions,
     explain,
@@ -48,12 +48,15 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("accuracy", "Accuracy", "accuracy", lambda run: accuracy(run)),
+    Part("accuracy", "Accuracy", "accuracy", lambda run: accuracy(run), of_one_label),
+    Part("precision", "Average precision", "average precision", lambda run: accuracy(run), lambda run: several(run)),
     Part("worst", "Worst classes", "worst classes", lambda run: by_class.worst(run) + by_class.group_table(run)),
-    Part("classes", "Accuracy against frequency", "by frequency", lambda run: by_class.accuracy(run)),
-    Part("confusion", "What is taken for what", "confusion", confusion.section),
-    Part("gallery", "Test images", "images", gallery.section),
-    Part("calibration", "Calibration", "calibration", calibration.section),
+    Part("classes", "Accuracy against frequency", "by frequency", lambda run: by_class.accuracy(run), of_one_label),
+    Part("classes", "Average precision against frequency", "by frequency", lambda run: by_class.accuracy(run),
+         lambda run: several(run)),
+    Part("confusion", "What is taken for what", "confusion", confusion.section, of_one_label),
+    Part("gallery", "Test images", "images", gallery.section, of_one_label),
+    Part("calibration", "Calibration", "calibration", calibration.section, of_one_label),
     Part("curves", "Training", "training", curves.training),
     Part("watched", "Training loss of the watched classes", "watched classes", curves.class_losses,
          lambda run: curves.logged(run, "class_loss/")),
@@ -65,6 +68,11 @@ PARTS = (
          lambda run: bool(run.results.get("views"))),
     Part("conditions", "What the numbers depend on", "conditions", lambda run: depends_on(run)),
 )  # fmt: skip
+
+
+def several(run: Run) -> bool:
+    """Whether the images of a run have several labels."""
+    return not of_one_label(run)
 
 
 def html_page(run: Run) -> str:
@@ -101,6 +109,8 @@ def tiles(run: Run) -> str:
     sizes = dict(zip(GROUPS, group_sizes(results), strict=True))
     worst = results["accuracy"].get("worst_class")
     found = [("accuracy of all images", "all", ""), ("mean over classes", "mean_class", "")]
+    if not of_one_label(run):
+        found = [("average precision, mean over classes", "all", ""), ("all images and classes together", "micro", "")]
     found += [(f"{group}: {sizes[group]:,} class{'' if sizes[group] == 1 else 'es'}", group, group) for group in GROUPS]
     tile = [_tile(label, percent(results["accuracy"].get(key), of.get(key)), group) for label, key, group in found]
     if results.get("macro_f1") is not None:
@@ -138,6 +148,11 @@ def accuracy(run: Run) -> str:
     results = run.results
     text = plain_table(*overall_rows(results)) + plain_table(*group_rows(results))
     text += paragraph("* the convention in this run's config. A dash marks a group without classes.", "note")
+    if not of_one_label(run):
+        text += paragraph(
+            "Average precision: all images in the order of their probability for the class, the mean precision down to "
+            "each image of the class. F1 is of classes with a probability of at least a half.", "note",
+        )  # fmt: skip
     if several_seeds(results):
         text += f"<h3>Each seed</h3>{plain_table(*seed_table(results))}"
     return text

@@ -11,7 +11,7 @@ from ltjax.report.figures import class_deviations, spread_ties
 from ltjax.report.page.confusion import Mistakes, mistakes_of
 from ltjax.report.page.parts import folded, group_of_ranks, name, paragraph, share, table
 from ltjax.report.page.svg import MOST_POINTS, SHAPES, Chart, color, legend
-from ltjax.report.run import Run, class_labels, group_sizes, several_seeds
+from ltjax.report.run import Run, class_labels, group_sizes, measure, of_one_label, several_seeds
 from ltjax.report.style import bounded, group_spans
 from ltjax.report.text import percent
 
@@ -36,8 +36,8 @@ def accuracy(run: Run) -> str:
     x, tested = spread_ties(counts), np.isfinite(values)
     low, high = x.min() / 1.15, x.max() * 1.15
     chart = Chart(
-        "Accuracy of each class against its training images", (low, high), (0, 100),
-        ("training images of the class (log scale)", "accuracy (%)"), (True, False), (760, 400),
+        f"{measure(results).capitalize()} of each class against its training images", (low, high), (0, 100),
+        ("training images of the class (log scale)", f"{measure(results)} (%)"), (True, False), (760, 400),
     )  # fmt: skip
     _edges(chart, x, run)
     trend = np.clip(_trend(np.log(counts), values), 0, 100)
@@ -144,11 +144,11 @@ def worst(run: Run) -> str:
         return paragraph("No class has a test image.", "missing")
     counts = results["class_counts"]
     rows = sorted(tested, key=lambda c: (results["per_class"][c], counts[c], c))[:WORST]
-    text = "" if mistakes_of(run) is not None else paragraph(
+    text = "" if mistakes_of(run) is not None or not of_one_label(run) else paragraph(
         "What they are taken for is not recorded in this workdir: it has no predictions. Its training command, run "
         "again after results.json is removed, writes them.", "missing"
     )  # fmt: skip
-    return text + _class_table(run, rows, "Lowest accuracy first")
+    return text + _class_table(run, rows, f"Lowest {measure(results)} first")
 
 
 def all_classes(run: Run) -> str:
@@ -175,8 +175,9 @@ def _class_table(run: Run, classes: Sequence[int], caption: str) -> str:
              percent(accuracies[c], deviations[c]), taken]
         )  # fmt: skip
     taken_for = "taken for (images)" if seeds == 1 else f"taken for (images, {seeds} seeds together)"
-    header = ["class", "group", "training images", "test images", "accuracy (%)", taken_for]
-    return table(header, rows, caption, "classes")
+    header = ["class", "group", "training images", "test images", f"{measure(results)} (%)", taken_for]
+    width = None if of_one_label(run) else -1  # of several labels none is taken for another
+    return table(header[:width], [row[:width] for row in rows], caption, "classes")
 
 
 def _taken_for(mistakes: Mistakes, label: int, labels: Sequence[str], most: int = 3) -> str:

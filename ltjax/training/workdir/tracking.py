@@ -174,7 +174,7 @@ def result_rows(results: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def _measures(results: Mapping[str, Any]) -> dict[str, Any]:
-    accuracies = {"accuracy": results.get("accuracy", {})}
+    accuracies = {measure: results[measure] for measure in ("accuracy", "average_precision") if measure in results}
     accuracies |= {f"views/{view}": one["accuracy"] for view, one in results.get("views", {}).items()}
     found = {f"{group}/{name}": value for group, one in accuracies.items() for name, value in one.items()}
     found |= {f"report/{name}": value for name, value in results.get("report", {}).items()}
