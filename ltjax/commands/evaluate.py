@@ -96,7 +96,9 @@ def run(argv: Sequence[str]) -> int:
 
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
     changes = {key: value for key, value in changes.items() if value is not None}
-    finished = (open_model if options.images else open_finished)(options.run, changes)
+    finished = (open_model if options.images else open_finished)(options.run, changes, several_labels=True)
+    if finished.model.several_labels:
+        return on_several_labels(options, finished)
     if options.images:
         images = labelled_images(options.images, finished.model)
         finished = finished._replace(data=dataclasses.replace(finished.data, test=images, split="new"))
@@ -123,6 +125,23 @@ def run(argv: Sequence[str]) -> int:
         same = record["per_class"] == finished.results["per_class"]
         print("equal to results.json" if same else "differs from results.json: other hardware or library versions")
     write_out(options.out, record, table)
+    return 0
+
+
+def on_several_labels(options: Any, finished: Any) -> int:
+    """The average precision of a run whose images have several labels."""
+    from ltjax.commands import several_labels
+    from ltjax.report import format_table
+    from ltjax.training.out_of_memory import naming
+
+    with naming("in evaluation", f"lower --batch-size (now {finished.config.evaluation.batch_size})"):
+        record = several_labels.evaluate(options, finished)
+    if is_first_process():
+        table = [format_table(record), several_labels.f1_line(record)]
+        print("\n".join(table))
+        same = record["per_class"] == finished.results["per_class"]
+        print("equal to results.json" if same else "differs from results.json: other hardware or library versions")
+        write_out(options.out, record, table)
     return 0
 
 
@@ -231,7 +250,7 @@ def of_training(finished: Any, new_images: bool) -> dict[str, Any]:
     """What results.json has of the run, without what an evaluation measures: that of this one takes its place."""
     from ltjax.data.dataset import fingerprint
 
-    measured = {"views", "report", "std", "per_seed", "macro_f1", "calibration_error"}
+    measured = {"views", "report", "std", "per_seed", "macro_f1", "micro_f1", "calibration_error"}
     measured |= {"validation_index_sha256", "images_sha256"} if new_images else set()
     kept = {key: value for key, value in finished.results.items() if key not in measured}
     return kept | {"test_index_sha256": fingerprint(finished.data.test)}

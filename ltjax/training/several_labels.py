@@ -19,7 +19,7 @@ from ltjax.methods.stage import Tree
 from ltjax.settings import Settings
 from ltjax.training.evaluation import RESULT, Predict, Reading, Summary, blocks_of, number, report_broken
 from ltjax.training.execution import mesh as meshes
-from ltjax.training.execution.seeds import over_seeds, stack_seeds
+from ltjax.training.execution.seeds import over_seeds, seed_axis, stack_seeds
 
 MEASURE = "average_precision"  # the name in results.json, where one label has "accuracy"
 
@@ -157,6 +157,21 @@ def evaluation_arrays(scores: Sequence[Scores], norms: Sequence[np.ndarray | Non
     ]
     arrays: dict[str, np.ndarray] = stack_seeds(each, "evaluation")
     return arrays
+
+
+def log_odds_of(predict: Predict, config: Settings, platform: str) -> Predict:
+    """(variables, images) -> [B, C]: the logits; of several seeds the log odds of their mean probability."""
+    axis = seed_axis(config, platform)
+    several = over_seeds(predict, axis, (0, None))
+
+    def mean(variables: Tree, images: jax.Array) -> jax.Array:
+        logits = several(variables, images)
+        if axis[0] == 1:
+            return logits
+        shares = jax.nn.sigmoid(logits).mean(0)
+        return jnp.log(shares) - jnp.log1p(-shares)
+
+    return mean
 
 
 def averaged(scores: Sequence[Scores]) -> Scores:

@@ -15,6 +15,7 @@ Several processes (launch/local.sh predict ..., or srun) share the work; --out i
 `ltjax predict` is the same command.
 """
 
+import dataclasses
 import os
 import pathlib
 import sys
@@ -51,7 +52,8 @@ def parse(argv: Sequence[str]) -> Any:
         "--threshold",
         type=float,
         metavar="P",
-        help=f"adds a prediction: the likeliest class, or '{NONE_OF_THEM}' if its probability is below P",
+        help=f"adds a prediction: the likeliest class, or '{NONE_OF_THEM}' if its probability is below P; where images "
+        "have several labels, all classes from P on (by default from the threshold of each that the run has fitted)",
     )
     parser.add_argument("--on-error", choices=("stop", "skip"), default="stop", help="for unreadable images")
     parser.add_argument("--data-dir", help="where the data is now; for runs of earlier versions alone, which need it")
@@ -90,6 +92,8 @@ def run(argv: Sequence[str]) -> int:
     from ltjax.commands.adjustment import ESTIMATE, read_flags
     from ltjax.commands.predict.network import open_network
     from ltjax.commands.predict.work import Job
+    from ltjax.commands.several_labels import check_flags as check_several
+    from ltjax.commands.several_labels import thresholds_of
     from ltjax.inference.preprocessing import check_shape
     from ltjax.training.out_of_memory import naming
 
@@ -100,8 +104,11 @@ def run(argv: Sequence[str]) -> int:
     if share[1] > 1 and not options.out:
         raise InputError(f"--out is missing: {share[1]} processes cannot print in order; name a file")
     changes = {"data.dir": options.data_dir, "evaluation.batch_size": options.batch_size}
-    finished = open_model(options.run, {key: value for key, value in changes.items() if value is not None})
+    changes = {key: value for key, value in changes.items() if value is not None}
+    finished = open_model(options.run, changes, several_labels=True)
     check_shape(finished.model.image_shape)
+    if finished.model.several_labels:
+        check_several(options, but=("images",))
     adjustment = read_flags(options, options.run, finished)
     names = finished.model.names
     if options.threshold is not None and NONE_OF_THEM in names:
@@ -109,6 +116,10 @@ def run(argv: Sequence[str]) -> int:
     size = min(finished.config.evaluation.batch_size, len(images))
     network = open_network(finished, options.tta, size)
     table = Table(names, min(options.top, len(names)), options.threshold)
+    if finished.model.several_labels:
+        thresholds, note = thresholds_of(finished, options.run, options.threshold)
+        table = table._replace(threshold=None, thresholds=thresholds)
+        adjustment = dataclasses.replace(adjustment, notes=(note,))
     read = Reader(images, finished.model.image_shape, finished.model.resize)
     if first:
         for note in adjustment.notes:
@@ -141,8 +152,10 @@ def to_terminal(options: Any, job: Any) -> int:
     for rows, skipped in work.predictions(job, spans):
         left_out += len(skipped)
         for row in rows:
-            words = [f"{shown[label]} {100 * share:.1f}" for label, share in row.shares()]
+            words = [f"{shown[label]} {100 * share:.1f}" for label, share in job.table.shown(row)]
             answer = [] if job.table.answered(row) else [NONE_OF_THEM]
+            if job.table.several_labels:
+                answer = [job.table.answer(row, shown) or NONE_OF_THEM]
             print(escape.terminal(row.path), *answer, *words, sep="\t")
     if left_out:
         print(f"left out {left_out} of {total} images, which could not be read", file=sys.stderr)

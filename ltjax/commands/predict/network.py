@@ -15,6 +15,7 @@ from ltjax.training.calibration import flipped_too, logits_of
 from ltjax.training.evaluation import has_softmax, rows_at_once
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.finished_run import Finished
+from ltjax.training.several_labels import log_odds_of
 
 
 class Network(NamedTuple):
@@ -39,7 +40,8 @@ def open_network(finished: Finished, tta: str, batch_size: int) -> Network:
     here = jax.tree.map(lambda x: np.asarray(x.addressable_data(0)), finished.variables)
     variables = jax.device_put(here, meshes.replicated(mesh))
     predict = flipped_too(finished.stage.predict) if tta == "flip" else finished.stage.predict
-    of_images = logits_of(predict, finished.config, meshes.platform(mesh))
+    mean_of_seeds = log_odds_of if finished.model.several_labels else logits_of
+    of_images = mean_of_seeds(predict, finished.config, meshes.platform(mesh))
     program = jax.jit(of_images, in_shardings=(meshes.replicated(mesh), meshes.split(mesh)))
     return Network(program, variables, mesh, rows_at_once(batch_size, mesh))
 
@@ -52,13 +54,14 @@ class Chosen(NamedTuple):
     finite: jax.Array
 
 
-def choose(adjustment: Adjustment, top: int) -> Any:
-    """logits [B, C] -> Chosen; ties go to the lower class."""
+def choose(adjustment: Adjustment, top: int, several_labels: bool = False) -> Any:
+    """logits [B, C] -> Chosen; ties go to the lower class. With several labels each class has a sigmoid."""
+    shares_of = jax.nn.sigmoid if several_labels else jax.nn.softmax
 
     @jax.jit
     def chosen(logits: jax.Array) -> Chosen:
         adjusted = adjustment(logits)
-        shares, labels = jax.lax.top_k(jax.nn.softmax(adjusted), top)
+        shares, labels = jax.lax.top_k(shares_of(adjusted), top)
         return Chosen(labels, shares, has_softmax(adjusted))
 
     return chosen

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from ltjax import escape
 from ltjax.errors import InputError
 
 NONE_OF_THEM = "none of them"
+BETWEEN = ";"  # the predicted classes of an image with several labels
 
 
 class Prediction(NamedTuple):
@@ -33,15 +35,45 @@ class Table(NamedTuple):
       class_names: by label.
       top: classes of a row.
       threshold: the least probability of an answer; None: there is no column for it.
+      thresholds: of each class, where an image has several labels: the answer is all classes that reach theirs.
     """
 
     class_names: Sequence[str]
     top: int
     threshold: float | None = None
+    thresholds: tuple[float, ...] | None = None
+
+    @property
+    def several_labels(self) -> bool:
+        return self.thresholds is not None
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether there is a column for the prediction."""
+        return self.threshold is not None or self.several_labels
+
+    @property
+    def needed(self) -> int:
+        """Classes of a ``Prediction``: every class may be an answer where an image has several labels."""
+        return len(self.class_names) if self.several_labels else self.top
+
+    def answers(self, row: Prediction) -> list[int]:
+        """The predicted classes, the likeliest first."""
+        if self.thresholds is not None:
+            return [label for label, share in row.shares() if share >= self.thresholds[label]]
+        return row.labels[:1] if self.answered(row) else []
 
     def answered(self, row: Prediction) -> bool:
         """Whether the likeliest class is likely enough."""
         return self.threshold is None or row.probabilities[0] >= self.threshold
+
+    def shown(self, row: Prediction) -> Iterator[tuple[int, float]]:
+        """(label, probability) of the classes of a row, the likeliest first."""
+        return itertools.islice(row.shares(), self.top)
+
+    def answer(self, row: Prediction, names: Sequence[str]) -> str | None:
+        """The predicted classes by these names, with ``;`` between; None for none of them."""
+        return BETWEEN.join(names[label] for label in self.answers(row)) or None
 
 
 class Format(NamedTuple):
@@ -64,14 +96,14 @@ def csv_part(rows: Sequence[Prediction], table: Table) -> bytes:
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     for row in rows:
-        words = (word for label, share in row.shares() for word in (names[label], f"{share:.6f}"))
-        answer = [] if table.threshold is None else [names[row.labels[0]] if table.answered(row) else NONE_OF_THEM]
+        words = (word for label, share in table.shown(row) for word in (names[label], f"{share:.6f}"))
+        answer = [table.answer(row, names) or NONE_OF_THEM] if table.has_answer else []
         lines.writerow([escape.csv_cell(row.path), *answer, *words])
     return text.getvalue().encode()
 
 
 def join_csv(parts: Sequence[str], file: BinaryIO, table: Table) -> None:
-    answer = [] if table.threshold is None else ["prediction"]
+    answer = ["prediction"] if table.has_answer else []
     columns = (word for k in range(1, table.top + 1) for word in (f"class_{k}", f"probability_{k}"))
     file.write((",".join(["path", *answer, *columns]) + "\n").encode())
     _concatenate(parts, file)
@@ -81,8 +113,13 @@ def jsonl_part(rows: Sequence[Prediction], table: Table) -> bytes:
     """A JSON object a line: {"path", "prediction" with a threshold, "classes": [{"class", "probability"}, ...]}."""
     lines = []
     for row in rows:
-        classes = [{"class": table.class_names[label], "probability": round(share, 6)} for label, share in row.shares()]
-        answer = {} if table.threshold is None else {"prediction": classes[0]["class"] if table.answered(row) else None}
+        each = table.shown(row)
+        classes = [{"class": table.class_names[label], "probability": round(share, 6)} for label, share in each]
+        answer: dict[str, Any] = {}
+        if table.several_labels:
+            answer = {"prediction": [table.class_names[label] for label in table.answers(row)]}
+        elif table.has_answer:
+            answer = {"prediction": table.answer(row, table.class_names)}
         lines.append(json.dumps({"path": row.path, **answer, "classes": classes}) + "\n")
     return "".join(lines).encode()
 
@@ -109,7 +146,7 @@ def _arrow() -> Any:
 
 def _schema(table: Table) -> Any:
     arrow = _arrow()
-    fields = [("path", arrow.string())] + ([] if table.threshold is None else [("prediction", arrow.string())])
+    fields = [("path", arrow.string())] + ([("prediction", arrow.string())] if table.has_answer else [])
     for k in range(1, table.top + 1):
         fields += [(f"class_{k}", arrow.string()), (f"probability_{k}", arrow.float32())]
     return arrow.schema(fields)
@@ -119,8 +156,8 @@ def parquet_part(rows: Sequence[Prediction], table: Table) -> bytes:
     """A Parquet file; names that are no UTF-8 text have their bytes as escapes."""
     arrow, names = _arrow(), [escape.terminal(str(name)) for name in table.class_names]
     columns: dict[str, list[Any]] = {"path": [_text(row.path) for row in rows]}
-    if table.threshold is not None:
-        columns["prediction"] = [names[row.labels[0]] if table.answered(row) else None for row in rows]
+    if table.has_answer:
+        columns["prediction"] = [table.answer(row, names) for row in rows]
     for k in range(table.top):
         columns[f"class_{k + 1}"] = [names[row.labels[k]] for row in rows]
         columns[f"probability_{k + 1}"] = [row.probabilities[k] for row in rows]

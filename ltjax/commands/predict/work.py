@@ -76,7 +76,7 @@ def predictions(job: Job, spans: Spans) -> Iterator[tuple[list[Prediction], list
     """The predictions of every block, and its unreadable images."""
     rows: list[Prediction] = []
     skipped: list[Skipped] = []
-    chosen = choose(job.adjustment, job.table.top)
+    chosen = choose(job.adjustment, job.table.needed, job.table.several_labels)
     for number, seen in enumerate(outputs(job.network, job.elements(spans), job.workers, chosen)):
         begin, end = spans[number]
         skipped += _skipped(job, seen.faults)
@@ -134,7 +134,9 @@ def write_all(job: Job, parts: Parts, how: Format) -> None:
 
 def write_from_logits(job: Job, parts: Parts, how: Format) -> None:
     """The same, where all logits are there already."""
-    chosen = choose(job.adjustment, job.table.top)  # once: it is compiled for each shape of a block
+    chosen = choose(
+        job.adjustment, job.table.needed, job.table.several_labels
+    )  # once: it is compiled for each shape of a block
     for block in job.mine(parts.missing("rows")):
         rows = of_logits(job, chosen, parts.logits(block), block * parts.block)
         parts.write_rows(block, how.part(rows, job.table))
@@ -251,7 +253,8 @@ def _folders(images: Images) -> str:
 
 def about(job: Job, options: Any, fingerprint: str, form: str) -> dict[str, Any]:
     """All that the bytes of the output depend on, by a name for messages."""
-    return {
+    several = {"thresholds": list(job.table.thresholds or ())} if job.table.several_labels else {}
+    return several | {
         "--run": f"{fingerprint}-{fingerprint_of(job.network.variables)}",
         "number of images": len(job.images),
         "list of images": job.images.names.sha256(),
