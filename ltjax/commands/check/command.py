@@ -209,11 +209,12 @@ def _counts(data: Data, config: Settings) -> dict[str, Any]:
         groups = shot_groups(data.class_counts, shots, boundaries or None if shots == "index" else None)
     except ValueError as error:
         raise InputError(f"config.evaluation.index_boundaries: {error}") from error
-    counts = {
-        split: np.bincount(source.labels, minlength=data.num_classes).tolist()
-        for split, source in findings.splits_of(data).items()
-    }
+    splits = findings.splits_of(data)
+    counts = {split: source.class_counts(data.num_classes).tolist() for split, source in splits.items()}
+    of_several = {"labels_of_image": labels_of_image(data)} if data.train.label_sets is not None else {}
     return {
+        "images": {split: len(source) for split, source in splits.items()},
+        **of_several,
         "train_index_sha256": data.fingerprint,
         "class_names": list(data.class_names) if data.class_names else None,
         "counts": counts,
@@ -221,6 +222,12 @@ def _counts(data: Data, config: Settings) -> dict[str, Any]:
         "groups": {group: np.flatnonzero(mask).tolist() for group, mask in groups.items()},
         "notes": list(data.notes),
     }
+
+
+def labels_of_image(data: Data) -> dict[str, list[int]]:
+    """split -> the number of images with 0, 1, 2, ... labels."""
+    sets = {split: source.label_sets for split, source in findings.splits_of(data).items()}
+    return {split: np.bincount(one.sizes()).tolist() for split, one in sets.items() if one is not None}
 
 
 def _figure(report: Mapping[str, Any]) -> bytes:

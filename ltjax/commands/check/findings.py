@@ -168,15 +168,17 @@ def duplicate_findings(
 
     def called(split: str, record: int) -> str:
         source = splits[split]
-        return f"{name_of(split, source, record)} ({label_name(int(source.labels[record]))})"
+        classes = [source.labels[record]] if source.label_sets is None else source.label_sets[record]
+        return f"{name_of(split, source, record)} ({', '.join(label_name(int(label)) for label in classes)})"
 
     first: dict[bytes, int] = {}
     items: dict[str, list[str]] = {"leak": [], "two_labels": [], "repeat": []}
-    labels = splits["train"].labels
+    labels, sets = splits["train"].labels, splits["train"].label_sets
     for record, content in hashes["train"].items():
         earlier = first.setdefault(content, record) if content else record
         if earlier != record:
-            kind = "repeat" if labels[earlier] == labels[record] else "two_labels"
+            same = labels[earlier] == labels[record] if sets is None else np.array_equal(sets[earlier], sets[record])
+            kind = "repeat" if same else "two_labels"
             items[kind].append(f"{called('train', record)} is {called('train', earlier)}")
     for split, by_record in hashes.items():
         if split != "train":

@@ -51,11 +51,12 @@ def _count_lines(report: dict[str, Any]) -> list[str]:
     head, tail = max(train), min(train)
     factor = f"imbalance {head / tail:.1f}" if tail else "infinite imbalance"
     span = f"{named(order[0])} to {named(order[-1])} a class"
-    lines = [f"train: {sum(train):,} images, {len(train):,} classes, {span}, {factor}"]
+    lines = [f"train: {report['images']['train']:,} images, {len(train):,} classes, {span}, {factor}"]
     for group, classes in report["groups"].items():
         images = sum(train[k] for k in classes)
         plural = "" if len(classes) == 1 else "es"
-        lines.append(f"  {group} ({_range(report, group)}): {len(classes):,} class{plural}, {images:,} images")
+        what = "labels" if "labels_of_image" in report else "images"
+        lines.append(f"  {group} ({_range(report, group)}): {len(classes):,} class{plural}, {images:,} {what}")
     if len(order) > 2 * CLASSES_PRINTED:
         lines.append(f"  most: {', '.join(map(named, order[:CLASSES_PRINTED]))}")
         lines.append(f"  fewest: {', '.join(map(named, order[-CLASSES_PRINTED:]))}")
@@ -63,9 +64,13 @@ def _count_lines(report: dict[str, Any]) -> list[str]:
         if split != "train":
             tested = np.array(counts)[np.array(counts) > 0]
             lines.append(
-                f"{split}: {sum(counts):,} images of {len(tested):,} classes, "
+                f"{split}: {report['images'][split]:,} images of {len(tested):,} classes, "
                 f"{tested.max(initial=0):,} to {tested.min(initial=tested.max(initial=0)):,} a class"
             )
+    for split, numbers in report.get("labels_of_image", {}).items():
+        several = sum(k * images for k, images in enumerate(numbers)) / max(sum(numbers), 1)
+        each = ", ".join(f"{images:,} with {k}" for k, images in enumerate(numbers) if images)
+        lines.append(f"labels of an image, {split}: {several:.2f} on average ({each})")
     return [*lines, *(f"note: {note}" for note in report["notes"])]
 
 
@@ -80,8 +85,8 @@ def _range(report: dict[str, Any], group: str) -> str:
 
 def _file_lines(report: dict[str, Any]) -> list[str]:
     files = report["files"]
-    counted = [f"{count:,} of {sum(report['counts'][split]):,} {split}" for split, count in files["looked_at"].items()]
-    complete = all(count == sum(report["counts"][split]) for split, count in files["looked_at"].items())
+    counted = [f"{count:,} of {report['images'][split]:,} {split}" for split, count in files["looked_at"].items()]
+    complete = all(count == report["images"][split] for split, count in files["looked_at"].items())
     lines = [f"files inspected: {', '.join(counted)}{'' if complete else ' (--files=all: all of them)'}"]
     for what in ("formats", "modes") if files["modes"] else ():
         lines.append(f"  {what}: {', '.join(f'{name} {count:,}' for name, count in files[what].items())}")

@@ -12,6 +12,7 @@ from ltjax.errors import InputError
 from ltjax.settings import DataSettings
 
 # image -> classes: class 2 is the rarest, and occurs beside class 0
+GIVEN = ("dir", "train_list", "test_list", "image_size", "resize")
 TRAIN = {"a": "0 1", "b": "0", "c": "0 2", "d": "1", "e": "2 0", "f": "", "g": "0", "h": "1 0", "i": "0", "j": "0"}
 
 
@@ -74,3 +75,16 @@ def test_what_a_run_cannot_use_is_refused_in_one_line(folder, lists, message):
     with pytest.raises(InputError) as error:
         build(settings(folder))
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_check_counts_labels_and_images_apart(folder, tmp_path_factory, capsys, monkeypatch):
+    from ltjax.commands.check import command
+
+    monkeypatch.setattr(command, "_figure", lambda report: b"")
+    flags = [f"--config.data.{key}={value}" for key, value in settings(folder).to_dict().items() if key in GIVEN]
+    out = tmp_path_factory.mktemp("out")
+    status = command.main(["--config=configs/list_multilabel.py", *flags, f"--out={out}", "--workers=1", "--files=all"])
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    assert "train: 10 images, 3 classes, 8 (0) to 2 (2) a class, imbalance 4.0" in printed
+    assert "labels of an image, train: 1.30 on average (1 with 0, 5 with 1, 4 with 2)" in printed
