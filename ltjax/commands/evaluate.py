@@ -134,8 +134,9 @@ def on_several_labels(options: Any, finished: Any) -> int:
     from ltjax.report import format_table
     from ltjax.training.out_of_memory import naming
 
+    several_labels.check_flags(options)
     with naming("in evaluation", f"lower --batch-size (now {finished.config.evaluation.batch_size})"):
-        record = several_labels.evaluate(options, finished)
+        record = several_labels.evaluate(finished, of_training(finished, new_images=False))
     if is_first_process():
         table = [format_table(record), several_labels.f1_line(record)]
         print("\n".join(table))

@@ -26,13 +26,11 @@ def check_flags(options: argparse.Namespace, but: tuple[str, ...] = ()) -> None:
             )
 
 
-def evaluate(options: argparse.Namespace, finished: Any) -> dict[str, Any]:
-    """The record of results.json, of the test images evaluated again."""
-    from ltjax.commands.evaluate import of_training
+def evaluate(finished: Any, of_training: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of results.json, of the test images evaluated again; ``of_training`` is what it has of the run."""
     from ltjax.training import several_labels
     from ltjax.training.workdir.results import evaluator_of, results_over_seeds, stage_reports, summarize_seeds
 
-    check_flags(options)
     config, data, stage = finished.config, finished.data, finished.stage
     evaluator = evaluator_of(config, data, stage, finished.mesh)
     assert isinstance(evaluator, several_labels.ScoreEvaluator)
@@ -40,8 +38,7 @@ def evaluate(options: argparse.Namespace, finished: Any) -> dict[str, Any]:
     losses = [one.get("train_loss_last_epoch") for one in finished.results.get("per_seed", [finished.results])]
     reports, qualities = stage_reports(config, stage, finished.variables), several_labels.quality(scores)
     summaries = summarize_seeds(config, data, scores)
-    record = of_training(finished, new_images=False)
-    return record | results_over_seeds(config, summaries, losses, reports, qualities)
+    return {**of_training, **results_over_seeds(config, summaries, losses, reports, qualities)}
 
 
 def f1_line(record: Mapping[str, Any]) -> str:
