@@ -9,7 +9,9 @@ from ltjax.models.attention import ModulatedAttention
 from ltjax.models.backbone import Backbone, HasTrainableParts
 from ltjax.models.bbn import BBNNetwork, LargeTwoBranchBackbone, TwoBranchBackbone
 from ltjax.models.causal_norm import CausalNormNetwork
+from ltjax.models.convnext import SIZES, ConvNeXt
 from ltjax.models.depth_experts import DepthExpertBackbone, LargeDepthExpertBackbone
+from ltjax.models.efficientnet_lite import EfficientNetLite
 from ltjax.models.experts import ExpertBackbone, ExpertsHead, LargeExpertBackbone
 from ltjax.models.heads.aligned import AlignedHead
 from ltjax.models.heads.auxiliary import AuxiliaryHead
@@ -51,6 +53,9 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     **{f"shike_resnet{depth}": functools.partial(LargeDepthExpertBackbone, depth=depth) for depth in (10, 50, 152)},
     "shike_resnext50_32x4d": functools.partial(LargeDepthExpertBackbone, depth=50, groups=32, group_width=4),
     **{f"bbn_resnet{depth}": functools.partial(LargeTwoBranchBackbone, depth=depth) for depth in (10, 50)},
+    **{f"convnext_{size}": functools.partial(ConvNeXt, size=size) for size in SIZES},
+    "efficientnet_lite0": EfficientNetLite,
+    "efficientnet_lite0_timm": functools.partial(EfficientNetLite, padding="symmetric", epsilon=1e-5),
     # vision transformers, for images of about 224 pixels
     **VITS,
 }
@@ -66,9 +71,11 @@ __all__ = [
     "CausalNormNetwork",
     "ConsistencyHead",
     "ContrastiveHead",
+    "ConvNeXt",
     "ConvTopHead",
     "CosineHead",
     "DepthExpertBackbone",
+    "EfficientNetLite",
     "ExpertBackbone",
     "ExpertsHead",
     "FeatureMapHead",

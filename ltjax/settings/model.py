@@ -29,7 +29,9 @@ class ModelSettings(Block):
         added_later=True,
     )
     pretrained: str = setting(
-        "", "initial weights of the backbone: .safetensors, .npz, .pth or hf://OWNER/NAME; '' = random"
+        "",
+        "initial weights of the backbone: .safetensors, .npz, .pth, hf://OWNER/NAME or package://PACKAGE/FILE; '' = "
+        "random",
     )
     needs_pretrained: bool = setting(
         False,

@@ -9,7 +9,7 @@ from ltjax.methods.stage import under
 from ltjax.models import BACKBONES, HasTrainableParts, VisionTransformer
 from tests.training import toy
 
-DEEPER = ("34", "44", "56", "101", "152", "vit_l", "vit_b")  # more of the same blocks
+DEEPER = ("34", "44", "56", "101", "152", "vit_l", "vit_b", "small", "base", "large")  # more of the same blocks
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * any(depth in name for depth in DEEPER)) for name in BACKBONES]
 
 

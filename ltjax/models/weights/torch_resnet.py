@@ -17,6 +17,7 @@ NORM_LEAVES = {
 LAYER = r"(?:layer(?P<stage>\d+)\.(?P<block>\d+)\.)?(?:(?P<kind>conv|bn)(?P<number>\d))\.(?P<leaf>\w+)"
 SHORTCUT = r"layer(?P<stage>\d+)\.(?P<block>\d+)\.downsample\.(?P<part>[01])\.(?P<leaf>\w+)"
 LISTED = 5  # names in an error
+HEAD = ("fc.", "linear.", "BN")  # how the names begin of what is not the backbone's
 BRANCH = r"BN(?P<branch>[HMT])\.(?P<leaf>\w+)"
 
 Place = tuple[tuple[str, ...], np.ndarray]  # the path of one array in the Flax variables, the array in Flax's layout
@@ -76,16 +77,6 @@ def _variables(state_dict: Mapping[str, np.ndarray], family: str, shortcuts: boo
         are = "is no array" if len(unknown) == 1 else "are no arrays"
         raise InputError(f"state_dict: {', '.join(map(repr, unknown[:LISTED]))}{more} {are} of a {family}")
     return variables
-
-
-def in_head(name: str) -> bool:
-    """Whether an array is the classifier's, or else not the backbone's.
-
-    Example:
-      >>> in_head("fc.weight"), in_head("layer1.0.conv1.weight")
-      (True, False)
-    """
-    return name.removeprefix("module.").startswith(("fc.", "linear.", "BN"))
 
 
 def _translate(name: str, value: np.ndarray, shortcuts: bool) -> Place | None:

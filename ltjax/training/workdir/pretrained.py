@@ -10,7 +10,7 @@ from flax import traverse_util
 
 from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
-from ltjax.models.weights.torch_resnet import import_resnet, import_resnet_cifar, in_head
+from ltjax.models.weights.families import family_of
 from ltjax.settings import Settings
 from ltjax.training.workdir.checksums import listed, not_finite
 from ltjax.training.workdir.fit import difference
@@ -45,7 +45,7 @@ def check_fit(variables: Tree, config: Settings) -> None:
 
 
 def with_pretrained(variables: Tree, path: str, report: Callable[[str], None] | None = None) -> Tree:
-    """The variables with the backbone from config.model.pretrained, a PyTorch ResNet's state_dict (``read_weights``).
+    """The variables with the backbone from config.model.pretrained, a state_dict of PyTorch (``read_weights``).
 
     ``report`` gets a line of what was loaded, and of what in the file is not used.
 
@@ -90,17 +90,17 @@ def _backbone(path: str) -> tuple[dict[str, np.ndarray], list[str]]:
     """The arrays of the backbone by their path in a network's variables, and the file's names of the others.
 
     Raises:
-      InputError: no such file, none that is read, no arrays of a ResNet, or values that are not finite.
+      InputError: no such file, none that is read, no arrays of a network that is known, or values that are not finite.
     """
     setting = f"config.model.pretrained={path}"
     try:
         state_dict = read_weights(path)
-        for_imagenet = any("downsample" in name or name.startswith("layer4") for name in state_dict)
-        read = (import_resnet if for_imagenet else import_resnet_cifar)(state_dict)
+        family = family_of(state_dict)
+        read = family.read(state_dict)
     except InputError as error:
         raise InputError(f"{setting}: {error}") from None
     flat = traverse_util.flatten_dict(read, sep="/")
     given = {name: array for name, array in flat.items() if _of_backbone(name)}
     if broken := not_finite(given):
         raise InputError(f"{setting}: NaN or infinity in {listed(broken)}; make the file again from good weights")
-    return given, [name for name in state_dict if in_head(name)]
+    return given, [name for name in state_dict if name.removeprefix("module.").startswith(family.head)]

@@ -1,9 +1,10 @@
-"""Reads the weights of a PyTorch network from a file: .npz, .safetensors, .pth, or one of a model hub.
+"""Reads the weights of a PyTorch network from a file: .npz, .safetensors, .pth, one of a model hub or in a package.
 
 Nothing in a file is executed. The names are those of the public ResNets whichever file they come from: what wrappers
 put before them (``module.``, ``backbone.``) is removed.
 """
 
+import importlib.util
 import io
 import pathlib
 import re
@@ -22,6 +23,7 @@ from ltjax.training.workdir.torch_file import is_torch_zip, read_torch_file
 HOW = "'Pretrained backbones' in docs/guides/runs.md says which files are read"
 PREFIXES = ("module.", "backbone.", "model.", "encoder.", "net.", "resnet.")
 HUB = "hf://"
+PACKAGE = "package://"  # a file inside an installed Python package: package://PACKAGE/FILE
 HUB_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+?))?(?:/(?P<file>[^@]+))?")
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # in this order
 # How files begin that people have instead.
@@ -37,7 +39,8 @@ def read_weights(given: str) -> dict[str, np.ndarray]:
     """The arrays of a state_dict by name, without the prefixes that wrappers give them.
 
     Args:
-      given: a path, also in a bucket, or hf://OWNER/NAME, hf://OWNER/NAME@REVISION, hf://OWNER/NAME/FILE.
+      given: a path, also in a bucket, or hf://OWNER/NAME, hf://OWNER/NAME@REVISION, hf://OWNER/NAME/FILE, or
+        package://PACKAGE/FILE.
 
     Raises:
       InputError: no such file or none that is read; it begins with what is wrong with the file.
@@ -88,7 +91,8 @@ def _is_torch_name(given: str) -> bool:
 
 
 def _content(given: str) -> bytes:
-    path = hub_file(given) if given.startswith(HUB) else open_path(given)
+    found = {HUB: hub_file, PACKAGE: package_file}
+    path = next((find(given) for scheme, find in found.items() if given.startswith(scheme)), None) or open_path(given)
     try:
         if path.is_dir():
             raise InputError("is a folder; give the file of weights in it")
@@ -128,6 +132,19 @@ def hub_file(given: str) -> pathlib.Path:
     raise InputError(
         f"the repository {named['repo']} has no {' and no '.join(tried)}; name the file: {HUB}{named['repo']}/FILE"
     )
+
+
+def package_file(given: str) -> pathlib.Path:
+    """A file inside an installed package, which is not imported.
+
+    Raises:
+      InputError: the package is not installed, or has no such file.
+    """
+    package, _, inside = given.removeprefix(PACKAGE).partition("/")
+    found = importlib.util.find_spec(package) if package.isidentifier() and inside else None
+    if found is None or not found.submodule_search_locations:
+        raise InputError(f"the package {package!a} is not installed; pip install {package.replace('_', '-')}")
+    return pathlib.Path(next(iter(found.submodule_search_locations))) / inside
 
 
 def _read_safetensors(content: bytes) -> dict[str, np.ndarray]:
