@@ -23,6 +23,8 @@ from ltjax.data.datasets.lt_benchmarks import imagenet_lt, inat2018, places_lt
 from ltjax.data.datasets.mnist import mnist5k
 from ltjax.data.datasets.multilabel_lists import multilabel_lists
 from ltjax.data.datasets.prepared_shards import shards
+from ltjax.data.datasets.records import arrow, parquet, webdataset
+from ltjax.data.datasets.tables import coco, csv
 from ltjax.data.datasets.tfds_images import tfds
 from ltjax.data.datasets.user_images import folder, lists
 from ltjax.settings import DataSettings
@@ -40,6 +42,11 @@ DATASETS: dict[str, Callable[[DataSettings], Data]] = {
     "folder": folder,
     "list": lists,
     "multilabel_list": multilabel_lists,
+    "csv": csv,
+    "coco": coco,
+    "parquet": parquet,
+    "arrow": arrow,
+    "webdataset": webdataset,
     "shards": shards,
     "tfds": tfds,
 }

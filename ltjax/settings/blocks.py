@@ -54,7 +54,24 @@ class DataSettings(Block):
     val_list: str = setting("", "list file of the validation images, like train_list")
     test_list: str = setting("", "list file of the test images, like train_list")
     class_names: str = setting(
-        "", "for list files: a file with one class name per line, in label order; '' = the names of the image folders"
+        "",
+        "for list files and tables: a file with one class name per line, in label order; '' = the names of the image "
+        "folders, or those that the data has",
+    )
+    image_column: str = setting(
+        "",
+        "for data.name=csv, parquet or arrow: the column of the images' paths or bytes; for webdataset: the ending of "
+        "the images; '' = the only one that can be meant",
+        added_later=True,
+    )
+    label_column: str = setting(
+        "",
+        "for data.name=csv, parquet or arrow: the column of the labels; for webdataset: cls, txt, or a field of the "
+        ".json members; '' = label",
+        added_later=True,
+    )
+    split_column: str = setting(
+        "", "for data.name=csv: the column that says train, val or test; '' = none, a file is a split", added_later=True
     )
     allow_outside: bool = setting(
         False, "whether list files may name images outside of dir, with an absolute path or '..'", run_only=True

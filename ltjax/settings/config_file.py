@@ -20,6 +20,8 @@ from ltjax.settings.config_dict import Config, empty_config, unset
 from ltjax.settings.epochs import scale_epochs
 from ltjax.settings.schema import Block, block_type, flat, setting_of, settings_of, types_of
 
+# Data sets of the user's images that are stored otherwise than as class folders or list files
+FORMATS = ("csv", "coco", "parquet", "arrow", "webdataset")
 # The effect of a word: a function (config, value) -> None (value is "" for a bare word), or settings by flat key.
 Word = Callable[[Config, str], None] | Mapping[str, Any]
 
@@ -137,6 +139,17 @@ def image_size(config: Config, value: str) -> None:
     config.update_from_flattened_dict({key: crop.sub(f"crop{side}", text) for key, text in cropped.items()})
 
 
+def stored_as(config: Config, value: str) -> None:
+    """``format=parquet``: the user's images are stored so, and not in class folders or list files."""
+    if config.recipe not in ("folder", "list"):
+        raise InputError(f"--config=...:format={value}: only for configs/folder_*.py and configs/list_*.py")
+    if value not in FORMATS:
+        raise InputError(
+            f"--config=...:format={value}: unknown format; allowed: {', '.join(FORMATS)}{did_you_mean(value, FORMATS)}"
+        )
+    config.data.name = value
+
+
 def fine_tuned(config: Config, value: str) -> None:
     """``pretrained=FILE`` in a recipe for random weights: a tenth of the rate for the backbone, 30 % of the epochs."""
     config.model.pretrained = value
@@ -170,6 +183,7 @@ COMMON: dict[str, Word] = {
     "features": sets("model.features", int),
     "from_scratch": from_scratch,
     "image_size": image_size,
+    "format": stored_as,
 }
 # applied after the other words, whose results they change
 LAST = {"from_scratch": 1, "image_size": 1, "pretrained": 1, "backbone_rate": 2, "epochs": 2, "short": 3}

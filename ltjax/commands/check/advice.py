@@ -13,7 +13,14 @@ FEW_IMAGES = 50_000  # in all; from fewer a network learns little of what pictur
 SMALL, TINY = 160, 48  # pixels of the median shorter side; up to TINY the networks are those of CIFAR
 
 
-def advice(counts: Sequence[int], short_side: int | None, train: str, recipe: str, flags: Sequence[str]) -> list[str]:
+def advice(
+    counts: Sequence[int],
+    short_side: int | None,
+    train: str,
+    recipe: str,
+    flags: Sequence[str],
+    format_words: Sequence[str] = (),
+) -> list[str]:
     """What to train first, and why.
 
     Args:
@@ -22,6 +29,7 @@ def advice(counts: Sequence[int], short_side: int | None, train: str, recipe: st
       train: the command, such as "python -m ltjax.main".
       recipe: "folder" or "list", whose config files are named.
       flags: of the data, such as ["--config.data.dir=DIR"].
+      format_words: words of the config file for the format of the data.
 
     Returns:
       Lines to print.
@@ -38,7 +46,7 @@ def advice(counts: Sequence[int], short_side: int | None, train: str, recipe: st
 
     def command(name: str, workdir: str, *more: str) -> str:
         family, _, word = name.partition(":")
-        words = ",".join([*([word] if word else []), *size])
+        words = ",".join([*([word] if word else []), *format_words, *size])
         config = f"configs/{recipe}_{family}.py{':' if words else ''}{words}"
         return "    " + shlex.join([*train.split(), f"--config={config}", f"--workdir=runs/{workdir}", *flags, *more])
 

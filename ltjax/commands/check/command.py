@@ -31,12 +31,13 @@ from ltjax.commands.check.inspect_files import Inspection, evenly_spread, inspec
 from ltjax.commands.check.lenient_read import read_leniently
 from ltjax.commands.check.report import describe, write
 from ltjax.commands.cli import Parser, guarded, spelled
-from ltjax.commands.data_flags import in_flags, named_by_flags
+from ltjax.commands.data_flags import COLUMNS, add_format_flags, check_format_flags, in_flags, named_by_flags
 from ltjax.data.dataset import Data, Source
 from ltjax.data.datasets.lt_benchmarks import SPECS
 from ltjax.data.storage.find_dataset import data_root
 from ltjax.errors import InputError, did_you_mean
 from ltjax.settings import DataSettings, Settings
+from ltjax.settings.config_file import FORMATS
 from ltjax.settings.user_paths import expanded
 
 SAMPLED = 2000  # files of a split that are inspected without --files=all
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow-outside", action="store_true", help="with --list: the lists may name images outside of --root"
     )
+    add_format_flags(parser)
     parser.add_argument("--files", choices=("sample", "all"), default="sample", help=f"{SAMPLED:,} of a split, or all")
     parser.add_argument("--run", help="the workdir of a finished run, to compare the head of")
     parser.add_argument("--allow", default="", metavar="KIND,...", help="kinds of findings to accept, such as leak")
@@ -146,16 +148,18 @@ def _arguments(options: Any, rest: list[str]) -> list[str]:
         raise InputError("give one of --config=FILE, --folder=DIR and --list=FILE: the data set to check")
     if not options.list and (options.test_list or options.val_list or options.root or options.allow_outside):
         raise InputError("--test-list, --val-list, --root and --allow-outside are only allowed with --list")
-    arguments = []
+    check_format_flags(options)
+    arguments, word = [], f":format={options.format}" if options.format else ""
     if options.folder:
-        arguments = ["--config=configs/folder_ce.py", f"--config.data.dir={options.folder}"]
+        arguments = [f"--config=configs/folder_ce.py{word}", f"--config.data.dir={options.folder}"]
     elif options.list:
         if not options.root:
             raise InputError("--list needs --root: the folder that the paths in the lists are relative to")
         lists = {"train_list": options.list, "test_list": options.test_list, "val_list": options.val_list}
-        arguments = ["--config=configs/list_ce.py", f"--config.data.dir={options.root}"]
+        arguments = [f"--config=configs/list_ce.py{word}", f"--config.data.dir={options.root}"]
         arguments += [f"--config.data.{key}={path}" for key, path in lists.items() if path]
         arguments += ["--config.data.allow_outside=True"] if options.allow_outside else []
+    arguments += [f"--config.data.{key}={getattr(options, key)}" for key in COLUMNS if getattr(options, key)]
     return [*arguments, *rest]
 
 
@@ -171,7 +175,9 @@ def _advice(report: Mapping[str, Any], config: Settings, arguments: Sequence[str
     ]
     sides = report.get("files", {}).get("short_side")
     train = spelled("train", "ltjax.main")
-    return advice(report["counts"]["train"], sides[1] if sides else None, train, config.recipe, flags)
+    named = any(flag.startswith("--config.data.name=") for flag in flags)
+    words = [f"format={config.data.name}"] if config.data.name in FORMATS and not named else []
+    return advice(report["counts"]["train"], sides[1] if sides else None, train, config.recipe, flags, words)
 
 
 def _check_out(out: str, settings: DataSettings) -> None:

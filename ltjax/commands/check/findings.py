@@ -150,7 +150,7 @@ def wrong_ending(name: str, content: str) -> bool:
       >>> wrong_ending("rose/1.JPG (line 7 of train.txt)", "PNG"), wrong_ending("rose/1.jpg", "MPO")
       (True, False)
     """
-    match = re.search(r"(\.\w+)(?: \(line \d+ of .*\))?$", name)
+    match = re.search(r"(\.\w+)(?: \((?:line|image) \d+ of .*\))?$", name)
     named = FORMATS.get(match[1].lower()) if match else None
     return named is not None and named != SAME_AS.get(content, content)
 

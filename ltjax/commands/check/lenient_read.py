@@ -5,6 +5,7 @@ import numpy as np
 from ltjax.commands.check.findings import Finding, finding, finding_if_any, name_of
 from ltjax.data import build
 from ltjax.data.dataset import Data
+from ltjax.data.datasets import tables
 from ltjax.data.datasets.assemble import Split, Splits, assemble
 from ltjax.data.datasets.lt_benchmarks import SPECS, list_paths
 from ltjax.data.datasets.user_images import find_list, read_folder, read_lists
@@ -49,14 +50,16 @@ def _check_lists(settings: DataSettings) -> None:
 
 
 def _splits(settings: DataSettings) -> Splits | None:
-    """The splits with all their labels; None for shards and TFDS data sets, which are always read strictly."""
+    """The splits with all their labels; None for what is always read strictly: shards, records in larger files."""
     if settings.name == "folder":
         return read_folder(required_dir(settings), settings, scan_class_folders)
-    if settings.name == "list":
+    if settings.name in ("list", *tables.READERS):
         names = {"train": settings.train_list, "test": settings.test_list, "validation": settings.val_list}
         root = required_dir(settings)
         paths = {split: find_list(root, name) for split, name in names.items() if name}
-        return read_lists(root, paths, settings, strict=False)
+        if settings.name == "list":
+            return read_lists(root, paths, settings, strict=False)
+        return tables.read_tables(settings.name, root, paths, settings, strict=False)
     spec, folder = SPECS.get(settings.name), data_root(settings)
     if spec is None or settings.source not in ("auto", "list") or (folder / MANIFEST).exists():
         return None

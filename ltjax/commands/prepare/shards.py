@@ -2,6 +2,7 @@
 
     python -m ltjax.data.prepare --folder=DIR --out=SHARDS
     python -m ltjax.data.prepare --list=train.txt --test-list=test.txt --root=DIR --out=SHARDS
+    python -m ltjax.data.prepare --format=parquet --folder=DIR --out=SHARDS
 
 The image files are packed unchanged. Kill it and run the same command again: finished shards are kept. The last file
 to be written is manifest.json; then train with --config.data.name=shards (or imagenet_lt, places_lt, inat2018)
@@ -9,6 +10,7 @@ to be written is manifest.json; then train with --config.data.name=shards (or im
 """
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from typing import Any
 
 from ltjax import escape
 from ltjax.commands.cli import Parser, guarded
-from ltjax.commands.data_flags import in_flags, named_by_flags
+from ltjax.commands.data_flags import COLUMNS, add_format_flags, check_format_flags, in_flags, named_by_flags
 from ltjax.commands.prepare.shard_writer import (
     Job,
     adopt_plan,
@@ -29,6 +31,8 @@ from ltjax.commands.prepare.shard_writer import (
 )
 from ltjax.commands.worker_pool import Advance, run_jobs
 from ltjax.data.datasets.assemble import Split, Splits
+from ltjax.data.datasets.records import READERS
+from ltjax.data.datasets.tables import read_tables
 from ltjax.data.datasets.user_images import find_list, read_folder, read_lists
 from ltjax.errors import InputError
 from ltjax.settings import DataSettings
@@ -51,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow-outside", action="store_true", help="with --list: the lists may name images outside of --root"
     )
+    add_format_flags(parser)
     parser.add_argument("--out", required=True, help="the folder for the shards")
     parser.add_argument("--shards", type=int, help="shards of every split; default: as many as give about 256 MB each")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; default: all cores")
@@ -80,20 +85,27 @@ def prepare(arguments: Any) -> str:
 
 
 def _splits(arguments: Any) -> Splits:
+    check_format_flags(arguments)
     settings = DataSettings(
-        image_size=224, resize=256, class_names=arguments.class_names, allow_outside=arguments.allow_outside
-    )
+        image_size=224, resize=256, class_names=arguments.class_names, allow_outside=arguments.allow_outside,
+        **{name: getattr(arguments, name) for name in COLUMNS},
+    )  # fmt: skip
+    settings = dataclasses.replace(settings, keep_labels=False)
     of_lists = ("test_list", "val_list", "root", "class_names", "allow_outside")
     if arguments.folder:
         given = [name.replace("_", "-") for name in of_lists if getattr(arguments, name)]
         if given:
             raise InputError(f"--{given[0]}: only allowed with --list, not with --folder")
-        return read_folder(without_slashes(expanded(arguments.folder)), settings)
+        read = READERS.get(arguments.format, read_folder)
+        return read(without_slashes(expanded(arguments.folder)), settings)
     if not arguments.root:
         raise InputError("--list needs --root: the folder that the paths in the lists are relative to")
     root = without_slashes(expanded(arguments.root))
     lists = {"train": arguments.list, "test": arguments.test_list, "validation": arguments.val_list}
-    return read_lists(root, {split: find_list(root, name) for split, name in lists.items() if name}, settings)
+    paths = {split: find_list(root, name) for split, name in lists.items() if name}
+    return (
+        read_tables(arguments.format, root, paths, settings) if arguments.format else read_lists(root, paths, settings)
+    )
 
 
 def _write_all(out: str, plan: dict[str, Any], splits: Splits, workers: int) -> dict[str, dict[str, Any]]:

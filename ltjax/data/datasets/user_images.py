@@ -113,15 +113,15 @@ def read_lists(
             if strict:
                 check_tested(listing.labels, np.arange(classes), listing.at)
             notes += shared_images(train, listing)
-    splits = {split: _of_listing(root, listing, settings, strict) for split, listing in listings.items()}
+    splits = {split: split_of_listing(root, listing, settings, strict) for split, listing in listings.items()}
     return Splits(
         str(train.path), splits["train"], splits.get("test"), splits.get("validation"),
         class_names or names_by_folder(train.files, train.labels, classes), tuple(notes),
     )  # fmt: skip
 
 
-def _of_listing(root: str, listing: ImageList, settings: DataSettings, strict: bool) -> Split:
-    files = find_files(root, listing.files, listing.path, listing.lines, strict)
+def split_of_listing(root: str, listing: ImageList, settings: DataSettings, strict: bool) -> Split:
+    files = find_files(root, listing.files, listing.path, listing.lines, strict, listing.unit)
     source = encoded_source(files, listing.labels, settings, files.where, listing.lines - 1, files.size)
     return Split(source, listing.names)
 
@@ -132,10 +132,15 @@ def shared_images(train: ImageList, other: ImageList) -> list[str]:
     if not shared.size:
         return []
     line = train.lines[trained[0]]
-    return [f"{other.at(int(shared[0]))} is also a training image (line {line}; {shared.size} such images)"]
+    return [f"{other.at(int(shared[0]))} is also a training image ({train.unit} {line}; {shared.size} such images)"]
 
 
 def read_class_names(name: str, root: str) -> tuple[str, ...]:
+    """The names in a file, one a line, by label (``config.data.class_names``).
+
+    Raises:
+      InputError: for a file that cannot be read, is empty, or repeats a name.
+    """
     path = find_list(root, name)
     try:
         text = path.read_bytes().decode("utf-8-sig")

@@ -26,6 +26,7 @@ CONTAINERS = {"images", "image", "imgs", "img", "jpg", "jpegimages", "data", "da
 ANNOTATIONS = {"masks", "mask", "labels", "label", "annotations", "annotation", "segmentations", "bboxes"}
 TABLES = (".csv", ".tsv", ".xlsx", ".json", ".mat")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".7z")
+FORMATS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}  # images in larger files
 DEPTH = 4  # levels of folders that are searched for class folders
 BREADTH = 50  # folders of a level
 
@@ -324,6 +325,7 @@ def _paths(folder: str) -> list[str]:
 
 def refuse_flat(root: str) -> None:
     """Raises InputError for a folder without any class folder."""
+    refuse_formats(root)
     shown, images, archives = shortened(root), _images(root), _files(root, ARCHIVES)
     if images:
         parent = os.path.dirname(os.path.abspath(root))
@@ -335,6 +337,17 @@ def refuse_flat(root: str) -> None:
     if archives:
         raise InputError(f"{shown}: contains no class folders; unpack {_quoted(archives)} first")
     raise InputError(f"{shown}: contains no class folders; it needs folders of images, such as rose/ and tulip/")
+
+
+def refuse_formats(root: str) -> None:
+    """Raises InputError where the folder, or one inside, holds images in larger files; names the word for them."""
+    for folder in (root, *_paths(root)):
+        for ending, word in FORMATS.items():
+            found = _files(folder, (ending,))
+            if found:
+                mend = f"write the word :format={word} behind the config file (--format={word} of check and prepare)"
+                mend = f"unpack it, or for samples of images and labels {mend}" if ending == ".tar" else mend
+                raise InputError(f"{shortened(folder)}: contains no class folders, but {_quoted(found)}; {mend}")
 
 
 def alike(name: str) -> str:

@@ -72,6 +72,7 @@ class ImageFiles:
       style: as in ``STYLES``.
       origin: the list that names the files, or "".
       lines: int64 [N], their line numbers in the list.
+      unit: what ``lines`` counts, for messages.
     """
 
     root: str
@@ -79,6 +80,7 @@ class ImageFiles:
     style: str = "as written"
     origin: str = ""
     lines: np.ndarray | None = None
+    unit: str = "line"
 
     def path(self, position: int) -> str:
         """The path of the file."""
@@ -93,7 +95,7 @@ class ImageFiles:
         return shortened(self.path(position)) + self._line(position)
 
     def _line(self, position: int) -> str:
-        return "" if self.lines is None else f" (line {self.lines[position]} of {shortened(self.origin)})"
+        return "" if self.lines is None else f" ({self.unit} {self.lines[position]} of {shortened(self.origin)})"
 
     def size(self, position: int) -> int:
         """The bytes of the file, without opening it; -1 if it does not exist or lies in a bucket."""
@@ -127,7 +129,12 @@ def _is_there(path: str) -> bool:
 
 
 def find_files(
-    root: str, names: PackedNames, origin: str = "", lines: np.ndarray | None = None, strict: bool = True
+    root: str,
+    names: PackedNames,
+    origin: str = "",
+    lines: np.ndarray | None = None,
+    strict: bool = True,
+    unit: str = "line",
 ) -> ImageFiles:
     """The files, in the layout that they have under ``root``, which is found by checking a sample of them.
 
@@ -143,7 +150,7 @@ def find_files(
     sample = np.unique(np.linspace(0, len(names) - 1, min(len(names), CHECKED_FILES)).astype(np.int64))
     found = []
     for style in STYLES:
-        files = ImageFiles(root, names, style, origin, lines)
+        files = ImageFiles(root, names, style, origin, lines, unit)
         missing = missing_files(files, sample)
         if not missing.size:
             return files
@@ -152,7 +159,7 @@ def find_files(
     if not strict:
         return files
     name = names[first]
-    how = "or correct the line" if "\\" not in name else "or write / in place of \\ in the list"
+    how = f"or correct the {unit}" if "\\" not in name else "or write / in place of \\ in the list"
     other = None if "://" in root or name.startswith("/") else folder_with(name, root)
     mend = f"use {use(other)}" if other else f"set config.data.dir to the folder that contains '{shortened(name)}'"
     raise InputError(f"{files.quoted(first)}: missing ({count} of {len(sample)} checked files are); {mend}, {how}")

@@ -177,6 +177,7 @@ def scan_class_folders(root: str, classes: tuple[str, ...] | None = None, data_d
         labels += [label_of[name]] * len(files)
         empty += [] if files else [name]
     if not names:
+        shapes.refuse_formats(root)
         place, others = shortened(os.path.join(root, folders[0])), _of_other_formats(strays)
         raise InputError(f"{place}: a class folder without an image, like all others{others}; add images")
     return ClassFolders(root, PackedNames.of(names), np.array(labels, np.int32), tuple(ordered), strays, tuple(empty))

@@ -10,7 +10,7 @@ import dataclasses
 import lzma
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -35,6 +35,7 @@ class ImageList:
       labels: int32 [N], as in the file.
       lines: int64 [N], line numbers from 1.
       notes: what was accepted but the user should know, one line each.
+      unit: what ``lines`` counts, for messages: lines, or the images of a JSON file.
     """
 
     path: str
@@ -43,13 +44,14 @@ class ImageList:
     labels: np.ndarray
     lines: np.ndarray
     notes: tuple[str, ...] = ()
+    unit: str = "line"
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def at(self, position: int) -> str:
         """For messages: "train.txt, line 7: 'rose/1.jpg'"."""
-        return f"{shortened(self.path)}, line {self.lines[position]}: '{shortened(self.names[position])}'"
+        return f"{shortened(self.path)}, {self.unit} {self.lines[position]}: '{shortened(self.names[position])}'"
 
 
 def read_list(path: str | os.PathLike[str], root: str = "", allow_outside: bool = False) -> ImageList:
@@ -65,7 +67,7 @@ def read_list(path: str | os.PathLike[str], root: str = "", allow_outside: bool 
         labels, a path that leaves ``root``.
     """
     names, labels, lines = _parse(list_text(path), str(path))
-    return _each_once(normalised(ImageList(str(path), names, names, labels, lines), root, allow_outside))
+    return each_once(normalised(ImageList(str(path), names, names, labels, lines), root, allow_outside))
 
 
 def list_text(path: str | os.PathLike[str]) -> bytes:
@@ -142,8 +144,8 @@ def normalised(listing: ImageList, root: str, allow_outside: bool) -> ImageList:
         files |= {i: files[i].lstrip("/") for i in rooted}
     if outside and not allow_outside:
         raise InputError(
-            f"{listing.at(outside[0])} is outside of config.data.dir, '{shortened(root)}' ({len(outside)} such lines); "
-            "write paths relative to that folder, or set config.data.allow_outside=True"
+            f"{listing.at(outside[0])} is outside of config.data.dir, '{shortened(root)}' ({len(outside)} such "
+            f"{listing.unit}s); write paths relative to that folder, or set config.data.allow_outside=True"
         )
     return dataclasses.replace(listing, files=names.replaced(files))
 
@@ -208,24 +210,36 @@ def _numbers(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np
     return np.where(minus, -numbers, numbers), stops
 
 
-def _each_once(listing: ImageList) -> ImageList:
+def each_once(listing: ImageList, called: Callable[[int], object] = int) -> ImageList:
+    """The list with the first of each image only; ``called`` names a label in messages.
+
+    Raises:
+      InputError: for an image with two labels.
+    """
     later, first = listing.files.repeats()
     if not later.size:
         return listing
+    unit = listing.unit
     other = np.flatnonzero(listing.labels[later] != listing.labels[first])
     if other.size:
         i, j = later[other[0]], first[other[0]]
         raise InputError(
-            f"{listing.at(i)} has label {listing.labels[i]} here and {listing.labels[j]} in line {listing.lines[j]} "
-            f"({other.size} such lines); keep the right one"
+            f"{listing.at(i)} has label {called(listing.labels[i])} here and {called(listing.labels[j])} in {unit} "
+            f"{listing.lines[j]} ({other.size} such {unit}s); keep the right one"
         )
     note = (
-        f"{shortened(listing.path)}: {later.size} lines repeat an earlier line and are ignored (the first: line "
-        f"{listing.lines[later[0]]} repeats line {listing.lines[first[0]]})"
+        f"{shortened(listing.path)}: {later.size} {unit}s repeat an earlier {unit} and are ignored (the first: {unit} "
+        f"{listing.lines[later[0]]} repeats {unit} {listing.lines[first[0]]})"
     )
     kept = np.setdiff1d(np.arange(len(listing)), later)
-    names, files = listing.names.take(kept), listing.files.take(kept)
-    return ImageList(listing.path, names, files, listing.labels[kept], listing.lines[kept], (*listing.notes, note))
+    return dataclasses.replace(
+        listing,
+        names=listing.names.take(kept),
+        files=listing.files.take(kept),
+        labels=listing.labels[kept],
+        lines=listing.lines[kept],
+        notes=(*listing.notes, note),
+    )
 
 
 def check_classes(listing: ImageList, num_classes: int) -> None:

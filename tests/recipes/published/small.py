@@ -191,7 +191,14 @@ def tables() -> Tables:
         asynchronous = recipe(its, named("asynchronous"), methods.ASYNCHRONOUS, USERS_ASYNCHRONOUS)
         decoupling = second_stage(recipe(its, named("decoupling"), methods.DECOUPLING), USERS_DECOUPLING)
         auxiliary = second_stage(recipe(its, named("auxiliary"), methods.AUXILIARY, USERS_AUXILIARY), USERS_FINETUNING)
-        of_ce = {"short": SHORT, "image_size=64": OF_64_PIXELS, "pretrained=w.npz": FINE_TUNED}
+        stored = {"folder": "parquet", "list": "csv"}[name]
+        of_format: Part = {"the user's": {"data.name": stored}}
+        of_ce = {
+            f"format={stored}": of_format,
+            "short": SHORT,
+            "image_size=64": OF_64_PIXELS,
+            "pretrained=w.npz": FINE_TUNED,
+        }
         of_reslt = {"short": SHORT, "backbone=resnet10": {}, "experts=3": USERS_EXPERTS, "pretrained=w.npz": FINE_TUNED}
         tuned: dict[str, Word] = {"pretrained=w.npz": FINE_TUNED_TWICE}
         made |= with_words(f"{name}_ce", recipe(its, named("ce")), of_ce)
