@@ -187,8 +187,8 @@ def _input(model: ModelRecord, export: Json) -> str:
     inside = export["input"] == "uint8"
     colours = "RGB" if channels == 3 else "grey" if channels == 1 else f"{channels} channels"
     size = (
-        f"The shorter side is resized to {model.resize} pixels (bilinear, antialiased, as by Pillow), then the central "
-        f"{width} x {height} pixels are taken"
+        f"The shorter side is resized to {model.resize} pixels ({model.interpolation}, antialiased, as by "
+        f"Pillow), then the central {width} x {height} pixels are taken"
     )
     who = (
         "The StableHLO and ONNX programs take these pixels and normalise them"

@@ -25,6 +25,7 @@ from ltjax.training.execution.programs import call_length, execution_of, residen
 from ltjax.training.open_stage import shape_of_state
 from ltjax.training.prepare import check_norm_group, make_stages, steps_per_epoch
 from ltjax.training.step.state import TrainState
+from ltjax.training.workdir.checkpoint import abstract
 from ltjax.training.workdir.results import make_evaluator
 
 
@@ -71,7 +72,7 @@ def make_plan(config: Settings, data: Data, mesh: Any, memory: int) -> Plan:
     Raises:
       InputError: for settings that a run would reject, except a batch larger than an epoch.
     """
-    stages = make_stages(config, data)
+    stages, mesh = make_stages(config, data), meshes.shared_by(mesh, config.fsdp)
     if trained(stages):
         meshes.check_batch(config.batch_size, config.batch_size, mesh, micro_batches=config.micro_batches)
         check_norm_group(config)
@@ -180,13 +181,15 @@ def lower_train(plan: Plan, index: int) -> Lowered:
         length = call_length(config.steps_per_call, per_epoch, meshes.platform(mesh))
         step: Any = resident_program(stage, execution)
         records = _resident(plan.data.train, drawn.record, drawn.copies)
-        traced = step.trace(shapes.state, shapes.constants, shapes.tables, records, length)
+        traced = step.trace(*_placed(mesh, shapes.state, shapes.constants, shapes.tables, records), length)
         counted = tree_bytes(records) if stage.representation is None else 0  # images are an argument of the program
         return Lowered(traced.lower(), traced.jaxpr, length, config.batch_size, resident - counted)
     batch = {name: _batch_shapes(drawn.record, config.batch_size, "index") for name in stage.streams}
     batch = _for_seeds(batch, config.num_seeds)
     one: Any = streamed_step(stage, execution)
-    traced = one.trace(shapes.state, shapes.constants, batch)
+    if meshes.shares_state(mesh):
+        batch = abstract(batch, meshes.split(mesh))
+    traced = one.trace(*_placed(mesh, shapes.state, shapes.constants), batch)
     # The host transfers the next batch while the devices process this one.
     return Lowered(traced.lower(), traced.jaxpr, 1, config.batch_size, resident + tree_bytes(batch) // mesh.size)
 
@@ -203,6 +206,8 @@ def lower_evaluation(plan: Plan, index: int, views: bool = False) -> Lowered:
     variables, image = _variables(shapes.state), jax.ShapeDtypeStruct(plan.data.image_shape, jnp.uint8)
     # What training keeps besides the network: the optimizer's state, a teacher, and the images.
     resident = tree_bytes(shapes.state) + tree_bytes(shapes.constants) - tree_bytes(variables)
+    if meshes.shares_state(plan.mesh):  # a device keeps its pieces while it has the whole network
+        resident = piece_bytes(shapes.state, plan.mesh) + tree_bytes(shapes.constants)
     if plan.on_device:
         _, at_once = evaluator.calls(len(plan.data.test))
         test = _resident(plan.data.test, image)
@@ -226,6 +231,21 @@ def _batch_shapes(record: jax.ShapeDtypeStruct, size: int, last: str) -> dict[st
     row = jax.ShapeDtypeStruct((size,), jnp.int32)
     rest = jax.ShapeDtypeStruct((size,), jnp.bool_) if last == "mask" else row
     return {"image": jax.ShapeDtypeStruct((size, *record.shape), record.dtype), "label": row, last: rest}
+
+
+def _placed(mesh: Any, state: Tree, *others: Tree) -> tuple[Tree, ...]:
+    """The arguments of a step, where they lie on the devices if these share the state; as they are otherwise."""
+    if not meshes.shares_state(mesh):
+        return (state, *others)
+    return (abstract(state, meshes.of_state(state, mesh)), *(abstract(one, meshes.replicated(mesh)) for one in others))
+
+
+def piece_bytes(state: Tree, mesh: Any) -> int:
+    """The bytes of a state on one device."""
+    pieces = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(s.shard_shape(x.shape), x.dtype), state, meshes.of_state(state, mesh)
+    )
+    return tree_bytes(pieces)
 
 
 def _resident(source: Source, record: jax.ShapeDtypeStruct, copies: int = 1) -> Resident:

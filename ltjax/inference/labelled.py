@@ -25,9 +25,10 @@ class Views:
     files: ImageFiles
     image_shape: tuple[int, int, int]
     resize: int
+    interpolation: str = "bilinear"
 
     def __call__(self, record: int) -> npt.NDArray[np.uint8]:
-        return view_of(self.files(record), self.image_shape, self.resize)
+        return view_of(self.files(record), self.image_shape, self.resize, self.interpolation)
 
 
 def labelled_images(given: str, model: ModelRecord, key: str = "--images") -> Source:
@@ -50,7 +51,7 @@ def labelled_images(given: str, model: ModelRecord, key: str = "--images") -> So
         files, labels = _of_list(path, model, key)
     else:
         raise InputError(f"{key}={shortened(given)}: no such folder or list file{looked_for(path)}; correct the path")
-    views = Views(files, model.image_shape, model.resize)
+    views = Views(files, model.image_shape, model.resize, model.interpolation)
     return Source(labels, np.arange(len(labels), dtype=np.int64), views, where=files.where)
 
 

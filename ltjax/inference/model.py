@@ -68,6 +68,7 @@ class Model:
       class_counts: training images of each class, C numbers.
       image_shape: (H, W, channels) of the images that the network takes.
       resize: pixels of an image's shorter side before the central H x W crop.
+      interpolation: of that resizing, "bilinear" or "bicubic".
       mean, std: of each channel, for images scaled to 0 .. 1. The model applies them.
       temperature: what calibrated probabilities divide the logits by; None where none was fitted.
     """
@@ -83,6 +84,7 @@ class Model:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     temperature: float | None
+    interpolation: str = "bilinear"
 
     def __call__(self, images: Images) -> Outputs:
         """The outputs for images, compiled once for each number of images.
@@ -112,7 +114,7 @@ class Model:
         Raises:
           InputError: for a file that cannot be read, or an array that is no image.
         """
-        return preprocess(image, self.image_shape, self.resize)
+        return preprocess(image, self.image_shape, self.resize, self.interpolation)
 
 
 def load(run: "str | os.PathLike[str]") -> Model:
@@ -145,6 +147,7 @@ def of_finished(finished: Finished, folder: str) -> Model:
         mean=record.mean,
         std=record.std,
         temperature=read_temperature(absolute(folder), record.fingerprint),
+        interpolation=record.interpolation,
     )
 
 

@@ -23,6 +23,7 @@ def preprocess(
     image: "str | os.PathLike[str] | PillowImage | jax.Array | npt.NDArray[np.generic]",
     image_shape: tuple[int, int, int],
     resize: int,
+    interpolation: str = "bilinear",
 ) -> npt.NDArray[np.uint8]:
     """The central crop of an image whose shorter side was resized.
 
@@ -30,6 +31,7 @@ def preprocess(
       image: the path of a file, a Pillow image, or an array [h, w], [h, w, 1] or [h, w, 3], uint8 or float from 0 to 1.
       image_shape: (H, W, channels) of the result; H = W, channels 1 or 3.
       resize: pixels of the shorter side before the crop.
+      interpolation: of the resizing, "bilinear" or "bicubic".
 
     Returns:
       uint8 [H, W, channels].
@@ -44,18 +46,21 @@ def preprocess(
     if isinstance(image, str | os.PathLike):
         path = os.path.abspath(image) if "://" not in os.fspath(image) else os.fspath(image)
         try:
-            return view_of(ImageFiles("", PackedNames.of([path]))(0), image_shape, resize)
+            return view_of(ImageFiles("", PackedNames.of([path]))(0), image_shape, resize, interpolation)
         except InputError as error:
             raise InputError(f"{os.fspath(image)} cannot be read: {error}") from error
-    return view_of(_pixels(image), image_shape, resize)
+    return view_of(_pixels(image), image_shape, resize, interpolation)
 
 
 def view_of(
-    image: bytes | npt.NDArray[np.uint8], image_shape: tuple[int, int, int], resize: int
+    image: bytes | npt.NDArray[np.uint8],
+    image_shape: tuple[int, int, int],
+    resize: int,
+    interpolation: str = "bilinear",
 ) -> npt.NDArray[np.uint8]:
     """The same for the bytes of a file, or pixels uint8 [h, w, 3]."""
     check_shape(image_shape)
-    pixels: npt.NDArray[np.uint8] = evaluation_view(image, image_shape[0], resize)
+    pixels: npt.NDArray[np.uint8] = evaluation_view(image, image_shape[0], resize, interpolation)
     return pixels if image_shape[2] == 3 else grey(pixels)
 
 

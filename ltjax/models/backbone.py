@@ -20,7 +20,10 @@ class Backbone(Protocol):
       ``final_relu``: false = signed features, for the methods with a cosine classifier that wants them.
       ``experts``, ``reduce``: the number and size of RIDE's experts; the map then is [E, B, h, w, d].
 
-    Optional methods: ``HasTrainableParts``.
+    Optional methods: ``HasTrainableParts``; ``gathered_within() -> paths`` of parameters that the backbone itself puts
+      together with ``ltjax.models.sharding.gathered`` (config.fsdp), block by block.
+
+    What images its published weights take is in ``ltjax/models/preprocessing.py``, by the backbone's name.
 
     Example: see ``ResNetCifar``; a minimal one is
 

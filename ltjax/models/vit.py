@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -13,6 +13,7 @@ from ltjax.errors import InputError
 from ltjax.models.drop_path import drop_path, rate_of
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.positions import resample_positions
+from ltjax.models.sharding import gathered, parts
 
 small_normal = nn.initializers.truncated_normal(0.02)
 
@@ -171,7 +172,10 @@ class VisionTransformer(nn.Module):
         x, (rows, columns) = self.tokens(x)
         if self.pre_norm:
             x = layer_norm("pre_norm", self.epsilon, *types)(x)
-        kind = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
+        kind: Any = Block
+        if parts() > 1 and not self.is_initializing():  # a block's parameters are put together in the block itself
+            kind = nn.map_variables(Block, "params", trans_in_fn=gathered)
+        kind = nn.remat(kind, static_argnums=(2,)) if self.remat else kind
         for index in range(self.depth):
             options = (self.heads, 4 * self.width, self.activation, self.epsilon, self.layer_scale)
             drop_rate = rate_of(self.drop_path, index + 1, self.depth)
@@ -227,6 +231,10 @@ class VisionTransformer(nn.Module):
         x = nn.relu(x) if self.final_relu else x
         shape = (rows, columns) if x.shape[1] == rows * columns else (1, 1)
         return x.reshape(batch, *shape, x.shape[-1])
+
+    def gathered_within(self) -> tuple[str, ...]:
+        """The paths of parameters that, where devices share them, are put together where they are used."""
+        return tuple(f"block{index}" for index in range(self.depth))
 
     def trainable_parts(self) -> Mapping[str, tuple[str, ...]]:
         """See ``HasTrainableParts``. The last stage is the last quarter of the blocks."""

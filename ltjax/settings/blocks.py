@@ -86,6 +86,19 @@ class DataSettings(Block):
         integer(1, 4096),
     )
     resize: int = setting(256, "pixels of the shorter side before that crop: 1 to 1.5 image_size", integer(1, 8192))
+    interpolation: str = setting(
+        "bilinear",
+        "how evaluation resizes images of any size",
+        one_of("bilinear", "bicubic"),
+        added_later=True,
+    )
+    preprocessing: str = setting(
+        "backbone",
+        "mean, std, resize and interpolation: backbone (those of the published weights, where config.model.backbone "
+        "names a network with them; not the ResNets) or data (the data set's, data.resize and data.interpolation)",
+        one_of("backbone", "data"),
+        added_later=True,
+    )
     imbalance: float = setting(
         100.0, "images of the largest class divided by images of the smallest; 1 = the full data set", _imbalance
     )
@@ -230,6 +243,13 @@ class Settings(Block):
         integer(1),
         added_later=True,
     )
+    fsdp: int = setting(
+        1,
+        "number of devices that share the parameters, gradients and optimizer state of training; 1 = each device has "
+        "all of them",
+        integer(1, 65536),
+        run_only=True,
+    )
     init_from: str = setting(
         "",
         "workdir of a finished run whose stage of the same name, or else whose last stage, replaces the first stage; "
@@ -284,6 +304,11 @@ class Settings(Block):
             raise InputError(
                 f"{prefix}gradients.every_steps: the diagnostic needs whole batches; use 0 with "
                 f"{prefix}micro_batches > 1"
+            )
+        if self.fsdp > 1 and self.num_seeds > 1:
+            raise InputError(
+                f"{prefix}fsdp: {self.fsdp} devices share one network, but {prefix}num_seeds is {self.num_seeds}; "
+                f"train the seeds one by one, or set {prefix}fsdp=1"
             )
         if self.seed + self.num_seeds > 2**32:
             raise InputError(

@@ -17,6 +17,7 @@ from ltjax.settings import Settings
 from ltjax.settings.identity import to_json
 from ltjax.training import out_of_memory, several_labels
 from ltjax.training.evaluation import RESULT, Answers, Summary
+from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.placement import place
 from ltjax.training.execution.programs import HostBatches, Program, at_last, calls, execution_of, from_host, on_device
 from ltjax.training.execution.seeds import seeds_of
@@ -167,7 +168,9 @@ def _run_stages(run: Run, source: Callable[[], Previous | None]) -> Record:
                         current = _train_stage(run, stage, current, evaluators[index], lines, before, saved)
                 else:
                     saved.wait()
-        previous = Previous(stage.name, variables_of(current.state), current.state.extras)
+        previous = Previous(
+            stage.name, *meshes.whole((variables_of(current.state), current.state.extras), run.setup.mesh)
+        )
         open_previous = functools.partial(_same, previous)
         offset += stage_steps(stage, config, data)
     assert previous is not None
@@ -368,7 +371,9 @@ def _test(run: Run, evaluator: AnyEvaluator, state: TrainState) -> Record:
     """{"test/all": ..., ...} of the state; with several seeds a list of numbers for each."""
     data, placed = run.setup.data, run.access.placed
     with out_of_memory.in_evaluation(run.config):
-        counters = evaluator(variables_of(state), data.test, placed and placed.test, strict=False)
+        counters = evaluator(
+            meshes.whole(variables_of(state), run.setup.mesh), data.test, placed and placed.test, strict=False
+        )
     return _tests(run, summarize_seeds(run.config, data, counters))
 
 

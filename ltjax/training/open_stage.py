@@ -88,8 +88,8 @@ def open_stage(run: Run, index: int, open_previous: Callable[[], Previous | None
     extras = split_seeds(start["extras"], len(seeds_of(run.config)))[0]
     shape = shape_of_state(data, stage, extras, run.config.num_seeds)
     if stage.updates.frozen_once:
-        saved.keep_apart(stage.updates, meshes.put_replicated(start["weights"], mesh))
-    restored = saved.restore(abstract(shape, meshes.replicated(mesh)), owner)
+        saved.keep_apart(stage.updates, meshes.put_state(start["weights"], mesh))
+    restored = saved.restore(abstract(shape, meshes.of_state(shape, mesh)), owner)
     if restored is not None:
         begun = any(_saved_steps(checkpoint_folder(run, later)) for later in stages[index + 1 :])
         # If the last checkpoint is damaged the steps after the one before are trained again, with the same result.
@@ -112,7 +112,7 @@ def open_stage(run: Run, index: int, open_previous: Callable[[], Previous | None
 def _save_start(run: Run, stage: AnyStage, saved: Checkpoints, made: list[Start], start: Tree) -> TrainState:
     """Saves step 0: the state before the first step, which is returned, and what init made."""
     states = [jax.device_get(create_state(stage, m, s)) for m, s in zip(made, seeds_of(run.config), strict=True)]
-    state: TrainState = meshes.put_replicated(stack_seeds(states, "state"), run.setup.mesh)
+    state: TrainState = meshes.put_state(stack_seeds(states, "state"), run.setup.mesh)
     meta = {"fingerprint": run.setup.fingerprint, "pending": [], "elapsed": run.progress.seconds()}
     saved.save(0, state, meta, start=start)
     return state
@@ -194,7 +194,7 @@ def inputs_of(run: Run, stage: Stage, current: Current) -> Inputs:
     data, store = run.setup.data, run.access.store
     if stage.representation is None:
         return of_images(run.config, data, run.access.placed, stage)
-    each = split_seeds(variables_of(current.state), run.config.num_seeds)
+    each = split_seeds(meshes.whole(variables_of(current.state), run.setup.mesh), run.config.num_seeds)
     shape, how = data.image_shape, reading(run, data.train)
     with out_of_memory.in_evaluation(run.config):
         arrays = [store.features(stage.representation, one, data.train, shape, how) for one in each]

@@ -1,5 +1,6 @@
 """From a config to what a run is made of: data, the method's stages, the mesh, and the fingerprint of all."""
 
+import dataclasses
 import json
 import zlib
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from ltjax.settings.identity import identity
 from ltjax.settings.schema import LARGEST
 from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.inputs import check_frozen
+from ltjax.training.preprocessing import data_settings, preprocessing_of
 from ltjax.training.step.batch_size_scaling import scaled_rate
 from ltjax.training.step.schedules import make_schedule
 
@@ -48,7 +50,7 @@ class Setup(NamedTuple):
 def prepare(config: Settings) -> Setup:
     """Builds the data and the method's stages and checks them against config and devices; writes nothing."""
     find_method(config.method)
-    data, mesh = build_data(config), meshes.data_mesh()
+    data, mesh = build_data(config), meshes.shared_by(meshes.data_mesh(), config.fsdp)
     stages = make_stages(config, data)
     for stage in trained(stages):
         check_frozen(stage, data.image_shape)
@@ -62,19 +64,21 @@ def prepare(config: Settings) -> Setup:
 
 
 def build_data(config: Settings) -> Data:
-    """The data set that config.data describes.
+    """The data set that config.data describes, as the published weights of config.model.backbone take images.
 
     Raises:
       InputError: also if its images have several labels, and the method learns from one.
     """
-    data = build(config.data)
+    data, weights = build(data_settings(config)), preprocessing_of(config)
     if data.train.label_sets is not None and not find_method(config.method).several_labels:
         taking = ", ".join(name for name, method in METHODS.items() if method.several_labels)
         raise InputError(
             f"config.method: {config.method} learns from one label an image, but those of config.data.name={data.name} "
             f"have several; use one of {taking}"
         )
-    return data
+    if weights is None or data.image_shape[2] != len(weights.mean):
+        return data
+    return dataclasses.replace(data, mean=weights.mean, std=weights.std)
 
 
 def make_stages(config: Settings, data: Data) -> list[AnyStage]:

@@ -262,10 +262,27 @@ def test_every_plain_backbone_has_a_peer_with_the_same_arrays(name):
 
 
 @needs_torch
-@pytest.mark.parametrize("name", sorted(name for name in BACKBONES if not name.startswith("resne")))
+@pytest.mark.parametrize("name", sorted(name for name in BACKBONES if not name.startswith(("resne", "vit_", "dinov2"))))
 def test_networks_with_experts_or_branches_have_no_peer(name):
     with pytest.raises(InputError, match=name):
         build_network(name, 7)
+
+
+@needs_torch
+@pytest.mark.slow
+def test_a_step_of_a_vision_transformer_is_that_of_timms():
+    pytest.importorskip("timm")
+    with jax.enable_x64(True):
+        problem = problems.make_problem("vit_ti16", "ce", 4, 10, 32, "float64")
+        record = step.check(step.make_sides(problem, "cpu", compiled=False), 1e-6, 1e-5)
+    assert record["loss"] < 1e-6
+
+
+@needs_torch
+def test_a_transformer_without_timm_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm.models.vision_transformer", None)
+    with pytest.raises(InputError, match=r"vit_b16 is compared with timm's.*pip install timm"):
+        build_network("vit_b16", 7)
 
 
 @needs_torch

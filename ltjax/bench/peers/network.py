@@ -1,15 +1,16 @@
-"""The networks of ``ltjax.models`` in plain PyTorch, with the usual names in their state_dict.
+"""The networks of ``ltjax.models`` in PyTorch, with the usual names in their state_dict: ours, or timm's transformers.
 
-``ltjax.models.weights.torch_resnet`` reads these names, so both sides of a benchmark can have the same weights.
+``ltjax.models.weights`` reads these names, so both sides of a benchmark can have the same weights.
 """
 
 import functools
 from typing import Any
 
 from ltjax.errors import InputError
-from ltjax.models import BACKBONES, ResNet, ResNetCifar
+from ltjax.models import BACKBONES, ResNet, ResNetCifar, VisionTransformer
 from ltjax.models.resnet import STAGES
 from ltjax.models.weights.torch_resnet import import_resnet, import_resnet_cifar
+from ltjax.models.weights.torch_vit import import_vit
 
 
 @functools.cache
@@ -78,12 +79,14 @@ def build_network(name: str, num_classes: int, *, reslt: bool = False, channels:
 
     torch.manual_seed(seed)
     plan = BACKBONES[name]()
+    if isinstance(plan, VisionTransformer) and not (plan.projection or plan.registers or reslt):
+        return _timm(plan, name, num_classes, channels)
     if type(plan) is ResNetCifar:  # without experts or branches
         stem, stages, size = _cifar(plan, channels)
     elif type(plan) is ResNet:
         stem, stages, size = _imagenet(plan, channels)
     else:
-        raise InputError(f"--network: '{name}' has no PyTorch version here; allowed: resnet*, resnext*")
+        raise InputError(f"--network: '{name}' has no PyTorch version here; allowed: resnet*, resnext*, vit_*")
 
     class Network(nn.Module):
         def __init__(self) -> None:
@@ -111,6 +114,20 @@ def build_network(name: str, num_classes: int, *, reslt: bool = False, channels:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return network
+
+
+def _timm(plan: VisionTransformer, name: str, num_classes: int, channels: int) -> Any:
+    """timm's vision transformer, for images of any number of patches."""
+    try:
+        from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
+    except ImportError:
+        raise InputError(
+            f"--network: {name} is compared with timm's, which is not installed: pip install timm"
+        ) from None
+    return TimmVisionTransformer(
+        plan.grid * plan.patch, plan.patch, channels, num_classes, embed_dim=plan.width, depth=plan.depth,
+        num_heads=plan.heads, init_values=plan.layer_scale or None, dynamic_img_size=True,
+    )  # fmt: skip
 
 
 def _cifar(plan: ResNetCifar, channels: int) -> tuple[Any, list[list[Any]], int]:
@@ -163,5 +180,6 @@ def settle_statistics(network: Any) -> None:
 def network_variables(network: Any) -> dict[str, Any]:
     """The weights and batch statistics as numpy arrays in ltjax's layout."""
     arrays = {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
-
+    if "cls_token" in arrays:
+        return import_vit(arrays)
     return (import_resnet if network.conv1.kernel_size == (7, 7) else import_resnet_cifar)(arrays)

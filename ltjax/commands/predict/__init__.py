@@ -120,7 +120,7 @@ def run(argv: Sequence[str]) -> int:
         thresholds, note = thresholds_of(finished, options.run, options.threshold)
         table = table._replace(threshold=None, thresholds=thresholds)
         adjustment = dataclasses.replace(adjustment, notes=(note,))
-    read = Reader(images, finished.model.image_shape, finished.model.resize)
+    read = Reader(images, finished.model.image_shape, finished.model.resize, finished.model.interpolation)
     if first:
         for note in adjustment.notes:
             print(escape.terminal(note), file=sys.stderr)

@@ -59,10 +59,11 @@ class Reader:
     images: Images
     image_shape: tuple[int, int, int]
     resize: int
+    interpolation: str = "bilinear"
 
     def __call__(self, position: int) -> np.ndarray | str:
         try:
-            return view_of(self.images(position), self.image_shape, self.resize)
+            return view_of(self.images(position), self.image_shape, self.resize, self.interpolation)
         except Exception as error:
             known = isinstance(error, InputError)
             return str(error) if known else f"{type(error).__name__}: {error}".splitlines()[0]

@@ -144,16 +144,17 @@ def random_resized_crop(image: Image, draws: Draws, size: int, fast_decode: bool
     return mirrored(resized(cut, size)) if draws["flip"] else resized(cut, size)
 
 
-def evaluation_view(image: Image, size: int, resize: int) -> np.ndarray:
+def evaluation_view(image: Image, size: int, resize: int, interpolation: str = "bilinear") -> np.ndarray:
     """Resizes the shorter side to ``resize`` pixels and crops the central square of ``size``, in one resampling.
 
     Args:
       image: the bytes of a file, or uint8 [h, w, 3].
       size: S, at most ``resize``.
       resize: pixels of the resized shorter side.
+      interpolation: "bilinear" or "bicubic".
 
     Returns:
-      uint8 [S, S, 3], as torchvision's Resize(resize) and CenterCrop(size) give for a Pillow image.
+      uint8 [S, S, 3], as torchvision's Resize(resize, interpolation) and CenterCrop(size) give for a Pillow image.
 
     Raises:
       InputError: for a file that cannot be decoded, or sizes that do not fit.
@@ -171,7 +172,7 @@ def evaluation_view(image: Image, size: int, resize: int) -> np.ndarray:
     tall, wide = int(resize * height / short), int(resize * width / short)
     y, x = scale * height / tall, scale * width / wide  # original pixels per resized pixel
     top, left = round((tall - size) / 2) * y, round((wide - size) / 2) * x
-    return _by_pillow(pixels, size, (left, top, left + size * x, top + size * y))
+    return _by_pillow(pixels, size, (left, top, left + size * x, top + size * y), interpolation)
 
 
 def _head(image: Image) -> decode.Head:
@@ -251,8 +252,10 @@ def mirrored(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels[:, ::-1]) if cv2 is None else cv2.flip(pixels, 1)
 
 
-def _by_pillow(pixels: np.ndarray, size: int, box: tuple[float, float, float, float] | None) -> np.ndarray:
+def _by_pillow(
+    pixels: np.ndarray, size: int, box: tuple[float, float, float, float] | None, interpolation: str = "bilinear"
+) -> np.ndarray:
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    return np.array(image.resize((size, size), Image.Resampling.BILINEAR, box))
+    return np.array(image.resize((size, size), Image.Resampling[interpolation.upper()], box))

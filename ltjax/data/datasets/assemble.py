@@ -66,11 +66,12 @@ class EvaluationView:
     encoded: Callable[[int], bytes]
     size: int
     resize: int
+    interpolation: str = "bilinear"
 
     def __call__(self, record: int) -> np.ndarray:
         from ltjax.data.augment.crops import evaluation_view
 
-        return evaluation_view(self.encoded(record), self.size, self.resize)
+        return evaluation_view(self.encoded(record), self.size, self.resize, self.interpolation)
 
 
 def encoded_source(
@@ -100,7 +101,8 @@ def encoded_source(
         )
     labels = np.asarray(labels, dtype=np.int32)
     index = np.arange(len(labels), dtype=np.int64) if index is None else np.asarray(index, np.int64)
-    return Source(labels, index, EvaluationView(encoded, size, resize), None, encoded, where, size=file_size)
+    view = EvaluationView(encoded, size, resize, settings.interpolation)
+    return Source(labels, index, view, None, encoded, where, size=file_size)
 
 
 def assemble(

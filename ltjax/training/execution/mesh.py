@@ -1,4 +1,7 @@
-"""The mesh of all devices, and how arrays are put on it: batches are split, everything else is replicated."""
+"""The mesh of all devices, and how arrays are put on it: batches are split, everything else is replicated.
+
+With config.fsdp the mesh has a second axis, over which the state of training is split, too (``ltjax.models.sharding``).
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltjax.errors import InputError
+from ltjax.models import sharding
 
 AXIS = "data"
 
@@ -15,6 +19,29 @@ AXIS = "data"
 def data_mesh() -> Mesh:
     """All devices of all processes on one axis."""
     return Mesh(np.asarray(jax.devices()), (AXIS,))
+
+
+def shared_by(mesh: Mesh, devices: int) -> Mesh:
+    """The mesh with an axis of ``devices`` (config.fsdp) that share the state of training; 1: the mesh as it is.
+
+    Raises:
+      InputError: if its devices are not made of groups of so many.
+    """
+    if devices == 1:
+        return mesh
+    if mesh.size % devices:
+        raise InputError(f"config.fsdp: {devices} does not divide the {mesh.size} devices; use a divisor, or 1")
+    return Mesh(mesh.devices.reshape(-1, devices), (AXIS, sharding.AXIS))
+
+
+def shares_state(mesh: Mesh) -> bool:
+    """Whether devices share the state of training."""
+    return sharding.AXIS in mesh.axis_names
+
+
+def _axes(mesh: Mesh) -> Any:
+    """What a batch is split over: all devices."""
+    return mesh.axis_names if shares_state(mesh) else AXIS
 
 
 def platform(mesh: Mesh) -> str:
@@ -28,7 +55,15 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def split(mesh: Mesh, leading: bool = False) -> NamedSharding:
     """The first axis over the devices; with ``leading`` the second one, after an axis of seeds."""
-    return NamedSharding(mesh, PartitionSpec(None, AXIS) if leading else PartitionSpec(AXIS))
+    return NamedSharding(mesh, PartitionSpec(None, _axes(mesh)) if leading else PartitionSpec(_axes(mesh)))
+
+
+def of_state(tree: Any, mesh: Mesh) -> Any:
+    """How each array of the state of training, or its shape, lies on the devices."""
+    if not shares_state(mesh):
+        return jax.tree.map(lambda x: replicated(mesh), tree)
+    parts = mesh.shape[sharding.AXIS]
+    return jax.tree.map(lambda x: NamedSharding(mesh, sharding.split_spec(np.shape(x), parts)), tree)
 
 
 def by_share(function: Callable, mesh: Mesh, shared: int) -> Callable:
@@ -39,7 +74,7 @@ def by_share(function: Callable, mesh: Mesh, shared: int) -> Callable:
       mesh: the devices.
       shared: the number of arguments before the split one.
     """
-    whole, share = PartitionSpec(), PartitionSpec(AXIS)
+    whole, share = PartitionSpec(), PartitionSpec(_axes(mesh))
     return jax.shard_map(function, mesh=mesh, in_specs=(whole,) * shared + (share,), out_specs=share, check_vma=False)
 
 
@@ -85,3 +120,21 @@ def put_replicated(tree: Any, mesh: Mesh) -> Any:
     if jax.process_count() == 1:
         return jax.device_put(tree, sharding)
     return jax.tree.map(lambda x: jax.make_array_from_callback(np.shape(x), sharding, lambda i: np.asarray(x)[i]), tree)
+
+
+def put_state(tree: Any, mesh: Mesh) -> Any:
+    """The state of training from the host, as ``of_state`` has it."""
+    if not shares_state(mesh):
+        return put_replicated(tree, mesh)
+
+    def put(x: Any, placed: NamedSharding) -> jax.Array:
+        return jax.make_array_from_callback(np.shape(x), placed, lambda i: np.asarray(x)[i])
+
+    return jax.tree.map(put, tree, of_state(tree, mesh))
+
+
+def whole(tree: Any, mesh: Mesh) -> Any:
+    """Arrays that devices may share, all of them on every device."""
+    if not shares_state(mesh):
+        return tree
+    return jax.jit(lambda tree: tree, out_shardings=replicated(mesh))(tree)

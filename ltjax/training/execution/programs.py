@@ -111,7 +111,7 @@ def execution_of(
         seed_axis(config, platform),
         config.micro_batches,
         compiler_options(mesh, config.cuda_graphs),
-        PACKED.get(platform, False),
+        PACKED.get(platform, False) and not meshes.shares_state(mesh),
     )
 
 
@@ -201,10 +201,14 @@ def resident_program(
         several,
         static_argnums=4,
         donate_argnums=0,
-        in_shardings=(everywhere,) * 4,
-        out_shardings=everywhere,
+        **_layout(execution.mesh, in_shardings=(everywhere,) * 4, out_shardings=everywhere),
         compiler_options=execution.compiler_options,
     )
+
+
+def _layout(mesh: Any, **layout: Any) -> dict[str, Any]:
+    """How a program's arguments and results lie on the devices; {} where they lie as they came (config.fsdp)."""
+    return {} if meshes.shares_state(mesh) else layout
 
 
 def resident_draw(stage: Stage, execution: Execution) -> Callable[[TrainState, Any, Resident], Batch]:
@@ -243,8 +247,11 @@ def streamed_step(
     return jax.jit(
         one,
         donate_argnums=0,
-        in_shardings=(everywhere, everywhere, meshes.split(execution.mesh, leading=execution.seeds[0] > 1)),
-        out_shardings=everywhere,
+        **_layout(
+            execution.mesh,
+            in_shardings=(everywhere, everywhere, meshes.split(execution.mesh, leading=execution.seeds[0] > 1)),
+            out_shardings=everywhere,
+        ),
         compiler_options=execution.compiler_options,
     )
 

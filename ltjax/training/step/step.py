@@ -8,9 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from flax import traverse_util
 
-from ltjax.methods.stage import Apply, Batch, Context, Outcome, Ratio, Stage, Tree
+from ltjax.methods.stage import Apply, Batch, Context, Outcome, Ratio, Stage, Tree, under
 from ltjax.models.drop_path import STREAM
+from ltjax.models.sharding import gathered, kept_split, parts
 from ltjax.training.step.averages import decay_at, next_average
 from ltjax.training.step.micro_batches import ObjectiveOfParams, accumulated
 from ltjax.training.step.optimizer import make_optimizer, sharpest
@@ -35,7 +37,7 @@ def make_apply(stage: Stage, key: jax.Array | None = None) -> Apply:
         train: bool = True,
         **options: Any,
     ) -> tuple[Any, Tree]:
-        variables = {"params": params, **model_state}
+        variables = {"params": together(stage.network, params), **model_state}
         frozen = stage.updates.norm == "frozen"
         rngs = {STREAM: jax.random.fold_in(key, next(calls))} if draws and key is not None else {}
         outputs, changed = stage.network.apply(
@@ -44,6 +46,19 @@ def make_apply(stage: Stage, key: jax.Array | None = None) -> Apply:
         return outputs, {**model_state, **changed}
 
     return apply
+
+
+def together(network: Any, params: Tree) -> Tree:
+    """The parameters where devices share them (config.fsdp), whole on every device; not those the backbone gathers."""
+    if parts() == 1:
+        return params
+    gathers = getattr(getattr(network, "backbone", None), "gathered_within", tuple)
+    later = [f"backbone/{path}" for path in gathers()]
+    flat = traverse_util.flatten_dict(params, sep="/")
+    whole = {
+        path: array if any(under(path, prefix) for prefix in later) else gathered(array) for path, array in flat.items()
+    }
+    return traverse_util.unflatten_dict(whole, sep="/")
 
 
 def make_context(stage: Stage, state: TrainState, constants: Tree, steps_per_epoch: int) -> Context:
@@ -107,7 +122,7 @@ def make_train_step(stage: Stage, steps_per_epoch: int, micro_batches: int = 1) 
         if isinstance(new, AveragedState):
             decay = decay_at(settings.ema_decay, state.step)
             new = dataclasses.replace(new, average=next_average(new.average, trained, new.model_state, decay))
-        return new, metrics
+        return kept_split(new), metrics
 
     return train_step
 

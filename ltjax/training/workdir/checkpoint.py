@@ -91,8 +91,10 @@ class Restored(NamedTuple):
 
 
 def abstract(tree: Tree, sharding: Any) -> Tree:
-    """Shapes, dtypes and sharding of a tree."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x), sharding=sharding), tree)
+    """Shapes, dtypes and sharding of a tree; ``sharding`` is one for all arrays, or a tree with one for each."""
+    one = isinstance(sharding, jax.sharding.Sharding)
+    each = jax.tree.map(lambda _: sharding, tree) if one else sharding
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x), sharding=s), tree, each)
 
 
 class Checkpoints:

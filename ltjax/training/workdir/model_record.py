@@ -19,6 +19,7 @@ from ltjax.data.label_sets import LabelSets
 from ltjax.data.storage.paths import write_atomically
 from ltjax.errors import InputError
 from ltjax.settings import Settings
+from ltjax.training.preprocessing import data_settings
 from ltjax.training.workdir.json_files import Record
 from ltjax.training.workdir.results import versions
 from ltjax.version import __version__
@@ -37,6 +38,7 @@ class ModelRecord:
       image_shape: (H, W, channels) of the uint8 images that the network gets.
       resize: pixels of an image's shorter side before the central H x W crop.
       mean, std: per channel, for images scaled to 0 .. 1; the network applies them.
+      interpolation: of the resizing, "bilinear" or "bicubic".
       split: what the run was evaluated on, test or validation.
       validation: whether the data set has validation images beside them.
       train_index_sha256: the fingerprint of the training images.
@@ -56,6 +58,7 @@ class ModelRecord:
     train_index_sha256: str
     fingerprint: str
     images: int | None = None
+    interpolation: str = "bilinear"
 
     @property
     def several_labels(self) -> bool:
@@ -111,7 +114,7 @@ def record_of(config: Settings, data: Data, fingerprint: str) -> ModelRecord:
         class_counts=tuple(int(n) for n in data.class_counts),
         class_names=data.class_names,
         image_shape=data.image_shape,
-        resize=config.data.resize if data.test.encoded is not None else min(data.image_shape[:2]),
+        resize=data_settings(config).resize if data.test.encoded is not None else min(data.image_shape[:2]),
         mean=tuple(float(x) for x in data.mean),
         std=tuple(float(x) for x in data.std),
         split=data.split,
@@ -119,6 +122,7 @@ def record_of(config: Settings, data: Data, fingerprint: str) -> ModelRecord:
         train_index_sha256=data.fingerprint,
         fingerprint=fingerprint,
         images=None if data.train.label_sets is None else len(data.train),
+        interpolation=data_settings(config).interpolation,
     )
 
 
@@ -152,7 +156,8 @@ def read_model_record(folder: epath.Path) -> ModelRecord | None:
 
 def _from_json(stored: Mapping[str, object]) -> ModelRecord:
     named = [field.name for field in dataclasses.fields(ModelRecord)]
-    fields = {name: stored[name] for name in named if name != "images" or name in stored}
+    added = ("images", "interpolation")  # older runs have no such entries
+    fields = {name: stored[name] for name in named if name not in added or name in stored}
     made = ModelRecord(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})  # type: ignore[arg-type]
     _, _, channels = made.image_shape
     numbers = {int: (*made.class_counts, *made.image_shape, made.resize), float: (*made.mean, *made.std)}

@@ -11,12 +11,14 @@ from flax import traverse_util
 from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
 from ltjax.models.weights.families import family_of
+from ltjax.models.weights.torch_vit import fitted_positions
 from ltjax.settings import Settings
 from ltjax.training.workdir.checksums import listed, not_finite
 from ltjax.training.workdir.fit import difference
 from ltjax.training.workdir.weight_file import read_weights
 
 EXPERT = re.compile(r"(?<=/backbone/)expert\d+/")
+POSITIONS = "params/backbone/position_embedding"
 NEW = re.compile(r"/backbone/expert\d+/shallow_")  # what no network that is pretrained has
 
 
@@ -69,6 +71,8 @@ def _fitting(arrays: dict[str, Any], path: str) -> tuple[dict[str, np.ndarray], 
     given, unused = _backbone(path)
     wanted = {name: tuple(array.shape) for name, array in arrays.items() if _of_backbone(name) and not NEW.search(name)}
     given = _for_experts(given, wanted)
+    if POSITIONS in given and POSITIONS in wanted:
+        given[POSITIONS] = fitted_positions(given[POSITIONS], wanted[POSITIONS][0])
     other = difference(wanted, {name: array.shape for name, array in given.items()})
     if other:
         raise InputError(f"config.model.pretrained={path}: has another backbone than config.model.backbone: {other}")
@@ -103,4 +107,4 @@ def _backbone(path: str) -> tuple[dict[str, np.ndarray], list[str]]:
     given = {name: array for name, array in flat.items() if _of_backbone(name)}
     if broken := not_finite(given):
         raise InputError(f"{setting}: NaN or infinity in {listed(broken)}; make the file again from good weights")
-    return given, [name for name in state_dict if name.removeprefix("module.").startswith(family.head)]
+    return given, family.unused(state_dict)

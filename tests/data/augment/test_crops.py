@@ -223,12 +223,12 @@ def test_the_setting_fast_decode_reaches_the_batches():
     assert (random_resized_crop(file, draws, 64) != expected).any()
 
 
-def torchvisions_view(pixels, size, resize):
+def torchvisions_view(pixels, size, resize, resampling=Image.Resampling.BILINEAR):
     height, width = pixels.shape[:2]
     short, long = min(height, width), max(height, width)
     new = int(resize * long / short)
     shape = (resize, new) if width <= height else (new, resize)  # Pillow's (width, height)
-    image = Image.fromarray(pixels).resize(shape, Image.Resampling.BILINEAR)
+    image = Image.fromarray(pixels).resize(shape, resampling)
     top, left = round((image.height - size) / 2), round((image.width - size) / 2)
     return np.asarray(image)[top : top + size, left : left + size]
 
@@ -242,6 +242,15 @@ def test_evaluation_matches_torchvision(shape, size, resize):
     apart = np.abs(evaluation_view(pixels, size, resize).astype(int) - torchvisions_view(pixels, size, resize))
     # Pillow rounds between its passes, whose order depends on the sizes
     assert apart.max() <= 1 and apart.mean() < 0.25
+
+
+@pytest.mark.parametrize(("size", "resize"), [(224, 248), (64, 64)])
+def test_bicubic_evaluation_matches_torchvision(size, resize):
+    pixels = photograph(375, 500)
+    view = evaluation_view(pixels, size, resize, "bicubic").astype(int)
+    apart = np.abs(view - torchvisions_view(pixels, size, resize, Image.Resampling.BICUBIC))
+    assert apart.max() <= 2 and apart.mean() < 0.25
+    assert np.abs(view - torchvisions_view(pixels, size, resize)).max() > 2
 
 
 def test_evaluation_of_a_very_long_image_resizes_only_the_crop():

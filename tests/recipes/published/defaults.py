@@ -55,6 +55,8 @@ DEFAULTS = {
         "data.sampler": "instance_balanced",
         "data.augment": "none",
         "data.fast_decode": False,
+        "data.interpolation": "bilinear",
+        "data.preprocessing": "backbone",
         "data.validation_fraction": 0.0,
         "data.validation_use": "evaluate",
         "data.test_fraction": 0.2,
