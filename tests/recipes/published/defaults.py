@@ -8,6 +8,7 @@ UNUSED = "ours: without effect unless a recipe uses it"
 DEFAULTS = {
     "ours: how a run is carried out, which changes no result": {
         "seeds_by": "auto",
+        "fsdp": 1,
         "steps_per_call": 0,
         "cuda_graphs": "auto",
         "data.dir": "",
