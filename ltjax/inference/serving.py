@@ -14,6 +14,7 @@ from ltjax.errors import InputError
 from ltjax.methods.stage import Tree
 from ltjax.models import Network, ResNet, ResNetCifar
 from ltjax.models.conv import PLAIN
+from ltjax.models.tuning import lora
 from ltjax.training.calibration import logits_of
 from ltjax.training.execution.seeds import split_seeds
 from ltjax.training.finished_run import Finished
@@ -44,11 +45,17 @@ class Corrections:
 
 
 def in_float32(finished: Finished) -> Finished:
-    """The run with its network, prediction and variables in float32, whatever it was trained in."""
+    """The run with its network, prediction and variables in float32, whatever it was trained in.
+
+    Low-rank updates (config.tuning.name=lora) are added to the weights that they update.
+    """
     config = finished.config.replaced({"dtype": "float32", "seeds_by": "unroll"})
+    variables = jax.tree.map(_float32, finished.variables)
+    if config.tuning.name == "lora":
+        config = config.replaced({"tuning.name": "all"})
+        variables = {**variables, "params": jax.tree.map(_float32, lora.merged(variables["params"]))}
     stages = make_stages(config, finished.data)
     stage = next(stage for stage in stages if stage.name == finished.stage.name)
-    variables = jax.tree.map(_float32, finished.variables)
     return finished._replace(config=config, stage=stage, variables=variables)
 
 

@@ -23,6 +23,8 @@ from ltjax.methods.ib import IBSettings, ib
 from ltjax.methods.lade import LADESettings, lade
 from ltjax.methods.ldam import LDAMDRWSettings, LDAMSettings, ldam, ldam_drw
 from ltjax.methods.lfme import LFMESettings, lfme
+from ltjax.methods.lift import WORDS as LIFT_WORDS
+from ltjax.methods.lift import LIFTSettings, lift
 from ltjax.methods.logit_adjustment import LogitAdjustmentSettings, balanced_softmax, logit_adjustment
 from ltjax.methods.mdcs import MDCSSettings, mdcs
 from ltjax.methods.method import AnyMethod, Method
@@ -153,4 +155,6 @@ METHODS: dict[str, AnyMethod] = {
     "asymmetric": Method(
         asymmetric, AsymmetricSettings, "multilabel", refuses=refusals.SEVERAL_LABELS, several_labels=True
     ),
+    # on large pretrained backbones
+    "lift": Method(lift, LIFTSettings, "lift", LIFT_WORDS, refuses=refusals.LIFT),
 }  # fmt: skip

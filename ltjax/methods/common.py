@@ -45,7 +45,8 @@ ATTENTION, FEATURE_LAYER = "attention", "head/fc"  # the paths of both; the laye
 FEATURE_EXTRACTOR = ("backbone", ATTENTION, FEATURE_LAYER)  # as in OLTR's public code; the rest is the head
 # but of what surrounds it
 NOT_OF_THE_BACKBONE = (
-    "backbone", "pretrained", "needs_pretrained", "features", "head", "cosine_scale", "learn_cosine_scale",
+    "backbone", "pretrained", "needs_pretrained", "text", "vocabulary", "input_size", "features", "head",
+    "cosine_scale", "learn_cosine_scale",
 )  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def build_network(
     head = of_family(head, backbone)
     if config.model.features:
         head = of_family(models.HeadOnFeatureLayer(head, config.model.features, **types), backbone)
-    return models.Network(backbone, head, data.mean, data.std, types["dtype"], attention)
+    return models.Network(backbone, head, data.mean, data.std, types["dtype"], attention, config.model.input_size)
 
 
 def classifier(config: Settings, data: Data) -> Any:

@@ -93,6 +93,7 @@ SEVERAL_LABELS = {
     "watch_classes": "an image has a loss for each of its classes",
     "gradients.every_steps": "an image can be of a frequent and of a rare class at once",
 }
+LIFT = {key: "its loss is config.lift.loss" for key in (SMOOTHING, TAU)} | COSINE_ALREADY
 
 
 def check_combination(settings: Settings, refuses: Mapping[str, str]) -> None:

@@ -119,6 +119,11 @@ class Apply(Protocol):
 # given. Of the training set, unless another source is. Those of all records may be memory-mapped, and larger than the
 # memory.
 Features = Callable[..., Any]
+# texts of each class -> float [C, d]: the mean of their unit vectors in the space of images and texts, by the text
+# tower that belongs to the stage's backbone (config.model.text)
+Texts = Callable[[Sequence[Sequence[str]]], Any]
+# (start, features, texts) -> start: what depends on pretrained weights, which `init` does not see yet
+Prepare = Callable[[Start, Features, Texts], Start]
 Init = Callable[[jax.Array, Previous | None, Features], Start]  # (key, stage before, features) -> Start
 Objective = Callable[[Apply, Tree, Tree, Batch, Context], Outcome]  # (apply, params, model_state, batch, context)
 Predict = Callable[[Tree, jax.Array], jax.Array]  # (variables, images uint8 [B, H, W, C]) -> logits [B, C]
@@ -186,6 +191,8 @@ class Stage:
         classifier is changed after training. ltjax.predict --test-prior starts from it.
       project: (trained parameters by path, what `init` froze) -> the parameters that the step ends with: projected
         gradient descent, as of a constraint on norms. None = those of the optimizer.
+      prepare: changes what `init` made once the weights of config.model.pretrained are in it: a classifier from the
+        features that they give, or from texts. None = nothing does.
     """
 
     name: str
@@ -206,6 +213,7 @@ class Stage:
     notes: Sequence[str] = ()
     prior: Prior = None
     project: Project | None = None
+    prepare: Prepare | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +221,7 @@ class ClosedForm:
     """A stage without training: its `init` computes the variables, as nearest class means and tau-normalisation do.
 
     Attributes:
-      name, network, init, predict, views, report, prior: as those of a ``Stage``.
+      name, network, init, predict, views, report, prior, prepare: as those of a ``Stage``.
       representation: the flax module by which `init` gets features; None = the network of the stage before.
       updates: only the layout of its checkpoints depends on it: a stage that is taken from config.init_from has those
         of the trained stage that it replaces.
@@ -228,6 +236,7 @@ class ClosedForm:
     report: Report | None = None
     updates: Updates = Updates()
     prior: Prior = None
+    prepare: Prepare | None = None
 
 
 AnyStage = Stage | ClosedForm

@@ -19,6 +19,7 @@ class Network(nn.Module):
     images: [B, H, W, channels]. uint8 is scaled to 0..1 and normalised with ``mean`` and ``std`` (units of 0..1, one
       number a channel); float images count as normalised. Or float [B, d], what ``Representation`` made of the images:
       the head alone is computed.
+    size: the side to which images are enlarged (bilinear) before the backbone; 0 = they stay as they are.
     attention: what changes the feature map before the head, such as ``ModulatedAttention``; None: nothing does.
     options: what else the head takes beside the feature map, train and frozen_norm (``classifiers``, ``centroids``).
     A head that returns an array is paired with the pooled feature map; ``Outputs`` have the head's features.
@@ -44,13 +45,15 @@ class Network(nn.Module):
     std: tuple[float, ...]
     dtype: Dtype = jnp.float32
     attention: nn.Module | None = None
+    size: int = 0
 
     def __call__(self, images: jax.Array, train: bool = False, frozen_norm: bool = False, **options: Any) -> Outputs:
         if images.ndim == 2:
             feature_map = as_map(images)
             options |= {"projected": True} if isinstance(self.head, HeadOnFeatureLayer) else {}
         else:
-            feature_map = self.backbone(normalised(images, self.mean, self.std, self.dtype), train, frozen_norm)
+            images = enlarged(normalised(images, self.mean, self.std, self.dtype), self.size)
+            feature_map = self.backbone(images, train, frozen_norm)
             feature_map = feature_map if self.attention is None else self.attention(feature_map)
         made = self.head(feature_map, train, frozen_norm, **options)
         return made if isinstance(made, Outputs) else Outputs(made, pool(feature_map))
@@ -76,9 +79,10 @@ class Representation(nn.Module):
     std: tuple[float, ...]
     dtype: Dtype = jnp.float32
     head: HeadOnFeatureLayer | None = None
+    size: int = 0
 
     def __call__(self, images: jax.Array, train: bool = False, frozen_norm: bool = False) -> Outputs:
-        images = normalised(images, self.mean, self.std, self.dtype)
+        images = enlarged(normalised(images, self.mean, self.std, self.dtype), self.size)
         feature_map = self.backbone(images, train, frozen_norm)
         return Outputs(None, pool(feature_map) if self.head is None else self.head.project(feature_map))
 
@@ -86,7 +90,7 @@ class Representation(nn.Module):
 def representation(network: Network) -> Representation:
     """The network without its head, but with the layer of config.model.features where it has that."""
     layer = network.head if isinstance(network.head, HeadOnFeatureLayer) else None
-    return Representation(network.backbone, network.mean, network.std, network.dtype, layer)
+    return Representation(network.backbone, network.mean, network.std, network.dtype, layer, network.size)
 
 
 def as_map(features: jax.Array) -> jax.Array:
@@ -98,6 +102,19 @@ def as_map(features: jax.Array) -> jax.Array:
     if not jnp.issubdtype(features.dtype, jnp.floating):
         raise InputError(f"features: dtype {features.dtype} {list(features.shape)} is not float; images have 4 axes")
     return features[:, None, None, :]
+
+
+def enlarged(images: jax.Array, size: int) -> jax.Array:
+    """float images [B, H, W, channels] with ``size`` pixels on both sides, bilinear; 0 = as they are.
+
+    Example:
+      >>> enlarged(jnp.zeros([2, 32, 32, 3]), 224).shape
+      (2, 224, 224, 3)
+    """
+    if not size or images.shape[1:3] == (size, size):
+        return images
+    shape = (images.shape[0], size, size, images.shape[-1])
+    return jax.image.resize(images, shape, "linear", antialias=False)
 
 
 def normalised(images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...], dtype: Dtype) -> jax.Array:

@@ -14,6 +14,10 @@ from ltjax.models.drop_path import drop_path, rate_of
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.positions import resample_positions
 from ltjax.models.sharding import gathered, parts
+from ltjax.models.tuning import Tuning
+from ltjax.models.tuning.adaptformer import AdaptFormer
+from ltjax.models.tuning.lora import ENDING, LoRA
+from ltjax.models.tuning.prompts import with_prompts
 
 small_normal = nn.initializers.truncated_normal(0.02)
 
@@ -37,12 +41,16 @@ class Attention(nn.Module):
     """Multi-head self-attention: [B, T, d] -> [B, T, d], in ``dtype``; softmax in at least float32.
 
     Parameters: ``query``, ``key``, ``value``, ``output``, each {kernel [d, d], bias [d]}; head i has the columns
-    i d / heads to (i + 1) d / heads of the first three.
+    i d / heads to (i + 1) d / heads of the first three. With a ``rank``, ``query_lora`` and ``value_lora`` beside them.
+
+    causal: whether a token sees only itself and those before it.
     """
 
     heads: int
     dtype: Dtype
     param_dtype: Dtype
+    rank: int = 0
+    causal: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -50,9 +58,11 @@ class Attention(nn.Module):
 
         def of(name: str) -> jax.Array:
             made = dense(name, width, self.dtype, self.param_dtype)(x)
+            if self.rank and name != "key":
+                made += LoRA(width, self.rank, self.dtype, self.param_dtype, name=f"{name}{ENDING}")(x)
             return made.reshape(batch, tokens, self.heads, width // self.heads)
 
-        mixed = attend(of("query"), of("key"), of("value"))
+        mixed = attend(of("query"), of("key"), of("value"), self.causal)
         return dense("output", width, self.dtype, self.param_dtype)(mixed.reshape(x.shape))
 
 
@@ -74,7 +84,8 @@ class Block(nn.Module):
     """x + attention(norm1(x)), then x + mlp(norm2(x)): [B, T, d] -> [B, T, d].
 
     With ``layer_scale`` each branch is multiplied by a trained vector [d] (``layer_scale1``, ``layer_scale2``) that
-    starts at this value (Touvron et al., 2021); 0 = no such vectors.
+    starts at this value (Touvron et al., 2021); 0 = no such vectors. ``tuning`` may add a bottleneck (``adaptformer``)
+    or low-rank updates (``attention/query_lora``, ``attention/value_lora``).
     """
 
     heads: int
@@ -85,16 +96,22 @@ class Block(nn.Module):
     drop_rate: float
     dtype: Dtype
     param_dtype: Dtype
+    tuning: Tuning = Tuning()
+    causal: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         types = (self.dtype, self.param_dtype)
+        rank = self.tuning.size if self.tuning.kind == "lora" else 0
         y = layer_norm("norm1", self.epsilon, *types)(x)
-        y = Attention(self.heads, *types, name="attention")(y)
+        y = Attention(self.heads, *types, rank, self.causal, name="attention")(y)
         x = self.add(x, y, "layer_scale1", train)
         y = layer_norm("norm2", self.epsilon, *types)(x)
         y = MLP(self.hidden, self.activation, *types, name="mlp")(y)
-        return self.add(x, y, "layer_scale2", train)
+        y = self.add(x, y, "layer_scale2", train)
+        if self.tuning.kind == "adaptformer":
+            y += AdaptFormer(self.tuning.size, *types, name="adaptformer")(x)
+        return y
 
     def add(self, x: jax.Array, branch: jax.Array, name: str, train: bool) -> jax.Array:
         if self.layer_scale:
@@ -132,6 +149,7 @@ class VisionTransformer(nn.Module):
     fc_norm: with pool="mean": the last norm is applied to the mean of the tokens, not to each; the map is [B, 1, 1, d].
     remat: blocks are computed again in the backward pass instead of kept.
     drop_path: the rate of the last block in stochastic depth, as in ``ltjax.models.drop_path``; 0 = off.
+    tuning: what is trained beside frozen weights (``ltjax.models.tuning``); prompts are ``prompts0`` ... [n, width].
 
     Raises:
       InputError: if an image is not made of whole patches.
@@ -164,6 +182,7 @@ class VisionTransformer(nn.Module):
     final_relu: bool = False
     dtype: Dtype = jnp.float32
     param_dtype: Dtype | None = None
+    tuning: Tuning = Tuning()
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, frozen_norm: bool = False) -> jax.Array:
@@ -176,11 +195,14 @@ class VisionTransformer(nn.Module):
         if parts() > 1 and not self.is_initializing():  # a block's parameters are put together in the block itself
             kind = nn.map_variables(Block, "params", trans_in_fn=gathered)
         kind = nn.remat(kind, static_argnums=(2,)) if self.remat else kind
+        tokens, prompted = x.shape[1], {"prompts": 1, "deep_prompts": self.depth}.get(self.tuning.kind, 0)
         for index in range(self.depth):
+            if index < prompted:
+                x = with_prompts(self, x, tokens, index, self.tuning.size, self.patch, types[1])
             options = (self.heads, 4 * self.width, self.activation, self.epsilon, self.layer_scale)
             drop_rate = rate_of(self.drop_path, index + 1, self.depth)
-            x = kind(*options, drop_rate, *types, name=f"block{index}")(x, train)
-        return self.feature_map(x, rows, columns)
+            x = kind(*options, drop_rate, *types, self.tuning, name=f"block{index}")(x, train)
+        return self.feature_map(x[:, :tokens], rows, columns)
 
     def tokens(self, x: jax.Array) -> tuple[jax.Array, tuple[int, int]]:
         """Images -> [B, 1 + registers + patches, width], and the numbers of patches along both sides."""
@@ -256,11 +278,12 @@ class Kernel(nn.Module):
         return self.param("kernel", start, (inputs, self.features), self.param_dtype)
 
 
-def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+def attend(query: jax.Array, key: jax.Array, value: jax.Array, causal: bool = False) -> jax.Array:
     """softmax(query key^T / sqrt(d)) value of each head, [B, T, heads, d] each; on CUDA by cuDNN in half precision."""
     half = query.dtype in (jnp.bfloat16, jnp.float16)
     cudnn = half and query.shape[-1] % 8 == 0 and jax.default_backend() == "gpu"
-    return jax.nn.dot_product_attention(query, key, value, implementation="cudnn" if cudnn else "xla")
+    chosen = "cudnn" if cudnn else "xla"
+    return jax.nn.dot_product_attention(query, key, value, is_causal=causal, implementation=chosen)
 
 
 def dense(name: str, features: int, dtype: Dtype, param_dtype: Dtype) -> nn.Dense:

@@ -39,6 +39,25 @@ class ModelSettings(Block):
         "from_scratch resets both",
         run_only=True,
     )
+    text: str = setting(
+        "",
+        "weights of CLIP's text tower, which makes a classifier of class names: a file as pretrained; '' = that of "
+        "pretrained",
+        run_only=True,
+    )
+    vocabulary: str = setting(
+        "",
+        "the text tower's vocabulary: a folder with merges.txt and vocab.json, or bpe_simple_vocab_16e6.txt.gz; '' = "
+        "beside the weights",
+        run_only=True,
+    )
+    input_size: int = setting(
+        0,
+        "side in pixels to which the network enlarges its images, for small images before a network for larger ones; "
+        "0 = they stay as they are",
+        integer(0, 4096),
+        added_later=True,
+    )
     features: int = setting(
         0,
         "width of a layer with ReLU after the pooling, before the classifier of any method (512 in the networks of "

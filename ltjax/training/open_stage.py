@@ -32,6 +32,7 @@ from ltjax.training.workdir.json_files import read_records
 from ltjax.training.workdir.lock import Lock
 from ltjax.training.workdir.metrics_log import MetricsLog, Record
 from ltjax.training.workdir.pretrained import with_pretrained
+from ltjax.training.workdir.text_tower import texts_of
 
 
 class DataAccess(NamedTuple):
@@ -134,7 +135,11 @@ def _init_each(run: Run, index: int, previous: Previous | None) -> list[Start]:
             start._replace(variables=with_pretrained(start.variables, pretrained, report))
             for start, report in zip(made, reports, strict=True)
         ]
-    return made
+    prepare = stage.prepare
+    if prepare is None:
+        return made
+    texts = texts_of(run.config, stage.network)
+    return [prepare(start, features, texts) for start in made]
 
 
 def _on_host(run: Run, stage: AnyStage, made: Start) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from ltjax.methods import METHODS
 from ltjax.methods.recent import RECENT
 from ltjax.settings.blocks import Settings
 from ltjax.settings.schema import leaves
-from tests.recipes.published import TABLES, methods, recent
+from tests.recipes.published import TABLES, lift, methods, recent
 from tests.recipes.published.constants import CONSTANTS
 from tests.recipes.published.defaults import DEFAULTS
 from tests.recipes.table import Part, Recipe, differences, recipe, same
@@ -32,7 +32,7 @@ def defaults_of(method: str) -> Part:
     """What is published of a method's own settings on every data set."""
     if method in RECENT and method not in methods.DEFAULTS:
         return recent.published(method)["DEFAULTS"]
-    return methods.DEFAULTS.get(method, {})
+    return lift.DEFAULTS if method == "lift" else methods.DEFAULTS.get(method, {})
 
 
 def _unlike(found: Mapping[str, Any], published: Recipe) -> list[str]:

@@ -238,6 +238,8 @@ TRANSFORMS: dict[str, Transform] = {
         ),
         functools.partial(_view, smallest=0.2, blur=True),
     ),
+    # a random part of the image at its full size, torchvision's RandomResizedCrop, and a mirror image
+    "resized_crop_flip": Transform("resized_crop_flip", simclr.draw_part, simclr.resized_part),
     # For digits and letters, whose mirror images are something else.
     "pad_crop": _pad_crop_transform("pad_crop", pad=2, flip=False),
 }

@@ -19,7 +19,8 @@ from ltjax.training.workdir.weight_file import read_weights
 
 EXPERT = re.compile(r"(?<=/backbone/)expert\d+/")
 POSITIONS = "params/backbone/position_embedding"
-NEW = re.compile(r"/backbone/expert\d+/shallow_")  # what no network that is pretrained has
+# what no network that is pretrained has: experts' layers, and what config.tuning adds
+NEW = re.compile(r"/backbone/expert\d+/shallow_|/adaptformer/|_lora/|/backbone/prompts\d+$")
 
 
 def check_pretrained(config: Settings) -> None:

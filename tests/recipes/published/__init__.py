@@ -4,7 +4,7 @@ Written from the papers and from what their authors' public code does, not from 
 nobody published, with the reason.
 """
 
-from tests.recipes.published import cifar, imagenet, inat, places, small
+from tests.recipes.published import cifar, imagenet, inat, lift, places, small
 
 TABLES = {
     **cifar.tables("cifar10"),
@@ -13,4 +13,5 @@ TABLES = {
     **places.tables(),
     **inat.tables(),
     **small.tables(),
+    **lift.tables(),
 }
