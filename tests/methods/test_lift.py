@@ -241,3 +241,44 @@ def test_every_loss_has_its_value(name):
     }  # fmt: skip
     np.testing.assert_allclose(loss(logits, labels)[0], expected[name], rtol=1e-5)
     assert (weights is None) == (name != "class_balanced")
+
+
+@pytest.mark.slow
+def test_zero_shot_from_one_file_agrees_with_transformers_and_the_adapters_start_beside_its_weights(tmp_path):
+    transformers = pytest.importorskip("transformers", reason="compares with transformers, which is not installed")
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    tokenizer = from_merges(MERGES)
+    size = len(tokenizer.vocabulary)
+    text = {
+        "vocab_size": size, "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2,
+        "num_attention_heads": 1, "max_position_embeddings": 77,
+        "bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": 0,
+    }  # fmt: skip
+    vision = {
+        "hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "image_size": 8, "patch_size": 4, "num_channels": 1,
+    }  # fmt: skip
+    config = transformers.CLIPConfig(
+        text_config=text, vision_config=vision, projection_dim=PROJECTION, initializer_factor=5.0
+    )
+    clip = transformers.CLIPModel(config).eval()
+    np.savez(tmp_path / "clip.npz", **{name: value.numpy() for name, value in clip.state_dict().items()})
+    (tmp_path / "merges.txt").write_text("\n".join(MERGES))
+    (tmp_path / "vocab.json").write_text(json.dumps(tokenizer.vocabulary))
+    given = {"model__pretrained": str(tmp_path / "clip.npz"), "tuning__name": "all"}
+    loop.train(recipe(**{**ZERO, **given}), str(tmp_path / "zero"))
+    finished = open_model(str(tmp_path / "zero"), {})
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
+    pixels = torch.tensor(((images / 255 - 0.5) / 0.25).astype(np.float32)).permute(0, 3, 1, 2)
+    tokens = torch.tensor(tokenizer([f"a photo of a {name.replace('_', ' ')}." for name in NAMES])).long()
+    with torch.no_grad():
+        made = clip(input_ids=tokens, pixel_values=pixels)
+        cosines = (made.image_embeds @ made.text_embeds.T).numpy()
+    np.testing.assert_allclose(finished.stage.predict(finished.variables, images), 25 * cosines, atol=2e-3)
+    given |= {"tuning__name": "adaptformer", "lift__start": "text", "epochs": 1}
+    loop.train(recipe(**given), str(tmp_path / "lift"))
+    _, frozen = started(tmp_path / "lift")
+    np.testing.assert_array_equal(
+        frozen["backbone"]["projection"]["kernel"], clip.state_dict()["visual_projection.weight"].numpy().T
+    )
