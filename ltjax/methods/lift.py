@@ -24,6 +24,7 @@ from ltjax.methods.common import (
     build_network,
     classify,
     dtypes,
+    evaluate_network,
     fresh,
     one_stage,
     predicts,
@@ -218,7 +219,7 @@ def ensembled(network: Network, expand: int) -> Predict:
         larger = enlarged(normalised(images, network.mean, network.std, network.dtype), side + expand)
         corners = [(0, 0), (0, expand), (expand, 0), (expand, expand), (expand // 2, expand // 2)]
         crops = jnp.stack([larger[:, top : top + side, left : left + side] for top, left in corners])
-        return jax.lax.map(lambda crop: network.apply(variables, crop, train=False).logits, crops).mean(0)
+        return jax.lax.map(lambda crop: evaluate_network(network, variables, crop).logits, crops).mean(0)
 
     return predict
 

@@ -282,8 +282,7 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, causal: bool = Fa
     """softmax(query key^T / sqrt(d)) value of each head, [B, T, heads, d] each; on CUDA by cuDNN in half precision."""
     half = query.dtype in (jnp.bfloat16, jnp.float16)
     cudnn = half and query.shape[-1] % 8 == 0 and jax.default_backend() == "gpu"
-    chosen = "cudnn" if cudnn else "xla"
-    return jax.nn.dot_product_attention(query, key, value, is_causal=causal, implementation=chosen)
+    return jax.nn.dot_product_attention(query, key, value, is_causal=causal, implementation="cudnn" if cudnn else "xla")
 
 
 def dense(name: str, features: int, dtype: Dtype, param_dtype: Dtype) -> nn.Dense:
