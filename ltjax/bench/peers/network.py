@@ -118,16 +118,22 @@ def build_network(name: str, num_classes: int, *, reslt: bool = False, channels:
 
 def _timm(plan: VisionTransformer, name: str, num_classes: int, channels: int) -> Any:
     """timm's vision transformer, for images of any number of patches."""
+    import torch
+
     try:
         from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
     except ImportError:
         raise InputError(
             f"--network: {name} is compared with timm's, which is not installed: pip install timm"
         ) from None
-    return TimmVisionTransformer(
+    network = TimmVisionTransformer(
         plan.grid * plan.patch, plan.patch, channels, num_classes, embed_dim=plan.width, depth=plan.depth,
         num_heads=plan.heads, init_values=plan.layer_scale or None, dynamic_img_size=True,
     )  # fmt: skip
+    # no loss depends on the biases of the keys: at 0 their updates would be rounding alone, another on each side
+    for block in network.blocks:
+        torch.nn.init.normal_(block.attn.qkv.bias)
+    return network
 
 
 def _cifar(plan: ResNetCifar, channels: int) -> tuple[Any, list[list[Any]], int]:
