@@ -7,14 +7,17 @@ import json
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import ltjax
 from ltjax import metrics, models
+from ltjax.commands import compare, evaluate, predict
 from ltjax.data import DATASETS
 from ltjax.data.label_sets import LabelSets
 from ltjax.errors import InputError
 from ltjax.methods import METHODS
 from ltjax.methods.multilabel import packed, unpacked
+from ltjax.report import write_report
 from ltjax.training import loop, prepare
 from ltjax.training.finished_run import open_model
 from ltjax.training.several_labels import Scores, averaged, best_thresholds, quality, summarize
@@ -153,3 +156,53 @@ def test_the_average_of_seeds_is_of_probabilities():
     made = averaged([Scores(one, np.ones((1, 2), bool)) for one in logits])
     expected = np.mean([1 / (1 + np.exp(-one)) for one in logits], axis=0)
     np.testing.assert_allclose(made.probabilities(), expected, rtol=1e-5)
+
+
+def test_evaluate_gives_the_same_numbers_and_refuses_what_is_of_one_label(finished, capsys):
+    folder, record = finished
+    assert evaluate.main([f"--run={folder}"]) == 0
+    printed = capsys.readouterr().out
+    assert "average precision %" in printed and "equal to results.json" in printed
+    assert f"mean over classes {100 * record['macro_f1']:.1f}" in printed
+    for flag in ("--test-prior=uniform", "--tta=flip", "--fit-temperature", "--aggregate=stability"):
+        assert evaluate.main([f"--run={folder}", flag]) == 2
+        lines = capsys.readouterr().err.strip().split("\n")
+        assert lines[-1].startswith(flag.partition("=")[0]) or flag.partition("=")[0] in lines[-1]
+        assert "several" in lines[-1]
+
+
+def test_predict_lists_all_classes_from_their_threshold_on(finished, tmp_path, capsys):
+    folder, _ = finished
+    for i, image in enumerate(build(None).test.images(np.arange(6))):
+        Image.fromarray(image[..., 0]).save(tmp_path / f"{i}.png")
+    out = tmp_path / "predicted.csv"
+    assert predict.main([f"--run={folder}", str(tmp_path), f"--out={out}", "--top=2"]) == 0
+    assert "thresholds.json" in capsys.readouterr().err
+    shares = 1 / (1 + np.exp(-np.load(folder / "evaluation.npz")["logits"][:6]))
+    thresholds = json.loads((folder / "thresholds.json").read_text())["thresholds"]
+    with open(out, newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = ["a", "b;c", "'=d"]
+    for row, share in zip(rows, shares, strict=True):
+        order = np.argsort(-share, kind="stable")
+        said = ";".join(names[k] for k in order if share[k] >= thresholds[k])
+        assert row["prediction"].lstrip("'") == (said or "none of them").lstrip("'")
+        assert (row["class_1"], row["class_2"]) == tuple(names[k] for k in order[:2])
+        assert float(row["probability_1"]) == pytest.approx(share.max(), abs=1e-4)
+    assert predict.main([f"--run={folder}", str(tmp_path / "0.png"), "--threshold=0.999999"]) == 0
+    assert "none of them" in capsys.readouterr().out
+
+
+def test_the_report_is_of_average_precision(finished):
+    folder, record = finished
+    text = write_report(folder).read_text()
+    page = (folder / "report" / "report.html").read_text()
+    assert "| average precision (%) | all | micro | worst class |" in text
+    assert f"{100 * record['average_precision']['all']:.1f}" in page and "Average precision against frequency" in page
+    for word in ("taken for", "calibration", "cannot be drawn"):
+        assert word not in page.lower()
+
+
+def test_compare_refuses_such_a_run(finished, capsys):
+    assert compare.main([str(finished[0]), str(finished[0])]) == 2
+    assert "average precision" in capsys.readouterr().err
