@@ -167,6 +167,8 @@ def _advice(report: Mapping[str, Any], config: Settings, arguments: Sequence[str
     """For the user's images: where to begin. Public sets have recipes of their own."""
     if config.recipe not in ("folder", "list") or config.data.name in PUBLIC or not all(report["counts"]["train"]):
         return []
+    if "labels_of_image" in report:  # its one config file is the one that was checked
+        return []
     pairs = zip(arguments, [*arguments[1:], ""], strict=True)
     flags = [
         word if "=" in word or word.startswith("--noconfig") else f"{word}={value}"
