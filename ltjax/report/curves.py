@@ -18,10 +18,11 @@ from ltjax.report.style import COLORS, INK, LINE_COLORS, legend_label, new_figur
 
 SMOOTH_FROM = 300  # with more points the curve is a running mean (for one seed drawn over the faint raw values)
 LOG_FROM = 30  # a panel that may be logarithmic is, from this ratio of its largest to its smallest value
-AVERAGED = re.compile("(loss|accuracy|class_loss)(/|$)")  # a logged value is the mean since the line before
+AVERAGED = re.compile("(loss|accuracy|precision_at_1|class_loss)(/|$)")  # logged values are means since the line before
 TOTALS = {
     "loss": "total",
     "accuracy": "training batches",
+    "precision_at_1": "likeliest class of training images",
     "learning_rate": "learning rate",
 }  # drawn in dark grey, on top
 DASHES = ("-", "--", ":", "-.")
@@ -101,14 +102,21 @@ def training_panels(log: MetricsLog) -> list[Panel]:
     if not any(name == "loss" or name.startswith("accuracy") for name in log.names):
         return []  # a classifier that was solved in closed form: its evaluation alone is no curve
     tested = [n for n in log.names if re.fullmatch("(test|validation)/(all|many|medium|few)", n)]
-    accuracies = ["accuracy", *log.names_starting_with("accuracy/"), *tested]
+    several_labels = "precision_at_1" in log.names  # the tests of such runs are of average precision
+    accuracies = ["precision_at_1", "accuracy", *log.names_starting_with("accuracy/"), *tested]
     rates = [n for n in log.names if n.split("/")[0] == "learning_rate"]
     groups = [color for color in LINE_COLORS if color not in COLORS.values()]  # without the colours of the groups
     terms = log.names_starting_with("loss/")
     return [
         Panel("loss", log.lines(_styles(["loss"], LINE_COLORS)), 1.2 if terms else 2, log=True),
         Panel("terms of the loss", log.lines(_styles(terms, LINE_COLORS)), 1.6, log=True, legend=True),
-        Panel("accuracy (%)", log.lines(_styles(accuracies, groups), 100), 1.6, (-2, 102), legend=True),
+        Panel(
+            "precision (%)" if several_labels else "accuracy (%)",
+            log.lines(_styles(accuracies, groups), 100),
+            1.6,
+            (-2, 102),
+            legend=True,
+        ),
         Panel("learning rate", log.lines(_styles(rates, groups)), limits=(0, None)),
     ]
 
