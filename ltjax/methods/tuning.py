@@ -12,6 +12,7 @@ from flax import traverse_util
 from ltjax.data import Data
 from ltjax.errors import InputError
 from ltjax.methods.stage import AnyStage, Stage, under
+from ltjax.models.network import Network, representation
 from ltjax.models.tuning import KINDS, Tuning, bottleneck
 from ltjax.models.tuning.lora import ENDING
 from ltjax.models.tuning.prompts import NUMBER
@@ -74,9 +75,25 @@ def with_tuning(stages: Sequence[AnyStage], config: Settings, data: Data) -> lis
             f"config.tuning.name={config.tuning.name}: {moving:,} of the network's {whole:,} parameters are trained "
             f"({moving / whole:.2%}) in stage '{stage.name}'"
         )
-        return dataclasses.replace(stage, updates=updates, notes=(*stage.notes, note))
+        found = dataclasses.replace(stage, updates=updates, notes=(*stage.notes, note))
+        return on_features(found, config) if config.tuning.cached else found
 
     return [one(stage) for stage in stages]
+
+
+def on_features(stage: Stage, config: Settings) -> Stage:
+    """The stage, whose backbone is frozen, on features that are computed once.
+
+    Raises:
+      InputError: if it needs more of the images than their features.
+    """
+    plain = isinstance(stage.network, Network) and stage.network.attention is None
+    if not plain or stage.augment or config.mix.name != "none":
+        raise InputError(
+            f"config.tuning.cached: True, but config.method={config.method} with these settings needs the images "
+            "themselves; take a method of one view and one head, such as ce or balanced_softmax, or cached=False"
+        )
+    return dataclasses.replace(stage, representation=representation(stage.network))
 
 
 def parameter_sizes(network: Any, data: Data) -> dict[str, int]:

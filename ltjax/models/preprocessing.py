@@ -43,4 +43,9 @@ PREPROCESSING: dict[str, Preprocessing] = {
         [f"dinov2_vit_{size}14{registers}" for size in "sbl" for registers in ("", "_reg")],
         Preprocessing(*IMAGENET, crop=0.875),
     ),
+    **dict.fromkeys(
+        (*(f"convnext_{size}" for size in ("tiny", "small", "base", "large")), "efficientnet_lite0_timm"),
+        Preprocessing(*IMAGENET, crop=0.875),
+    ),
+    "efficientnet_lite0": Preprocessing(*HALF, crop=0.875),
 }

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ltjax.settings.schema import Block, integer, one_of, setting
+from ltjax.settings.schema import Block, integer, one_of, refuse, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,3 +27,13 @@ class TuningSettings(Block):
     blocks: int = setting(
         1, "for last_blocks: how many of them are trained", integer(1, 1000), depends_on="tuning.name"
     )
+    cached: bool = setting(
+        False,
+        "for linear: train and evaluate the head on features that are computed once, of the images without "
+        "augmentation; it takes seconds",
+        depends_on="tuning.name",
+    )
+
+    def check(self, prefix: str) -> None:
+        if self.cached and self.name != "linear":
+            refuse(f"{prefix}cached", self.cached, f"False with {prefix}name={self.name}: features change as it trains")

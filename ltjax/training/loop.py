@@ -34,6 +34,7 @@ from ltjax.training.open_stage import (
     open_stage,
     resumes,
     shape_of_state,
+    test_of,
 )
 from ltjax.training.prepare import Setup, prepare, stage_notes, stage_steps, steps_per_epoch
 from ltjax.training.progress import Progress
@@ -245,7 +246,7 @@ def _train_stage(
             if end < steps and _due(config.evaluation.every_epochs, end, per_epoch):
                 jax.block_until_ready(state)
                 with progress.clock.paused():
-                    progress.show(log.write(offset + end, _test(run, evaluator, state)))
+                    progress.show(log.write(offset + end, _test(run, stage, evaluator, state)))
                     run.evaluated()
             else:  # the lines before, while the device is busy with this call
                 progress.show(log.write(offset + begin))
@@ -299,7 +300,7 @@ def _finish(run: Run, variables: Tree, evaluator: AnyEvaluator, step: int, befor
     """Evaluates the last epoch and writes the results."""
     config, (data, stages, _, _), placed = run.config, run.setup, run.access.placed
     with out_of_memory.in_evaluation(config):
-        by_view, answers = evaluator.with_answers(variables, data.test, placed and placed.test)
+        by_view, answers = evaluator.with_answers(variables, *test_of(run, stages[-1], variables))
     counters = by_view.pop(RESULT)
     summaries = summarize_seeds(config, data, counters)
     network, labels = stages[-1].network, np.asarray(data.test.labels)
@@ -367,14 +368,14 @@ def _view(run: Run, counters: Sequence[Any]) -> Record:
     return {"accuracy": record["accuracy"]} | std
 
 
-def _test(run: Run, evaluator: AnyEvaluator, state: TrainState) -> Record:
+def _test(run: Run, stage: Stage, evaluator: AnyEvaluator, state: TrainState) -> Record:
     """{"test/all": ..., ...} of the state; with several seeds a list of numbers for each."""
-    data, placed = run.setup.data, run.access.placed
+    variables = variables_of(state)
     with out_of_memory.in_evaluation(run.config):
         counters = evaluator(
-            meshes.whole(variables_of(state), run.setup.mesh), data.test, placed and placed.test, strict=False
+            meshes.whole(variables, run.setup.mesh), *test_of(run, stage, variables), strict=False
         )
-    return _tests(run, summarize_seeds(run.config, data, counters))
+    return _tests(run, summarize_seeds(run.config, run.setup.data, counters))
 
 
 def _tests(run: Run, summaries: list[Summary]) -> Record:

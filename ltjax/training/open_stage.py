@@ -11,7 +11,9 @@ import numpy as np
 from etils import epath
 
 from ltjax.data import Data, Source
+from ltjax.data.dataset import feature_source
 from ltjax.data.digests import SplitDigests
+from ltjax.data.loading.device_batches import Resident
 from ltjax.data.loading.prefetch import Watch, to_stderr
 from ltjax.data.storage.paths import write_atomically
 from ltjax.methods.stage import AnyStage, Previous, Stage, Start, Tree
@@ -206,6 +208,19 @@ def inputs_of(run: Run, stage: Stage, current: Current) -> Inputs:
     inputs, why = of_features(run.config, arrays, data.train, run.setup.mesh)
     run.progress.report(why)
     return inputs
+
+
+def test_of(run: Run, stage: AnyStage, variables: Tree) -> tuple[Source, Resident | None]:
+    """What evaluation goes over: the test images and, if they are there, those on the device.
+
+    With config.tuning.cached it is their features, which are stored like those of the training images.
+    """
+    data, placed = run.setup.data, run.access.placed
+    if not run.config.tuning.cached or stage.representation is None or run.config.num_seeds > 1:
+        return data.test, placed and placed.test
+    how = reading(run, data.test)
+    rows = run.access.store.features(stage.representation, variables, data.test, data.image_shape, how)
+    return feature_source(rows, data.test), Resident(*meshes.put_replicated((rows, data.test.labels), run.setup.mesh))
 
 
 def reading(run: Run, source: Source) -> Reading:

