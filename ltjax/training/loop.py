@@ -372,9 +372,7 @@ def _test(run: Run, stage: Stage, evaluator: AnyEvaluator, state: TrainState) ->
     """{"test/all": ..., ...} of the state; with several seeds a list of numbers for each."""
     variables = variables_of(state)
     with out_of_memory.in_evaluation(run.config):
-        counters = evaluator(
-            meshes.whole(variables, run.setup.mesh), *test_of(run, stage, variables), strict=False
-        )
+        counters = evaluator(meshes.whole(variables, run.setup.mesh), *test_of(run, stage, variables), strict=False)
     return _tests(run, summarize_seeds(run.config, run.setup.data, counters))
 
 

@@ -22,7 +22,8 @@ FILES = [f"{dataset}_{family}" for dataset in recipes.DATASETS for family in rec
 SEVERAL_LABELS = ["list_multilabel"]
 BEST = [f"{dataset}_best" for dataset in recipes.BENCHMARKS]  # recipes of ingredients, on the networks of the others
 LIFT = [f"{dataset}_lift" for dataset in recipes.DATASETS if dataset != "mnist5k"]  # digits are no photos
-NETWORKS = [stem for stem in FILES if not stem.startswith("list_")]  # those of list_ are those of folder_
+FEATURES = ["folder_features", "list_features"]  # heads on the features of published networks
+NETWORKS = [stem for stem in FILES + FEATURES if not stem.startswith("list_")]  # those of list_ are those of folder_
 # recipe -> classes, images of the largest and the smallest class, pixels, channels
 SETS = {
     "mnist5k": (10, 400, 10, 28, 1),
@@ -94,10 +95,10 @@ def check_step(config, lowers):
 
 
 def test_every_data_set_has_every_family_and_nothing_else():
-    assert sorted(f.stem for f in (ROOT / "configs").glob("*.py")) == sorted(FILES + BEST + SEVERAL_LABELS + LIFT)
+    assert sorted(f.stem for f in (ROOT / "configs").glob("*.py")) == sorted(FILES + BEST + SEVERAL_LABELS + LIFT + FEATURES)
 
 
-@pytest.mark.parametrize("stem", FILES + BEST + SEVERAL_LABELS + LIFT)
+@pytest.mark.parametrize("stem", FILES + BEST + SEVERAL_LABELS + LIFT + FEATURES)
 def test_it_says_what_it_is_and_its_schedule_stands(stem):
     text = (ROOT / "configs" / f"{stem}.py").read_text()
     assert f"--config=configs/{stem}.py" in text.partition('"""\n\n')[0]

