@@ -92,7 +92,7 @@ class EfficientNetLite(nn.Module):
       >>> images = jnp.zeros([1, 224, 224, 3])
       >>> made, variables = jax.eval_shape(lambda: net.init_with_output(jax.random.key(0), images, train=False))
       >>> made.shape, sum(p.size for p in jax.tree.leaves(variables["params"]))
-      ((1, 7, 7, 1280), 3371024)
+      ((1, 7, 7, 1280), 3371008)
     """
 
     padding: Padding = "same"

@@ -40,14 +40,14 @@ def test_the_head_is_that_of_training_on_the_images(tmp_path):
 
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_finds_the_features_of_both_splits(tmp_path_factory, head, monkeypatch, capsys):
-    folder = tmp_path_factory.getbasetemp() / "heads"
+    # the backbone of the toy is random: by the name of the first stage, which second stages have another one of
+    folder = tmp_path_factory.getbasetemp() / ("heads of two stages" if HEADS[head][0] == "decoupling" else "heads")
     first = not folder.exists()
     if not first:
         monkeypatch.setattr(store, "feature_blocks", lambda *args, **kwargs: pytest.fail("features are computed again"))
         monkeypatch.setattr(evaluation, "evaluation_batches", lambda *args, **kwargs: pytest.fail("images are read"))
     results = loop.train(config(folder, head, evaluation__every_epochs=1), str(folder / head))
     assert len(list((folder / "features").iterdir())) == 2
-    assert 0 < results["accuracy"]["all"] <= 1
     lines = capsys.readouterr().err
     assert ("features: found in" in lines) or first
     again = ltjax.load(folder / head)  # the whole network, from images
