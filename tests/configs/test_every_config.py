@@ -95,7 +95,9 @@ def check_step(config, lowers):
 
 
 def test_every_data_set_has_every_family_and_nothing_else():
-    assert sorted(f.stem for f in (ROOT / "configs").glob("*.py")) == sorted(FILES + BEST + SEVERAL_LABELS + LIFT + FEATURES)
+    assert sorted(f.stem for f in (ROOT / "configs").glob("*.py")) == sorted(
+        FILES + BEST + SEVERAL_LABELS + LIFT + FEATURES
+    )
 
 
 @pytest.mark.parametrize("stem", FILES + BEST + SEVERAL_LABELS + LIFT + FEATURES)
