@@ -35,17 +35,23 @@ def pytest_unconfigure():
 
 # Files that take longest, and go first. A file stays on one worker: its tests share runs and compiled programs.
 LONGEST = (
-    "test_kill.py",
-    "test_properties.py",
-    "test_sharding.py",
-    "test_loop.py",
-    "test_bench.py",
     "test_programs.py",
+    "test_kill.py",
+    "test_gpu.py",
+    "test_properties.py",
+    "test_sharded.py",
+    "test_loop.py",
+    "test_notebooks.py",
+    "test_sharding.py",
     "test_stages.py",
-    "test_report.py",
-    "test_classifiers.py",
-    "test_reference.py",
     "test_every_config.py",
+    "test_report.py",
+    "test_strict_jax.py",
+    "test_shard_map.py",
+    "test_store.py",
+    "test_micro_batches.py",
+    "test_host_batches.py",
+    "test_bench.py",
 )
 # Folders, and files of others, whose networks are so small that compiling them is all that takes time.
 TOYS = ("bench", "dryrun", "faults", "inference", "losses", "methods", "models", "training", "tests")

@@ -92,6 +92,7 @@ def test_it_goes_with_other_losses(loss):
     assert all(np.isfinite(term.mean()) for term in outcome.terms.values())
 
 
+@pytest.mark.slow
 def test_a_run_pastes_and_learns(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "build", toy.build)
     config = toy.config("cmo", epochs=8, log_every_steps=1, cmo__probability=1.0, cmo__last_epochs=2)

@@ -80,6 +80,7 @@ def test_the_terms_are_those_of_both_mixtures(epoch):
         np.testing.assert_allclose(term.scale * term.mean(), value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_run_learns(tmp_path):
     config = toy.config("glmc", epochs=6, optimizer__learning_rate=0.05, glmc__consistency_weight=1.0)
     results = loop.train(config, str(tmp_path / "run"))

@@ -105,6 +105,7 @@ def test_no_gradient_flows_into_the_momentum_encoder():
     assert all(float(jnp.abs(leaf).max()) == 0 for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_with_its_encoder_and_queue(tmp_path, monkeypatch):
     config = toy.config("paco", epochs=3, log_every_steps=1, checkpoint__every_steps=4, paco__queue=20)
     loop.train(config, str(tmp_path / "whole"))

@@ -51,7 +51,12 @@ def arrays(workdir, stage, step):
     return {jax.tree_util.keystr(p): np.asarray(v) for p, v in jax.tree_util.tree_leaves_with_path(restored)}
 
 
-@pytest.mark.parametrize("transform", TRANSFORMS)
+# The others' pixels on the device are those of the host in tests/data/augment/test_registry.py.
+QUICKLY_COMPILED = ("none", "pad_crop", "pad_crop_flip")
+ALL_TRANSFORMS = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICKLY_COMPILED)) for name in TRANSFORMS]
+
+
+@pytest.mark.parametrize("transform", ALL_TRANSFORMS)
 def test_the_device_draws_the_hosts_records_and_pixels(transform):
     images = np.random.RandomState(0).randint(0, 256, (23, 8, 8, 3)).astype(np.uint8)
     source = array_source(images, np.arange(23) % 4, np.arange(23))

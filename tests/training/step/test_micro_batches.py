@@ -94,7 +94,8 @@ SLOW = (
     "ce", "focal", "cb_focal", "ldam", "ce_drs", "balanced_softmax", "logit_adjustment", "cost_sensitive", "cb_ce",
     "ce_drw", "reslt, the branches' own means", "bbn", "causal_norm", "proxy", "ride", "decoupling", "oltr",
     "asynchronous", "lifted", "range", "triplet", "mixup", "cutmix", "seql", "lfme", "fslwf", "fsa",
-    "vs", "ib", "disalign", "mislas", "weight_balancing",
+    "vs", "ib", "disalign", "mislas", "weight_balancing", "bcl", "proco", "paco", "gpaco", "glmc", "cmo", "shike",
+    "sade", "mdcs",
 )  # fmt: skip
 CASES = [
     pytest.param(
