@@ -23,7 +23,7 @@ SEVERAL_LABELS = ["list_multilabel"]
 BEST = [f"{dataset}_best" for dataset in recipes.BENCHMARKS]  # recipes of ingredients, on the networks of the others
 LIFT = [f"{dataset}_lift" for dataset in recipes.DATASETS if dataset != "mnist5k"]  # digits are no photos
 FEATURES = ["folder_features", "list_features"]  # heads on the features of published networks
-NETWORKS = [stem for stem in FILES + FEATURES if not stem.startswith("list_")]  # those of list_ are those of folder_
+NETWORKS = [stem for stem in FILES if not stem.startswith("list_")]  # those of list_ are those of folder_
 # recipe -> classes, images of the largest and the smallest class, pixels, channels
 SETS = {
     "mnist5k": (10, 400, 10, 28, 1),
