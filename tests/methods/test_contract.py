@@ -129,6 +129,7 @@ PRIORS = {
     "proco": np.ones(3),
     "paco": np.ones(3),
     "gpaco": np.ones(3),
+    "lift": np.ones(3),
 }
 
 
