@@ -298,11 +298,13 @@ def configs_of(lines):
 @pytest.mark.parametrize(
     ("counts", "side", "expected", "says"),
     [
-        ([640, 100, 26], 208, ["baselines.py:balanced_softmax", "ce.py", "decoupling.py:crt,cached"], "pretrained"),
+        ([640, 100, 26], 208, ["baselines.py:balanced_softmax", "ce.py", "decoupling.py:crt,cached",
+                               "features.py"], "pretrained"),
         ([640, 100, 26], 100, ["baselines.py:balanced_softmax,image_size=128", "ce.py:image_size=128",
-                               "decoupling.py:crt,cached,image_size=128"], "pretrained"),
-        ([9, 8, 8], None, ["ce.py"], "nearly balanced"),
-        ([640, 100, 2], None, ["baselines.py:balanced_softmax", "ce.py", "decoupling.py:crt,cached"], "merge classes"),
+                               "decoupling.py:crt,cached,image_size=128", "features.py"], "pretrained"),
+        ([9, 8, 8], None, ["ce.py", "features.py"], "nearly balanced"),
+        ([640, 100, 2], None, ["baselines.py:balanced_softmax", "ce.py", "decoupling.py:crt,cached",
+                               "features.py"], "merge classes"),
         ([60000, 100, 26], 500, ["baselines.py:balanced_softmax", "ce.py", "decoupling.py:crt,cached"], "resnet50"),
         ([640, 100, 26], 32, ["baselines.py:balanced_softmax,image_size=32,backbone=resnet32",
                               "ce.py:image_size=32,backbone=resnet32",
