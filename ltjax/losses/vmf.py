@@ -138,8 +138,10 @@ def log_normalizer_difference(square: Array, excess: Array, dimension: int) -> A
         return (difference + jnp.log(above / below), 1 / below, 1 / above), None
 
     if steps:  # a loop, because twenty steps and their derivatives take long to compile
-        orders = jnp.arange(steps, 0, -1).astype(difference.dtype)
-        (difference, _, _), _ = jax.lax.scan(down, (difference, smaller, larger), orders)
+        dtype = difference.dtype  # also of a ratio that only one of both arguments makes
+        orders = jnp.arange(steps, 0, -1).astype(dtype)
+        start = difference, smaller.astype(dtype), larger.astype(dtype)
+        (difference, _, _), _ = jax.lax.scan(down, start, orders)
     return difference
 
 
