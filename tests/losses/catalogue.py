@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -76,6 +77,16 @@ class Entry:
 
     def scalar(self, x: Any, y: Any, where: Any = None, **changed: Any) -> Any:
         return jnp.sum(self.loss(x, y, where, **changed))
+
+    @functools.cached_property
+    def compiled(self) -> Callable[..., Any]:
+        """``loss`` as one program: compiling each of its operations would take far longer."""
+        return jax.jit(self.loss)
+
+    @functools.cached_property
+    def value_and_grad(self) -> Callable[..., Any]:
+        """The sum of the losses and its gradient to ``x``, as one program."""
+        return jax.jit(jax.value_and_grad(self.scalar))
 
     def parameters(self, annotation: Any) -> list[str]:
         """The parameters of the loss with this annotation, after the examples."""

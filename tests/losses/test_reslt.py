@@ -23,7 +23,7 @@ def check(v, form, case, **options):
         loss = losses.reslt_loss(x, labels, branch_masks=masks, alpha=float(v["alpha"]), **options)
         return loss.total, loss
 
-    (_, loss), gradient = jax.value_and_grad(total, has_aux=True)(logits)
+    (_, loss), gradient = jax.jit(jax.value_and_grad(total, has_aux=True))(logits)
     for field in ("total", "fusion", "branch"):
         expected = v[f"{form}_{field}"]
         np.testing.assert_allclose(getattr(loss, field), expected, rtol=2e-5, atol=1e-6, err_msg=f"{case} {field}")

@@ -180,7 +180,7 @@ def test_the_copies_of_each_stream_go_to_its_own_classifier():
 
 def test_each_task_trains_its_classifier_and_all_of_them_the_features():
     (train, _) = stages()
-    variables = train.init(jax.random.key(0), None, None).variables
+    variables = toy.start_of(train).variables
     state = {name: tree for name, tree in variables.items() if name != "params"}
     apply = make_apply(train)
 
@@ -287,7 +287,7 @@ def test_a_run_ends_without_auxiliary_classifiers_and_resumes_within(tmp_path, m
 
 def test_the_training_stage_predicts_without_auxiliary_parameters():
     train, used = stages()
-    variables = train.init(jax.random.key(0), None, None).variables
+    variables = toy.start_of(train).variables
     images = IMAGES
     expected = train.network.apply(variables, images).logits["primary"]
     params = {**variables["params"]}
@@ -323,7 +323,7 @@ def test_finetuning_takes_the_features_over_and_resumes_between_its_stages(tmp_p
 
 def test_the_finetuned_classifier_can_be_kept():
     first, second = stages(auxiliary__variant="finetuned", auxiliary__finetune_classifier="kept")
-    variables = first.init(jax.random.key(0), None, None).variables
+    variables = toy.start_of(first).variables
     previous = type("Previous", (), {"variables": variables})
     kept = second.init(jax.random.key(1), previous, None).variables
     jax.tree.map(np.testing.assert_array_equal, kept, variables)

@@ -10,7 +10,7 @@ from ltjax.losses import balanced_contrastive_loss, logit_adjusted_loss
 from ltjax.methods import METHODS
 from ltjax.training import loop, prepare
 from ltjax.training.step.state import create_state
-from ltjax.training.step.step import make_apply, make_context
+from ltjax.training.step.step import make_context
 from tests import recipes
 from tests.training import toy
 
@@ -24,7 +24,7 @@ def toys(monkeypatch):
 def test_the_terms_are_those_of_the_three_views():
     config, data = toy.config("bcl", bcl__width=6, bcl__hidden=5), toy.build(None)
     (stage,) = METHODS["bcl"](config, data)
-    start = stage.init(jax.random.key(0), None, None)
+    start = toy.start_of(stage)
     state = create_state(stage, start, 0)
     rng = np.random.default_rng(0)
     labels = jnp.array([0, 1, 2, 0])
@@ -32,9 +32,7 @@ def test_the_terms_are_those_of_the_three_views():
         name: {"image": jnp.asarray(rng.integers(0, 256, (4, 8, 8, 1)), jnp.uint8), "label": labels}
         for name in stage.streams
     }
-    outcome = stage.objective(
-        make_apply(stage), state.params, state.model_state, batch, make_context(stage, state, {}, 5)
-    )
+    outcome = toy.outcome_of(stage, state, batch, make_context(stage, state, {}, 5))
     assert set(stage.streams) == {"image", "second", "third"}
     assert {name: sampler.same_as for name, sampler in stage.streams.items()} == {
         "image": "", "second": "image", "third": "image",
@@ -43,7 +41,7 @@ def test_the_terms_are_those_of_the_three_views():
     # the three views in one pass, so that they share batch statistics
     images = jnp.concatenate([batch[name]["image"] for name in ("image", "second", "third")])
     variables = {"params": state.params, **state.model_state}
-    made, _ = stage.network.apply(variables, images, train=True, project=True, mutable=["batch_stats"])
+    made, _ = toy.in_training(stage, variables, images, project=True)
     expected = {
         "classification": 2.0
         * logit_adjusted_loss(made.logits["classifier"][:4], labels, class_counts=toy.COUNTS).mean(),
@@ -60,7 +58,7 @@ def test_the_terms_are_those_of_the_three_views():
 def test_the_prototypes_are_made_of_the_weights_of_the_classifier():
     config = toy.config("bcl")
     (stage,) = METHODS["bcl"](config, toy.build(None))
-    variables = stage.init(jax.random.key(0), None, None).variables
+    variables = toy.start_of(stage).variables
 
     def prototypes(kernel):
         head = {**variables["params"]["head"], "classifier": {"kernel": kernel}}
@@ -68,7 +66,7 @@ def test_the_prototypes_are_made_of_the_weights_of_the_classifier():
         images = jnp.zeros((2, 8, 8, 1), jnp.uint8)
         return stage.network.apply(changed, images, project=True).logits["prototypes"][:, 0].sum()
 
-    gradient = jax.grad(prototypes)(variables["params"]["head"]["classifier"]["kernel"])
+    gradient = jax.jit(jax.grad(prototypes))(variables["params"]["head"]["classifier"]["kernel"])
     assert (jnp.abs(gradient).max(0) > 0).all()
 
 

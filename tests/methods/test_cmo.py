@@ -12,7 +12,7 @@ from ltjax.methods.cmo import CMOSettings, drawn_share
 from ltjax.methods.mixing import box
 from ltjax.training import loop, prepare
 from ltjax.training.step.state import create_state
-from ltjax.training.step.step import make_apply, make_context
+from ltjax.training.step.step import make_context
 from tests.training import toy
 from tests.training.test_loop import lines
 
@@ -26,7 +26,7 @@ def made(epoch, **changes):
     """(stage, outcome, batch, context, logits of the images with the box of this step)"""
     config, data = toy.config("cmo", epochs=10, **changes), toy.build(None)
     (stage,) = METHODS["cmo"](config, data)
-    state = create_state(stage, stage.init(jax.random.key(0), None, None), 0)
+    state = create_state(stage, toy.start_of(stage), 0)
     rng = np.random.default_rng(0)
     labels = {"image": [0, 0, 1, 0], "foreground": [2, 1, 2, 0]}
     batch = {
@@ -40,11 +40,11 @@ def made(epoch, **changes):
 
     key = next(key for key in map(jax.random.key, range(99)) if share_of(key) < 0.7)  # a box that is not empty
     context = context._replace(key=key)
-    outcome = stage.objective(make_apply(stage), state.params, state.model_state, batch, context)
+    outcome = toy.outcome_of(stage, state, batch, context)
     inside = np.asarray(box(jax.random.split(key, 3)[0], (8, 8), share_of(key)))
     images = np.where(inside[..., None], batch["foreground"]["image"], batch["image"]["image"])
     variables = {"params": state.params, **state.model_state}
-    logits = stage.network.apply(variables, jnp.asarray(images), train=True, mutable=["batch_stats"])[0].logits
+    logits = toy.in_training(stage, variables, images)[0].logits
     return stage, outcome, batch, logits, 1 - inside.mean()
 
 
@@ -68,7 +68,7 @@ def test_nothing_is_pasted_in_the_first_and_in_the_last_epochs():
     settings = CMOSettings(probability=1.0)
     config = toy.config("cmo", epochs=10)
     (stage,) = METHODS["cmo"](config, toy.build(None))
-    state = create_state(stage, stage.init(jax.random.key(0), None, None), 0)
+    state = create_state(stage, toy.start_of(stage), 0)
     context = make_context(stage, state, {}, 5)
     shares = [float(drawn_share(jax.random.key(1), settings, context._replace(epoch=jnp.int32(e)))) for e in range(10)]
     assert [share < 1 for share in shares] == [4 <= epoch < 7 for epoch in range(10)]

@@ -11,7 +11,7 @@ from ltjax.methods import METHODS
 from ltjax.methods.mixing import box
 from ltjax.training import loop, prepare
 from ltjax.training.step.state import create_state
-from ltjax.training.step.step import make_apply, make_context
+from ltjax.training.step.step import make_context
 from tests.training import toy
 
 
@@ -29,7 +29,7 @@ def cosine(a, b):
 def test_the_terms_are_those_of_both_mixtures(epoch):
     config, data = toy.config("glmc", epochs=4, glmc__width=6), toy.build(None)
     (stage,) = METHODS["glmc"](config, data)
-    start = stage.init(jax.random.key(0), None, None)
+    start = toy.start_of(stage)
     state = create_state(stage, start, 0)
     assert {name: sampler.same_as for name, sampler in stage.streams.items()} == {
         "image": "", "second": "image", "partner": "", "second_partner": "partner",
@@ -44,7 +44,7 @@ def test_the_terms_are_those_of_both_mixtures(epoch):
         for name, sampler in stage.streams.items()
     }
     context = make_context(stage, state, {}, 5)._replace(epoch=jnp.int32(epoch))
-    outcome = stage.objective(make_apply(stage), state.params, state.model_state, batch, context)
+    outcome = toy.outcome_of(stage, state, batch, context)
 
     share_key, box_key = jax.random.split(context.key)
     share = jax.random.beta(share_key, 1.0, 1.0)
@@ -53,10 +53,7 @@ def test_the_terms_are_those_of_both_mixtures(epoch):
     inside = np.asarray(box(box_key, (8, 8), share))
     cut = np.where(inside[..., None], pixels["second_partner"], pixels["second"]).astype(np.uint8)
     variables = {"params": state.params, **state.model_state}
-    one, two = (
-        stage.network.apply(variables, jnp.asarray(images), train=True, project=True, mutable=["batch_stats"])[0].logits
-        for images in (blend, cut)
-    )
+    one, two = (toy.in_training(stage, variables, images, project=True)[0].logits for images in (blend, cut))
     weights = (1 / np.array(toy.COUNTS)) ** 1.2
     weights = weights / weights.sum() * 3
 

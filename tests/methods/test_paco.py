@@ -37,19 +37,17 @@ def steps(method, count, **changes):
     """(outcome, state before, batch) of steps with parameters that change in between."""
     config = toy.config(method, **{f"{method}__width": 6, f"{method}__queue": 10, **changes})
     (stage,) = METHODS[method](config, toy.build(None))
-    state = create_state(stage, stage.init(jax.random.key(0), None, None), 0)
+    state = create_state(stage, toy.start_of(stage), 0)
     for batch in batches(count):
         context = make_context(stage, state, {}, 5)
-        outcome = stage.objective(make_apply(stage), state.params, state.model_state, batch, context)
+        outcome = toy.outcome_of(stage, state, batch, context)
         yield stage, outcome, state, batch
         moved = jax.tree.map(lambda x: 0.9 * x + 0.01, state.params)
         state = dataclasses.replace(state, params=moved, extras=outcome.extras, step=state.step + 1)
 
 
 def project(stage, params, model_state, images):
-    made, changed = stage.network.apply(
-        {"params": params, **model_state}, images, train=True, project=True, mutable=["batch_stats"]
-    )
+    made, changed = toy.in_training(stage, {"params": params, **model_state}, images, project=True)
     return made.logits, changed
 
 
@@ -101,7 +99,7 @@ def test_no_gradient_flows_into_the_momentum_encoder():
         )
         return made.terms["contrastive"].mean()
 
-    gradient = jax.grad(loss)(state.extras["encoder"]["params"])
+    gradient = jax.jit(jax.grad(loss))(state.extras["encoder"]["params"])
     assert all(float(jnp.abs(leaf).max()) == 0 for leaf in jax.tree.leaves(gradient))
 
 

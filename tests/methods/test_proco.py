@@ -12,7 +12,7 @@ from ltjax.methods.proco import means_of, no_images, updated
 from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
 from ltjax.training.step.state import create_state
-from ltjax.training.step.step import make_apply, make_context
+from ltjax.training.step.step import make_context
 from tests.training import toy
 from tests.training.test_loop import lines, stop_at
 
@@ -45,7 +45,7 @@ def test_the_means_are_of_this_epoch_and_the_last_one():
 def test_the_terms_are_those_of_the_views_and_the_updated_classes():
     config, data = toy.config("proco", proco__width=6, proco__hidden=5), toy.build(None)
     (stage,) = METHODS["proco"](config, data)
-    start = stage.init(jax.random.key(0), None, None)
+    start = toy.start_of(stage)
     state = create_state(stage, start, 0)
     rng = np.random.default_rng(0)
     labels = jnp.array([0, 1, 2, 0])
@@ -54,10 +54,10 @@ def test_the_terms_are_those_of_the_views_and_the_updated_classes():
         for name in stage.streams
     }
     context = make_context(stage, state, {}, 5)
-    outcome = stage.objective(make_apply(stage), state.params, state.model_state, batch, context)
+    outcome = toy.outcome_of(stage, state, batch, context)
     images = jnp.concatenate([batch[name]["image"] for name in ("image", "second", "third")])
     variables = {"params": state.params, **state.model_state}
-    made, _ = stage.network.apply(variables, images, train=True, project=True, mutable=["batch_stats"])
+    made, _ = toy.in_training(stage, variables, images, project=True)
     views, both = unit(np.asarray(made.logits["projection"][4:])), np.tile(labels, 2)
     means = np.stack([views[both == c].mean(0) for c in range(3)])
     contrast = proco_loss(views, both, means, class_counts=toy.COUNTS, temperature=0.1)

@@ -29,10 +29,11 @@ def start(tmp_path_factory):
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiled quickly rather than well
     }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 
-    def begin(workdir, epochs=2, backbone="resnet8"):
+    def begin(workdir, epochs=8, backbone="tests.training.toy:Backbone"):
         own = [f"--config.epochs={epochs}", f"--config.model.backbone={backbone}", f"--workdir={workdir}"]
         command = [*COMMAND, *own]
         return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)

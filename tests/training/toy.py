@@ -15,6 +15,7 @@ from ltjax.methods.stage import ClosedForm, Outcome, Stage, Start, Term, Updates
 from ltjax.models import LinearHead, Network
 from ltjax.models.norm import BatchNorm
 from ltjax.settings import config_file
+from ltjax.training.step.step import make_apply
 
 COUNTS = (24, 12, 6)
 
@@ -104,6 +105,34 @@ def stage(settings, name="first", **changes):
         "predict": lambda variables, images: net.apply(variables, images).logits,
     }
     return Stage(name, **(fields | changes))
+
+
+def start_of(stage, seed=0):
+    """What a stage that needs none before it starts from; one program, not one for each operation."""
+
+    def start(key):
+        made = stage.init(key, None, None)
+        return made._replace(frozen=dict(made.frozen), tables=dict(made.tables), extras=dict(made.extras))
+
+    return jax.jit(start)(jax.random.key(seed))
+
+
+def outcome_of(stage, state, batch, context):
+    """What the objective makes of a batch, as one program."""
+
+    def outcome(params, model_state, batch):
+        return stage.objective(make_apply(stage), params, model_state, batch, context)
+
+    return jax.jit(outcome)(state.params, state.model_state, batch)
+
+
+def in_training(stage, variables, images, **options):
+    """What the stage's network makes of images in training, and the batch statistics after them, as one program."""
+
+    def apply(variables, images):
+        return stage.network.apply(variables, images, train=True, mutable=["batch_stats"], **options)
+
+    return jax.jit(apply)(variables, images)
 
 
 def three_stages(settings, own, data):

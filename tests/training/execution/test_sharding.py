@@ -34,7 +34,8 @@ def command(workdir, *arguments):
 
 def environment(devices, **more):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | more
+    quickly = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiled quickly rather than well
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | quickly | more
 
 
 def losses(workdir):
@@ -144,7 +145,7 @@ def test_a_run_resumes_on_other_numbers_of_devices_and_processes(one_device, tmp
 FILES = [
     "--config=configs/folder_ce.py", "--config.dtype=float64", "--config.data.on_device=no", "--config.data.workers=0",
     "--config.data.augment=crop16_flip", "--config.data.image_size=16", "--config.data.resize=18",
-    "--config.model.backbone=resnet8", "--config.batch_size=8", "--config.evaluation.batch_size=8",
+    "--config.model.backbone=tests.training.toy:Backbone", "--config.batch_size=8", "--config.evaluation.batch_size=8",
     "--config.epochs=4", "--config.evaluation.every_epochs=0", "--config.log_every_steps=1",
     "--config.optimizer.learning_rate=0.01", "--config.optimizer.schedule.warmup_epochs=1",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ def trained(steps, **fields):
     """The states before and after each step with config.optimizer.ema_decay=0.3."""
     with jax.enable_x64(True):
         stage = toy.stage(toy.config(dtype="float64", optimizer__ema_decay=0.3), **fields)
-        states = [create_state(stage, stage.init(jax.random.key(0), None, None), 0)]
+        states = [create_state(stage, toy.start_of(stage), 0)]
         step = jax.jit(make_train_step(stage, 5))
         for _ in range(steps):
             states.append(step(states[-1], {}, batch_of())[0])
@@ -57,6 +57,6 @@ def test_counters_are_the_newest():
 
 def test_off_there_is_no_average_and_the_state_is_what_it_was():
     stage = toy.stage(toy.config())
-    state = create_state(stage, stage.init(jax.random.key(0), None, None), 0)
+    state = create_state(stage, toy.start_of(stage), 0)
     assert type(state) is TrainState and not hasattr(state, "average")  # an empty entry would be one in checkpoints
     assert variables_of(state)["params"] is state.params

@@ -129,7 +129,7 @@ def sam_step(micro_batches=1, **updates):
     """(stage, state before, state after, metrics) of a step with SAM in float64."""
     config = toy.config(dtype="float64", optimizer__sam_rho=0.1, optimizer__learning_rate=0.5)
     stage = toy.stage(config, updates=Updates(**updates))
-    state = create_state(stage, stage.init(jax.random.key(0), None, None), 0)
+    state = create_state(stage, toy.start_of(stage), 0)
     new, metrics = jax.jit(make_train_step(stage, 5, micro_batches))(state, {}, batch_of())
     return stage, state, new, metrics
 

@@ -22,7 +22,7 @@ def batch():
 
 
 def started(stage, seed=0):
-    return create_state(stage, stage.init(jax.random.key(seed), None, None), seed)
+    return create_state(stage, toy.start_of(stage, seed), seed)
 
 
 def test_the_first_update_is_sgd_on_the_gradient_of_the_terms(batch):
