@@ -30,11 +30,11 @@ def terms(name, epoch, epochs=10):
     """The stage, its logits on a batch, the labels and what its objective makes of them at this epoch."""
     config = config_of(name, epochs=epochs)
     (stage,) = METHODS[name](config, toy.build(None))
-    variables = stage.init(jax.random.key(0), None, None).variables
+    variables = toy.start_of(stage).variables
     data = toy.build(None).train
     rows = np.array([0, 25, 40, 7, 1, 38])
     labels = jnp.asarray(data.labels[rows])
-    logits = stage.network.apply(variables, jnp.stack([data.read(i) for i in rows])).logits
+    logits = jax.jit(stage.network.apply)(variables, np.stack([data.read(i) for i in rows])).logits
     context = Context(jnp.int32(0), jnp.int32(epoch), epochs, jnp.float32(0), jax.random.key(0), {}, {})
     state = {k: v for k, v in variables.items() if k != "params"}
 
@@ -79,7 +79,7 @@ def test_the_loss_is_the_formula(case):
 
 def test_ldam_has_a_cosine_classifier_and_no_bias():
     stage, logits, _, _ = terms("ldam", 0)
-    variables = stage.init(jax.random.key(0), None, None).variables
+    variables = toy.start_of(stage).variables
     assert set(variables["params"]["head"]) == {"classifier"} and set(variables["params"]["head"]["classifier"]) == {
         "kernel"
     }
@@ -91,7 +91,7 @@ def test_ldam_has_a_cosine_classifier_and_no_bias():
 
 def test_the_classes_of_the_class_balanced_focal_loss_start_rare_and_the_bias_is_not_decayed():
     stage, *_ = terms("cb_focal", 0)
-    bias = stage.init(jax.random.key(0), None, None).variables["params"]["head"]["classifier"]["bias"]
+    bias = toy.start_of(stage).variables["params"]["head"]["classifier"]["bias"]
     np.testing.assert_allclose(bias, -np.log(2), rtol=1e-6)
     assert stage.updates.undecayed == ("head/classifier/bias",)
 

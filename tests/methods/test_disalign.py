@@ -25,7 +25,7 @@ def second_stage(method, **changes):
     """The second stage of the method and its start, after a first stage of random weights."""
     config = toy.config(method, second_stage=True, second_stage_epochs=1, **changes)
     first, second = METHODS[method](config, toy.build(None))
-    previous = Previous(first.name, first.init(jax.random.key(0), None, None).variables, {})
+    previous = Previous(first.name, toy.start_of(first).variables, {})
     return first, second, previous, second.init(jax.random.key(1), previous, None)
 
 

@@ -196,7 +196,7 @@ def test_without_its_settings_it_says_so(name):
 def test_the_gradient_diagnostic_leaves_the_proxies_aside():
     """Also where there are as many images as classes: the proxies are no rows of images. All else sums to the whole."""
     stage, data = stage_of("proxy"), toy.build(None)
-    state = create_state(stage, stage.init(jax.random.key(0), None, None), 0)
+    state = create_state(stage, toy.start_of(stage), 0)
     records = np.array([0, 24, 36])
     images = jnp.stack([data.train.read(i) for i in records])
     batch = {"image": {"image": images, "label": jnp.asarray(data.train.labels[records])}}
@@ -229,7 +229,7 @@ def test_proxies_learn_and_take_no_part_in_the_answer(tmp_path):
     assert results["accuracy"]["all"] is not None
 
     stage = stage_of("proxy")
-    variables = stage.init(jax.random.key(0), None, None).variables
+    variables = toy.start_of(stage).variables
     images = np.stack([toy.build(None).test.read(i) for i in range(4)])
     logits = stage.predict(variables, images)
     head = variables["params"]["head"]

@@ -62,7 +62,7 @@ def test_the_terms_of_both_stages():
 
 def test_the_second_stage_trains_new_classifiers_alone():
     first, second = stages_of()
-    variables = first.init(jax.random.key(0), None, None).variables
+    variables = toy.start_of(first).variables
     start = second.init(jax.random.key(1), Previous("representation", variables, {}), None).variables
     for part, same in (("backbone", True), ("head", False)):
         pairs = zip(*(jax.tree.leaves(one["params"][part]) for one in (variables, start)), strict=True)
