@@ -91,10 +91,14 @@ class Restored(NamedTuple):
 
 
 def abstract(tree: Tree, sharding: Any) -> Tree:
-    """Shapes, dtypes and sharding of a tree; ``sharding`` is one for all arrays, or a tree with one for each."""
-    one = isinstance(sharding, jax.sharding.Sharding)
-    each = jax.tree.map(lambda _: sharding, tree) if one else sharding
-    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x), sharding=s), tree, each)
+    """Shapes, dtypes and sharding of a tree; ``sharding`` is one for all arrays (None: as it comes), or one for each."""
+
+    def shape_of(x: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x), sharding=sharding)
+
+    if sharding is None or isinstance(sharding, jax.sharding.Sharding):
+        return jax.tree.map(lambda x: shape_of(x, sharding), tree)
+    return jax.tree.map(shape_of, tree, sharding)
 
 
 class Checkpoints:
