@@ -131,7 +131,10 @@ def test_class_names_of_a_manifest_are_text(monkeypatch):
 
 def test_check_prints_a_line_for_each_line():
     counts = {"train": list(range(1, len(NAMES) + 1))}
-    report = {"class_names": list(NAMES), "counts": counts, "groups": {}, "convention": "strict", "notes": [ESCAPE]}
+    report = {
+        "class_names": list(NAMES), "counts": counts, "images": {"train": sum(counts["train"])}, "groups": {},
+        "convention": "strict", "notes": [ESCAPE],
+    }  # fmt: skip
     text = describe(report, [])
     assert not CONTROL.search(text) and len(text.splitlines()) == 5
 
