@@ -87,7 +87,7 @@ def test_a_run_of_any_number_of_classes_has_a_page_of_less_than_3_mb(tmp_path, c
     text = page_of(tmp_path, results)
     assert len(missing(text)) == 1 and "--tsne" in missing(text)[0]
     for part in PARTS[:-3]:
-        assert (f'id="{part.anchor}"' in text) == (part.anchor not in ("watched", "gradients"))
+        assert (f'id="{part.anchor}"' in text) == (part.anchor not in ("watched", "gradients", "precision"))
     assert len(text) < 3e6 and text.count("<img") >= 12
     assert ("All 365 classes" in text) == (classes == 365) and ("results.json has all 8,142" in text) == (
         classes == 8142
