@@ -43,7 +43,7 @@ def cubic_weights(before: int, after: int, antialias: bool) -> np.ndarray:
 
     Example:
       >>> cubic_weights(4, 2, antialias=False).round(3).tolist()
-      [[-0.105, 0.605, 0.605, -0.105], [-0.105, 0.605, 0.605, -0.105]]
+      [[0.5, 0.594, -0.094, 0.0], [0.0, -0.094, 0.594, 0.5]]
     """
     scale = before / after
     centres = (np.arange(after) + 0.5) * scale - 0.5

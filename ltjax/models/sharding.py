@@ -19,8 +19,8 @@ def split_spec(shape: Sequence[int], parts: int) -> PartitionSpec:
     """How an array is split: along its longest side that divides by ``parts``, if it is large enough.
 
     Example:
-      >>> split_spec((3, 3, 256, 1024), 8), split_spec((1024,), 8), split_spec((770, 769), 8)
-      (PartitionSpec(None, None, None, 'fsdp'), PartitionSpec(), PartitionSpec())
+      >>> [tuple(split_spec(shape, 8)) for shape in ((3, 3, 256, 1024), (1024,), (770, 769))]
+      [(None, None, None, 'fsdp'), (), ()]
     """
     size = 1
     for side in shape:

@@ -155,7 +155,7 @@ class VisionTransformer(nn.Module):
       InputError: if an image is not made of whole patches.
 
     Example:
-      >>> net = vit("b", 16)
+      >>> net = vit("b", 16)()
       >>> images = jnp.zeros([1, 224, 224, 3])
       >>> made, variables = jax.eval_shape(lambda: net.init_with_output(jax.random.key(0), images, train=False))
       >>> made.shape, sum(p.size for p in jax.tree.leaves(variables["params"]))
