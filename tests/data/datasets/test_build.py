@@ -287,7 +287,11 @@ class TestFinding:
     @pytest.mark.parametrize(
         ("key", "value", "message"),
         [
-            ("name", "cifar1000", "config.data.name: unknown value 'cifar1000'; allowed: arrow, cifar10, cifar100, coco, "),
+            (
+                "name",
+                "cifar1000",
+                "config.data.name: unknown value 'cifar1000'; allowed: arrow, cifar10, cifar100, coco, ",
+            ),
             (
                 "source",
                 "tfsd",
