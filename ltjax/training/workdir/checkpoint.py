@@ -91,7 +91,7 @@ class Restored(NamedTuple):
 
 
 def abstract(tree: Tree, sharding: Any) -> Tree:
-    """Shapes, dtypes and sharding of a tree; ``sharding`` is one for all arrays (None: as it comes), or one for each."""
+    """Shapes, dtypes and sharding of a tree; ``sharding`` is one for all arrays (None: any), or one for each."""
 
     def shape_of(x: Any, sharding: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x), sharding=sharding)
