@@ -8,6 +8,8 @@ from ltjax.models.convnext import SIZES
 from ltjax.settings.config_dict import Config
 from ltjax.settings.config_file import Word, sets
 
+# of a second stage that is computed, not trained: an optimizer that it does not use has to have its default
+COMPUTED = {"second_stage_optimizer.name": "sgd"}
 # head -> the method that trains it, and what it changes of the recipe
 HEADS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "linear": ("ce", {}),
@@ -16,7 +18,14 @@ HEADS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "logit_adjustment": ("logit_adjustment", {}),
     **{
         name: ("decoupling", {"decoupling.second_stage": name, "decoupling.cached": True, "second_stage_epochs": 10})
-        for name in ("crt", "lws", "tau", "ncm")
+        for name in ("crt", "lws")
+    },
+    **{
+        name: (
+            "decoupling",
+            {"decoupling.second_stage": name, "decoupling.cached": True, "second_stage_epochs": 10} | COMPUTED,
+        )
+        for name in ("tau", "ncm")
     },
 }
 
@@ -75,3 +84,5 @@ def _image_size(config: Config, value: str) -> None:
 
 def _solver(config: Config, value: str) -> None:
     config.decoupling.solver = value
+    if value == "lbfgs":
+        config.update_from_flattened_dict(COMPUTED)

@@ -61,3 +61,10 @@ def test_what_needs_the_images_is_refused(tmp_path):
         loop.train(config(tmp_path, mix__name="mixup"), str(tmp_path / "run"))
     with pytest.raises(InputError, match=r"config.tuning.cached: impossible value True; allowed: False with"):
         config(tmp_path, tuning__name="norm")
+
+
+@pytest.mark.parametrize("words, name", [("ncm", "sgd"), ("tau", "sgd"), ("crt", "adamw"), ("crt,solver=lbfgs", "sgd")])
+def test_an_optimizer_that_nothing_uses_has_its_default(words, name):
+    """Anything else is refused when the run begins."""
+    config, _ = configure.from_command_line([f"--config=configs/list_features.py:{words}", "--workdir=run"])
+    assert config.second_stage_optimizer.name == name
