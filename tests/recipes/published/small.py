@@ -206,12 +206,14 @@ def features(name: str, base: Recipe) -> Tables:
     made = with_words(stem, recipe(base, named("balanced_softmax", "features")), FEATURE_WORDS)
     for word, method in FEATURE_HEADS.items():
         made[f"{stem}:{word}"] = recipe(base, named(method, "features"), methods.BASELINES.get(method, {}))
+    computed = {"the default of a stage that is computed": {"second_stage_optimizer.name": "sgd"}}
     for word in ("crt", "lws", "tau", "ncm"):
         of_word = {"the word": {"decoupling.second_stage": word, "decoupling.cached": True}}
         first = recipe(base, named("decoupling", "features"), methods.DECOUPLING, of_word)
-        made[f"{stem}:{word}"] = second_stage(first, {"ours: those of Kang et al. (2020)": {"second_stage_epochs": 10}})
+        epochs = {"ours: those of Kang et al. (2020)": {"second_stage_epochs": 10}}
+        made[f"{stem}:{word}"] = second_stage(first, epochs, computed if word in ("tau", "ncm") else {})
     solved = {"the word": {"decoupling.solver": "lbfgs"}}
-    return made | {f"{stem}:crt,solver=lbfgs": recipe(made[f"{stem}:crt"], solved)}
+    return made | {f"{stem}:crt,solver=lbfgs": recipe(made[f"{stem}:crt"], solved, computed)}
 
 
 def tables() -> Tables:
