@@ -102,7 +102,7 @@ def _shifted(
 ) -> Iterator[tuple[jax.Array, jax.Array]]:
     """Each element of the kernel with the pixels that it meets, without elements that meet nothing but padding.
 
-    There is always one: a window that meets only padding is refused by the layers.
+    There is at least one, unless strides skip every pixel between two windows that lie in the padding.
     """
     window, lengths = kernel.shape[:2], inputs.shape[1:3]
     sizes = [
