@@ -4,7 +4,8 @@ python -m ltjax.table --root=runs/table [--table=reslt:3] [--only=CELL ...] [--n
     [--data=mnist5k] [--epochs=N] [--weights NAME=FILE ...] [--data-dir NAME=DIR ...] [--config.KEY=VALUE ...]
 
 --table is cifar or mnist5k (every method on these sets), or a table of a paper: reslt:1 to 9, decoupling:1 to 12,
-asynchronous:1 to 5, auxiliary:1 to 5, and some of the figures (--table=all --list names all of them).
+asynchronous:1 to 5, auxiliary:1 to 5, lift:1 to 7 and 16, and some of the figures (--table=all --list names all of
+them).
 --table=ablation:cifar100_best adds the ingredients of that config file, or of your own, one after another.
 --data=mnist5k runs the structure of a paper's table on MNIST-5k-LT, which needs no download. Tables in one root share
 the cells that they have in common.
@@ -146,6 +147,11 @@ def contents_of(options: argparse.Namespace) -> Table:
     contents = choose(TABLES, options.table, "--table")
     if options.data and isinstance(contents, Benchmark):
         raise InputError(f"--data: table '{options.table}' is of its own data sets; --data is for the papers' tables")
+    if isinstance(contents, PaperTable) and options.data and options.data not in contents.substitutes:
+        raise InputError(
+            f"--data: '{options.data}' has no recipe for the rows of table '{options.table}'; allowed: "
+            f"{', '.join(contents.substitutes)}"
+        )
     return contents
 
 
@@ -362,7 +368,7 @@ def needs_of(cells: Sequence[Cell], options: argparse.Namespace, settings: Seque
 def print_overview(options: argparse.Namespace, settings: Sequence[str]) -> None:
     """Every table with the number of its cells and what is missing to run them."""
     for name, contents in TABLES.items():
-        if options.data and isinstance(contents, Benchmark):
+        if options.data and (isinstance(contents, Benchmark) or options.data not in contents.substitutes):
             continue
         cells = contents.cells(options.data, options.short)
         title = f": {contents.title}" if isinstance(contents, PaperTable) else ""

@@ -10,14 +10,16 @@ classes. The logits then fit uniform classes; for others the log of their prior 
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Literal
 
+import jax
 import numpy as np
 
 from ltjax.data import Data
 from ltjax.losses import balanced_softmax_loss, lade_regularizer
 from ltjax.methods.common import accuracy, build_network, dtypes, one_stage, sampled_prior, watched
-from ltjax.methods.stage import Outcome, Stage, Term
+from ltjax.methods.stage import Apply, Batch, Context, Outcome, Stage, Term, Tree
 from ltjax.models import LinearHead
 from ltjax.settings import Block, Settings, setting
 from ltjax.settings.schema import not_negative, one_of
@@ -37,30 +39,51 @@ class LADESettings(Block):
     )
 
 
+WHOLE_BATCH = "its regularizer is normalised over all images of a batch"  # why a batch cannot be split
+
+
 def lade(config: Settings, settings: LADESettings, data: Data) -> list[Stage]:
     """One stage, a linear classifier, two terms."""
     network = build_network(config, data, LinearHead(data.num_classes, **dtypes(config)))
 
-    def objective(apply, params, model_state, batch, context):
-        images, labels = batch["image"]["image"], batch["image"]["label"]
-        outputs, model_state = apply(params, model_state, images)
-        losses = balanced_softmax_loss(outputs.logits, labels, class_counts=data.class_counts)
-        regularizer = lade_regularizer(
-            outputs.logits,
-            labels,
-            class_counts=data.class_counts,
-            penalty=settings.penalty,
-            weighted_by=settings.weighted_by,
-        )
-        terms = {"classification": Term(losses), "densities": Term(regularizer, scale=settings.alpha)}
-        metrics = {"accuracy": accuracy(outputs.logits, labels)} | watched(config, losses, labels)
-        return Outcome(terms, model_state, metrics)
+    def balanced_softmax(logits: jax.Array, labels: jax.Array) -> jax.Array:
+        return balanced_softmax_loss(logits, labels, class_counts=data.class_counts)
 
     return one_stage(
         config,
         data,
         network,
-        objective,
-        whole_batch="its regularizer is normalised over all images of a batch" if settings.alpha else "",
+        with_densities(balanced_softmax, config, data, settings.alpha, settings.penalty, settings.weighted_by),
+        whole_batch=WHOLE_BATCH if settings.alpha else "",
         prior=sampled_prior(config, data, 1 / np.maximum(data.class_counts, 1)),
     )
+
+
+def with_densities(
+    loss: Callable[[jax.Array, jax.Array], jax.Array],
+    config: Settings,
+    data: Data,
+    alpha: float,
+    penalty: float,
+    weighted_by: Literal["label", "class"],
+) -> Callable[..., Outcome]:
+    """The objective of a loss (logits [B, C], labels [B]) -> [B] and LADE's regularizer, on the stream "image".
+
+    Args:
+      loss: adjusted by the log prior, so that the logits are those of uniform classes.
+      config, data: the run's.
+      alpha, penalty, weighted_by: as in ``LADESettings``.
+    """
+
+    def objective(apply: Apply, params: Tree, model_state: Tree, batch: Batch, context: Context) -> Outcome:
+        images, labels = batch["image"]["image"], batch["image"]["label"]
+        outputs, model_state = apply(params, model_state, images)
+        losses = loss(outputs.logits, labels)
+        regularizer = lade_regularizer(
+            outputs.logits, labels, class_counts=data.class_counts, penalty=penalty, weighted_by=weighted_by
+        )
+        terms = {"classification": Term(losses), "densities": Term(regularizer, scale=alpha)}
+        metrics = {"accuracy": accuracy(outputs.logits, labels)} | watched(config, losses, labels)
+        return Outcome(terms, model_state, metrics)
+
+    return objective

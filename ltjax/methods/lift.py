@@ -8,14 +8,14 @@ P [d, p] the projection. Zero-shot CLIP trains nothing: config.lift.zero_shot.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ltjax.arrays import unit
-from ltjax.class_counts import effective_number_weights
+from ltjax.class_counts import effective_number_weights, inverse_frequency_weights
 from ltjax.classifiers import class_means_of_rows
 from ltjax.data import Data
 from ltjax.errors import InputError
@@ -31,7 +31,9 @@ from ltjax.methods.common import (
     softmax_loss,
     softmax_prior,
 )
-from ltjax.methods.stage import ClosedForm, Features, Predict, Prepare, Stage, Start, Texts, Tree
+from ltjax.methods.lade import WHOLE_BATCH, with_densities
+from ltjax.methods.refusals import LADE, MIX
+from ltjax.methods.stage import ClosedForm, Features, Outcome, Predict, Prepare, Stage, Start, Texts, Tree
 from ltjax.models import CosineHead, Network, representation
 from ltjax.models.network import enlarged, normalised
 from ltjax.models.tuning import Tuning
@@ -63,12 +65,27 @@ class LIFTSettings(Block):
     scale: float = setting(25.0, "factor on the cosines of features and weights", positive)
     loss: str = setting(
         "logit_adjusted",
-        "the loss: logit_adjusted (by tau), cross_entropy, focal, ldam, or class_balanced (effective numbers)",
-        one_of("logit_adjusted", "cross_entropy", "focal", "ldam", "class_balanced"),
+        "the loss: logit_adjusted (by tau), cross_entropy, focal, ldam, class_balanced (effective numbers), reweighted "
+        "(by the shares of the classes) or lade",
+        one_of("logit_adjusted", "cross_entropy", "focal", "ldam", "class_balanced", "reweighted", "lade"),
     )
     tau: float = setting(1.0, "for loss=logit_adjusted: factor on the log prior", not_negative)
     gamma: float = setting(2.0, "for loss=focal: power of 1 - p", not_negative)
     beta: float = setting(0.9999, "for loss=class_balanced: beta of the effective number of images", fraction)
+    rho: float = setting(
+        1.0, "for loss=reweighted: power of the class weights (1 / share)^rho", not_negative, added_later=True
+    )
+    alpha: float = setting(
+        0.1, "for loss=lade: factor on the regularizer; 0: logit adjustment alone", not_negative, added_later=True
+    )
+    penalty: float = setting(0.1, "for loss=lade: factor on the regularizer's square", not_negative, added_later=True)
+    weighted_by: Literal["label", "class"] = setting(
+        "class",
+        "for loss=lade: what the importance weight of an image is by: class (the one whose density is estimated) or "
+        "label (its own, as in LADE's paper)",
+        one_of("label", "class"),
+        added_later=True,
+    )
     ensemble: str = setting(
         "none",
         "test-time ensembling, the mean of the logits of five crops (centre and corners) of the enlarged image: none, "
@@ -92,10 +109,7 @@ def lift(config: Settings, settings: LIFTSettings, data: Data) -> list[Stage] | 
     if settings.zero_shot:
         return [zero_shot(config, settings, data)]
     network = unprojected(build_network(config, data, cosine_head(config, settings.scale, data)))
-    loss, weights, prior = loss_of(config, settings, data)
-    objective = classify(
-        "image", loss, config=config, weights=None if weights is None else lambda labels, context: weights[labels]
-    )
+    objective, prior = objective_of(config, settings, data)
     plain, several = predicts(network), ensembled(network, settings.expand)
     return one_stage(
         config,
@@ -104,6 +118,7 @@ def lift(config: Settings, settings: LIFTSettings, data: Data) -> list[Stage] | 
         objective,
         predict=several if settings.ensemble == "predict" else plain,
         views={"ensemble": several} if settings.ensemble == "report" else {},
+        whole_batch=WHOLE_BATCH if settings.loss == "lade" and settings.alpha else "",
         prior=prior,
         prepare=start_of(settings, network, data),
     )
@@ -132,8 +147,28 @@ def unprojected(network: Network) -> Network:
     return network.clone(backbone=network.backbone.clone(projected=False))
 
 
+def objective_of(
+    config: Settings, settings: LIFTSettings, data: Data
+) -> tuple[Callable[..., Outcome], np.ndarray | None]:
+    """config.lift.loss as the objective of the stage, and the stage's prior.
+
+    Raises:
+      InputError: if images are mixed whose densities the loss estimates.
+    """
+    if settings.loss == "lade":
+        if config.mix.name != "none":
+            why = LADE[MIX]
+            refuse("config.mix.name", config.mix.name, f"'none' with config.lift.loss=lade: {why}")
+        loss, prior = softmax_loss(config, data, 1.0), softmax_prior(config, data, tau=1.0)
+        return with_densities(loss, config, data, settings.alpha, settings.penalty, settings.weighted_by), prior
+    loss, weights, prior = loss_of(config, settings, data)
+    each = None if weights is None else lambda labels, context: weights[labels]
+    return classify("image", loss, config=config, weights=each), prior
+
+
 def loss_of(config: Settings, settings: LIFTSettings, data: Data) -> tuple[Callable[..., jax.Array], Any, Any]:
-    """config.lift.loss: (logits, labels) -> [B]; the weights of the classes in its mean, or None; the prior."""
+    """config.lift.loss without lade: (logits, labels) -> [B]; the weights of the classes in its mean, or None; the
+    prior."""
     counts, name = data.class_counts, settings.loss
     if name == "focal":
         return lambda logits, labels: focal_loss(logits, labels, gamma=settings.gamma), None, None
@@ -144,8 +179,12 @@ def loss_of(config: Settings, settings: LIFTSettings, data: Data) -> tuple[Calla
             return ldam_loss(logits / scale, labels, class_counts=counts, scale=scale)
 
         return ldam, None, None
-    if name == "class_balanced":
-        weights = np.asarray(effective_number_weights(counts, settings.beta))
+    weighting = {
+        "class_balanced": lambda: effective_number_weights(counts, settings.beta),
+        "reweighted": lambda: inverse_frequency_weights(counts, settings.rho),  # the mean divides by their sum
+    }
+    if name in weighting:
+        weights = weighting[name]()
         return cross_entropy, jnp.asarray(weights), softmax_prior(config, data, weights, tau=0.0)
     tau = settings.tau if name == "logit_adjusted" else 0.0
     return softmax_loss(config, data, tau), None, softmax_prior(config, data, tau=tau)
@@ -230,4 +269,8 @@ WORDS: dict[str, Word] = {
     "imagenet21k": {"model.backbone": "vit_b16", "lift.start": "class_means"},
     "tuning": sets("tuning.name", str),
     "ensemble": {"lift.ensemble": "predict"},
+    "report_ensemble": {"lift.ensemble": "report"},
+    "start": sets("lift.start", str),
+    "loss": sets("lift.loss", str),
+    "rate": sets("optimizer.learning_rate"),
 }

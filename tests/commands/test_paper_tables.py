@@ -67,6 +67,14 @@ LAST = {
     "auxiliary:3": "19.3 22.4 24.6 27.8",
     "auxiliary:4": "19.3 27.8 27.1 25.6 22.4",
     "auxiliary:5": "27.8 27.2 28.9",
+    "lift:1": "- 78.3",
+    "lift:2": "- 52.2",
+    "lift:3": "- 80.4",
+    "lift:4": "- 84.9 91.3",
+    "lift:5": "- - - - -",
+    "lift:6": "- - - - - - - - - -",
+    "lift:7": "- - - -",
+    "lift:16": "- - - - - - -",
 }
 
 
@@ -132,10 +140,23 @@ def test_every_config_resolves_and_equal_runs_share_a_workdir():
 
 
 def test_every_config_resolves_on_a_data_set_that_needs_no_download():
-    cells = {cell.name: cell for name in NAMES for cell in TABLES[name].cells(data="mnist5k")}
+    names = [name for name in NAMES if "mnist5k" in TABLES[name].substitutes]
+    assert {*NAMES} - {*names} == {f"lift:{number}" for number in PAPERS["lift"]}  # they start from CLIP
+    cells = {cell.name: cell for name in names for cell in TABLES[name].cells(data="mnist5k")}
     for cell in cells.values():
         assert settings(cell.config, cell.starts_from, "").data.name == "mnist5k"
         assert not cell.weights
+
+
+def test_rows_of_clip_on_cifar_keep_its_weights_and_need_no_run_for_an_ensemble():
+    cells = {cell.name: cell for cell in TABLES["lift:6"].cells(data="cifar100")}
+    zero = settings("cifar100_lift:zero_shot", "", "clip_vit_b16")
+    assert zero.method_settings.zero_shot and zero.model.pretrained == "clip_vit_b16.npz"
+    assert cells["cifar100_lift_zero_shot_from-clip_vit_b16"].weights == "clip_vit_b16"
+    plain, ensembled = (row.results[0] for row in TABLES["lift:1"].rows)
+    assert (plain.config, plain.view) == (ensembled.config, "") and ensembled.view == "ensemble"
+    assert settings(plain.config, "", plain.weights).method_settings.ensemble == "report"
+    assert plain in [row.results[0] for row in TABLES["lift:6"].rows]  # the same run
 
 
 def test_a_tenth_of_the_epochs():
@@ -203,6 +224,7 @@ MISTAKES = {
     "table": (["--table=reslt:99"], ["--table", "reslt:99", "did you mean"]),
     "all": (["--table=all"], ["--list"]),
     "data": (["--table=reslt:1", "--data=mnist"], ["--data", "'mnist'", "did you mean 'mnist5k'"]),
+    "data without a recipe": (["--table=lift:6", "--data=mnist5k"], ["--data", "'mnist5k'", "'lift:6'", "cifar100"]),
     "data of a benchmark": (["--table=cifar", "--data=mnist5k"], ["--data", "'cifar'"]),
     "weights": (["--table=reslt:1", "--weights=resnet152"], ["--weights", "resnet152", "--weights=NAME=FILE"]),
     "unknown weights": (["--table=reslt:1", "--weights=resnet51=w.npz"], ["--weights", "did you mean"]),

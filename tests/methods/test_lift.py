@@ -14,7 +14,8 @@ import ltjax
 from ltjax import models
 from ltjax.errors import InputError
 from ltjax.inference.serving import Corrections, in_float32, program
-from ltjax.methods.lift import LIFTSettings, loss_of
+from ltjax.methods import METHODS
+from ltjax.methods.lift import LIFTSettings, loss_of, objective_of
 from ltjax.methods.tuning import select_paths
 from ltjax.models import VisionTransformer
 from ltjax.models.text.tokenizer import from_merges
@@ -23,6 +24,7 @@ from ltjax.models.tuning import Tuning
 from ltjax.models.tuning.lora import merged
 from ltjax.training import loop, prepare
 from ltjax.training.finished_run import open_model
+from tests.losses import oracle
 from tests.training import toy
 
 WIDTH, PROJECTION = 16, 8
@@ -222,7 +224,57 @@ def test_merged_low_rank_updates_give_the_same_network():
     np.testing.assert_allclose(made, net.apply({"params": params}, images, train=False), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["logit_adjusted", "cross_entropy", "focal", "ldam", "class_balanced"])
+GIVEN = np.random.default_rng(0).normal(scale=3, size=(5, 3)), [0, 0, 2, 0, 2]  # class 1 has no image
+
+
+def loss_of_the_batch(**settings):
+    """Of the objective on the logits and labels of GIVEN: [each term's mean times its scale]."""
+    logits, labels = (jnp.asarray(one) for one in GIVEN)
+
+    def apply(params, model_state, images):
+        return models.Outputs(logits, images), model_state
+
+    objective, prior = objective_of(recipe(), LIFTSettings(**settings), toy.build(None))
+    outcome = objective(apply, {}, {}, {"image": {"image": logits, "label": labels}}, None)
+    return [float(term.scale * term.mean()) for term in outcome.terms.values()], prior
+
+
+@pytest.mark.parametrize("rho", [0.0, 1.0, 0.5])
+def test_reweighting_is_by_the_shares_of_the_classes(rho):
+    """The mean is over the weights, as cross-entropy with class weights has it in the authors' code."""
+    counts = np.array(toy.COUNTS, np.float64)
+    weights = (counts.sum() / counts) ** rho
+    each = [oracle.cross_entropy_one(row, oracle.soft(label, 3)) for row, label in zip(*GIVEN, strict=True)]
+    by_image = weights[GIVEN[1]]
+    (found,), prior = loss_of_the_batch(loss="reweighted", rho=rho)
+    np.testing.assert_allclose(found, np.sum(by_image * each) / np.sum(by_image), rtol=1e-5)
+    np.testing.assert_allclose(prior / prior.sum(), counts * weights / np.sum(counts * weights))
+
+
+@pytest.mark.parametrize("weighted_by", ["class", "label"])
+def test_lade_is_the_adjusted_loss_and_its_regularizer(weighted_by):
+    counts = np.array(toy.COUNTS, np.float64)
+    adjusted = GIVEN[0] + np.log(counts / counts.sum())
+    each = [oracle.cross_entropy_one(row, oracle.soft(label, 3)) for row, label in zip(adjusted, GIVEN[1], strict=True)]
+    densities = oracle.lade_regularizer(*GIVEN, toy.COUNTS, 0.2, weighted_by == "label")
+    (loss, regularizer), prior = loss_of_the_batch(loss="lade", alpha=0.3, penalty=0.2, weighted_by=weighted_by)
+    np.testing.assert_allclose(loss, np.mean(each), rtol=1e-5)
+    np.testing.assert_allclose(regularizer, 0.3 * densities, rtol=1e-5)
+    np.testing.assert_allclose(prior, prior[0])
+
+
+def test_lade_takes_a_batch_as_a_whole_and_no_mixed_images():
+    (stage,) = METHODS["lift"](recipe(lift__loss="lade"), build(None))
+    assert stage.whole_batch
+    with pytest.raises(
+        InputError, match=r"config\.mix\.name: impossible value 'mixup'; allowed: 'none' with config\.l"
+    ):
+        METHODS["lift"](recipe(lift__loss="lade", mix__name="mixup"), build(None))
+    (stage,) = METHODS["lift"](recipe(), build(None))
+    assert not stage.whole_batch
+
+
+@pytest.mark.parametrize("name", ["logit_adjusted", "cross_entropy", "focal", "ldam", "class_balanced", "reweighted"])
 def test_every_loss_has_its_value(name):
     config, data = recipe(), toy.build(None)
     logits, labels = jnp.array([[5.0, -2.0, 1.0]]), jnp.array([2])
@@ -237,10 +289,10 @@ def test_every_loss_has_its_value(name):
     plain = likelihood(x)
     expected = {
         "logit_adjusted": likelihood(x + np.log(counts)), "cross_entropy": plain, "class_balanced": plain,
-        "focal": (1 - np.exp(-plain)) ** 2 * plain, "ldam": likelihood(x - margins),
+        "reweighted": plain, "focal": (1 - np.exp(-plain)) ** 2 * plain, "ldam": likelihood(x - margins),
     }  # fmt: skip
     np.testing.assert_allclose(loss(logits, labels)[0], expected[name], rtol=1e-5)
-    assert (weights is None) == (name != "class_balanced")
+    assert (weights is None) == (name not in ("class_balanced", "reweighted"))
 
 
 @pytest.mark.slow

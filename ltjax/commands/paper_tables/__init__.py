@@ -1,4 +1,4 @@
-"""The tables that ``python -m ltjax.table`` makes: two benchmarks, and those of the four papers, one module for each.
+"""The tables that ``python -m ltjax.table`` makes: two benchmarks, and those of papers, one module for each.
 
 A paper's module is plain data, ``TABLES: dict[str, PaperTable]`` by the number that the paper gives ("1", "2", ...;
 "figure5" for the sweep of a figure). To add a table:
@@ -24,7 +24,7 @@ A paper's module is plain data, ``TABLES: dict[str, PaperTable]`` by the number 
 ``tests/commands/test_paper_tables.py`` resolves every config of every table, here and with --data=mnist5k.
 """
 
-from ltjax.commands.paper_tables import asynchronous, auxiliary, decoupling, reslt
+from ltjax.commands.paper_tables import asynchronous, auxiliary, decoupling, lift, reslt
 from ltjax.commands.paper_tables.ablation import Ablation
 from ltjax.commands.paper_tables.benchmarks import BENCHMARKS, Benchmark
 from ltjax.commands.paper_tables.structure import PaperTable
@@ -35,6 +35,7 @@ PAPERS: dict[str, dict[str, PaperTable]] = {
     "decoupling": decoupling.TABLES,
     "asynchronous": asynchronous.TABLES,
     "auxiliary": auxiliary.TABLES,
+    "lift": lift.TABLES,
 }
 TABLES: dict[str, Benchmark | PaperTable] = {
     **BENCHMARKS,

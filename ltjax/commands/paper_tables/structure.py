@@ -31,7 +31,10 @@ WEIGHTS = {
     "resnet152": "an .npz of the state_dict of torchvision's ResNet-152, trained on ImageNet",
     "resnet152_cutmix": "an .npz of the state_dict of CutMix's public ResNet-152, trained on ImageNet",
     "resnet50": "an .npz of the state_dict of torchvision's ResNet-50, trained on ImageNet",
+    "clip_vit_b16": "OpenAI's CLIP ViT-B/16, with merges.txt and vocab.json beside it",
+    "vit_b16_imagenet21k": "timm's ViT-B/16, trained on ImageNet-21k",
 }
+ALSO_SUBSTITUTED = ("clip_vit_b16", "vit_b16_imagenet21k")  # the recipes of the substitutes take them, too
 SMALL = ("mnist5k", "cifar10", "cifar100")
 
 
@@ -98,6 +101,7 @@ class PaperTable:
       metrics: the headings of the numbers in each group -> where ours are.
       shots: which classes are many, medium and few in this paper: strict, inclusive or index.
       notes: what a reader has to know, one sentence each.
+      substitutes: the data sets that can take the place of its own.
     """
 
     title: str
@@ -107,6 +111,7 @@ class PaperTable:
     metrics: Mapping[str, str] = dataclasses.field(default_factory=lambda: SHOTS)
     shots: str = "strict"
     notes: tuple[str, ...] = ()
+    substitutes: tuple[str, ...] = SUBSTITUTES
 
     def cells(self, data: str = "", short: bool = False) -> list["Cell"]:
         """The runs of the table, each once, first stages before what starts from them.
@@ -177,7 +182,7 @@ def cell_of(result: Result, data: str = "", short: bool = False) -> Cell:
         return shortened(config) if short else config
 
     config, first = changed(result.config), changed(result.starts_from)
-    weights = "" if data else result.weights
+    weights = "" if data and result.weights not in ALSO_SUBSTITUTED else result.weights
     return Cell(name_of(config, weights), config, name_of(first, weights) if first else "", weights=weights)
 
 

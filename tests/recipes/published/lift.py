@@ -16,6 +16,12 @@ DEFAULTS: Part = {
         "lift.expand": 24,
         "lift.zero_shot": False,
     },
+    "Shi et al. (2024), authors' code (utils/losses.py)": {
+        "lift.rho": 1.0,
+        "lift.alpha": 0.1,
+        "lift.penalty": 0.1,
+        "lift.weighted_by": "class",
+    },
     "ours: class means, which need no text": {"lift.start": "class_means"},
     "Menon et al. (2021), equation 10, as the authors' code has it": {"lift.tau": 1.0},
     "Lin et al. (2017), section 5": {"lift.gamma": 2.0},
@@ -75,6 +81,15 @@ WORDS: dict[str, Part] = {
     "zero_shot": {
         "Radford et al. (2021), section 3.1.4: nothing is trained": {"lift.zero_shot": True, "tuning.name": "all"},
         "Radford et al. (2021), section 2.5: the largest scale": {"lift.scale": 100.0},
+    },
+    "report_ensemble": {"Shi et al. (2024), tables 1 to 4, without and with TTE": {"lift.ensemble": "report"}},
+    "start=random": {"Shi et al. (2024), authors' script of table 7 (init_head None)": {"lift.start": "random"}},
+    "loss=reweighted": {"Shi et al. (2024), authors' script of table 16 (GRW)": {"lift.loss": "reweighted"}},
+    "tuning=all,rate=0.0005": {
+        "Shi et al. (2024), authors' script of table 6 (full_tuning)": {
+            "tuning.name": "all",
+            "optimizer.learning_rate": 0.0005,
+        }
     },
     "ensemble": {"Shi et al. (2024), tables 1 to 4, TTE": {"lift.ensemble": "predict"}},
 }
