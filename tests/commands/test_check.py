@@ -321,6 +321,7 @@ def test_the_advice_follows_what_was_found_and_its_commands_are_runs(counts, sid
         if "ltjax.main" in line:
             settings, workdir = from_command_line(shlex.split(line)[3:])
             assert settings.data.dir.endswith("my photos") and workdir.startswith("runs/")
+            assert workdir != settings.features.dir
 
 
 def test_the_advice_is_printed_and_kept_for_the_user_s_images_only(roses, tmp_path, capsys):

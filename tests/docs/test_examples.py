@@ -2,8 +2,10 @@
 
 import argparse
 import importlib
+import re
 import shlex
 import shutil
+import tomllib
 
 import pytest
 
@@ -140,6 +142,19 @@ def test_every_method_has_a_page_that_the_site_lists():
 @pytest.mark.parametrize("name", [name for name in documents.NAMES if "docs/methods/" in name])
 def test_the_markers_of_a_page_are_filled_in(name):
     assert "<!-- " not in hooks.on_page_markdown(documents.text(name))
+
+
+# extras that go beside the others, or are for the people who change ltjax
+BESIDE = {"gpu", "tpu", "gpu-compiler", "gcs", "test", "dev", "docs"}
+
+
+@pytest.mark.parametrize("name", documents.NAMES)
+def test_an_extra_that_a_document_names_brings_what_the_commands_need(name):
+    extras = tomllib.loads(documents.text("pyproject.toml"))["project"]["optional-dependencies"]
+    for words in re.findall(r"(?:ltjax|pip install[^\n]* [\"']?\.)\[([\w,-]+)\]", documents.text(name)):
+        assert set(words.split(",")) <= extras.keys(), words
+        if not set(words.split(",")) <= BESIDE | {"train"}:
+            assert any("ltjax[train]" in extras[word] for word in words.split(",")), words
 
 
 def test_every_row_of_the_tables_has_its_measured_numbers_in_the_results():

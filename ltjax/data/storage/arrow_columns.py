@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,6 +32,39 @@ class Columns(NamedTuple):
     nested: bool
     label: str
     class_names: tuple[str, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageRows:
+    """The images of the rows of several files, one file after the other.
+
+    Attributes:
+      paths: the files, in order.
+      ends: int64 [files], rows in all files up to and including each one.
+      image, nested: as in ``Columns``.
+    """
+
+    paths: tuple[str, ...]
+    ends: np.ndarray
+    image: str
+    nested: bool
+
+    def place(self, position: int) -> tuple[int, int]:
+        """(number of the file, row in it)."""
+        file = int(np.searchsorted(self.ends, position, side="right"))
+        return file, position - int(self.ends[file - 1] if file else 0)
+
+    def where(self, position: int) -> str:
+        """The file and the row in it, from 0, for messages."""
+        file, row = self.place(position)
+        return f"{self.paths[file]}, row {row}"
+
+
+def image_bytes(value: bytes | None) -> bytes:
+    """The bytes of an image; InputError where they are null."""
+    if value is None:
+        raise InputError("the row has no image: its bytes are null; embed the images in the files")
+    return bytes(value)
 
 
 def import_pyarrow() -> Any:

@@ -17,7 +17,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ltjax.data.storage.arrow_columns import Columns, find_columns, import_pyarrow, label_array, named
+from ltjax.data.storage.arrow_columns import (
+    Columns,
+    ImageRows,
+    find_columns,
+    image_bytes,
+    import_pyarrow,
+    label_array,
+    named,
+)
 from ltjax.errors import InputError, shortened
 
 KIND = "Arrow"
@@ -105,19 +113,9 @@ def _table(path: str) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class ArrowImages:
-    """``images(i)`` is the encoded image i; picklable. Every process maps a file when it first reads from it.
+class ArrowImages(ImageRows):
+    """``images(i)`` is the encoded image i; picklable. Every process maps a file when it first reads from it."""
 
-    Attributes:
-      paths: the files, in order.
-      ends: int64 [files], records in all files up to and including each one.
-      image, nested: as in ``Columns``.
-    """
-
-    paths: tuple[str, ...]
-    ends: np.ndarray
-    image: str
-    nested: bool
     _open: dict[tuple[int, int], Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, compare=False, repr=False)
 
@@ -130,24 +128,11 @@ class ArrowImages:
     def __reduce__(self) -> tuple[type[ArrowImages], tuple[object, ...]]:
         return ArrowImages, (self.paths, self.ends, self.image, self.nested)
 
-    def place(self, position: int) -> tuple[int, int]:
-        """(number of the file, row in it)."""
-        file = int(np.searchsorted(self.ends, position, side="right"))
-        return file, position - int(self.ends[file - 1] if file else 0)
-
-    def where(self, position: int) -> str:
-        """The file and the row in it, from 0, for messages."""
-        file, row = self.place(position)
-        return f"{self.paths[file]}, row {row}"
-
     def __call__(self, position: int) -> bytes:
         file, row = self.place(position)
         with named(self.paths[file], KIND):
             value = self._column(file)[row].as_py()
-        image = value["bytes"] if self.nested and value is not None else value
-        if image is None:
-            raise InputError("the row has no image: its bytes are null; embed the images in the files")
-        return bytes(image)
+        return image_bytes(value["bytes"] if self.nested and value is not None else value)
 
     def _column(self, file: int) -> Any:
         key = (os.getpid(), file)

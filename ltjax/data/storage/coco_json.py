@@ -5,14 +5,12 @@
 """
 
 import json
-import lzma
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ltjax.data.storage.paths import open_path
+from ltjax.data.storage.list_file import is_json, list_content
 from ltjax.errors import InputError, shortened
-from ltjax.settings.user_paths import looked_for
 
 
 class Annotations(NamedTuple):
@@ -78,16 +76,17 @@ def read_annotations(path: str | os.PathLike[str]) -> Annotations:
 
 
 def _json(path: str | os.PathLike[str]) -> Any:
+    content = list_content(path)
     try:
-        content = open_path(path).read_bytes()
-        return json.loads(lzma.decompress(content) if str(path).endswith(".xz") else content)
-    except OSError as error:
-        raise InputError(
-            f"{shortened(path)}: the annotations cannot be read ({error.strerror or error}){looked_for(path)}; correct "
-            "the path"
-        ) from error
-    except (ValueError, RecursionError, lzma.LZMAError, EOFError) as error:
-        raise InputError(f"{shortened(path)}: is no complete JSON file ({shortened(error)}); get it again") from error
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        mend = f"is no complete JSON file ({shortened(error)}); get it again"
+        if not is_json(content):
+            mend = (
+                "is no JSON; a CSV file with a header is read with format=csv, a list of lines 'relative/path label' "
+                "without format="
+            )
+        raise InputError(f"{shortened(path)}: {mend}") from error
 
 
 def _entries(

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from ltjax.data.storage.list_file import list_text
+from ltjax.data.storage.list_file import COCO_WORD, is_json, list_text
 from ltjax.errors import InputError, did_you_mean, shortened
 
 DELIMITERS = ",\t;|"
@@ -61,9 +61,15 @@ class Table:
             lower = [one.lower() for one in self.columns]
             found = [self.columns[lower.index(one)] for one in usual if one in lower]
             if not found:
+                is_list = len(self.columns) == 1 and re.search(r"\s\d+$", self.columns[0]) is not None
+                mend = (
+                    "a list of lines 'relative/path label' is read without format="
+                    if is_list
+                    else "the first line has to name the columns"
+                )
                 raise InputError(
                     f"{shortened(self.path)}: none of its columns, {shortened(shown, 400)}, is called {usual[0]}; set "
-                    f"{key} to the right one (the first line has to name the columns)"
+                    f"{key} to the right one ({mend})"
                 )
             name = found[0]
         if self.columns.count(name) != 1:
@@ -78,6 +84,8 @@ class Table:
 
 def _text(path: str | os.PathLike[str]) -> str:
     content = list_text(path)
+    if is_json(content):  # whose lines may be as long as the file
+        raise InputError(f"{shortened(path)}: is JSON, not a table with a header; {COCO_WORD}")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

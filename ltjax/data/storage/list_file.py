@@ -10,6 +10,7 @@ import dataclasses
 import lzma
 import os
 import posixpath
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -19,7 +20,15 @@ from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError, shortened
 from ltjax.settings.user_paths import looked_for
 
+BOM = b"\xef\xbb\xbf"
 MAX_DIGITS = 9
+# how a file with zero bytes begins, which is no text -> what it is, and what reads it
+NO_TEXT = {
+    b"PK\x03\x04": "is a spreadsheet or an archive; save a spreadsheet as 'CSV UTF-8', which format=csv reads",
+    b"PAR1": "is a Parquet file; where it holds the images too, format=parquet reads its folder",
+    b"ARROW1": "is an Arrow file; where it holds the images too, format=arrow reads its folder",
+}
+COCO_WORD = "annotations in COCO's form are read with format=coco"
 MAX_SEARCHED = 256  # absolute paths that are looked for on the disk
 
 
@@ -71,10 +80,26 @@ def read_list(path: str | os.PathLike[str], root: str = "", allow_outside: bool 
 
 
 def list_text(path: str | os.PathLike[str]) -> bytes:
-    """The file's text with line endings \\n."""
+    """The file's text, decompressed, without a byte-order mark and with line endings \\n.
+
+    Raises:
+      InputError: for a file that is missing, cannot be read, or is no text.
+    """
+    text = list_content(path)
+    if b"\0" in text:
+        raise InputError(f"{shortened(path)}: the list is not plain UTF-8 text; save it as such")
+    return text.removeprefix(BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def list_content(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file that should be text, decompressed.
+
+    Raises:
+      InputError: for a file that is missing, cannot be read, or of a form in ``NO_TEXT``.
+    """
     try:
-        text = open_path(path).read_bytes()
-        text = lzma.decompress(text) if str(path).endswith(".xz") else text
+        content = open_path(path).read_bytes()
+        content = lzma.decompress(content) if str(path).endswith(".xz") else content
     except OSError as error:
         raise InputError(
             f"{shortened(path)}: the list cannot be read ({error.strerror or error}){looked_for(path)}; correct the "
@@ -84,9 +109,20 @@ def list_text(path: str | os.PathLike[str]) -> bytes:
         raise InputError(
             f"{shortened(path)}: the list is not a complete .xz file ({error}); download it again"
         ) from error
-    if b"\0" in text:
-        raise InputError(f"{shortened(path)}: the list is not plain UTF-8 text; save it as such")
-    return text.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    for begin, what in NO_TEXT.items():
+        if content.startswith(begin) and b"\0" in content:
+            raise InputError(f"{shortened(path)}: {what}")
+    return content
+
+
+def is_json(text: bytes) -> bool:
+    """Whether a text is an object or list of JSON, or lines of them; by its first bytes.
+
+    Example:
+      >>> is_json(b'{"images": []}'), is_json(b"[1].jpg 0"), is_json(b"path,label")
+      (True, False, False)
+    """
+    return re.match(rb"\s*(\{\s*[\"}]|\[\s*[\[{\"\]])", text.removeprefix(BOM)) is not None
 
 
 def _parse(text: bytes, path: str) -> tuple[PackedNames, np.ndarray, np.ndarray]:
@@ -106,7 +142,8 @@ def _parse(text: bytes, path: str) -> tuple[PackedNames, np.ndarray, np.ndarray]
         shown = text[starts[wrong[0]] : ends[wrong[0]]].decode("utf-8", "replace")
         raise InputError(
             f"{shortened(path)}, line {lines[wrong[0]] + 1}: '{shortened(shown)}' is not 'relative/path label', "
-            f"such as 'train/rose/1.jpg 0' ({wrong.size} such lines); {_how_to_mend(shown)}"
+            f"such as 'train/rose/1.jpg 0' ({wrong.size} such lines); "
+            f"{'the file is JSON; ' + COCO_WORD if is_json(text) else _how_to_mend(shown)}"
         )
     quoted = (data[starts] == ord('"')) & (data[paths - 1] == ord('"')) & (paths - starts > 2)
     return PackedNames(text, starts + quoted, paths - quoted), labels.astype(np.int32), lines + 1
@@ -115,7 +152,10 @@ def _parse(text: bytes, path: str) -> tuple[PackedNames, np.ndarray, np.ndarray]
 def _how_to_mend(line: str) -> str:
     """What is probably wrong with a malformed line."""
     if line.partition(",")[2].strip():
-        return "write the path, a space and the label as a number from 0, without a comma or a header"
+        return (
+            "write the path, a space and the label as a number from 0, without a comma or a header; a CSV file with a "
+            "header is read with format=csv"
+        )
     if line.split()[0].isdecimal() and len(line.split()) > 1:
         return "write the path first, then the label"
     return "correct or remove it"

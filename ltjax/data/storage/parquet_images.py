@@ -14,8 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ltjax.data.storage.arrow_columns import Columns, find_columns, import_pyarrow, label_array, named
-from ltjax.errors import InputError
+from ltjax.data.storage.arrow_columns import (
+    Columns,
+    ImageRows,
+    find_columns,
+    image_bytes,
+    import_pyarrow,
+    label_array,
+    named,
+)
 
 KIND = "Parquet"
 WHOLE = 64 * 2**20  # bytes of the images of a row group that is read at once
@@ -77,23 +84,16 @@ class _Reading:
 
 
 @dataclasses.dataclass(frozen=True)
-class ParquetImages:
+class ParquetImages(ImageRows):
     """``images(i)`` is the encoded image i; picklable. Every process opens a file when it first reads from it.
 
     Attributes:
-      paths: the files, in order.
-      ends: int64 [files], records in all files up to and including each one.
       groups: for each file int64 [groups + 1], the rows at which its row groups begin, and its end.
       large: for each file bool [groups], whether the group is read in batches.
-      image, nested: as in ``Columns``.
     """
 
-    paths: tuple[str, ...]
-    ends: np.ndarray
     groups: tuple[np.ndarray, ...]
     large: tuple[np.ndarray, ...]
-    image: str
-    nested: bool
     _reading: _Reading = dataclasses.field(default_factory=_Reading, compare=False, repr=False)
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, compare=False, repr=False)
 
@@ -103,24 +103,14 @@ class ParquetImages:
         return cls(
             tuple(file.path for file in files),
             np.cumsum([len(file.labels) for file in files], dtype=np.int64),
-            tuple(np.concatenate([[0], np.cumsum(file.group_rows)]).astype(np.int64) for file in files),
-            tuple(file.group_bytes > WHOLE for file in files),
             files[0].columns.image,
             files[0].columns.nested,
+            tuple(np.concatenate([[0], np.cumsum(file.group_rows)]).astype(np.int64) for file in files),
+            tuple(file.group_bytes > WHOLE for file in files),
         )
 
     def __reduce__(self) -> tuple[type[ParquetImages], tuple[object, ...]]:
-        return ParquetImages, (self.paths, self.ends, self.groups, self.large, self.image, self.nested)
-
-    def place(self, position: int) -> tuple[int, int]:
-        """(number of the file, row in it)."""
-        file = int(np.searchsorted(self.ends, position, side="right"))
-        return file, position - int(self.ends[file - 1] if file else 0)
-
-    def where(self, position: int) -> str:
-        """The file and the row in it, from 0, for messages."""
-        file, row = self.place(position)
-        return f"{self.paths[file]}, row {row}"
+        return ParquetImages, (self.paths, self.ends, self.image, self.nested, self.groups, self.large)
 
     def __call__(self, position: int) -> bytes:
         file, row = self.place(position)
@@ -128,10 +118,8 @@ class ParquetImages:
         row -= int(self.groups[file][group])
         with self._lock, named(self.paths[file], KIND):
             self._find((file, group), row)
-            image = self._reading.images[row - self._reading.start].as_py()
-        if image is None:
-            raise InputError("the row has no image: its bytes are null; embed the images in the files")
-        return bytes(image)
+            value = self._reading.images[row - self._reading.start].as_py()
+        return image_bytes(value)
 
     def _file(self, number: int) -> Any:
         """The open file, in this process: one inherited through a fork shares its position."""

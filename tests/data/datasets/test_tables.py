@@ -108,6 +108,27 @@ def test_labels_are_names_or_numbers(here):
     assert "has label 'oak', which no training image has (1 such images)" in error_of(here(test_list="test.csv"))
 
 
+def test_minus_one_is_no_label(here):
+    numbers = {"rose": 1, "tulip": 10, "lily": 2}
+    write_csv(here.root / "train.csv", [(name, numbers[label]) for name, label in ROWS])
+    for label in ("-1", ""):
+        write_csv(here.root / "test.csv", [("a/1.png", label), ("a/2.png", 10)])
+        data = build(here(test_list="test.csv"))
+        assert data.class_names == ("1", "2", "10")  # numbers, in their order
+        assert "1 of 2 test images have no label; the test images are not used" in data.notes
+    write_csv(here.root / "train.csv", [*ROWS[:4], ("b/5.png", -1)])
+    assert "line 6: 'b/5.png' has no label (1 such images); add it" in error_of(here())
+    (here.root / "names.txt").write_text("-1\n1\n")
+    write_csv(here.root / "train.csv", [(name, 1 if label == "rose" else -1) for name, label in ROWS])
+    assert build(here(class_names="names.txt")).train.labels.tolist().count(0) == 2  # a class of that name
+
+
+def test_without_categories_the_numbers_are_the_names(here):
+    content = annotations(ROWS) | {"categories": []}
+    (here.root / "train.json").write_text(json.dumps(content))
+    assert build(here(name="coco", train_list="train.json")).class_names == ("10", "20", "30")
+
+
 def test_the_same_image_twice_and_paths_that_leave_the_folder(here):
     write_csv(here.root / "train.csv", [*ROWS, ("./a/1.png", "rose"), ("a/../a/2.png", "tulip")])
     data = build(here(test_fraction=0.3))
@@ -190,6 +211,11 @@ def changed(key, value):
         (changed("annotations", {"image_id": "y"}), "annotation 1 is of the image 'y', which is not in it"),
         (changed("annotations", {"category_id": "rose"}), "entry 1 of 'annotations' has 'rose' as category_id"),
         (
+            changed("annotations", {"category_id": 9}),
+            "image 1: 'a/1.png' has the category 9, which is not in 'categories' (1 such images); correct it",
+        ),
+        (changed("annotations", {"category_id": -1}), "image 1: 'a/1.png' has no label (1 such images)"),
+        (
             changed("annotations", {"image_id": "x1", "category_id": 30}),
             "image 2: 'a/2.png' has annotations of 2 categories",
         ),
@@ -199,3 +225,47 @@ def changed(key, value):
 def test_annotations_that_cannot_be_read(here, content, said):
     (here.root / "train.json").write_text(content if isinstance(content, str) else json.dumps(content))
     assert said in error_of(here(name="coco", train_list="train.json"))
+
+
+PAIRS = [(name, n % 2) for n, (name, *_) in enumerate(ROWS)]
+AS_JSON = json.dumps(annotations(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            AS_JSON,
+            {"list": "the file is JSON; annotations in COCO's form are read with format=coco", "csv": "is JSON, not"},
+        ),
+        (json.dumps(annotations(ROWS), indent=1), {"list": "the file is JSON", "csv": "is JSON, not a table with a"}),
+        (
+            "".join(f'{{"file_name": "{name}", "label": {label}}}\n' for name, label in PAIRS),
+            {"list": "the file is JSON", "csv": "is JSON, not", "coco": "is no complete JSON file (Extra data: line 2"},
+        ),
+        (
+            "path,label\n" + "".join(f"{name},{label}\n" for name, label in PAIRS),
+            {"list": "a CSV file with a header is read with format=csv", "coco": "is read with format=csv, a list of"},
+        ),
+        (
+            "".join(f"{name} {label}\n" for name, label in PAIRS),
+            {"csv": "a list of lines 'relative/path label' is read without format=", "coco": "is no JSON; a CSV file"},
+        ),
+        (
+            "PK\x03\x04\0 of a spreadsheet",
+            dict.fromkeys(("list", "csv", "coco"), "save a spreadsheet as 'CSV UTF-8', which format=csv reads"),
+        ),
+        ("PAR1\0", dict.fromkeys(("list", "csv", "coco"), "format=parquet reads its folder")),
+    ],
+    ids=["json", "json in lines", "lines of json", "csv", "list", "spreadsheet", "parquet"],
+)
+def test_a_file_of_another_form_is_named_with_the_word_that_reads_it(here, content, said):
+    (here.root / "train").write_text(content)
+    for name, message in said.items():
+        assert message in error_of(here(name=name, train_list="train"))
+
+
+def test_json_of_any_length_is_no_table_at_once(here, monkeypatch):
+    monkeypatch.setattr("csv.reader", lambda *args, **kwargs: pytest.fail("parses it"))
+    (here.root / "train.json").write_text(AS_JSON)
+    assert "is JSON, not a table" in error_of(here(name="csv", train_list="train.json"))
