@@ -1,11 +1,11 @@
-"""One training step compared with PyTorch: forward, backward, SGD and batch statistics, with the batch on the device.
+"""One training step compared with PyTorch: forward, backward, update, batch statistics, with the batch on the device.
 
     python -m ltjax.bench step --network resnet32 --method ce --batch 128 --classes 100
 
-The ltjax side is the step that ``ltjax.main`` runs, on one device, with the recipe of ``configs/cifar100_ce.py``. The
-PyTorch side has the same network, loss and optimiser, run eagerly in channels_last (on a GPU with ``--compile`` also
-through ``torch.compile``). Before timing, both make one float32 step from the same weights, and must agree. With
-``--profile`` both run on one core, and their operations are timed, too.
+The ltjax side is the step that ``ltjax.main`` runs, on one device, with the recipe of ``configs/cifar100_ce.py``, whose
+SGD ``--optimizer adamw`` replaces. The PyTorch side has the same network, loss and optimiser, run eagerly in
+channels_last (on a GPU with ``--compile`` also through ``torch.compile``). Before timing, both make one float32 step
+from the same weights, and must agree. With ``--profile`` both run on one core, and their operations are timed, too.
 """
 
 import argparse
@@ -167,8 +167,9 @@ def report(options: argparse.Namespace, times: measure.Times, parameters: int) -
         speed = "" if ratio is None else f"{ratio:.2f}x as fast"
         rows.append([name, f"{side['median_ms']:.1f}", f"{side['images_per_second']:.0f}", speed])
     print(
-        f"training step: {options.network} ({parameters:,} parameters), {options.method}, batch {options.batch}, "
-        f"{options.size} px, {options.classes} classes, {options.dtype}; medians of {options.repeats} alternating runs"
+        f"training step: {options.network} ({parameters:,} parameters), {options.method}, {options.optimizer}, "
+        f"batch {options.batch}, {options.size} px, {options.classes} classes, {options.dtype}; medians of "
+        f"{options.repeats} alternating runs"
     )
     print(text_output.table(rows), flush=True)
     return record

@@ -1,5 +1,6 @@
 """The benchmarks of whole networks: what they report, that both sides compute the same, that the checks can fail."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -177,15 +178,15 @@ def test_without_pytorch_only_ltjax_is_measured_and_the_output_reports_it(no_tor
 
 
 @needs_torch
-@pytest.mark.parametrize("method", ["ce", "reslt"])
-def test_one_step_agrees_in_float64_and_a_perturbed_weight_does_not(method):
+@pytest.mark.parametrize(("method", "optimizer"), [("ce", "sgd"), ("reslt", "sgd"), ("ce", "adamw")])
+def test_one_step_agrees_in_float64_and_a_perturbed_weight_does_not(method, optimizer):
     with jax.enable_x64(True):
-        problem = problems.make_problem("resnet8", method, 6, 10, 8, "float64")
+        problem = problems.make_problem("resnet8", method, 6, 10, 8, "float64", optimizer)
         sides = step.make_sides(problem, "cpu", compiled=False)
         record = step.check(sides, 1e-9, 1e-9)
         arrays = 7 * (1 + 4) + 2 + (3 * 4 if method == "reslt" else 0)  # convolutions with norms, linear, branches
         assert record["update_worst"] and len(jax.tree.leaves(sides["ltjax"].variables())) == arrays
-        # from the second step on momentum and nesterov count as well
+        # from the second step on momentum, nesterov and betas count as well
         step.check(sides, 1e-9, 1e-8)
         weight = sides["torch"].network.layer1[0].conv1.weight.data
         weight[0, 0, 0, 0] += 1e-3
@@ -207,14 +208,26 @@ class Recorded:
 
 
 @needs_torch
-def test_the_check_of_the_step_sees_another_optimiser_on_any_peer():
-    problem = problems.make_problem("resnet8", "ce", 8, 10, 8, "float32")
+def test_both_sides_take_the_steps_of_the_optimizer_that_is_asked_for(tmp_path, capsys):
+    printed, record = run(f"{STEP} --optimizer adamw --classes 10", tmp_path / "step.json", capsys)
+    assert ", adamw, " in printed and record["options"]["optimizer"] == "adamw" and record["check"]["update"] < 2e-3
+    problem = problems.make_problem("resnet8", "ce", 6, 10, 8, "float32", "adamw")
+    other = dataclasses.replace(problem.config.optimizer, name="lion")
+    unknown = problem._replace(config=dataclasses.replace(problem.config, optimizer=other))
+    with pytest.raises(InputError, match=r"PyTorch's side .*optimizer.name: unknown value 'lion'; allowed: adamw, sgd"):
+        problems.make_peer(unknown, "cpu")
+
+
+@needs_torch
+@pytest.mark.parametrize(("optimizer", "its_own"), [("sgd", {"nesterov": True}), ("adamw", {"eps": 1e-3})])
+def test_the_check_of_the_step_sees_another_optimiser_on_any_peer(optimizer, its_own):
+    problem = problems.make_problem("resnet8", "ce", 8, 10, 8, "float32", optimizer)
     sides = step.make_sides(problem, "cpu", compiled=False)
     ours = Recorded(sides["ltjax"])
     rate = problems.first_rate(problem)
-    for change in ({"weight_decay": 0.05}, {"nesterov": True}, {"lr": 1.1 * rate}, {}):
+    for change in ({"weight_decay": 5.0}, its_own, {"lr": 1.1 * rate}, {}):
         same, other = (problems.make_peer(problem, "cpu") for _ in range(2))
-        other.sgd.param_groups[0].update(change)
+        other.optimizer.param_groups[0].update(change)
         sides = {"ltjax": ours, "torch": same, "torch.compile": other}
         if change:
             with pytest.raises(measure.Disagreement, match="relative difference of the update"):
@@ -300,6 +313,7 @@ def test_the_peers_of_the_imagenet_networks_compute_the_same():
         ("step --batch many", ["--batch", "'many'"]),
         ("step --network resnet31", ["--network", "resnet31", "resnet32"]),
         ("step --method cee", ["--method", "cee"]),
+        ("step --optimizer lion", ["--optimizer", "lion", "adamw"]),
         ("step --dtype float16", ["--dtype", "float16"]),
         ("step --json /no/such/folder/x.json", ["--json", "/no/such/folder"]),
         ("step --batch 100000", ["--batch", "100000"]),

@@ -139,7 +139,7 @@ class SmallScan(NamedTuple):
         def run(x: jax.Array) -> tuple[jax.Array, jax.Array]:
             def body(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
                 y = jnp.tanh(x @ weights)
-                return y - y.mean(0), jnp.square(y).sum()
+                return y - y.mean(0), jnp.square(y).mean()
 
             return jax.lax.scan(body, x, length=self.steps)
 

@@ -1,4 +1,4 @@
-"""A training step and an evaluation pass in PyTorch: channels_last, autocast for bfloat16, cuDNN's autotuning, SGD."""
+"""A training step and an evaluation pass in PyTorch: channels_last, autocast for bfloat16, cuDNN's autotuning."""
 
 import contextlib
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ltjax.bench.peers.network import network_variables
+from ltjax.errors import choose
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:
@@ -31,6 +32,30 @@ def reslt_loss(alpha: float, masks: np.ndarray) -> Callable[[Any, Any], Any]:
         return (1 - alpha) * functional.cross_entropy(logits.sum(0), labels) + alpha * branch
 
     return loss
+
+
+def sgd(parameters: Any, settings: Any, learning_rate: float) -> Any:
+    import torch
+
+    return torch.optim.SGD(
+        parameters,
+        learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def adamw(parameters: Any, settings: Any, learning_rate: float) -> Any:
+    import torch
+
+    return torch.optim.AdamW(
+        parameters, learning_rate, betas=settings.betas, eps=settings.epsilon, weight_decay=settings.weight_decay
+    )
+
+
+# (parameters, settings as config.optimizer, learning rate) -> torch.optim.Optimizer
+OPTIMIZERS: dict[str, Callable[[Any, Any, float], Any]] = {"sgd": sgd, "adamw": adamw}
 
 
 class Images:
@@ -79,7 +104,7 @@ class Images:
 
 
 class Trainer:
-    """One training step per call: forward, backward, SGD, batch statistics. Returns the loss when the step is done."""
+    """One training step per call: forward, backward, update, statistics. Returns the loss when the step is done."""
 
     def __init__(
         self,
@@ -91,19 +116,18 @@ class Trainer:
         learning_rate: float,
         compiled: bool = False,
     ) -> None:
-        """optimizer: momentum, nesterov and weight_decay, as config.optimizer; compiled: use torch.compile."""
+        """optimizer: the settings, as config.optimizer; compiled: use torch.compile.
+
+        Raises:
+          InputError: for an optimizer that is not in ``OPTIMIZERS``.
+        """
         import torch
 
         self.network, self.images, self.loss = images.place(network).train(), images, loss
         self.forward = torch.compile(self.network) if compiled else self.network
         self.labels = torch.from_numpy(labels.astype(np.int64)).to(images.device)
-        self.sgd = torch.optim.SGD(
-            self.network.parameters(),
-            learning_rate,
-            momentum=optimizer.momentum,
-            nesterov=optimizer.nesterov,
-            weight_decay=optimizer.weight_decay,
-        )
+        make = choose(OPTIMIZERS, optimizer.name, "PyTorch's side of the benchmark, config.optimizer.name")
+        self.optimizer = make(self.network.parameters(), optimizer, learning_rate)
 
     def __call__(self) -> float:
         loss = self.advance()
@@ -117,11 +141,11 @@ class Trainer:
 
     def advance(self) -> Any:
         """One step on the batch; returns the loss, which a GPU may still be computing."""
-        self.sgd.zero_grad()
+        self.optimizer.zero_grad()
         with self.images.autocast():
             loss = self.loss(self.forward(self.images.normalised()), self.labels)
         loss.backward()
-        self.sgd.step()
+        self.optimizer.step()
         return loss.detach()
 
     def variables(self) -> dict[str, Any]:
