@@ -74,6 +74,7 @@ RECIPES = {
     },
     "mdcs": {
         "model.backbone": "ride_resnet32",
+        "data.augment": "pad_crop_flip_rotate15",
         "mdcs.augment": "autoaugment_flip_cutout",
         "epochs": 400,
         "batch_size": 64,
@@ -109,6 +110,7 @@ RECIPES = {
     },
     "sade": {
         "model.backbone": "ride_resnet32",
+        "data.augment": "pad_crop_flip_rotate15",
         "optimizer.nesterov": True,
         "optimizer.weight_decay": 5e-4,
         "optimizer.schedule.decay": 0.1,

@@ -75,6 +75,7 @@ RECIPES = {
     },
     "mdcs": {
         "model.backbone": "ride_resnet32",
+        "data.augment": "pad_crop_flip_rotate15",
         "mdcs.augment": "autoaugment_flip_cutout",
         "epochs": 400,
         "batch_size": 64,
@@ -115,6 +116,7 @@ RECIPES = {
     # not published: as CIFAR-100, but for the rate and the width of the experts, which the authors name in their issues
     "sade": {
         "model.backbone": "ride_resnet32",
+        "data.augment": "pad_crop_flip_rotate15",
         "sade.reduce": False,
         "optimizer.learning_rate": 0.05,
         "optimizer.nesterov": True,

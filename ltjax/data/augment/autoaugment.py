@@ -136,15 +136,20 @@ def strength_of(
 def affine_matrix(operation: str, fraction: float, height: int, width: int) -> tuple[float, ...]:
     """(a, b, c, d, e, f) for ``fixed_point``: one of ``GEOMETRIC`` at a fraction -1 .. 1 of its highest level."""
     if operation == "Rotate":
-        cosine, sine = math.cos(math.radians(DEGREES * fraction)), math.sin(math.radians(DEGREES * fraction))
-        x, y = width / 2, height / 2
-        return cosine, -sine, x - cosine * x + sine * y, sine, cosine, y - sine * x - cosine * y
+        return rotation_matrix(DEGREES * fraction, height, width)
     return {
         "ShearX": (1, SHEAR * fraction, 0, 0, 1, 0),
         "ShearY": (1, 0, 0, SHEAR * fraction, 1, 0),
         "TranslateX": (1, 0, TRANSLATION * fraction * width, 0, 1, 0),
         "TranslateY": (1, 0, 0, 0, 1, TRANSLATION * fraction * height),
     }[operation]
+
+
+def rotation_matrix(degrees: float, height: int, width: int) -> tuple[float, ...]:
+    """(a, b, c, d, e, f) for ``fixed_point``: counter-clockwise about the centre of the image."""
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    x, y = width / 2, height / 2
+    return cosine, -sine, x - cosine * x + sine * y, sine, cosine, y - sine * x - cosine * y
 
 
 @functools.cache

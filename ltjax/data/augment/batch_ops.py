@@ -16,14 +16,15 @@ BRIGHTNESS, COLOR, CONTRAST, SHARPNESS = range(4)
 UNCHANGED, AUTO_CONTRAST, EQUALIZE = range(3)
 
 
-def affine(images: Array, matrix: Array, ops: Ops) -> Array:
-    """Affine transformation: pixel (x, y) comes from (a x + b y + c, d x + e y + f), nearest neighbour; grey outside.
+def affine(images: Array, matrix: Array, ops: Ops, fill: int = GREY) -> Array:
+    """Affine transformation: pixel (x, y) comes from (a x + b y + c, d x + e y + f), nearest neighbour.
 
     Args:
       images: int32 [B, H, W, C]; H and W below 2^14.
       matrix: int32 [B, 6], (a, b, c, d, e, f) in units of 2^-16; c and f refer to the centres of
         the pixels, see ``fixed_point``.
       ops: the array namespace.
+      fill: the value of what comes from outside an image.
     """
     xp = ops.xp
     batch, height, width, channels = images.shape
@@ -35,7 +36,7 @@ def affine(images: Array, matrix: Array, ops: Ops) -> Array:
     first = xp.arange(batch, dtype=xp.int32)[:, None, None] * (height * width)
     pixel = first + xp.clip(row, 0, height - 1) * width + xp.clip(column, 0, width - 1)
     moved = xp.take(images.reshape(-1, channels), pixel.reshape(-1), axis=0).reshape(images.shape)
-    return xp.where(inside[..., None], moved, xp.int32(GREY))
+    return xp.where(inside[..., None], moved, xp.int32(fill))
 
 
 def fixed_point(matrix: Sequence[float]) -> np.ndarray:

@@ -5,6 +5,7 @@ device make the same pixels for the same position. Images stay uint8; the networ
 
 RandAugment's number of operations, magnitude (0 to 10) and its deviation can stand behind its word:
 ``randaugment_n3_m5_flip_cutout``, ``crop224_flip_randaugment_n2_m10_std0.5``; without them they are 2, 9 and 0.
+A rotation's largest angle, 1 to 180 degrees, stands behind its word: ``pad_crop_flip_rotate15``.
 
 Transforms of whole images of any size (``Transform.cut``) run on the host only. Their names contain the output size,
 which can be any: ``crop224_flip``, ``crop160_flip_jitter``; ``SIZED_TRANSFORMS`` lists them without it.
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ltjax.data.augment import autoaugment, pillow_ops, randaugment, simclr
+from ltjax.data.augment import autoaugment, pillow_ops, randaugment, rotation, simclr
 from ltjax.data.augment.color_jitter import draw_jitter, jitter
 from ltjax.data.augment.crops import draw_crop, random_resized_crop
 from ltjax.data.augment.cutout import cutout, draw_cutout
@@ -143,6 +144,18 @@ def _pad_crop_transform(name: str, pad: int, flip: bool) -> Transform:
     return Transform(name, functools.partial(_draw_crop, pad=pad, flip=flip), functools.partial(_pad_crop, pad=pad))
 
 
+def _pad_crop_rotate(images: Array, draws: Draws, ops: Ops = HOST, *, degrees: int) -> Array:
+    return rotation.rotate(_pad_crop(images, draws, ops, pad=4), draws, ops, degrees=degrees)
+
+
+def _rotating_transform(name: str, degrees: int) -> Transform:
+    """pad_crop_flip, then a rotation."""
+    parts = (functools.partial(_draw_crop, pad=4, flip=True), rotation.draw_rotation)
+    return Transform(
+        name, functools.partial(_draw_all, parts=parts), functools.partial(_pad_crop_rotate, degrees=degrees)
+    )
+
+
 def _random_transform(name: str, strength: Strength = randaugment.DEFAULT, hole: bool = False) -> Transform:
     """pad_crop_flip, then RandAugment, then cutout."""
     drawn = functools.partial(_draw_randaugment, strength=strength)
@@ -209,6 +222,8 @@ TRANSFORMS: dict[str, Transform] = {
         functools.partial(_draw_all, parts=(functools.partial(_draw_crop, pad=4, flip=True), draw_cutout)),
         _pad_crop_cutout,
     ),
+    # the training images of CIFAR in the authors' code of RIDE and SADE; the weak view in that of MDCS
+    "pad_crop_flip_rotate15": _rotating_transform("pad_crop_flip_rotate15", degrees=15),
     # pad_crop_flip, then two operations: Cubuk et al., "RandAugment", NeurIPS 2020; and a square of cutout.
     **{name: make(name) for name, make in _OF_STRENGTH.items() if not name.startswith("crop")},
     # the view of an image that is classified: Cui et al., PaCo, ICCV 2021; Zhu et al., BCL, CVPR 2022
@@ -276,6 +291,14 @@ def find_transform(name: str, key: str = "config.data.augment") -> Transform:
       >>> find_transform("pad_crop").name, find_transform("crop224_flip_jitter").name
       ('pad_crop', 'crop224_flip_jitter')
     """
+    turned, degrees = rotation.parse(name)
+    if degrees and turned == "pad_crop_flip_rotate" and name not in TRANSFORMS:
+        return _rotating_transform(name, degrees)
+    if not degrees and re.fullmatch(r"pad_crop_flip_rotate\d*", name):
+        raise InputError(
+            f"{key}: '{name}' is no augmentation; write the largest angle, 1 to 180 degrees, behind 'rotate', such as "
+            "'pad_crop_flip_rotate15'"
+        )
     plain, strength = randaugment.parse(name)
     size, bare = _split(plain)
     if plain != name and bare in _OF_STRENGTH and (size or bare in TRANSFORMS):

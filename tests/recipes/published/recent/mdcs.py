@@ -30,6 +30,7 @@ CIFAR: Part = {
         "optimizer.schedule.milestones": (200, 320, 380),
     },
     f"{CODE}: rate * (e + 1) / 10": {"optimizer.schedule.warmup_start": 0.0},
+    f"{CODE}: crop, flip, RandomRotation(15)": {"data.augment": "pad_crop_flip_rotate15"},
     f"{CODE}: crop, flip, AutoAugment, cutout": {"mdcs.augment": "autoaugment_flip_cutout"},
 }
 STRONG: Part = {

@@ -25,6 +25,7 @@ CIFAR: Part = {
         "optimizer.schedule.milestones": (160, 180),
         "optimizer.schedule.decay": 0.1,
     },
+    f"{HEAD}: crop, flip, RandomRotation(15)": {"data.augment": "pad_crop_flip_rotate15"},
     f"{HEAD}: rate * (e + 1) / 5": {"optimizer.schedule.warmup_start": 0.0},
 }
 USERS: Part = {"ours: RIDE's form of the recipe's network": {"model.backbone": "ride_resnet10"}}
