@@ -158,7 +158,7 @@ class Source:
         where = "" if self.where is None else f", {shortened(self.where(record), 2 * MAX_QUOTED)}"  # file and list
         return f"record {record} (index {self.index[record]}{where})"
 
-    def cut(self, record: int, cut: Callable[[Image], np.ndarray]) -> np.ndarray:
+    def cut(self, record: int, cut: Callable[[Image], T]) -> T:
         """``cut`` applied to the whole image, encoded if it is stored so; an error names the record."""
         read: Callable[[int], Image] = self.encoded or self.read
         return self._named(record, lambda: cut(read(record)))
@@ -166,7 +166,7 @@ class Source:
     def _read_named(self, record: int) -> np.ndarray:
         return self._named(record, lambda: np.asarray(self.read(record)))
 
-    def _named(self, record: int, read: Callable[[], np.ndarray]) -> np.ndarray:
+    def _named(self, record: int, read: Callable[[], T]) -> T:
         try:
             return read()
         except Exception as error:

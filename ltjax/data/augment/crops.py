@@ -111,7 +111,7 @@ def random_resized_crop(image: Image, draws: Draws, size: int, fast_decode: bool
     """RandomResizedCrop and RandomHorizontalFlip of torchvision.
 
     Args:
-      image: the bytes of a file, or uint8 [h, w, 3].
+      image: a file, or uint8 [h, w, 3].
       draws: of one image, see ``draw_crop``.
       size: S.
       fast_decode: whether a large JPEG may be decoded at as little as the crop's output size.
@@ -176,6 +176,8 @@ def evaluation_view(image: Image, size: int, resize: int, interpolation: str = "
 
 
 def _head(image: Image) -> decode.Head:
+    if isinstance(image, decode.Shared):
+        return image.head
     return decode.read_head(image) if isinstance(image, bytes) else decode.Head(image.shape[0], image.shape[1], False)
 
 
@@ -189,9 +191,13 @@ def _pixels(image: Image, head: decode.Head, shrink: int, rows: int) -> tuple[np
 
     Rows beyond the first ``rows`` may be missing. The pixels of a file may be overwritten by the next call.
     """
-    if not isinstance(image, bytes):
+    if isinstance(image, np.ndarray):
         return image, 1.0
-    pixels = decode.decode(image, shrink, head, min(rows, head.height), reuse=True)
+    rows = min(rows, head.height)
+    if isinstance(image, decode.Shared):
+        pixels = image.pixels(shrink, rows)
+    else:
+        pixels = decode.decode(image, shrink, head, rows, reuse=True)
     return pixels, 1.0 if pixels.shape[1] == head.width else 1 / shrink
 
 

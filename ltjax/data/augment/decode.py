@@ -99,6 +99,44 @@ def decode(
     return pixels
 
 
+class Shared:
+    """An image file of which several crops are taken: it is decoded once for each ``shrink`` that they ask for.
+
+    The first pixels lie in memory that the thread's next image uses again, so a ``Shared`` is of one image at a time.
+
+    Attributes:
+      encoded: the bytes of the file.
+      head: ``read_head(encoded)``.
+
+    Raises:
+      InputError: as ``decode``.
+
+    Example:
+      >>> from PIL import Image
+      >>> file = io.BytesIO()
+      >>> Image.new("L", (6, 4), 200).save(file, "PNG")
+      >>> shared = Shared(file.getvalue())
+      >>> shared.pixels(1, rows=4) is shared.pixels(1, rows=4)
+      True
+    """
+
+    def __init__(self, encoded: bytes) -> None:
+        self.encoded = encoded
+        self.head = read_head(encoded)
+        self._decoded: dict[int, np.ndarray] = {}
+
+    def pixels(self, shrink: int, rows: int) -> np.ndarray:
+        """``decode(encoded, shrink, head, rows)``, with the rows that it would have and no others."""
+        if shrink not in self._decoded:
+            self._decoded[shrink] = decode(self.encoded, shrink, self.head, reuse=not self._decoded)
+        pixels = self._decoded[shrink]
+        height, _, plain = self.head
+        by_rows = plain and self.encoded[:2] == jpeg.SIGNATURE and simplejpeg_module() is not None
+        if by_rows and jpeg.can_end_early(self.encoded, jpeg.read_start(self.encoded), height, rows):
+            return pixels[: -(-rows // (shrink if pixels.shape[0] < height else 1))]
+        return pixels
+
+
 def read_head(encoded: bytes) -> Head:
     """Reads the header of an image file, without decoding the pixels.
 

@@ -98,14 +98,20 @@ def by_simplejpeg(
     return _decode(simplejpeg, encoded, height, width, shrink, reuse, cut_off=False)
 
 
-def _cut_off(encoded: bytes, start: Start, height: int, rows: int) -> tuple[bytearray, int] | None:
-    """The file with a smaller height in its header, and this height; None if there is nothing to gain.
+def can_end_early(encoded: bytes, start: Start, height: int, rows: int) -> int:
+    """The rows that are decoded where the first ``rows`` are needed; 0 if there is nothing to gain.
 
     A block more than needed is decoded, because the colours at its edge are interpolated from the next one. A file
     without its end is left to Pillow, whatever part of it a crop needs: it is truncated.
     """
     least = (-(-rows // start.block) + 1) * start.block if start.block else height
-    if not start.height_at or least >= height or encoded[-2:] != END:
+    return 0 if not start.height_at or least >= height or encoded[-2:] != END else least
+
+
+def _cut_off(encoded: bytes, start: Start, height: int, rows: int) -> tuple[bytearray, int] | None:
+    """The file with a smaller height in its header, and this height; None if there is nothing to gain."""
+    least = can_end_early(encoded, start, height, rows)
+    if not least:
         return None
     changed = bytearray(encoded)
     changed[start.height_at : start.height_at + 2] = least.to_bytes(2, "big")

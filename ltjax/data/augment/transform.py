@@ -6,10 +6,12 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from ltjax.data.augment.decode import Shared
 from ltjax.data.sampling.counter_rng import HOST, Array, Integer, Ops
 
 Draws: TypeAlias = dict[str, Array]  # name -> random choices, int32 [B, ...]; or those of one image, without B
-Image: TypeAlias = bytes | np.ndarray  # one image: the bytes of its file, or uint8 [h, w, C]
+# one image: the bytes of its file, a file that several crops are taken of, or uint8 [h, w, C]
+Image: TypeAlias = bytes | Shared | np.ndarray
 
 
 class Draw(Protocol):
@@ -32,8 +34,8 @@ class Transform:
       name: as in ``TRANSFORMS``.
       draw: (seed, stream, epoch, offset [B], ops) -> dict of int32 [B, ...], the random choices at these positions.
       apply: (images uint8 [B, H, W, C], draws, ops) -> uint8 [B, H, W, C].
-      cut: (image, draws of this image) -> uint8 [H, W, C], for images of different sizes: decodes one (the bytes of a
-        file, or uint8 [h, w, C]) and crops it to the common size, before ``apply``; on the host only.
+      cut: (image, draws of this image) -> uint8 [H, W, C], for images of different sizes: decodes an ``Image`` and
+        crops it to the common size, before ``apply``; on the host only.
 
     Example:
       >>> from ltjax.data.augment.registry import TRANSFORMS

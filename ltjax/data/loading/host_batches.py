@@ -5,13 +5,14 @@ hosts.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import SupportsInt
 
 import numpy as np
 
+from ltjax.data.augment.decode import Shared
 from ltjax.data.augment.registry import TRANSFORMS
-from ltjax.data.augment.transform import Draws, Transform, Transforms, of_stream
+from ltjax.data.augment.transform import Draws, Image, Transform, Transforms, of_stream
 from ltjax.data.dataset import Source
 from ltjax.data.loading.prefetch import FAULTS, Batch, Batches, Watch
 from ltjax.data.loading.unreadable import Fault, Position, as_arrays, read_or_replace
@@ -50,22 +51,34 @@ class TrainElements:
     def __getitem__(self, element: SupportsInt) -> Batch:
         step, faults = self.start + int(element), list[Fault]()
         try:
-            batch = {name: self._batch(name, step, faults) for name in self.samplers}
+            made = self._streams(step, faults)
         except InputError as error:
             raise InputError(f"training batch of step {step}: {error}") from error
+        batch = {name: made[name] for name in self.samplers}
         return batch | ({FAULTS: as_arrays(faults)} if faults else {})
 
-    def _batch(self, name: str, step: int, faults: list[Fault]) -> Batch:
+    def _streams(self, step: int, faults: list[Fault]) -> Batch:
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
         offset = step_of_epoch * self.batch_size + _slots(self.batch_size, self.shard)
-        sampler, transform = self.samplers[name], of_stream(self.transform, name)
-        position = (self.seed, order_of(name, sampler), epoch, offset)
-        records = sampler.draw(self.tables[name], *position)
-        draws = transform.draw(self.seed, name_id(name), epoch, offset)
-        images, records, bad = _cut(self.source, records, transform, draws, position if self.replace else None)
-        faults += bad
-        images = transform.apply(images, draws)
-        return {"image": images, "label": self.source.labels[records], "index": records}
+        records, views = {}, dict[tuple[int, bytes], list[str]]()
+        for name, sampler in self.samplers.items():
+            order = order_of(name, sampler)
+            records[name] = sampler.draw(self.tables[name], self.seed, order, epoch, offset)
+            views.setdefault((order, records[name].tobytes()), []).append(name)
+        made: Batch = {}
+        for (order, _), names in views.items():  # an image is read and decoded once for all its views
+            transforms = [of_stream(self.transform, name) for name in names]
+            draws = [
+                transform.draw(self.seed, name_id(name), epoch, offset)
+                for name, transform in zip(names, transforms, strict=True)
+            ]
+            position = (self.seed, order, epoch, offset) if self.replace else None
+            cut, used, bad = _cut(self.source, records[names[0]], transforms, draws, position)
+            faults += bad
+            for name, transform, drawn, images in zip(names, transforms, draws, cut, strict=True):
+                images = transform.apply(images, drawn)
+                made[name] = {"image": images, "label": self.source.labels[used], "index": used}
+        return made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +101,7 @@ class _EvaluationBatches:
         readable = np.where(mask, records, 0)  # padding takes the shape of the first image
         position = (0, EVALUATION, 0, readable)
         try:
-            images, _, faults = _cut(self.source, readable, NONE, {}, position if self.replace else None)
+            (images,), _, faults = _cut(self.source, readable, [NONE], [{}], position if self.replace else None)
         except InputError as error:
             raise InputError(f"evaluation batch {number}: {error}") from error
         images = np.where(mask[:, None, None, None], images, np.uint8(0))
@@ -205,29 +218,42 @@ def evaluation_batches(
 
 
 def _cut(
-    source: Source, records: np.ndarray, transform: Transform, draws: Draws, position: Position | None
-) -> tuple[np.ndarray, np.ndarray, list[Fault]]:
-    """The images of these records [B] before ``transform.apply``, the records that were read, and the unreadable ones.
+    source: Source,
+    records: np.ndarray,
+    transforms: Sequence[Transform],
+    draws: Sequence[Draws],
+    position: Position | None,
+) -> tuple[list[np.ndarray], np.ndarray, list[Fault]]:
+    """Views of these records [B], each before its ``transform.apply``; the records that were read; the unreadable ones.
 
     With a position, unreadable records are replaced; without one, they are errors.
     """
-    cut = transform.cut
+    cuts = [transform.cut for transform in transforms]
+    of_whole = sum(cut is not None for cut in cuts)
 
-    def one(place: int, record: int) -> np.ndarray:
-        if cut is None:
-            return source.images(np.array([record]))[0]
-        return source.cut(record, lambda image: cut(image, {name: drawn[place] for name, drawn in draws.items()}))
+    def one(place: int, record: int) -> list[np.ndarray]:
+        as_evaluated = [] if of_whole == len(cuts) else [source.images(np.array([record]))[0]]
 
-    if cut is None:
+        def views(image: Image) -> list[np.ndarray]:
+            if of_whole > 1 and isinstance(image, bytes):
+                image = Shared(image)
+            drawn = [{name: values[place] for name, values in of_view.items()} for of_view in draws]
+            return [as_evaluated[0] if cut is None else cut(image, drawn[i]) for i, cut in enumerate(cuts)]
+
+        return source.cut(record, views) if of_whole else as_evaluated * len(cuts)
+
+    if not of_whole:
         try:
-            return source.images(records), records, []
+            return [source.images(records)] * len(cuts), records, []
         except InputError:
             if position is None:
                 raise
+    used, faults = records, list[Fault]()
     if position is None:
-        return np.stack([one(place, record) for place, record in enumerate(records.tolist())]), records, []
-    images, used, faults = read_or_replace(source, records, one, position)
-    return np.stack(images), used, faults
+        made = [one(place, record) for place, record in enumerate(records.tolist())]
+    else:
+        made, used, faults = read_or_replace(source, records, one, position)
+    return [np.stack(images) for images in zip(*made, strict=True)], used, faults
 
 
 def _slots(batch_size: int, shard: tuple[int, int]) -> np.ndarray:

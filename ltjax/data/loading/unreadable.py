@@ -6,6 +6,7 @@ number of hosts and after every resume, like everything else that is drawn.
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,8 +17,8 @@ from ltjax.errors import InputError
 SUBSTITUTE = name_id("substitute")
 MAX_SUBSTITUTES = 16  # tried at one position; a class with more unreadable records has another problem
 
+T = TypeVar("T")
 Position = tuple[int, int, int, np.ndarray]  # seed, stream, epoch, offset [B]
-Make = Callable[[int, int], np.ndarray]  # (slot of the batch, record) -> its image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,14 +52,15 @@ def substitutes(labels: np.ndarray, record: int, position: tuple[int, int, int, 
 
 
 def read_or_replace(
-    source: Source, records: np.ndarray, make: Make, position: Position
-) -> tuple[list[np.ndarray], np.ndarray, list[Fault]]:
+    source: Source, records: np.ndarray, make: Callable[[int, int], T], position: Position
+) -> tuple[list[T], np.ndarray, list[Fault]]:
     """The images of these records; an unreadable one is replaced by another record of its class.
 
     Args:
       source: the images.
       records: [B].
-      make: (slot, record) -> uint8 [H, W, C]; raises InputError, which names the record, if it cannot be read.
+      make: (slot of the batch, record) -> its image, or views of it; raises InputError, which names the record, if it
+        cannot be read.
       position: of the slots in the epoch.
 
     Returns:
@@ -67,11 +69,11 @@ def read_or_replace(
     Raises:
       InputError: if none of the first ``MAX_SUBSTITUTES`` substitutes can be read either.
     """
-    images: list[np.ndarray] = []
+    images: list[T] = []
     used, faults = np.array(records), []
     seed, stream, epoch, offsets = position
 
-    def attempt(slot: int, record: int) -> np.ndarray | None:
+    def attempt(slot: int, record: int) -> T | None:
         try:
             return make(slot, record)
         except InputError as error:

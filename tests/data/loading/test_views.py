@@ -1,12 +1,17 @@
 """Views: streams with the images of another stream and an augmentation of their own."""
 
+import dataclasses
 import functools
+import io
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from PIL import Image
 
-from ltjax.data.augment.registry import TRANSFORMS
+from ltjax.data.augment import decode
+from ltjax.data.augment.registry import TRANSFORMS, find_transform, with_fast_decode
 from ltjax.data.dataset import Source, array_source
 from ltjax.data.loading.device_batches import Resident, read_all, train_batch
 from ltjax.data.loading.host_batches import train_batches
@@ -85,3 +90,70 @@ def test_all_views_get_the_substitute_of_an_image_that_cannot_be_read():
     for batch in found:
         np.testing.assert_array_equal(batch["first"]["index"], batch["image"]["index"])
         assert (batch["image"]["index"] % 5 != 0).all()
+
+
+def photographs():
+    """Files whose crops are decoded whole, up to their last row, or smaller: small, large, progressive, no JPEG."""
+    forms = [((90, 70), "JPEG", {}), ((260, 200), "JPEG", {}), ((420, 500), "JPEG", {"progressive": True})]
+    forms += [((430, 900), "JPEG", {"quality": 60}), ((80, 60), "PNG", {})]
+    files = []
+    for seed, ((height, width), form, options) in enumerate(forms):
+        coarse = np.random.RandomState(seed).randint(0, 256, (height // 10, width // 10, 3), np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(file, form, **options)
+        files.append(file.getvalue())
+    return files
+
+
+def of_files(files):
+    return Source(
+        np.arange(len(files), dtype=np.int32) % 4, np.arange(len(files)), read=None, encoded=files.__getitem__
+    )
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_views_of_a_file_are_those_that_each_stream_makes_alone_and_it_is_decoded_once(monkeypatch, fast):
+    """Bit for bit what ``Transform.cut`` makes of the bytes; with fast_decode once for each size that crops ask for."""
+    files, asked = photographs(), []
+    names = {
+        "image": "crop24_flip",
+        "first": "crop24_flip_jitter_grey_blur",
+        "second": "crop24_flip_jitter_randaugment",
+    }
+    transforms = {name: find_transform(augment) for name, augment in names.items()}
+    transforms = {name: with_fast_decode(one) if fast else one for name, one in transforms.items()}
+    alone, by_step = decode.decode, {}
+    for step in range(4):
+        position = (1, name_id("image"), step // 2, step % 2 * 8 + np.arange(8))
+        records = STREAMS["image"].draw(STREAMS["image"].tables(of_files(files).labels, 4), *position)
+        by_step[step] = {}
+        for name, transform in transforms.items():
+            draws = transform.draw(1, name_id(name), *position[2:])
+            cut = [transform.cut(files[r], {k: v[i] for k, v in draws.items()}) for i, r in enumerate(records)]
+            by_step[step][name] = transform.apply(np.stack(cut), draws)
+
+    def counted(encoded, shrink=1, *args, **options):
+        asked.append((len(encoded), shrink))
+        return alone(encoded, shrink, *args, **options)
+
+    monkeypatch.setattr(decode, "decode", counted)
+    found = batches(of_files(files), transform=transforms, steps_per_epoch=2, stop=4, workers=0)
+    for step, batch in enumerate(found):
+        for name in names:
+            np.testing.assert_array_equal(batch[name]["image"], by_step[step][name])
+    assert len(asked) >= 4 * 8 and {shrink for _, shrink in asked} > {1}
+    assert len(asked) < 4 * 8 * (2.2 if fast else 1.8)  # of 3 views; the largest files at two sizes
+
+
+def test_a_file_that_cannot_be_decoded_is_one_fault_for_all_its_views():
+    files, faults = photographs(), []
+    files[1] = files[1][: len(files[1]) // 2]
+    source = dataclasses.replace(of_files(files), labels=np.zeros(5, np.int32))
+    transforms = dict.fromkeys(STREAMS, find_transform("crop24_flip"))
+    found = batches(source, transform=transforms, steps_per_epoch=2, stop=2, watch=Watch(faults.extend))
+    for batch in found:
+        np.testing.assert_array_equal(batch["first"]["index"], batch["image"]["index"])
+        assert (batch["image"]["index"] != 1).all()
+    tables = STREAMS["image"].tables(source.labels, 4)
+    drawn = STREAMS["image"].draw(tables, 1, name_id("image"), 0, np.arange(16))
+    assert len(faults) == (drawn == 1).sum() > 0
