@@ -291,6 +291,7 @@ def _optimizer(optimizer: StageOptimizer) -> str:
     text = f"{rule}, learning rate {optimizer.learning_rate:g}, weight decay {optimizer.weight_decay:g}"
     text += "" if optimizer.decay_norms_and_biases else " (not on norms and biases)"
     text += f", SAM with rho {optimizer.sam_rho:g}" if optimizer.sam_rho else ""
+    text += f" for classes with fewer than {optimizer.sam_below} training images" if optimizer.sam_below else ""
     return text + (f"; moving average of the weights, decay {optimizer.ema_decay:g}" if optimizer.ema_decay else "")
 
 

@@ -92,6 +92,7 @@ SEVERAL_LABELS = {
     HEAD: "its classifier starts with a bias",
     "watch_classes": "an image has a loss for each of its classes",
     "gradients.every_steps": "an image can be of a frequent and of a rare class at once",
+    "optimizer.sam_below": "an image can be of a frequent and of a rare class at once",
 }
 LIFT = {key: "its loss is config.lift.loss" for key in (SMOOTHING, TAU)} | COSINE_ALREADY
 

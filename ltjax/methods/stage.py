@@ -193,6 +193,7 @@ class Stage:
         gradient descent, as of a constraint on norms. None = those of the optimizer.
       prepare: changes what `init` made once the weights of config.model.pretrained are in it: a classifier from the
         features that they give, or from texts. None = nothing does.
+      sharpened: bool [C], the classes whose loss SAM sharpens, for optimizer.sam_below; None = all. No method sets it.
     """
 
     name: str
@@ -214,6 +215,7 @@ class Stage:
     prior: Prior = None
     project: Project | None = None
     prepare: Prepare | None = None
+    sharpened: Any = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ltjax.settings.schema import (
     number,
     one_of,
     positive,
+    refuse,
     setting,
 )
 
@@ -90,6 +91,13 @@ class StageOptimizer(Block):
         not_negative,
         added_later=True,
     )
+    sam_below: int = setting(
+        0,
+        "for sam_rho: only the loss of classes with fewer training images than this is sharpened (ImbSAM); 0 = that of "
+        "all classes",
+        integer(0),
+        added_later=True,
+    )
     ema_decay: float = setting(
         0.0,
         "decay per step of the moving average of weights and batch statistics, which replaces them in evaluation, "
@@ -98,6 +106,10 @@ class StageOptimizer(Block):
         added_later=True,
     )
     schedule: ScheduleSettings = setting(ScheduleSettings(), "the learning rate over the epochs")
+
+    def check(self, prefix: str) -> None:
+        if self.sam_below and not self.sam_rho:
+            refuse(f"{prefix}sam_below", self.sam_below, f"0 with {prefix}sam_rho=0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from ltjax.training.execution import mesh as meshes
 from ltjax.training.execution.inputs import check_frozen
 from ltjax.training.preprocessing import data_settings, preprocessing_of
 from ltjax.training.step.batch_size_scaling import scaled_rate
+from ltjax.training.step.optimizer import sharpened_classes
 from ltjax.training.step.schedules import make_schedule
 
 
@@ -99,11 +100,27 @@ def make_stages(config: Settings, data: Data) -> list[AnyStage]:
             check_size(augment, data, f"augmentation of stream '{stream}'")
     check_groups(config.evaluation, data)
     check_classes(config, data)
-    return [scaled_rate(stage, config) if isinstance(stage, Stage) else stage for stage in stages]
+    return [
+        with_sharpened(scaled_rate(stage, config), config, data) if isinstance(stage, Stage) else stage
+        for stage in stages
+    ]
+
+
+def with_sharpened(stage: Stage, config: Settings, data: Data) -> Stage:
+    """The stage with the classes of its optimizer's ``sam_below``.
+
+    Raises:
+      InputError: as ``sharpened_classes``.
+    """
+    first = stage.optimizer.sam_below == config.optimizer.sam_below
+    chosen = sharpened_classes(
+        stage.optimizer, data.class_counts, f"config.{'optimizer' if first else 'second_stage_optimizer'}"
+    )
+    return stage if chosen is None else dataclasses.replace(stage, sharpened=chosen)
 
 
 # settings of an optimizer without effect where it trains no stage, which must not go unnoticed
-OF_TRAINING = ("name", "decay_norms_and_biases", "backbone_decay", "head_decay", "sam_rho", "ema_decay")
+OF_TRAINING = ("name", "decay_norms_and_biases", "backbone_decay", "head_decay", "sam_rho", "sam_below", "ema_decay")
 
 
 def check_used(config: Settings, stages: Sequence[AnyStage]) -> None:

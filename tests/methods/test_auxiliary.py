@@ -21,7 +21,7 @@ from ltjax.methods.stage import Context, missing, trained
 from ltjax.models import HeadOnFeatureLayer, LinearHead, Network
 from ltjax.training import loop, prepare
 from ltjax.training.interrupt import Interrupted
-from ltjax.training.step.gradient_conflict import images_of_frequent_classes
+from ltjax.training.step.class_rows import images_of_frequent_classes
 from ltjax.training.step.state import parameter_count
 from ltjax.training.step.step import make_apply
 from tests import recipes

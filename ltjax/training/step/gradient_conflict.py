@@ -2,14 +2,11 @@
 
 Asynchronous Modeling: A Dual-phase Perspective for Long-Tailed Recognition, section 3.1 and figure 1.
 
-The loss is a function of the network's outputs, which have a row for each image. With the rows of the rare classes
-held constant, its gradient is that of the frequent ones, and the other way round. The two add up to the whole, for any
-loss and with batch statistics shared by all images. What an objective reads beside the outputs (weight decay, a proxy)
-is in neither.
+``class_rows.py`` says how the loss is split by class. What an objective reads beside the network's outputs (weight
+decay, a proxy) is on neither side.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +15,7 @@ import numpy as np
 from ltjax.class_counts import frequent_classes
 from ltjax.errors import InputError
 from ltjax.methods.stage import Apply, Batch, Stage, Tree, missing
+from ltjax.training.step.class_rows import holding, images_of_frequent_classes
 from ltjax.training.step.state import TrainState, merge, select
 from ltjax.training.step.step import make_apply, make_context
 
@@ -84,7 +82,7 @@ def make_split_gradients(
 
         def gradient(differentiated: Sequence[jax.Array]) -> Tree:
             """With only the rows in ``differentiated``, bool [B] for each call, passing gradients."""
-            held = _holding(network(), differentiated)
+            held = holding(network(), differentiated)
             return jax.grad(lambda trainable: loss_of(trainable, held, batch))(trainable)
 
         beside = gradient([jnp.zeros_like(rows) for rows in calls])
@@ -96,67 +94,6 @@ def make_split_gradients(
         return jax.tree.map(difference, of_frequent, beside), jax.tree.map(difference, of_rare, beside)
 
     return split
-
-
-def images_of_frequent_classes(
-    run: Callable[[Apply, Batch], Any], network: Apply, batch: Batch, frequent: np.ndarray
-) -> tuple[list[jax.Array], jax.Array]:
-    """For each call that ``run`` makes of the network, bool [B]: which of its images are of frequent classes.
-
-    And one bool: whether that could be decided for all of them.
-
-    An objective may reorder, join, repeat, turn or blend the images of its streams before it calls the network. So it
-    is run on images that are white for frequent classes and black for rare ones: an image of the network is frequent
-    if its brightness is nearer to what it is with all images white than with all black. A blend counts as what has the
-    larger share in it, and as rare if both shares are equal. An objective that gives white and black images the same
-    brightness, because it standardizes each image, leaves the question open. Nothing uses the outputs on these images,
-    so a compiler leaves the network out.
-    """
-
-    def brightness(white: dict[str, jax.Array]) -> list[jax.Array]:
-        found: list[jax.Array] = []
-
-        def apply(params: Tree, model_state: Tree, images: jax.Array, train: bool = True, **options: Any) -> Any:
-            found.append(jnp.mean(images.astype(jnp.float32), axis=tuple(range(1, images.ndim))))
-            return network(params, model_state, images, train, **options)
-
-        painted = {}
-        for name, stream in batch.items():
-            images = jnp.asarray(stream["image"])
-            level = 255 if jnp.issubdtype(images.dtype, jnp.integer) else 1
-            shown = white[name].reshape(-1, *(1,) * (images.ndim - 1))
-            painted[name] = {**stream, "image": jnp.broadcast_to(shown * level, images.shape).astype(images.dtype)}
-        run(apply, painted)
-        return found
-
-    of_class = jnp.asarray(frequent)
-    by_class = {name: of_class[jnp.asarray(stream["label"])] for name, stream in batch.items()}
-    all_white = jax.tree.map(jnp.ones_like, by_class)
-    all_black = jax.tree.map(jnp.zeros_like, by_class)
-    seen, white, black = brightness(by_class), brightness(all_white), brightness(all_black)
-    decided = [
-        jnp.all(jnp.abs(w - b) > 1e-3 * jnp.maximum(jnp.abs(w), jnp.abs(b))) for w, b in zip(white, black, strict=True)
-    ]
-    frequent_images = [jnp.abs(s - w) < jnp.abs(s - b) for s, w, b in zip(seen, white, black, strict=True)]
-    return frequent_images, jnp.all(jnp.stack(decided))
-
-
-def _holding(network: Apply, differentiated: Sequence[jax.Array]) -> Apply:
-    """``network`` whose n-th call passes gradients only through the rows in ``differentiated[n]``."""
-    left = iter(differentiated)
-
-    def apply(params: Tree, model_state: Tree, images: jax.Array, train: bool = True, **options: Any) -> Any:
-        outputs, model_state = network(params, model_state, images, train, **options)
-        rows = next(left)
-
-        def hold(leaf: jax.Array) -> jax.Array:
-            if leaf.ndim < 2 or leaf.shape[-2] != len(rows):
-                return leaf
-            return jnp.where(rows[:, None], leaf, jax.lax.stop_gradient(leaf))
-
-        return jax.tree.map(hold, outputs), model_state
-
-    return apply
 
 
 def _dot(a: Tree, b: Tree) -> jax.Array:

@@ -8,9 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from ltjax.errors import choose
+from ltjax.errors import InputError, choose
 from ltjax.methods.common import FEATURE_EXTRACTOR
 from ltjax.methods.stage import under
 from ltjax.settings import StageOptimizer
@@ -85,6 +86,32 @@ def decay_factors(
         return settings.backbone_decay if of_backbone else settings.head_decay
 
     return {path: factor(path, array) for path, array in params.items()}
+
+
+def sharpened_classes(settings: StageOptimizer, class_counts: np.ndarray, key: str) -> np.ndarray | None:
+    """bool [C]: the classes whose loss SAM sharpens (ImbSAM, ``sam_below``); None = all of them, or no SAM.
+
+    Args:
+      settings: of the stage.
+      class_counts: [C], training images.
+      key: of ``settings``, for errors.
+
+    Raises:
+      InputError: if no class has so few images.
+
+    Example:
+      >>> sharpened_classes(StageOptimizer(sam_rho=0.05, sam_below=20), np.array([100, 20, 19]), "config.optimizer")
+      array([False, False,  True])
+    """
+    if not settings.sam_below:
+        return None
+    chosen: np.ndarray = np.asarray(class_counts) < settings.sam_below
+    if not chosen.any():
+        raise InputError(
+            f"{key}.sam_below: {settings.sam_below} is without effect: the rarest class has {min(class_counts)} "
+            f"training images; use a larger number, or 0 to sharpen the loss of all classes"
+        )
+    return chosen
 
 
 def sharpest(params: Mapping[str, jax.Array], gradients: Mapping[str, jax.Array], rho: float) -> dict[str, jax.Array]:

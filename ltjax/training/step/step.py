@@ -1,6 +1,7 @@
 """The one train step: (state, constants, batch) -> (state, metrics). Pure; ``programs.py`` compiles it."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from ltjax.methods.stage import Apply, Batch, Context, Outcome, Ratio, Stage, Tr
 from ltjax.models.drop_path import STREAM
 from ltjax.models.sharding import gathered, kept_split, parts
 from ltjax.training.step.averages import decay_at, next_average
+from ltjax.training.step.class_rows import Rows, through_rows
 from ltjax.training.step.micro_batches import ObjectiveOfParams, accumulated
 from ltjax.training.step.optimizer import make_optimizer, sharpest
 from ltjax.training.step.schedules import make_schedule
@@ -87,21 +89,43 @@ def make_train_step(stage: Stage, steps_per_epoch: int, micro_batches: int = 1) 
         context = make_context(stage, state, constants, steps_per_epoch)
         trainable, frozen = select(state.params, stage.updates)
 
-        def objective(trainable: Tree, batch: Batch, context: Context) -> Outcome:
-            apply = make_apply(stage, context.key)
-            return stage.objective(apply, merge(trainable, frozen), state.model_state, batch, context)
+        def objective(trainable: Tree, batch: Batch, context: Context, rows: Rows | None = None) -> Outcome:
+            def run(apply: Apply, batch: Batch) -> Outcome:
+                return stage.objective(apply, merge(trainable, frozen), state.model_state, batch, context)
 
-        def passed(trainable: Tree) -> tuple[jax.Array, dict[str, jax.Array], Outcome, Tree]:
+            def network() -> Apply:
+                return make_apply(stage, context.key)
+
+            return run(network(), batch) if rows is None else through_rows(run, network, batch, stage.sharpened, rows)
+
+        def passed(
+            objective: ObjectiveOfParams, trainable: Tree
+        ) -> tuple[jax.Array, dict[str, jax.Array], Outcome, Tree]:
             if micro_batches == 1:
                 return at_once(objective, trainable, batch, context)
             return accumulated(objective, trainable, batch, context, micro_batches)
 
-        loss, means, outcome, gradients = passed(trainable)
         rate = context.learning_rate
         factors = rate_factors(trainable, stage.updates.rates)
-        if settings.sam_rho:  # the same batch and draws again; what the first pass logs and keeps stays
+
+        def worst(gradients: Tree) -> Tree:
             moving = {path: gradient for path, gradient in gradients.items() if factors[path]}
-            *_, gradients = passed(sharpest(trainable, moving, settings.sam_rho))
+            return sharpest(trainable, moving, settings.sam_rho)
+
+        if not settings.sam_rho:
+            loss, means, outcome, gradients = passed(objective, trainable)
+        elif stage.sharpened is None:  # the same batch and draws again; what the first pass logs and keeps stays
+            loss, means, outcome, gradients = passed(objective, trainable)
+            *_, gradients = passed(objective, worst(gradients))
+        else:  # the plain gradient of the other classes, and that of these at their own worst weights
+            loss, means, outcome, others = passed(functools.partial(objective, rows="others"), trainable)
+
+            def of_sharpened(trainable: Tree) -> Tree:
+                *_, whole = passed(functools.partial(objective, rows="chosen"), trainable)
+                *_, beside = passed(functools.partial(objective, rows="none"), trainable)
+                return jax.tree.map(jnp.subtract, whole, beside)
+
+            gradients = jax.tree.map(jnp.add, others, of_sharpened(worst(of_sharpened(trainable))))
         updates, opt_state = optimizer.update(gradients, state.opt_state, trainable)
         updates = {path: (-rate * factors[path] * update).astype(update.dtype) for path, update in updates.items()}
         logged = {name: m.value() if isinstance(m, Ratio) else m for name, m in outcome.metrics.items()}

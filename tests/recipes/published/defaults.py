@@ -127,6 +127,7 @@ DEFAULTS = {
         "optimizer.backbone_decay": 1.0,
         "optimizer.head_decay": 1.0,
         "optimizer.sam_rho": 0.0,
+        "optimizer.sam_below": 0,
         "optimizer.ema_decay": 0.0,
         "optimizer.schedule.warmup_epochs": 0,
         "optimizer.schedule.warmup_start": 0.0,

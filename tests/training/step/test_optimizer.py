@@ -16,7 +16,7 @@ from ltjax.methods.stage import Updates
 from ltjax.settings import StageOptimizer
 from ltjax.training import prepare
 from ltjax.training.step.micro_batches import split
-from ltjax.training.step.optimizer import decay_factors, make_optimizer, sharpest
+from ltjax.training.step.optimizer import decay_factors, make_optimizer, sharpened_classes, sharpest
 from ltjax.training.step.state import create_state
 from ltjax.training.step.step import make_apply, make_train_step
 from tests.training import toy
@@ -125,12 +125,17 @@ def batch_of(size=8):
     return {"image": {"image": images, "label": source.labels[:size], "index": np.arange(size, dtype=np.int32)}}
 
 
-def sam_step(micro_batches=1, **updates):
+QUICK = {"xla_backend_optimization_level": 0}  # compiles faster
+
+
+def sam_step(micro_batches=1, sharpened=None, rho=0.1, **updates):
     """(stage, state before, state after, metrics) of a step with SAM in float64."""
-    config = toy.config(dtype="float64", optimizer__sam_rho=0.1, optimizer__learning_rate=0.5)
-    stage = toy.stage(config, updates=Updates(**updates))
+    config = toy.config(dtype="float64", optimizer__sam_rho=rho, optimizer__learning_rate=0.5)
+    chosen = None if sharpened is None else np.array(sharpened)
+    stage = toy.stage(config, updates=Updates(**updates), sharpened=chosen)
     state = create_state(stage, toy.start_of(stage), 0)
-    new, metrics = jax.jit(make_train_step(stage, 5, micro_batches))(state, {}, batch_of())
+    step = jax.jit(make_train_step(stage, 5, micro_batches), compiler_options=QUICK)
+    new, metrics = step(state, {}, batch_of())
     return stage, state, new, metrics
 
 
@@ -166,6 +171,76 @@ def test_sam_in_micro_batches_is_that_of_the_whole_batch():
     with jax.enable_x64(True):
         whole, parts = (sam_step(count, norm="frozen")[2] for count in (1, 2))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13), whole.params, parts.params)
+
+
+def close(found, expected):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), found, expected)
+
+
+def test_sharpening_the_loss_of_all_classes_is_sam_and_that_of_none_is_not():
+    """ImbSAM's two ends; what is logged and the batch statistics are those of the plain pass."""
+    with jax.enable_x64(True):
+        for sharpened, rho in (((True, True, True), 0.1), ((False, False, False), 0.0)):
+            (_, _, found, logged), (*_, expected, metrics) = sam_step(sharpened=sharpened), sam_step(rho=rho)
+            close(found.params, expected.params)
+            close(found.model_state, expected.model_state)
+            close(logged, metrics)
+
+
+def test_imbsam_is_the_plain_gradient_of_frequent_classes_and_that_of_rare_ones_at_their_worst_weights():
+    with jax.enable_x64(True):
+        stage, state, new, _ = sam_step(sharpened=(False, True, True), rates={"head/classifier/bias": 0.0})
+        images, labels = batch_of()["image"]["image"], batch_of()["image"]["label"]
+        rare = jnp.asarray(labels > 0)
+        assert rare.any() and not rare.all()
+
+        def loss(params, counted):
+            logits = make_apply(stage)(params, state.model_state, images)[0].logits
+            losses = -jax.nn.log_softmax(logits)[jnp.arange(8), labels]
+            return jnp.sum(losses * counted) / 8  # of the whole batch
+
+        gradient = jax.jit(jax.grad(loss), compiler_options=QUICK)
+        ascent = gradient(state.params, rare)
+        ascent["head"]["classifier"]["bias"] = jnp.zeros(3)  # it does not move
+        length = jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(ascent)))
+        there = jax.tree.map(lambda p, g: p + 0.1 * g / length, state.params, ascent)
+        both = jax.tree.map(jnp.add, gradient(state.params, ~rare), gradient(there, rare))
+        expected = jax.tree.map(lambda p, g: p - 0.5 * (g + 5e-4 * p), state.params, both)
+        expected["head"]["classifier"]["bias"] = state.params["head"]["classifier"]["bias"]
+        close(new.params, expected)
+
+
+@pytest.mark.slow
+def test_imbsam_in_micro_batches_is_that_of_the_whole_batch():
+    with jax.enable_x64(True):
+        whole, parts = (sam_step(count, (False, False, True), norm="frozen")[2] for count in (1, 2))
+        close(whole.params, parts.params)
+
+
+def test_the_classes_that_are_sharpened_have_fewer_images_than_the_setting():
+    counts = np.array(toy.COUNTS)  # 24, 12, 6
+    assert sharpened_classes(StageOptimizer(sam_rho=0.1), counts, "config.optimizer") is None
+    chosen = sharpened_classes(StageOptimizer(sam_rho=0.1, sam_below=12), counts, "config.optimizer")
+    assert chosen.tolist() == [False, False, True]
+    with pytest.raises(InputError, match=r"^config.optimizer.sam_below: 6 is without effect: the rarest class has 6 "):
+        sharpened_classes(StageOptimizer(sam_rho=0.1, sam_below=6), counts, "config.optimizer")
+    with pytest.raises(
+        InputError, match=r"^config.optimizer.sam_below: impossible value 12; allowed: 0 with .*sam_rho=0"
+    ):
+        toy.config(optimizer__sam_below=12)
+    with pytest.raises(InputError, match=r"^config.optimizer.sam_below: .* with config.method=bce: an image can be of"):
+        toy.config("bce", optimizer__sam_rho=0.1, optimizer__sam_below=12)
+
+
+def test_a_run_sharpens_the_classes_of_its_data(monkeypatch):
+    monkeypatch.setitem(models.BACKBONES, "toy", toy.Backbone)
+    second = {"second_stage_optimizer__sam_rho": 0.1, "second_stage_optimizer__sam_below": 13}
+    config = toy.config("decoupling", second_stage=True, **second)
+    first, later = prepare.make_stages(config, toy.build(None))
+    assert first.sharpened is None and later.sharpened.tolist() == [False, True, True]
+    config = toy.config("decoupling", second_stage=True, **(second | {"second_stage_optimizer__sam_below": 1}))
+    with pytest.raises(InputError, match=r"^config.second_stage_optimizer.sam_below: 1 is without effect"):
+        prepare.make_stages(config, toy.build(None))
 
 
 @pytest.mark.parametrize(
