@@ -6,7 +6,8 @@ python -m ltjax.compare [NAME=]RUN ... [--baseline=RUN] [--out=DIR] [--x=KEY] [-
 RUN is a workdir, its results.json, or a folder of workdirs, such as a table's: all finished runs in it. Runs that
 differ only in their seeds are one row, mean ± sample standard deviation. Without --out the table is printed, and that
 is all; with it the folder gets comparison.md, table.csv, table.tex and the figures. Runs of other data, epochs or test
-images are refused unless --allow names that. Exit status: 0 done, 1 reading or writing failed, 2 bad input.
+images are refused unless --allow names that. Of images with several labels the numbers are average precision. Exit
+status: 0 done, 1 reading or writing failed, 2 bad input.
 """
 
 from __future__ import annotations  # the report needs packages that the base install has not: imported where it is used
@@ -143,16 +144,11 @@ def workdirs_in(root: pathlib.Path) -> list[pathlib.Path]:
 
 def read_member(found: Found) -> Member:
     from ltjax.report.compare import Member
-    from ltjax.report.run import of_one_label, read_run
+    from ltjax.report.run import read_run
 
     run = read_run(found.folder)
     for name in run.damaged:  # figures and settings would be left out without a word
         raise InputError(f"{found.folder}/{name}: is damaged; run the training command again")
-    if not of_one_label(run):
-        raise InputError(
-            f"{found.folder}: its images have several labels and its numbers are average precision, but ltjax compare "
-            "is of accuracies: read the reports of such runs (ltjax report)"
-        )
     settings = identifying_settings(run.config) if run.config is not None else {}
     return Member(found.given, found.name, run, settings, epochs_of(run.results, run.config))
 
@@ -230,9 +226,11 @@ def feature_png(groups: Sequence[SeedGroup], found: Mapping[str, str], data_dir:
       InputError: scikit-learn or a run's checkpoint is missing, or the rows have other classes or test images.
     """
     from ltjax.commands.tsne import check_installed, feature_maps
-    from ltjax.report.compare.classes import same_classes
     from ltjax.report.compare.figures import feature_figure
+    from ltjax.report.compare.groups import same_classes
 
+    if groups[0].measure != "accuracy":
+        raise InputError("--tsne: is of one label an image, but those of the runs have several; leave it out")
     check_installed()
     if "test" in found or not same_classes(groups):
         raise InputError("--tsne: the runs have other classes or test images; compare runs of the same data")

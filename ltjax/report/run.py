@@ -3,13 +3,15 @@
 import dataclasses
 import io
 import json
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from etils import epath
 
 from ltjax import escape
 from ltjax.errors import InputError
+
+G = TypeVar("G", "Gallery", "LabelGallery")
 
 GROUPS = ("many", "medium", "few")
 FEATURES, HEAT = "feature_map.npz", "grad_cam.npz"  # in the report's folder, made on request
@@ -83,6 +85,30 @@ class Gallery:
 
 
 @dataclasses.dataclass(frozen=True)
+class LabelGallery:
+    """Pictures of n test images with several labels, and the mistakes of the first seed in them.
+
+    pictures: uint8 [n, H, W, 1 or 3]; record, index: int [n]; path: str [n], "" where there is none; targets: bool
+    [n, C], the classes of each; thresholds: float [C]. Of the k classes that are said of an image without them, and of
+    those that are missed, in their order: _image int [k], the position among the pictures; _class int [k];
+    _probability float [k].
+    """
+
+    pictures: np.ndarray
+    record: np.ndarray
+    index: np.ndarray
+    path: np.ndarray
+    targets: np.ndarray
+    thresholds: np.ndarray
+    false_image: np.ndarray
+    false_class: np.ndarray
+    false_probability: np.ndarray
+    missed_image: np.ndarray
+    missed_class: np.ndarray
+    missed_probability: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
     """The content of one workdir.
 
@@ -97,6 +123,7 @@ class Run:
       gallery: some test images, or None.
       features: ``points`` [n, 2] and ``classes`` [n] of test images in the plane, or None.
       heat: uint8 [n, H, W, 3], the gallery's pictures with their Grad-CAM, or None.
+      labels: some test images with several labels, or None.
       unreadable: number of lines in metrics.jsonl that are not JSON objects; a killed process can leave a partial line.
       damaged: the names of files that cannot be read, and count as missing.
     """
@@ -113,6 +140,7 @@ class Run:
     gallery: Gallery | None = None
     features: dict[str, np.ndarray] | None = None
     heat: np.ndarray | None = None
+    labels: LabelGallery | None = None
 
 
 def read_run(workdir: epath.PathLike) -> Run:
@@ -156,18 +184,21 @@ def read_run(workdir: epath.PathLike) -> Run:
     if total is not None:
         _check_shape("total", total, 1, results, arrays_file)
         total = total[0] if several_seeds(results) else total  # all seeds have the same test images
-    predictions, gallery = _predictions(arrays), None
-    pictures = _read_arrays(root / "gallery.npz", damaged)
-    fields = [field.name for field in dataclasses.fields(Gallery)]
-    if pictures.keys() >= set(fields):
-        gallery = Gallery(*(pictures[name] for name in fields))
+    predictions, pictures = _predictions(arrays), _read_arrays(root / "gallery.npz", damaged)
+    gallery, labels = _pictures(pictures, Gallery), _pictures(pictures, LabelGallery)
     features = _read_arrays(root / "report" / FEATURES, damaged) or None
     heat = _read_arrays(root / "report" / HEAT, damaged).get("heat")
     heat = heat if gallery is not None and heat is not None and len(heat) == len(gallery.record) else None
     return Run(
         results, metrics, config, confusion, norms, total, unreadable, tuple(damaged), predictions, gallery, features,
-        heat,
+        heat, labels,
     )  # fmt: skip
+
+
+def _pictures(arrays: dict[str, np.ndarray], kind: type[G]) -> G | None:
+    """The gallery of this kind in gallery.npz, or None."""
+    fields = [field.name for field in dataclasses.fields(kind)]
+    return kind(*(arrays[name] for name in fields)) if arrays.keys() >= set(fields) else None
 
 
 def _predictions(arrays: dict[str, np.ndarray]) -> Predictions | None:

@@ -352,7 +352,8 @@ def _write_predictions(run: Run, answers: Any, thresholds: np.ndarray | None = N
         of_several = functools.partial(
             multilabel_files.write_predictions, run.workdir, data, answers, seeds, thresholds
         )
-        written = {"predictions.csv": of_several}
+        pictures = functools.partial(multilabel_files.write_gallery, run.workdir, data, answers, thresholds)
+        written = {"predictions.csv": of_several, "pictures of test images": pictures}
     for name, write in written.items():
         try:
             write()

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -21,6 +22,7 @@ from ltjax.report import write_report
 from ltjax.training import loop, prepare
 from ltjax.training.finished_run import open_model
 from ltjax.training.several_labels import Scores, averaged, best_thresholds, quality, summarize
+from tests.commands.test_compare import make_run
 from tests.training import toy
 
 
@@ -203,6 +205,65 @@ def test_the_report_is_of_average_precision(finished):
         assert word not in page.lower()
 
 
-def test_compare_refuses_such_a_run(finished, capsys):
-    assert compare.main([str(finished[0]), str(finished[0])]) == 2
-    assert "average precision" in capsys.readouterr().err
+def test_the_gallery_has_the_most_confident_wrong_and_missed_labels(finished):
+    folder, _ = finished
+    arrays, pictures = np.load(folder / "evaluation.npz"), np.load(folder / "gallery.npz")
+    thresholds = json.loads((folder / "thresholds.json").read_text())["thresholds"]
+    shares, targets = 1 / (1 + np.exp(-arrays["logits"])), arrays["targets"]
+    said, records = shares >= thresholds, pictures["record"]
+    np.testing.assert_array_equal(pictures["targets"], targets[records])
+    np.testing.assert_array_equal(pictures["pictures"], build(None).test.images(records))
+    for name, wrong, confidence in (("false", said & ~targets, shares), ("missed", ~said & targets, 1 - shares)):
+        images, classes = records[pictures[f"{name}_image"]], pictures[f"{name}_class"]
+        assert wrong[images, classes].all() and len(set(zip(images, classes, strict=True))) == len(images)
+        found = confidence[images, classes]
+        assert (np.diff(found) <= 1e-6).all()
+        for label in range(3):  # three of each class at most, and none is more confident than these
+            mine = np.sort(confidence[:, label][wrong[:, label]])[::-1][:3]
+            np.testing.assert_allclose(found[classes == label], mine, rtol=1e-5)
+    page = (folder / "report" / "report.html").read_text()
+    shown = len(pictures["false_image"]) + len(pictures["missed_image"])
+    assert shown and page.count('<figure class="card">') == shown
+    assert "its classes: " in page and "=d" in page
+
+
+def altered(folder, to, *, seed=0, method=None, shift=0.0):
+    """A copy of the run whose classes have another average precision."""
+    shutil.copytree(folder, to)
+    results, config = (json.loads((to / name).read_text()) for name in ("results.json", "config.json"))
+    results["per_class"] = [value + shift for value in results["per_class"]]
+    for key in ("all", "micro"):
+        results["average_precision"][key] += shift
+    results["seeds"], config["seed"] = [seed], seed
+    if method:
+        results["method"] = config["method"] = method
+    (to / "results.json").write_text(json.dumps(results))
+    (to / "config.json").write_text(json.dumps(config))
+    return str(to)
+
+
+def test_compare_has_average_precision_with_deviations_and_the_classes_that_differ(finished, tmp_path, capsys):
+    folder, record = finished
+    runs = [altered(folder, tmp_path / f"seed_{seed}", seed=seed, shift=-0.01 * seed) for seed in (0, 1)]
+    other = altered(folder, tmp_path / "other", method="bce", shift=-0.05)
+    assert compare.main([*runs, other, "--baseline=bce", f"--out={tmp_path / 'out'}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [cell.strip() for cell in lines[0].split("|")[1:8]] == [
+        "method", "many", "medium", "few", "all", "micro", "gain over bce",
+    ]  # fmt: skip
+    mean = 100 * record["average_precision"]["all"] - 0.5
+    assert f"| {mean:.1f} ± 0.7 |" in lines[2] and "| +4.5 |" in lines[2] and "| 2 |" in lines[2]
+    assert any(line.startswith("Average precision in %: all images in the order") for line in lines)
+    page = (tmp_path / "out" / "comparison.md").read_text()
+    classes = page.partition("## Classes")[2].partition("## ")[0]
+    assert "Average precision by class" in page and "accuracy" not in page.lower().replace("accuracy_by_class", "")
+    assert (tmp_path / "out" / "class_gains.png").exists()
+    for name, value in zip(("a", "b;c", "=d"), record["per_class"], strict=True):
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| {name} |") and "±" in line]
+        assert f"| {100 * value - 0.5:.1f} ± 0.7 | {100 * value - 5:.1f} | +4.5 |" in row
+    assert classes
+    one_label = make_run(tmp_path, "ce", results={"dataset": "toy"})
+    assert compare.main([runs[0], one_label]) == 2
+    assert "average precision (distribution_balanced), accuracy (ce): compare those of each" in capsys.readouterr().err
+    assert compare.main([runs[0], other, "--tsne", f"--out={tmp_path / 'out'}"]) == 2
+    assert "--tsne: is of one label an image" in capsys.readouterr().err

@@ -85,7 +85,7 @@ def write_comparison(
         notes.append(format_numbered(by_number))
     files = {f"{name}.png": content for name, content in figures.items()}
     files |= {"table.csv": as_csv(table).encode(), "table.tex": as_latex(table).encode()}
-    files["comparison.md"] = page(table, groups, found, list(figures), missing, notes).encode()
+    files["comparison.md"] = page(table, groups, found, list(figures), missing, notes, baselines).encode()
     for name in CAPTIONS:
         if name not in figures:
             (root / f"{name}.png").unlink(missing_ok=True)

@@ -40,7 +40,7 @@ def views(groups: Sequence[SeedGroup]) -> bytes | None:
         ]
         draw_bars(axes, KEYS, bars)
         axes.set_title(f"{drawn(group.label)}: each view of the network alone")
-        axes.set_ylabel("accuracy (%)")
+        axes.set_ylabel(f"{group.measure} (%)")
         legend_beside(axes)
     return png(figure)
 

@@ -33,17 +33,13 @@ WIDTH = 8.4  # inches
 GREYS = {"many": "#555555", "medium": "#999999", "few": "#cccccc"}
 
 
-def same_classes(groups: Sequence[SeedGroup]) -> bool:
-    """Whether the classes of all rows have the same training images, so that they share an axis."""
-    return all(group.results["class_counts"] == groups[0].results["class_counts"] for group in groups)
-
-
 def accuracy_by_class(groups: Sequence[SeedGroup]) -> bytes | None:
     """Training images of each class above the accuracy of each row; None if no class was tested."""
     values = [_accuracies(group) for group in groups]
-    title = f"Accuracy by class ({drawn(groups[0].results['split'])} images)"
+    what = groups[0].measure
+    title = f"{what.capitalize()} by class ({drawn(groups[0].results['split'])} images)"
     lowest = min((float(np.nanmin(one)) for one in values if np.isfinite(one).any()), default=0.0)
-    return _below_counts(groups, values, title, "accuracy (%)", (max(-4.0, lowest - 8), 104))
+    return _below_counts(groups, values, title, f"{what} (%)", (max(-4.0, lowest - 8), 104))
 
 
 def weight_norms(groups: Sequence[SeedGroup]) -> bytes | None:
@@ -108,7 +104,7 @@ def class_gains(groups: Sequence[SeedGroup], baselines: Sequence[SeedGroup]) -> 
         )
     column[0].margins(y=0.12)
     each = f", mean of {per_bar} classes a bar" if per_bar > 1 else ""
-    figure.supylabel(f"gain in accuracy (percentage points{each})", fontsize=11, color=INK)
+    figure.supylabel(f"gain in {groups[0].measure} (percentage points{each})", fontsize=11, color=INK)
     _class_axis(column[-1], results, order)
     return png(figure)
 

@@ -30,8 +30,11 @@ def refuse(groups: Sequence[SeedGroup], allowed: Collection[str]) -> dict[str, s
     """The differences that are allowed.
 
     Raises:
-      InputError: one line with all the others.
+      InputError: one line with all the others; or for accuracies beside average precisions, which nothing allows.
     """
+    measures = _by_value(groups, lambda group: group.measure)
+    if len(measures) > 1:
+        raise InputError(f"the numbers of the runs are {_in_words(measures)}: compare those of each kind apart")
     found = differences(groups)
     refused = [aspect for aspect in found if aspect not in allowed]
     if refused:
@@ -77,7 +80,8 @@ def _split(group: SeedGroup) -> str:
 
 def _test(group: SeedGroup) -> str:
     counts = group.members[0].run.test_counts
-    return _split(group) if counts is None else f"{_split(group)}, {int(np.sum(counts)):,} images"
+    counted = "images" if group.measure == "accuracy" else "labels"
+    return _split(group) if counts is None else f"{_split(group)}, {int(np.sum(counts)):,} {counted}"
 
 
 def _test_index(group: SeedGroup) -> str:

@@ -9,12 +9,11 @@ from ltjax.report.compare.classes import (
     MAX_NAMED_CLASSES,
     accuracy_by_class,
     class_gains,
-    same_classes,
     weight_norms,
 )
 from ltjax.report.compare.feature_map import FeatureMap, chosen_classes, draw_feature_maps
 from ltjax.report.compare.gradients import gradient_conflict
-from ltjax.report.compare.groups import SeedGroup, short_value
+from ltjax.report.compare.groups import SeedGroup, same_classes, short_value
 from ltjax.report.compare.sweep import Sweep
 from ltjax.report.compare.sweep_figure import draw_sweep
 from ltjax.report.fonts import numbered

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ltjax.errors import InputError
-from ltjax.report.run import GROUPS, Run, several_seeds
+from ltjax.report.run import GROUPS, Run, measure, several_seeds
 
 MOST_SETTINGS = 3  # in a label; with more the name of the folder is shorter
 RECORDS = ("accuracy", "shots", "per_class", "train_loss_last_epoch")  # means over the seeds, deviations under "std"
@@ -62,8 +62,13 @@ class SeedGroup:
     def method(self) -> str:
         return short_method(self.results["method"])
 
+    @property
+    def measure(self) -> str:
+        """What its numbers are: accuracy, or average precision."""
+        return measure(self.results)
+
     def accuracy(self, key: str) -> tuple[float | None, float | None]:
-        """The accuracy of "all" or of a group of classes, a fraction, and its deviation; None where unknown."""
+        """The measure of "all" or of a group of classes, a fraction, and its deviation; None where unknown."""
         return self.results["accuracy"].get(key), self.results.get("std", {}).get("accuracy", {}).get(key)
 
 
@@ -89,6 +94,11 @@ def group_by_seed(members: Sequence[Member], shots: str = "") -> list[SeedGroup]
         SeedGroup(label, group, _merged([_under(m.run.results, shots) for m in group]), _mean_norms(group))
         for label, group in zip(_labels(together), together, strict=True)
     ]
+
+
+def same_classes(groups: Sequence[SeedGroup]) -> bool:
+    """Whether the classes of all rows have the same training images, so that they share an axis."""
+    return all(group.results["class_counts"] == groups[0].results["class_counts"] for group in groups)
 
 
 def _data_of(member: Member) -> list[Any]:

@@ -5,9 +5,10 @@ from typing import Any
 
 from ltjax import escape
 from ltjax.report.compare.differences import ASPECTS
-from ltjax.report.compare.groups import SeedGroup
-from ltjax.report.compare.table import Comparison, as_markdown
-from ltjax.report.text import CONVENTIONS, duration, markdown_table
+from ltjax.report.compare.groups import SeedGroup, same_classes
+from ltjax.report.compare.table import Comparison, as_markdown, signed
+from ltjax.report.run import class_labels
+from ltjax.report.text import CONVENTIONS, duration, markdown_table, percent
 
 CAPTIONS = {
     "accuracy_by_class": "Accuracy by class",
@@ -37,6 +38,57 @@ EXPLAINED = {
 }
 
 
+OF_SEVERAL_LABELS = (
+    "Average precision in %: all images in the order of their probability for a class, the mean precision down to each "
+    "image of the class; all, many, medium and few are means over classes, micro is of all images and classes together"
+)
+MOST_CLASSES = 10  # that gain, and that lose, in the table of a row and a baseline
+
+
+def worded(text: str, measure: str) -> str:
+    """A text about accuracy as one about another measure.
+
+    Example:
+      >>> worded("Accuracy by class: the accuracy", "average precision")
+      'Average precision by class: the average precision'
+    """
+    return text.replace("Accuracy", measure.capitalize()).replace("accuracy", measure)
+
+
+def class_differences(groups: Sequence[SeedGroup], baselines: Sequence[SeedGroup]) -> str:
+    """For every other row and every baseline a table of the classes that gain and lose most; "" without a baseline."""
+    if not baselines or not same_classes(groups):
+        return ""
+    names, counts = class_labels(groups[0].results), groups[0].results["class_counts"]
+    others = [group for group in groups if not any(group is base for base in baselines)]
+    tables = []
+    for group, base in [(group, base) for group in others or baselines[1:] for base in baselines if group is not base]:
+        pairs = [
+            (c, ours - theirs)
+            for c, (ours, theirs) in enumerate(zip(group.results["per_class"], base.results["per_class"], strict=True))
+            if ours is not None and theirs is not None
+        ]
+        pairs.sort(key=lambda pair: (-pair[1], pair[0]))
+        shown = pairs if len(pairs) <= 2 * MOST_CLASSES else pairs[:MOST_CLASSES] + pairs[-MOST_CLASSES:]
+        rows = [
+            [escape.markdown(names[c]), f"{counts[c]:,}", _of_class(group, c), _of_class(base, c), signed(gain)]
+            for c, gain in shown
+        ]
+        if not rows:
+            continue
+        left_out = len(pairs) - len(rows)
+        most = f" The {left_out} between them are left out." if left_out else ""
+        title = escape.markdown(f"{group.label} over {base.label}")
+        header = ["class", "training images", escape.markdown(group.label), escape.markdown(base.label), "difference"]
+        tables.append(f"### {title}\n\n{markdown_table(header, rows)}\n\nClasses by their difference.{most}")
+    return "\n\n".join(["## Classes", *tables]) if tables else ""
+
+
+def _of_class(group: SeedGroup, label: int) -> str:
+    spread = group.results.get("std", {}).get("per_class")
+    return percent(group.results["per_class"][label], None if spread is None else spread[label])
+
+
 def explain(groups: Sequence[SeedGroup], found: Mapping[str, str]) -> str:
     """What the numbers of the table depend on, in Markdown: what is the same for all rows, then what differs.
 
@@ -57,7 +109,8 @@ def explain(groups: Sequence[SeedGroup], found: Mapping[str, str]) -> str:
     same = "; ".join(text for aspect, text in common.items() if aspect not in found)
     several = any(len(group.results["seeds"]) > 1 for group in groups)
     spread = ", mean ± sample standard deviation over the seeds" if several else ""
-    lines = [f"Accuracy in %{spread}.{' For all rows: ' + same + '.' if same else ''}"]
+    what = "Accuracy in %" if groups[0].measure == "accuracy" else OF_SEVERAL_LABELS
+    lines = [f"{what}{spread}.{' For all rows: ' + same + '.' if same else ''}"]
     for aspect, how in found.items():
         lines.append(f"**The rows differ in {ASPECTS[aspect]}:** {escape.markdown(how)}.")
     return "\n\n".join(lines)
@@ -70,6 +123,7 @@ def page(
     figures: Sequence[str],
     missing: Mapping[str, str],
     notes: Sequence[str] = (),
+    baselines: Sequence[SeedGroup] = (),
 ) -> str:
     """The text of comparison.md.
 
@@ -79,14 +133,19 @@ def page(
       figures: names of the figures that are drawn.
       missing: figure -> why it is not drawn.
       notes: further remarks below the table.
+      baselines: those of the rows that gains are over; with several labels an image the page has a table of classes.
     """
     parts = ["# Comparison", as_markdown(table), explain(groups, found), *notes]
     parts.append("The same table: [table.csv](table.csv), [table.tex](table.tex).")
-    for name in CAPTIONS:
+    what = groups[0].measure
+    captions = {name: worded(caption, what) for name, caption in CAPTIONS.items()}
+    if what != "accuracy" and (classes := class_differences(groups, baselines)):
+        parts.append(classes)
+    for name, caption in captions.items():
         if name in figures:
-            parts.append(f"## {CAPTIONS[name]}\n\n{EXPLAINED[name]}\n\n![{CAPTIONS[name]}]({name}.png)")
+            parts.append(f"## {caption}\n\n{worded(EXPLAINED[name], what)}\n\n![{caption}]({name}.png)")
     if missing:
-        reasons = "\n".join(f"- {CAPTIONS[name]}: {escape.markdown(why)}." for name, why in missing.items())
+        reasons = "\n".join(f"- {captions[name]}: {escape.markdown(why)}." for name, why in missing.items())
         parts.append(f"## Not drawn\n\n{reasons}")
     parts.append(f"## The runs\n\n{_runs(groups)}")
     return "\n\n".join(parts) + "\n"

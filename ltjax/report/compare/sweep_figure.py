@@ -78,11 +78,11 @@ def _one_line(sweep: Sweep, line: Series) -> bytes:
     for group in GROUPS:
         _draw_line(below, sweep, line, group, {"color": COLORS[group], "marker": MARKERS[group], "label": NAMED[group]})
     for axes in (above, below):
-        axes.set_ylabel("accuracy (%)")
+        axes.set_ylabel(f"{line.groups[0].measure} (%)")
         axes.margins(y=0.15)
         legend_beside(axes)
     _value_axis(below, sweep)
-    above.set_title(f"{drawn(line.label)}: accuracy against {drawn(short_key(sweep.key))}")
+    above.set_title(f"{drawn(line.label)}: {line.groups[0].measure} against {drawn(short_key(sweep.key))}")
     figure.align_ylabels([above, below])
     return png(figure)
 
@@ -91,7 +91,7 @@ def _four_panels(sweep: Sweep) -> bytes:
     wide = 0.35 * len(sweep.values) * len(sweep.series) if not sweep.numeric else 0.0
     figure = new_figure(max(10.0, 2 * wide), 7.5)
     panels = figure.subplots(2, 2, sharex=True)
-    styles = line_styles(len(sweep.series) + len(sweep.references))
+    styles, what = line_styles(len(sweep.series) + len(sweep.references)), sweep.series[0].groups[0].measure
     for axes, key in zip(panels.flat, ("all", *GROUPS), strict=True):
         for i, (line, style) in enumerate(zip(sweep.series, styles, strict=False)):
             if not sweep.numeric:
@@ -107,11 +107,11 @@ def _four_panels(sweep: Sweep) -> bytes:
         axes.set_title(NAMED[key], fontsize=11)
         axes.margins(y=0.15)
     for axes in panels[:, 0]:
-        axes.set_ylabel("accuracy (%)")
+        axes.set_ylabel(f"{what} (%)")
     for axes in panels[1]:
         _value_axis(axes, sweep)
     legend_beside(panels[0, 1])
-    figure.suptitle(f"Accuracy against {drawn(short_key(sweep.key))}", x=0.01, ha="left", fontsize=13)
+    figure.suptitle(f"{what.capitalize()} against {drawn(short_key(sweep.key))}", x=0.01, ha="left", fontsize=13)
     return png(figure)
 
 

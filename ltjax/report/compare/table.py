@@ -1,4 +1,8 @@
-"""The papers' table of several runs as Markdown, CSV and LaTeX: accuracy by group and over all classes, in percent."""
+"""The papers' table of several runs as Markdown, CSV and LaTeX: accuracy by group and over all classes, in percent.
+
+Of images with several labels average precision is in the place of accuracy, with a column for all images and classes
+together ("micro").
+"""
 
 import csv
 import io
@@ -11,6 +15,7 @@ from ltjax.report.run import GROUPS
 from ltjax.report.text import DASH, markdown_table, percent
 
 KEYS = (*GROUPS, "all")
+OF_SEVERAL_LABELS = (*KEYS, "micro")
 LATIN = 0x17F  # the last letter that pdfLaTeX has without further packages
 
 
@@ -19,7 +24,7 @@ class Line(NamedTuple):
 
     Attributes:
       label: the name of the row.
-      accuracies: (mean, deviation) for each of KEYS, fractions; None where unknown.
+      accuracies: (mean, deviation) for each of the table's keys, fractions; None where unknown.
       gains: over each baseline, in all classes; None for the baseline itself.
       seeds: how many.
       conditions: column -> value, for what the rows differ in.
@@ -33,24 +38,25 @@ class Line(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The table: its rows, and the labels of the baselines that their gains are over."""
+    """The table: its rows, the labels of the baselines that their gains are over, and the keys of its numbers."""
 
     lines: list[Line]
     baselines: list[str]
+    keys: tuple[str, ...] = KEYS
 
 
 def compare(
     groups: Sequence[SeedGroup], baselines: Sequence[SeedGroup] = (), differing: Collection[str] = ()
 ) -> Comparison:
     """The table of these rows, with a column for every aspect in which they differ (``differences``)."""
-    lines = []
+    lines, keys = [], KEYS if groups[0].measure == "accuracy" else OF_SEVERAL_LABELS
     for group in groups:
         mean = group.accuracy("all")[0]
         others = [base.accuracy("all")[0] if base is not group else None for base in baselines]
         gains = [None if mean is None or other is None else mean - other for other in others]
-        accuracies = [group.accuracy(key) for key in KEYS]
+        accuracies = [group.accuracy(key) for key in keys]
         lines.append(Line(group.label, accuracies, gains, len(group.results["seeds"]), _conditions(group, differing)))
-    return Comparison(lines, [base.label for base in baselines])
+    return Comparison(lines, [base.label for base in baselines], keys)
 
 
 def _conditions(group: SeedGroup, differing: Collection[str]) -> dict[str, str]:
@@ -74,7 +80,7 @@ def as_markdown(table: Comparison) -> str:
       | --- | ---: | ---: | ---: | ---: | ---: |
       | ce | 90.0 | - | 40.0 ± 2.0 | 70.0 ± 1.0 | 2 |
     """
-    header = ["method", *KEYS, *(f"gain over {base}" for base in table.baselines), "seeds", *_columns(table)]
+    header = ["method", *table.keys, *(f"gain over {base}" for base in table.baselines), "seeds", *_columns(table)]
     rows = [
         [escape.markdown(line.label), *(percent(*pair) for pair in line.accuracies), *map(_gain, line.gains),
          str(line.seeds), *map(escape.markdown, line.conditions.values())]
@@ -88,7 +94,7 @@ def as_csv(table: Comparison) -> str:
 
     Labels are written by ``escape.csv_cell``: no spreadsheet takes one for a formula.
     """
-    spread = [word for key in KEYS for word in (key, f"{key}_std")]
+    spread = [word for key in table.keys for word in (key, f"{key}_std")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     gains_over = [escape.csv_cell(f"gain_over_{base}") for base in table.baselines]
@@ -116,7 +122,7 @@ def as_latex(table: Comparison) -> str:
       \\bottomrule
       \\end{tabular}
     """
-    header = ["method", *KEYS, *(f"gain over {base}" for base in table.baselines), "seeds", *_columns(table)]
+    header = ["method", *table.keys, *(f"gain over {base}" for base in table.baselines), "seeds", *_columns(table)]
     rows = [
         [escape.latex(line.label), *(_math(percent(*pair)) for pair in line.accuracies),
          *(_math(_gain(gain)) for gain in line.gains), str(line.seeds), *map(escape.latex, line.conditions.values())]

@@ -56,6 +56,7 @@ PARTS = (
          lambda run: several(run)),
     Part("confusion", "What is taken for what", "confusion", confusion.section, of_one_label),
     Part("gallery", "Test images", "images", gallery.section, of_one_label),
+    Part("gallery", "Test images", "images", gallery.of_several, lambda run: several(run)),
     Part("calibration", "Calibration", "calibration", calibration.section, of_one_label),
     Part("curves", "Training", "training", curves.training),
     Part("watched", "Training loss of the watched classes", "watched classes", curves.class_losses,

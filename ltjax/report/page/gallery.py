@@ -1,4 +1,7 @@
-"""Pictures of test images: the most confidently wrong, and the rarest classes with what they are taken for."""
+"""Pictures of test images: the most confidently wrong, and the rarest classes with what they are taken for.
+
+Of images with several labels: those that a class is said of wrongly, and those whose class is missed.
+"""
 
 import base64
 import io
@@ -8,8 +11,9 @@ from PIL import Image
 
 from ltjax import escape
 from ltjax.report.page.parts import PATH_WIDTH, name, paragraph
-from ltjax.report.run import Gallery, Run, class_labels
+from ltjax.report.run import Gallery, LabelGallery, Run, class_labels
 
+MOST_OWN = 4  # classes of an image that are named under its picture
 SMALL = 64  # pixels of the longer side: smaller pictures are enlarged without blurring, and stored exactly
 
 
@@ -61,6 +65,54 @@ def _card(run: Run, gallery: Gallery, i: int) -> str:
         f"<small>{escape.html(escape.shortened(escape.terminal(str(path)), PATH_WIDTH))}</small>",
     ]
     return f'<figure class="card">{pictures}<figcaption>{"<br>".join(lines)}</figcaption></figure>'
+
+
+def of_several(run: Run) -> str:
+    """The most confident mistakes of a run whose images have several labels: each is one class of one image."""
+    gallery = run.labels
+    if gallery is None:
+        return paragraph("No pictures: the workdir has no gallery.npz with several labels.", "missing")
+    first = f" of seed {run.results['seeds'][0]}" if len(run.results["seeds"]) > 1 else ""
+    said = zip(gallery.false_image, gallery.false_class, gallery.false_probability, strict=True)
+    missed = zip(gallery.missed_image, gallery.missed_class, gallery.missed_probability, strict=True)
+    text = ""
+    for mistakes, title, word in (
+        (said, "Wrong labels", "said"),
+        (missed, "Missed labels", "missed"),
+    ):
+        cards = [_mistake(run, gallery, int(i), int(label), float(share), word) for i, label, share in mistakes]
+        if cards:
+            text += f'<h3>{title}{first}, the most confident first</h3><div class="cards">{"".join(cards)}</div>'
+    text = text or paragraph("No test image has a wrong or a missed label.", "note")
+    place = ((run.config or {}).get("data") or {}).get("dir")
+    where = f" Paths are those inside {place}." if place and any(gallery.path) else ""
+    about = (
+        "A class is said of an image from its threshold on. At most three pictures of a class in each list. The "
+        f"pictures are what the network got, scaled down.{where}"
+    )
+    return paragraph(about, "note") + text
+
+
+def _mistake(run: Run, gallery: LabelGallery, i: int, label: int, share: float, word: str) -> str:
+    labels, counts = class_labels(run.results), run.results["class_counts"]
+    own = [labels[c] for c in np.flatnonzero(gallery.targets[i])]
+    listed = ", ".join(own[:MOST_OWN]) + (f" and {len(own) - MOST_OWN} more" if len(own) > MOST_OWN else "")
+    alt = f"Test image of {listed or 'none of the classes'}, {word}: {labels[label]}"
+    picture = gallery.pictures[i]
+    shown = escape.html(escape.shortened(escape.terminal(alt), 160))
+    path = gallery.path[i] or f"image {gallery.index[i]}"
+    lines = [
+        f'<span class="miss">{word}</span> <b>{name(labels[label], 28)}</b>',
+        f"<small>{100 * share:.3g} %, threshold {100 * gallery.thresholds[label]:.3g} %</small>",
+        f"<small>{counts[label]:,} training images</small>",
+        f"<small>its classes: {name(listed, 60)}</small>" if own else "<small>none of the classes</small>",
+        f"<small>{escape.html(escape.shortened(escape.terminal(str(path)), PATH_WIDTH))}</small>",
+    ]
+    caption = "<br>".join(lines)
+    return (
+        f'<figure class="card"><img src="{data_uri(picture)}" alt="{shown}"{_kind(picture)}>'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
 
 
 def _kind(picture: np.ndarray) -> str:
