@@ -30,7 +30,8 @@ def shared_by(mesh: Mesh, devices: int) -> Mesh:
     if devices == 1:
         return mesh
     if mesh.size % devices:
-        raise InputError(f"config.fsdp: {devices} does not divide the {mesh.size} devices; use a divisor, or 1")
+        fitting = ", ".join(str(d) for d in range(1, mesh.size + 1) if mesh.size % d == 0)
+        raise InputError(f"config.fsdp: {devices} does not divide the number of devices, {mesh.size}; use {fitting}")
     return Mesh(mesh.devices.reshape(-1, devices), (AXIS, sharding.AXIS))
 
 

