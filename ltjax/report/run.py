@@ -89,8 +89,8 @@ class LabelGallery:
     """Pictures of n test images with several labels, and the mistakes of the first seed in them.
 
     pictures: uint8 [n, H, W, 1 or 3]; record, index: int [n]; path: str [n], "" where there is none; targets: bool
-    [n, C], the classes of each; thresholds: float [C]. Of the k classes that are said of an image without them, and of
-    those that are missed, in their order: _image int [k], the position among the pictures; _class int [k];
+    [n, C], the classes of each; thresholds: float [C]. Of the k classes that are predicted wrongly, and of those that
+    are missed, in their order: _image int [k], the position among the pictures; _class int [k];
     _probability float [k].
     """
 

@@ -221,6 +221,7 @@ def test_the_gallery_has_the_most_confident_wrong_and_missed_labels(finished):
         for label in range(3):  # three of each class at most, and none is more confident than these
             mine = np.sort(confidence[:, label][wrong[:, label]])[::-1][:3]
             np.testing.assert_allclose(found[classes == label], mine, rtol=1e-5)
+    write_report(folder)
     page = (folder / "report" / "report.html").read_text()
     shown = len(pictures["false_image"]) + len(pictures["missed_image"])
     assert shown and page.count('<figure class="card">') == shown

@@ -104,7 +104,9 @@ def class_gains(groups: Sequence[SeedGroup], baselines: Sequence[SeedGroup]) -> 
         )
     column[0].margins(y=0.12)
     each = f", mean of {per_bar} classes a bar" if per_bar > 1 else ""
-    figure.supylabel(f"gain in {groups[0].measure} (percentage points{each})", fontsize=11, color=INK)
+    what = groups[0].measure
+    between = " " if what == "accuracy" else "\n"
+    figure.supylabel(f"gain in {what}{between}(percentage points{each})", fontsize=11, color=INK)
     _class_axis(column[-1], results, order)
     return png(figure)
 

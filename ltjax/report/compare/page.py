@@ -110,7 +110,8 @@ def explain(groups: Sequence[SeedGroup], found: Mapping[str, str]) -> str:
     several = any(len(group.results["seeds"]) > 1 for group in groups)
     spread = ", mean ± sample standard deviation over the seeds" if several else ""
     what = "Accuracy in %" if groups[0].measure == "accuracy" else OF_SEVERAL_LABELS
-    lines = [f"{what}{spread}.{' For all rows: ' + same + '.' if same else ''}"]
+    joined = "" if not spread else spread if what == "Accuracy in %" else spread.replace(", ", "; ", 1)
+    lines = [f"{what}{joined}.{' For all rows: ' + same + '.' if same else ''}"]
     for aspect, how in found.items():
         lines.append(f"**The rows differ in {ASPECTS[aspect]}:** {escape.markdown(how)}.")
     return "\n\n".join(lines)

@@ -1,6 +1,6 @@
 """Pictures of test images: the most confidently wrong, and the rarest classes with what they are taken for.
 
-Of images with several labels: those that a class is said of wrongly, and those whose class is missed.
+Of images with several labels: those with a class that is predicted wrongly, and those with one that is missed.
 """
 
 import base64
@@ -73,11 +73,11 @@ def of_several(run: Run) -> str:
     if gallery is None:
         return paragraph("No pictures: the workdir has no gallery.npz with several labels.", "missing")
     first = f" of seed {run.results['seeds'][0]}" if len(run.results["seeds"]) > 1 else ""
-    said = zip(gallery.false_image, gallery.false_class, gallery.false_probability, strict=True)
+    wrong = zip(gallery.false_image, gallery.false_class, gallery.false_probability, strict=True)
     missed = zip(gallery.missed_image, gallery.missed_class, gallery.missed_probability, strict=True)
     text = ""
     for mistakes, title, word in (
-        (said, "Wrong labels", "said"),
+        (wrong, "Wrong labels", "predicted"),
         (missed, "Missed labels", "missed"),
     ):
         cards = [_mistake(run, gallery, int(i), int(label), float(share), word) for i, label, share in mistakes]
@@ -87,7 +87,7 @@ def of_several(run: Run) -> str:
     place = ((run.config or {}).get("data") or {}).get("dir")
     where = f" Paths are those inside {place}." if place and any(gallery.path) else ""
     about = (
-        "A class is said of an image from its threshold on. At most three pictures of a class in each list. The "
+        "A class is predicted from its threshold on. At most three pictures of a class in each list. The "
         f"pictures are what the network got, scaled down.{where}"
     )
     return paragraph(about, "note") + text

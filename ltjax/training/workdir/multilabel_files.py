@@ -82,8 +82,8 @@ def write_predictions(
 
 
 def chosen_labels(scores: Scores, thresholds: np.ndarray) -> dict[str, np.ndarray]:
-    """The mistakes of the gallery, (record, class) int [n, 2]: "false", classes that are said of an image without them,
-    the most probable first; "missed", classes that are not said of an image with them, the least probable first.
+    """The mistakes of the gallery, (record, class) int [n, 2]: "false", classes that are predicted of an image without
+    them, the most probable first; "missed", classes of an image that are not predicted, the least probable first.
 
     At most ``OF_EACH`` of a class and ``WRONG`` in all.
 
