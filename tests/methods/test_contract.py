@@ -1,5 +1,6 @@
 """What every method in METHODS keeps to, by shapes alone, so that nothing is trained. A new method needs no edit."""
 
+import dataclasses
 import functools
 import types
 
@@ -72,6 +73,17 @@ def test_a_step_returns_the_state_in_its_shapes_and_scalars_to_log(made):
             after, metrics = jax.eval_shape(make_train_step(stage, 5), of.state, of.constants, batch_of(stage))
             assert shapes(after) == shapes(of.state)
             assert {value.shape for value in metrics.values()} == {()} and {"loss", "learning_rate"} <= set(metrics)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("made", METHODS, indirect=True)
+def test_imbsam_splits_every_objective(made):
+    for stage, of in zip(*made, strict=True):
+        if isinstance(stage, Stage) and stage.representation is None:
+            optimizer = dataclasses.replace(stage.optimizer, sam_rho=0.1, sam_below=20)
+            sharpened = dataclasses.replace(stage, optimizer=optimizer, sharpened=~FREQUENT)
+            after, _ = jax.eval_shape(make_train_step(sharpened, 5), of.state, of.constants, batch_of(stage))
+            assert shapes(after) == shapes(of.state)
 
 
 @pytest.mark.parametrize("made", METHODS, indirect=True)
