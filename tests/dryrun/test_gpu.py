@@ -23,19 +23,19 @@ pytestmark = pytest.mark.skipif(
     reason="jax-cuda12-plugin and jax-cuda12-pjrt are not installed, nor in a folder named by LTJAX_GPU_COMPILER",
 )
 # The train program of a config, with four steps a call: a longer call has the same loop.
-FLAGSHIP = """
+TRAIN = """
 import json, sys
 from ltjax.dryrun import devices
-devices.prepare("h200:1")
+numbers, topology, *arguments = sys.argv[1:]
+devices.prepare(topology)
 from ltjax.dryrun import plan as plans
 from ltjax.dryrun.compiled import as_record, compile_program
 from ltjax.dryrun.lowering import lower_train
 from ltjax.methods.configure import from_command_line
-target = devices.open_slice("h200:1")
-arguments = ["--config=configs/cifar100_ce.py", "--config.dtype=bfloat16", "--config.steps_per_call=4"]
-config, _ = from_command_line([*arguments, "--workdir=none"])
+target = devices.open_slice(topology)
+config, _ = from_command_line([*arguments, "--config.steps_per_call=4", "--workdir=none"])
 program = lower_train(plans.plan_for(config, target), 0)
-json.dump(as_record(compile_program(program, target, config.dtype)), open(sys.argv[1], "w"))
+json.dump(as_record(compile_program(program, target, config.dtype)), open(numbers, "w"))
 """
 # A config file for the command, and the toy's parts where the command finds them.
 CONFIG = """
@@ -71,14 +71,24 @@ def run(code, *arguments, **variables):
 @pytest.fixture(scope="module")
 def flagship(tmp_path_factory):
     path = tmp_path_factory.mktemp("flagship") / "numbers.json"
-    run(FLAGSHIP, path)
+    run(TRAIN, path, "h200:1", "--config=configs/cifar100_ce.py", "--config.dtype=bfloat16")
     return json.loads(path.read_text())
 
 
-def test_a_call_of_the_flagship_is_one_graph(flagship):
-    kernels = flagship["kernels"]
+def is_one_graph(kernels):
     assert kernels["one_graph"] and not kernels["host_loop"] and not kernels["outside"]
     assert kernels["inner_loops"] == kernels["waiting_loops"] == 0
+
+
+def test_a_call_of_the_flagship_is_one_graph(flagship):
+    is_one_graph(flagship["kernels"])
+
+
+@pytest.mark.slow
+def test_a_rate_that_changes_with_every_step_leaves_the_loop_in_the_graph(tmp_path):
+    """It is a kernel's result that others read; copied to the results of its step, it would take the loop out."""
+    run(TRAIN, tmp_path / "numbers.json", "b200:1", "--config=configs/mnist5k_reslt.py")
+    is_one_graph(json.loads((tmp_path / "numbers.json").read_text())["kernels"])
 
 
 def test_a_step_of_the_flagship_has_few_kernels(flagship):

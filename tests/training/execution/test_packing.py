@@ -35,9 +35,11 @@ def test_every_leaf_is_in_one_group():
 
 def test_a_scan_has_the_same_results_and_packs_every_seed_by_itself():
     def step(trees):
-        return [jax.tree.map(lambda x: x * 2 + 1, tree) for tree in trees], {"sum": trees[0]["same"][1].sum()}
+        results = [{"sum": tree["same"][1].sum(), "few": tree["few"], "one": tree["scalar"] + 1} for tree in trees]
+        return [jax.tree.map(lambda x: x * 2 + 1, tree) for tree in trees], results
 
     equal(scan_packed(step, [TREE, TREE], 3), scan_steps(step, [TREE, TREE], 3))
     scan = jax.make_jaxpr(lambda trees: scan_packed(step, trees, 3)[0])([TREE, TREE]).eqns
     (one,) = (eqn for eqn in scan if eqn.primitive.name == "scan")
-    assert len(one.outvars) == 2 * len(pack(TREE)) + 1  # the carry, and the sums of all steps
+    # the carry, and of all steps the sum, what is few as one array, and the one integer
+    assert len(one.outvars) == 2 * len(pack(TREE)) + 2 * 3
