@@ -24,18 +24,19 @@ def convolution(
         return jax.lax.conv_general_dilated(inputs, kernel, strides, padding, **options)
 
     window, groups, precision = kernel.shape[:-2], options["feature_group_count"], options["precision"]
-    size = jax.eval_shape(general, inputs, kernel).shape[1:-1]
     if PLAIN.get() or len(window) != 2 or {*options["lhs_dilation"], *options["rhs_dilation"]} != {1}:
         return general(inputs, kernel)
     pads = (
         jax.lax.padtype_to_pads(inputs.shape[1:-1], window, strides, padding) if isinstance(padding, str) else padding
     )
+    sizes = zip(inputs.shape[1:-1], pads, window, strides, strict=True)
+    outputs = [(length + sum(pad) - wide) // stride + 1 for length, pad, wide, stride in sizes]
     fast: Callable[[jax.Array, jax.Array], jax.Array]
     if groups == inputs.shape[-1] == kernel.shape[-1] > 1:
         fast = functools.partial(depthwise, strides=strides, pads=pads)
     elif groups > 1:
         fast = functools.partial(grouped, strides=strides, pads=pads, groups=groups, precision=precision)
-    elif math.prod(size) < math.prod(window):
+    elif min(outputs) > 0 and math.prod(outputs) < math.prod(window):
         fast = functools.partial(small_map, strides=strides, pads=pads, precision=precision)
     else:
         return general(inputs, kernel)
