@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import fnmatch
 import gc
 import os
 import shutil
@@ -61,21 +62,54 @@ TOY_FILES = (
 WELL = ("test_resnet_cifar.py",)  # of a real size, and compared in float32: compiled as users' programs are
 
 
-# Networks of a real size, which the oracles compute in numpy: where the authors' values are at hand, those are enough.
-REAL_NETWORKS = ("test_resnet.py", "test_resnet_cifar.py")
+# Of tests over many parameters, those that run on every push. The others take the same way through the code, and run
+# with `-m slow`. A * in an id is any text.
+ON_EVERY_PUSH = {
+    "test_a_loss_and_its_gradient_are_the_same": ("cross_entropy-*", "ldam*", "balanced_con*", "graph*", "proco*"),
+    "test_the_gradient_diagnostic_splits_every_objective": ("ce", "reslt", "auxiliary", "mixup", "bcl", "sade"),
+    "test_the_first_stage_of_every_method_is_exact_or_refused_or_draws_at_random": ("reslt", "auxiliary", "bce"),
+    "test_every_head_finds_the_features_of_both_splits": ("crt", "lws", "balanced_softmax"),
+    "test_each_branch_is_the_plain_network_with_its_own_last_block": ("*stage3_block1",),
+    "test_without_the_last_relu_features_have_both_signs": ("net0",),
+    "test_convolutions_of_the_imagenet_family_keep_the_variance_of_the_gradients": ("BasicBlock*",),
+    "test_in_float64_features_train_as_the_whole_network_does": ("device",),
+    "test_images_are_followed_through_whatever_an_objective_does_with_them": ("reversed_and_normalised",),
+    "test_the_device_makes_the_pixels_of_the_host": (
+        "none", "pad_crop*", "resized_crop*", "randaugment*", "autoaugment_flip_cutout", "simclr_blur",
+    ),
+    "test_a_signal_stops_it_with_the_table_so_far_and_the_next_time_it_resumes": ("143-143", "<lambda>*"),
+    "test_a_packed_carry_changes_no_step": ("axis2*",),
+    "test_nothing_compiles_and_nothing_moves_unasked_after_the_first_epoch": ("*steps_per_call*", "*'no'*"),
+    "test_a_train_step_of_a_large_config_traces_on_the_smallest_backbone_of_its_kind": ("imagenet_*", "folder_aux*"),
+    "test_its_model_has_parameters_by_shape_evaluation": ("cifar*", "mnist*", "imagenet_*", "inat_ce", "places_ce"),
+    "test_a_train_step_lowers": ("mnist5k*", "*ride", "*experts=3", "*bbn", "*oltr"),
+    "test_blocks_agree_with_the_plain_form": ("1-*", "7-cosine-True"),
+    "test_coinciding_nodes_have_distance_zero_and_finite_gradients": ("*-2",),
+    "test_the_device_draws_the_records_of_the_host": ("437513*",),
+    "test_tables_may_differ_under_vmap": ("class_cycle", "distinct_classes"),
+    "test_odd_class_counts_are_drawn_without_a_warning": ("counts0*", "counts3*", "counts5*"),
+    "test_forms_for_the_cpu_have_the_values_of_the_convolution": ("small map, strides", "grouped", "depthwise, small"),
+    "test_heads_start_as_those_of_the_authors": ("* reslt *", "imagenet auxiliary *", "* oltr *"),
+}  # fmt: skip
 
 
 def repeated(item):
-    """Whether a test compares a network of a real size with an oracle although the authors' values are at hand."""
+    """Whether a test takes a numpy oracle although the authors' values, which it takes as well, are at hand."""
     of = item.callspec.params.get("reference") if hasattr(item, "callspec") else None
-    return of == "oracle" and item.path.name in REAL_NETWORKS and any((p / "reference").exists() for p in PLACES)
+    return of == "oracle" and any((p / "reference").exists() for p in PLACES)
+
+
+def one_of_many(item):
+    """Whether others of its test run on every push."""
+    chosen = ON_EVERY_PUSH.get(getattr(item, "originalname", item.name))
+    return chosen is not None and not any(fnmatch.fnmatchcase(item.callspec.id, one) for one in chosen)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the marks are read
 def pytest_collection_modifyitems(items):
     """The longest first, so that no worker waits for another one at the end."""
     for item in items:
-        if repeated(item):
+        if repeated(item) or one_of_many(item):
             item.add_marker(pytest.mark.slow)
     rank = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))

@@ -81,6 +81,7 @@ def test_the_badges_and_the_first_cell_of_a_notebook_name_one_repository(name):
     assert urls.get("Repository", f"https://github.com/{address[1]}") == f"https://github.com/{address[1]}"
 
 
+@pytest.mark.slow
 def test_the_quickstart_runs_and_shows_what_it_says(tmp_path):
     pytest.importorskip("mlxtend")
     ends = [

@@ -85,6 +85,7 @@ def test_each_list_as_trained_and_corrected(run, tmp_path, capsys):
     assert "forward:7" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_experts_are_weighted_for_each_list_and_every_column_says_so(run, tmp_path, capsys):
     _, experts, labels, _ = run
     record = evaluated(run, tmp_path, LISTS, "--aggregate=stability")

@@ -107,6 +107,7 @@ def test_the_flagships_numbers_are_plausible(flagship):
     assert 1e8 < kernels["bytes"] < 1e10
 
 
+@pytest.mark.slow
 def test_the_command_compiles_for_eight_gpus(tmp_path):
     (tmp_path / "toy_config.py").write_text(CONFIG)
     done = run(TOY, tmp_path / "toy_config.py", tmp_path / "numbers.json", "h100:8", "--no-largest")

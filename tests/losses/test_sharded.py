@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
+import sys
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from ltjax import metrics
@@ -25,7 +28,7 @@ def values(entries):
 found, counters = values(FIRST)([inputs[id(entry)] for entry in FIRST], where, counted)
 expected = {id(entry): value for entry, value in zip(FIRST, jax.device_get(found))}
 counters = jax.device_get(counters)
-for kind in (AxisType.Auto, AxisType.Explicit):
+for kind in [AxisType[name] for name in sys.argv[1:]]:
     mesh = jax.make_mesh((8,), ("data",), axis_types=(kind,))
     with jax.set_mesh(mesh):
         # pairs of examples have no explicit sharding: for those there is jax.sharding.auto_axes
@@ -45,7 +48,8 @@ print("all equal")
 """
 
 
-def test_sharded_values_and_gradients_are_the_global_ones():
+@pytest.mark.parametrize("axis_type", ["Auto", pytest.param("Explicit", marks=pytest.mark.slow)])
+def test_sharded_values_and_gradients_are_the_global_ones(axis_type):
     environment = {
         **os.environ,
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
@@ -54,7 +58,12 @@ def test_sharded_values_and_gradients_are_the_global_ones():
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, "-c", SCRIPT, axis_type],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "all equal" in done.stdout

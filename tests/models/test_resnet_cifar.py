@@ -149,6 +149,7 @@ def test_shortcut_keeps_every_second_pixel_and_pads_both_sides():
     assert not y[..., :2].any() and not y[..., 6:].any()
 
 
+@pytest.mark.slow
 def test_bfloat16_compute_keeps_float32_variables_and_outputs():
     net = network(depth=8, num_classes=4, dtype=jnp.bfloat16, head=ResLTHead)
     images = jax.random.normal(jax.random.key(1), [4, 8, 8, 3])

@@ -292,6 +292,7 @@ def test_bfloat16_computes_with_float32_parameters(tmp_path):
     assert half["train_loss_last_epoch"] == pytest.approx(plain["train_loss_last_epoch"], rel=0.2)
 
 
+@pytest.mark.slow
 def test_the_class_balanced_sampler_and_the_subset_means_are_settings(tmp_path):
     config = toy.config("reslt", data__sampler="class_balanced", reslt__divisor="subset_means")
     loop.train(config, str(tmp_path))
