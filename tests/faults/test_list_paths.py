@@ -139,8 +139,8 @@ def test_audit_and_preparation_refuse_alike_and_allow_alike(flowers, tmp_path, c
 @pytest.mark.parametrize(
     "line, how",
     [
-        ("rose/0.jpg,0", "without a comma or a header"),
-        ("filename,label", "without a comma or a header"),
+        ("rose/0.jpg,0", "without a comma or a header; a CSV file with a header is read with format=csv"),
+        ("filename,label", "without a comma or a header; a CSV file with a header is read with format=csv"),
         ("0 rose/0.jpg", "write the path first, then the label"),
         ("rose/0.jpg", "correct or remove it"),
     ],
