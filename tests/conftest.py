@@ -62,7 +62,7 @@ TOY_FILES = (
 WELL = ("test_resnet_cifar.py",)  # of a real size, and compared in float32: compiled as users' programs are
 
 
-# Of tests over many parameters, those that run on every push. The others take the same way through the code, and run
+# The parameters with which a test of many runs on every push. The others take the same path through the code, and run
 # with `-m slow`. A * in an id is any text.
 ON_EVERY_PUSH = {
     "test_a_loss_and_its_gradient_are_the_same": ("cross_entropy-*", "ldam*", "balanced_con*", "graph*", "proco*"),
@@ -74,7 +74,7 @@ ON_EVERY_PUSH = {
     "test_convolutions_of_the_imagenet_family_keep_the_variance_of_the_gradients": ("BasicBlock*",),
     "test_in_float64_features_train_as_the_whole_network_does": ("device",),
     "test_images_are_followed_through_whatever_an_objective_does_with_them": ("reversed_and_normalised",),
-    "test_the_device_makes_the_pixels_of_the_host": (
+    "test_every_transform_makes_the_pixels_of_the_host_on_the_device": (
         "none", "pad_crop*", "resized_crop*", "randaugment*", "autoaugment_flip_cutout", "simclr_blur",
     ),
     "test_a_signal_stops_it_with_the_table_so_far_and_the_next_time_it_resumes": ("143-143", "<lambda>*"),

@@ -10,7 +10,7 @@ from jax.test_util import check_grads
 
 from tests.losses.catalogue import ENTRIES, NUM_CLASSES, ids, public_losses
 
-# Of each way to write a loss one, for the properties that only an unusual one breaks.
+# One loss of each kind, for properties that only an unusual loss breaks.
 SOME = ("cross_entropy", "ldam_loss", "sigmoid_focal_loss", "ride_loss", "balanced_contrastive_loss")
 
 

@@ -47,7 +47,7 @@ ON_DEVICE = sorted({*TRANSFORMS, RANDOM} - {"randaugment_flip", "randaugment_fli
 
 
 @pytest.mark.parametrize("name", ON_DEVICE)
-def test_the_device_makes_the_pixels_of_the_host(name):
+def test_every_transform_makes_the_pixels_of_the_host_on_the_device(name):
     images, transform = random_images(48), find_transform(name)
 
     @functools.partial(jax.jit, compiler_options=QUICK)
