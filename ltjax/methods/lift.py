@@ -7,6 +7,7 @@ P [d, p] the projection. Zero-shot CLIP trains nothing: config.lift.zero_shot.
 """
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -45,6 +46,7 @@ templates = Check(
     lambda v: all(one.count("{}") == 1 for one in v.split("|")), "texts with one {} each, separated by vertical bars"
 )
 TEMPLATE = "a photo of a {}."
+CODE = re.compile(r"n\d{8}|\d+")  # a folder of ImageNet (WordNet's number), of iNaturalist (the label)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -215,12 +217,14 @@ def text_vectors(given: str, data: Data, texts: Texts) -> np.ndarray:
     """float [C, p]: of each class the mean vector of its templates.
 
     Raises:
-      InputError: if the classes have no names.
+      InputError: if the classes have no names, or codes.
     """
-    if data.class_names is None:
+    if data.class_names is None or all(CODE.fullmatch(name) for name in data.class_names):
+        codes = f"codes (such as {data.class_names[0]}) in place of" if data.class_names else "no"
         raise InputError(
-            f"config.data: {data.name} has no class names to make a classifier of; give --config.data.class_names=FILE "
-            "(list files), or start from class means (config.lift.start=class_means)"
+            f"config.data: {data.name} has {codes} class names to make a classifier of; give "
+            "--config.data.class_names=FILE, a name per line, by label, or start from class means "
+            "(config.lift.start=class_means)"
         )
     names = [name.replace("_", " ") for name in data.class_names]
     return np.asarray(texts([[one.format(name) for one in given.split("|")] for name in names]))

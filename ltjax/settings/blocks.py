@@ -55,8 +55,8 @@ class DataSettings(Block):
     test_list: str = setting("", "list file of the test images, like train_list")
     class_names: str = setting(
         "",
-        "for list files and tables: a file with one class name per line, in label order; '' = the names of the image "
-        "folders, or those that the data has",
+        "a file with one class name per line, in label order (CIFAR and MNIST have their own); '' = the names of the "
+        "image folders, or those that the data has",
     )
     image_column: str = setting(
         "",

@@ -197,6 +197,13 @@ def test_the_list_says_what_is_missing(tmp_path, monkeypatch, capsys):
     assert data.startswith("data: places_lt is missing: ") and str(tmp_path) in data
     assert weights.startswith("weights: resnet152 is missing: give --weights=resnet152=FILE, ")
     assert hours.startswith("hours: about ") and "1 unfinished cells" in hours and "estimate" in hours
+    assert table.main([*arguments, f"--weights=resnet152={tmp_path}/w.npz"]) == 0
+    assert (
+        f"weights: resnet152 is missing: --weights=resnet152={tmp_path}/w.npz: no such file" in capsys.readouterr().out
+    )
+    (tmp_path / "w.npz").touch()
+    assert table.main([*arguments, f"--weights=resnet152={tmp_path}/w.npz"]) == 0
+    assert f"weights: resnet152 is given: {tmp_path}/w.npz" in capsys.readouterr().out
     assert table.main([*arguments[:3], "--data=mnist5k", "--table=all"]) == 0
     title, data, hours = capsys.readouterr().out.splitlines()
     assert title == "reslt:4: three rows (1 cells)" and data.strip() == "data: mnist5k is here"

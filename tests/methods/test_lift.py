@@ -174,6 +174,12 @@ def test_what_text_needs_is_said(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "build", toy.build)
     with pytest.raises(InputError, match="has no class names to make a classifier of"):
         loop.train(recipe(**ZERO, model__text=str(clip[0])), str(tmp_path / "c"))
+    for codes in (("n01440764", "n01443537", "n01484850"), ("2761", "0", "31")):  # ImageNet's and iNaturalist's folders
+        monkeypatch.setattr(
+            prepare, "build", lambda s, codes=codes: dataclasses.replace(toy.build(s), class_names=codes)
+        )
+        with pytest.raises(InputError, match=rf"has codes \(such as {codes[0]}\) in place of class names"):
+            loop.train(recipe(**ZERO, model__text=str(clip[0])), str(tmp_path / "d"))
 
 
 @pytest.mark.slow

@@ -41,10 +41,12 @@ def main(title: str, dataset: str, published: str) -> PaperTable:
     )
 
 
-def of_two(title: str, header: tuple[str, ...], rows: dict[tuple[str, ...], tuple[Result, Result]]) -> PaperTable:
+def of_two(
+    title: str, header: tuple[str, ...], rows: dict[tuple[str, ...], tuple[Result, Result]], *notes: str
+) -> PaperTable:
     """A table of ImageNet-LT and Places-LT."""
-    made = tuple(Row(labels, results) for labels, results in rows.items())
-    return PaperTable(title, header, made, TWO, SHOTS, notes=(UNCHECKED,), substitutes=("cifar10", "cifar100"))
+    made, notes = tuple(Row(labels, results) for labels, results in rows.items()), (UNCHECKED, RESIZED, *notes)
+    return PaperTable(title, header, made, TWO, SHOTS, notes=notes, substitutes=("cifar10", "cifar100"))
 
 
 def pair(*words: str, ensembled: bool = False) -> tuple[Result, Result]:
@@ -110,6 +112,7 @@ TABLES = {
             ("LIFT with LoRA",): pair("tuning=lora"),
             ("LIFT with AdaptFormer",): pair(BOTH),
         },
+        "Classifier and full fine-tuning are with test-time ensembling, all other rows without.",
     ),
     "7": of_two(
         "what the classifier starts from, with test-time ensembling",
@@ -134,7 +137,7 @@ TABLES = {
         ),
         (*TWO, "iNaturalist 2018"),
         SHOTS,
-        notes=(UNCHECKED, "LDAM's margins are subtracted from the cosines, not from the scaled logits."),
+        notes=(UNCHECKED, RESIZED, "LDAM's margins are subtracted from the cosines, not from the scaled logits."),
         substitutes=("cifar10", "cifar100"),
     ),
 }  # fmt: skip

@@ -13,11 +13,13 @@ from ltjax.commands.cli import one_line
 from ltjax.commands.paper_tables.structure import WEIGHTS
 from ltjax.data import build
 from ltjax.data.datasets.stand_in import stand_in
+from ltjax.data.storage.paths import open_path
 from ltjax.errors import InputError
 from ltjax.hardware.chips import of_kind
 from ltjax.hardware.flops import matrix_flops
 from ltjax.methods.stage import Stage
 from ltjax.settings import DataSettings, Settings
+from ltjax.settings.user_paths import looked_for
 from ltjax.training.prepare import make_stages, stage_steps
 from ltjax.training.workdir.results import hardware
 
@@ -50,6 +52,8 @@ def needs(runs: Sequence[Settings], weights: Sequence[str], given: Mapping[str, 
     lines = [f"data: {name} is {'missing: ' + absent[name] if name in absent else 'here'}" for name in names]
     for name in sorted({*weights} - {""}):
         here = f"given: {given[name]}" if name in given else f"missing: give --weights={name}=FILE, {WEIGHTS[name]}"
+        if name in given and "://" not in given[name] and not open_path(given[name]).is_file():
+            here = f"missing: --weights={name}={given[name]}: no such file{looked_for(given[name])}"
         lines.append(f"weights: {name} is {here}")
     if not runs:
         return [*lines, "hours: none, all cells are finished"]

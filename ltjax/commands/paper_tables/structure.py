@@ -26,11 +26,11 @@ DATASETS = {
     "mnist5k": "mnist5k", "cifar10": "cifar10", "cifar100": "cifar100", "imagenet": "imagenet_lt",
     "places": "places_lt", "inat": "inat2018",
 }  # fmt: skip
-# Names of pretrained weights -> what they are; the file is an .npz of a PyTorch state_dict.
+# Names of pretrained weights -> what they are, in a file that config.model.pretrained takes.
 WEIGHTS = {
-    "resnet152": "an .npz of the state_dict of torchvision's ResNet-152, trained on ImageNet",
-    "resnet152_cutmix": "an .npz of the state_dict of CutMix's public ResNet-152, trained on ImageNet",
-    "resnet50": "an .npz of the state_dict of torchvision's ResNet-50, trained on ImageNet",
+    "resnet152": "torchvision's ResNet-152, trained on ImageNet",
+    "resnet152_cutmix": "CutMix's public ResNet-152, trained on ImageNet",
+    "resnet50": "torchvision's ResNet-50, trained on ImageNet",
     "clip_vit_b16": "OpenAI's CLIP ViT-B/16, with merges.txt and vocab.json beside it",
     "vit_b16_imagenet21k": "timm's ViT-B/16, trained on ImageNet-21k",
 }

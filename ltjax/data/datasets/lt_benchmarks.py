@@ -8,7 +8,7 @@ from ltjax.data.dataset import Data
 from ltjax.data.datasets import tfds_images
 from ltjax.data.datasets.assemble import MEAN, STD, Splits, assemble, refuse_imbalance
 from ltjax.data.datasets.prepared_shards import read_shards
-from ltjax.data.datasets.user_images import find_list, read_lists
+from ltjax.data.datasets.user_images import find_list, read_lists, with_class_names
 from ltjax.data.storage.find_dataset import StorageForm, data_root, find_dataset
 from ltjax.data.storage.shards import MANIFEST
 from ltjax.data.storage.tfds_records import description_paths, how_to_prepare
@@ -81,6 +81,7 @@ def _benchmark(spec: BenchmarkSpec, settings: DataSettings) -> Data:
         raise InputError(
             f"{splits.where}: {len(splits.class_names)} classes; {spec.name} has {spec.num_classes}: correct the lists"
         )
+    splits = with_class_names(splits, settings, str(root))
     return assemble(spec.name, splits, settings, spec.mean, spec.std)
 
 
@@ -89,7 +90,8 @@ def _public_lists(root: pathlib.Path, spec: BenchmarkSpec, split: str = "train")
 
 
 def _read_lists(root: pathlib.Path, spec: BenchmarkSpec, settings: DataSettings) -> Splits:
-    return read_lists(str(root), list_paths(root, spec, settings), settings, spec.num_classes)
+    unnamed = dataclasses.replace(settings, class_names="")  # read where all forms of the data set are
+    return read_lists(str(root), list_paths(root, spec, settings), unnamed, spec.num_classes)
 
 
 def list_paths(root: pathlib.Path, spec: BenchmarkSpec, settings: DataSettings) -> dict[str, pathlib.Path]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ltjax.data.dataset import Data
 from ltjax.data.datasets.assemble import Split, Splits, assemble, encoded_source, several_classes
+from ltjax.data.datasets.user_images import with_class_names
 from ltjax.data.storage.cifar_npz import open_arrays
 from ltjax.data.storage.find_dataset import required_dir
 from ltjax.data.storage.packed_names import PackedNames
@@ -19,7 +20,8 @@ from ltjax.settings import DataSettings
 def shards(settings: DataSettings) -> Data:
     """Prepared shards (``config.data.dir``)."""
     root = required_dir(settings)
-    return assemble("shards", several_classes(read_shards(root, settings)), settings)
+    splits = with_class_names(several_classes(read_shards(root, settings)), settings, root)
+    return assemble("shards", splits, settings)
 
 
 def read_shards(root: str, settings: DataSettings) -> Splits:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ltjax.data.dataset import Data
 from ltjax.data.datasets.assemble import Split, Splits, assemble, check_tested, encoded_source, several_classes
+from ltjax.data.datasets.user_images import with_class_names
 from ltjax.data.storage.find_dataset import data_root
 from ltjax.data.storage.paths import write_atomically
 from ltjax.data.storage.tfds_records import (
@@ -46,7 +47,8 @@ def tfds(settings: DataSettings) -> Data:
     description = description_paths(root / name, version)[0]
     if not description.exists():
         raise InputError(f"config.data.tfds: {description} does not exist; to prepare it: {how_to_prepare(root, name)}")
-    return assemble(name, several_classes(read(str(description.parent), None, settings)), settings)
+    splits = several_classes(read(str(description.parent), None, settings))
+    return assemble(name, with_class_names(splits, settings, str(root)), settings)
 
 
 def read(folder: str, names: dict[str, str] | None, settings: DataSettings) -> Splits:

@@ -1,5 +1,6 @@
 """The user's images: ``data.name`` is ``folder`` (class folders) or ``list`` (list files)."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
 
@@ -14,7 +15,7 @@ from ltjax.data.storage.image_files import ImageFiles, find_files
 from ltjax.data.storage.list_file import ImageList, check_all_classes, check_classes, read_list
 from ltjax.data.storage.packed_names import PackedNames
 from ltjax.data.storage.paths import open_path
-from ltjax.errors import InputError
+from ltjax.errors import InputError, shortened
 from ltjax.settings import DataSettings
 
 
@@ -24,7 +25,8 @@ def folder(settings: DataSettings) -> Data:
     With all three, val/ is for making choices; with val/ but no test/, it is the test set; with neither, a part of
     every class is held out (``config.data.test_fraction``).
     """
-    return assemble("folder", read_folder(required_dir(settings), settings), settings)
+    root = required_dir(settings)
+    return assemble("folder", with_class_names(read_folder(root, settings), settings, root), settings)
 
 
 def read_folder(
@@ -152,6 +154,23 @@ def read_class_names(name: str, root: str) -> tuple[str, ...]:
         what = f"'{repeated[0]}' occurs twice" if repeated else "the file is empty"
         raise InputError(f"config.data.class_names: {path}: {what}; it needs one distinct name per line, by label")
     return tuple(names)
+
+
+def with_class_names(splits: Splits, settings: DataSettings, root: str) -> Splits:
+    """The splits with the names in the file ``config.data.class_names``, where it is set.
+
+    Raises:
+      InputError: if that file has not one name for each class.
+    """
+    if not settings.class_names:
+        return splits
+    names, classes = read_class_names(settings.class_names, root), len(splits.class_names)
+    if len(names) != classes:
+        raise InputError(
+            f"config.data.class_names: {settings.class_names} has {len(names)} names, and {shortened(splits.where)} "
+            f"{classes} classes; it needs one distinct name per line, by label"
+        )
+    return dataclasses.replace(splits, class_names=names)
 
 
 def names_by_folder(names: PackedNames, labels: np.ndarray, classes: int) -> tuple[str, ...]:

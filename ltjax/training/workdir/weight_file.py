@@ -32,6 +32,8 @@ OTHER_KINDS = {
     b"\x89HDF": "an HDF5 file",
     b"\x1f\x8b": "a gzip file",
 }
+# A .safetensors begins with the length of its header in 8 bytes, at most 10^8, and the header is JSON.
+HEADER = b"\0\0\0\0{"
 SAFETENSORS = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U8": "u1"}
 
 
@@ -46,12 +48,13 @@ def read_weights(given: str) -> dict[str, np.ndarray]:
       InputError: no such file or none that is read; it begins with what is wrong with the file.
     """
     content = _content(given)
-    if content.startswith(b"\x80") or (content.startswith(b"PK") and (is_torch_zip(content) or _is_torch_name(given))):
-        arrays = read_torch_file(content)
-    elif content.startswith(b"PK"):
-        arrays = _read_npz(content)
-    elif content[8:9] == b"{":
+    zipped = content.startswith(b"PK")
+    if content[4:9] == HEADER:  # first: the length before it may begin as pickles and zips do
         arrays = _read_safetensors(content)
+    elif content.startswith(b"\x80") or (zipped and (is_torch_zip(content) or _is_torch_name(given))):
+        arrays = read_torch_file(content)
+    elif zipped:
+        arrays = _read_npz(content)
     else:
         kind = (
             "empty"

@@ -74,6 +74,23 @@ def test_the_environment_names_the_root_and_settings_the_lists(image_settings, s
     )
 
 
+def test_classes_get_the_names_of_a_file_in_every_form(image_settings, small, tmp_path):
+    (small / "names.txt").write_text("a park\na pier\na pond\n")
+    named = {"name": "places_lt", "class_names": "names.txt"}
+    assert build(image_settings(dir=small, **named)).class_names == ("a park", "a pier", "a pond")
+    out = tmp_path / "out"
+    lists = [f"--list={small}/Places_LT_train.txt", f"--test-list={small}/Places_LT_test.txt"]
+    assert prepare.main([*lists, f"--root={small}", f"--out={out}", "--workers=1"]) == 0
+    (out / "names.txt").write_text("a park\na pier\n")
+    for name in ("places_lt", "shards"):
+        message = error_of(image_settings(dir=out, **named | {"name": name}))
+        assert message.startswith("config.data.class_names: names.txt has 2 names, and ") and " 3 classes; " in message
+    (out / "names.txt").write_text("a park\na pier\na pond\n")
+    data = build(image_settings(dir=out, **named))
+    assert data.class_names == ("a park", "a pier", "a pond")
+    assert data.fingerprint == build(image_settings(dir=small, name="places_lt")).fingerprint
+
+
 def test_another_number_of_classes_is_an_error_of_one_line(image_settings, small):
     train = small / "Places_LT_train.txt"
     train.write_text(train.read_text() + "train/place 0/Places_LT_train_1.jpg 3\n")

@@ -67,10 +67,13 @@ def error_of(settings):
     return str(error.value)
 
 
-def test_a_data_set_by_name(image_settings, prepared):
+def test_a_data_set_by_name(image_settings, prepared, tmp_path):
     data = build(image_settings(name="tfds", tfds="flowers", dir=prepared))
     assert data.class_counts.tolist() == [3, 2, 1] and data.class_names == ("flower 0", "flower 1", "flower 2")
     assert (len(data.test), len(data.validation)) == (2, 3)
+    (tmp_path / "names.txt").write_text("rose\nlily\ntulip\n")
+    names = str(tmp_path / "names.txt")
+    assert build(image_settings(name="tfds", tfds="flowers", dir=prepared, class_names=names)).class_names[2] == "tulip"
     assert data.train.images(np.arange(6)).shape == (6, 16, 16, 3)
     with Image.open(io.BytesIO(data.train.encoded(3))) as image:
         assert image.format == "JPEG" and image.size[1] == 24

@@ -50,6 +50,8 @@ def test_train_val_and_test_folders(image_settings, tmp_path):
     assert data.validation.labels.tolist() == [0, 1] and data.split == "test" and data.image_shape == (16, 16, 3)
     images = data.train.images(np.arange(5))
     assert images.shape == (5, 16, 16, 3) and images[:, 8, 8, 0].tolist() == [3, 4, 0, 1, 2]
+    (tmp_path / "names.txt").write_text("a rose\na tulip\n")
+    assert build(image_settings(name="folder", dir=tmp_path, class_names="names.txt")).class_names[1] == "a tulip"
     assert data.train.encoded(2) == (tmp_path / "train/tulip/00.jpg").read_bytes()
     assert data.train.where(2) == f"{tmp_path}/train/tulip/00.jpg"
     assert data.notes == (f"{tmp_path}: 1 of 2 classes have no test image; accuracies do not include them",)

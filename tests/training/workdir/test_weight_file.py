@@ -60,6 +60,15 @@ def test_every_kind_of_file_has_the_same_arrays_whatever_its_name(tmp_path, kind
     same(read_weights(str(tmp_path / "weights")))
 
 
+@pytest.mark.parametrize("length", [*range(0x200, 0x300, 8), int.from_bytes(b"PK", "little")])
+def test_safetensors_of_every_length_of_header_are_read(tmp_path, length):
+    """The file begins with that length: 0x80, as pickles begin, and PK, as zips do, are among them."""
+    header = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'.ljust(length)
+    values = np.array([1.5, -3], np.float32)
+    (tmp_path / "w").write_bytes(len(header).to_bytes(8, "little") + header + values.tobytes())
+    same(read_weights(str(tmp_path / "w")), {"a": values})
+
+
 def test_wrappers_prefixes_are_removed_and_two_networks_refused(tmp_path):
     wrapped = {f"module.backbone.{name}": array for name, array in WEIGHTS.items()}
     (tmp_path / "w").write_bytes(save(wrapped))
