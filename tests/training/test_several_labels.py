@@ -98,6 +98,15 @@ def test_a_workdir_alone_makes_the_same_network(finished):
         open_model(str(folder), {})
 
 
+def test_a_head_on_features_is_that_on_the_images(tmp_path):
+    def run(name, cached):
+        head = {"tuning__name": "linear", "tuning__cached": cached, "features__dir": str(tmp_path / "features")}
+        loop.train(toy.config("bce", **head), str(tmp_path / name))
+        return np.load(tmp_path / name / "evaluation.npz")["logits"]
+
+    np.testing.assert_allclose(run("features", True), run("images", False), rtol=1e-4, atol=1e-5)
+
+
 def test_an_image_is_drawn_for_each_of_its_classes():
     data, config = build(None), toy.config("bce", data__sampler="class_balanced")
     stage = METHODS["bce"](config, data)[0]

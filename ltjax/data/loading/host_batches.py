@@ -104,7 +104,7 @@ class _EvaluationBatches:
             (images,), _, faults = _cut(self.source, readable, [NONE], [{}], position if self.replace else None)
         except InputError as error:
             raise InputError(f"evaluation batch {number}: {error}") from error
-        images = np.where(mask[:, None, None, None], images, np.uint8(0))
+        images = np.where(mask.reshape(-1, *[1] * (images.ndim - 1)), images, np.uint8(0))  # features have two axes
         batch = {"image": images, "label": np.where(mask, self.source.labels[readable], np.int32(0)), "mask": mask}
         return batch | ({FAULTS: as_arrays(faults)} if faults else {})
 
@@ -201,7 +201,8 @@ def evaluation_batches(
       start: the first batch.
 
     Returns:
-      Batches, an iterator of {"image": uint8 [b, H, W, C], "label": int32 [b], "mask": bool [b]}.
+      Batches, an iterator of {"image": uint8 [b, H, W, C] or features float [b, d], "label": int32 [b], "mask": bool
+      [b]}.
 
     Example:
       >>> from ltjax.data.dataset import array_source
