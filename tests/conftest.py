@@ -59,7 +59,8 @@ TOYS = ("bench", "dryrun", "faults", "inference", "losses", "methods", "models",
 TOY_FILES = (
     "test_evaluate.py", "test_evaluate_images.py", "test_export.py", "test_predict.py", "test_run.py",
 )  # fmt: skip
-WELL = ("test_resnet_cifar.py",)  # of a real size, and compared in float32: compiled as users' programs are
+# Of a real size, and compared in float32, or read as a compiler writes them: compiled as users' programs are.
+WELL = ("test_resnet_cifar.py", "test_gpu.py", "test_tpu.py")
 
 
 # The parameters with which a test of many runs on every push. The others take the same path through the code, and run
@@ -68,21 +69,25 @@ ON_EVERY_PUSH = {
     "test_a_loss_and_its_gradient_are_the_same": ("cross_entropy-*", "ldam*", "balanced_con*", "graph*", "proco*"),
     "test_the_gradient_diagnostic_splits_every_objective": ("ce", "reslt", "auxiliary", "mixup", "bcl", "sade"),
     "test_the_first_stage_of_every_method_is_exact_or_refused_or_draws_at_random": ("reslt", "auxiliary", "bce"),
-    "test_every_head_finds_the_features_of_both_splits": ("crt", "lws", "balanced_softmax"),
+    "test_every_head_finds_the_features_of_both_splits": ("lws", "balanced_softmax"),
     "test_each_branch_is_the_plain_network_with_its_own_last_block": ("*stage3_block1",),
     "test_without_the_last_relu_features_have_both_signs": ("net0",),
     "test_convolutions_of_the_imagenet_family_keep_the_variance_of_the_gradients": ("BasicBlock*",),
     "test_in_float64_features_train_as_the_whole_network_does": ("device",),
     "test_images_are_followed_through_whatever_an_objective_does_with_them": ("reversed_and_normalised",),
     "test_every_transform_makes_the_pixels_of_the_host_on_the_device": (
-        "none", "pad_crop*", "resized_crop*", "randaugment*", "autoaugment_flip_cutout", "simclr_blur",
+        "none", "pad_crop*", "resized_crop*", "randaugment*", "autoaugment_flip_cutout",
     ),
     "test_a_signal_stops_it_with_the_table_so_far_and_the_next_time_it_resumes": ("143-143", "<lambda>*"),
     "test_a_packed_carry_changes_no_step": ("axis2*",),
-    "test_nothing_compiles_and_nothing_moves_unasked_after_the_first_epoch": ("*steps_per_call*", "*'no'*"),
+    "test_nothing_compiles_and_nothing_moves_unasked_after_the_first_epoch": ("*steps_per_call*",),
     "test_a_train_step_of_a_large_config_traces_on_the_smallest_backbone_of_its_kind": ("imagenet_*", "folder_aux*"),
     "test_its_model_has_parameters_by_shape_evaluation": ("cifar*", "mnist*", "imagenet_*", "inat_ce", "places_ce"),
-    "test_a_train_step_lowers": ("mnist5k*", "*ride", "*experts=3", "*bbn", "*oltr"),
+    "test_a_train_step_lowers": ("mnist5k*", "*bbn", "*oltr"),
+    "test_the_map_and_the_parameters_have_their_dtypes_and_the_parts_that_are_named_exist": (
+        "resnet*", "resnext50_32x4d", "bbn_resnet32", "ride_resnet32", "shike_resnet32", "vit_s16",
+        "dinov2_vit_s14_reg", "clip_vit_b32", "convnext_tiny", "efficientnet_lite0",
+    ),
     "test_blocks_agree_with_the_plain_form": ("1-*", "7-cosine-True"),
     "test_coinciding_nodes_have_distance_zero_and_finite_gradients": ("*-2",),
     "test_the_device_draws_the_records_of_the_host": ("437513*",),
@@ -125,8 +130,12 @@ def folder_of(path):
 def compiled_quickly(request):
     """Programs of toys are compiled quickly rather than well."""
     toys = folder_of(request.path) in TOYS or request.path.name in TOY_FILES
-    jax.config.update("jax_disable_most_optimizations", toys and request.path.name not in WELL)
-    yield
+    quickly = toys and request.path.name not in WELL
+    jax.config.update("jax_disable_most_optimizations", quickly)
+    with pytest.MonkeyPatch.context() as patch:
+        if quickly:  # the processes that tests start, too
+            patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        yield
     jax.config.update("jax_disable_most_optimizations", False)
 
 

@@ -513,6 +513,8 @@ ENTRIES = [
         exceptions={**PER_CLASS, "vmap": "every example meets every other"},
     ),
 ]
+# One loss of each kind, for properties that only an unusual loss breaks.
+SOME = ("cross_entropy", "ldam_loss", "sigmoid_focal_loss", "ride_loss", "balanced_contrastive_loss")
 FIRST = list({entry.name: entry for entry in reversed(ENTRIES)}.values())[::-1]  # one of each loss
 
 

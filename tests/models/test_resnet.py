@@ -112,9 +112,7 @@ def test_the_weights_are_the_references(name, reference):
 
 
 # Both kinds of blocks, the second one in groups; the others have more of the same blocks, or the same without groups.
-COMPUTED = [
-    pytest.param(name, marks=() if name in ("resnet10", "resnext50_32x4d") else pytest.mark.slow) for name in REFERENCES
-]
+COMPUTED = [pytest.param(name, marks=() if name == "resnet10" else pytest.mark.slow) for name in REFERENCES]
 
 
 @pytest.mark.parametrize("name", COMPUTED)

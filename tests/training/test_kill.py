@@ -33,7 +33,7 @@ def start(tmp_path_factory):
     }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 
-    def begin(workdir, epochs=8, backbone="tests.training.toy:Backbone"):
+    def begin(workdir, epochs=3, backbone="tests.training.toy:Backbone"):
         own = [f"--config.epochs={epochs}", f"--config.model.backbone={backbone}", f"--workdir={workdir}"]
         command = [*COMMAND, *own]
         return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)

@@ -86,20 +86,28 @@ RUNS = {  # name -> settings; all are the same 20 steps
 }
 
 
-@pytest.mark.parametrize("method", [pytest.param("reslt", marks=pytest.mark.slow), "three"])
-def test_in_float64_every_way_has_the_same_losses(tmp_path, method):
+@pytest.mark.parametrize(
+    "method, ways",
+    [
+        ("three", ("host", "calls of three")),
+        pytest.param("three", tuple(RUNS), marks=pytest.mark.slow),
+        pytest.param("reslt", tuple(RUNS), marks=pytest.mark.slow),
+    ],
+    ids=["three", "three, all", "reslt, all"],
+)
+def test_in_float64_every_way_has_the_same_losses(tmp_path, method, ways):
     found = {}
     with jax.enable_x64(True):
-        for name, settings in RUNS.items():
+        for name in ways:
             config = toy.config(
                 method, dtype="float64", epochs=4, log_every_steps=1, evaluation__every_epochs=1,
-                data__augment="pad_crop", data__sampler="class_balanced", **settings,
+                data__augment="pad_crop", data__sampler="class_balanced", **RUNS[name],
             )  # fmt: skip
             results = loop.train(config, str(tmp_path / name))
             assert results["data_on_device"] == (name != "host") and results["host_ms_per_step"] > 0
             found[name] = losses(tmp_path / name), [line.get("test/all") for line in lines(tmp_path / name)], results
     assert len(found["host"][0]) >= 20
-    for name in RUNS:
+    for name in ways:
         np.testing.assert_allclose(found[name][0], found["host"][0], rtol=1e-9, err_msg=name)
         assert found[name][1] == found["host"][1] and found[name][2]["per_class"] == found["host"][2]["per_class"]
 
