@@ -82,7 +82,7 @@ ON_EVERY_PUSH = {
     "test_a_packed_carry_changes_no_step": ("axis2*",),
     "test_nothing_compiles_and_nothing_moves_unasked_after_the_first_epoch": ("*steps_per_call*",),
     "test_a_train_step_of_a_large_config_traces_on_the_smallest_backbone_of_its_kind": ("imagenet_*", "folder_aux*"),
-    "test_its_model_has_parameters_by_shape_evaluation": ("cifar*", "mnist*", "imagenet_*", "inat_ce", "places_ce"),
+    "test_its_model_has_parameters_by_shape_evaluation": ("cifar*", "mnist*", "imagenet_ce", "imagenet_reslt"),
     "test_a_train_step_lowers": ("mnist5k*", "*bbn", "*oltr"),
     "test_the_map_and_the_parameters_have_their_dtypes_and_the_parts_that_are_named_exist": (
         "resnet*", "resnext50_32x4d", "bbn_resnet32", "ride_resnet32", "shike_resnet32", "vit_s16",
@@ -94,6 +94,16 @@ ON_EVERY_PUSH = {
     "test_tables_may_differ_under_vmap": ("class_cycle", "distinct_classes"),
     "test_odd_class_counts_are_drawn_without_a_warning": ("counts0*", "counts3*", "counts5*"),
     "test_forms_for_the_cpu_have_the_values_of_the_convolution": ("small map, strides", "grouped", "depthwise, small"),
+    "test_the_stages_after_it_are_the_same_as_in_one_run": ("three",),
+    "test_the_loss_is_that_of_both_labels_in_the_shares_of_the_pixels": ("8-True",),
+    "test_a_finished_run_gets_its_numbers_and_four_figures": ("10",),
+    "test_each_kind_trains_its_part_and_adds_nothing_at_first": ("adaptformer", "lora", "deep_prompts", "bias"),
+    "test_a_run_that_was_interrupted_goes_on_in_the_same_entry_with_each_line_once": ("wandb",),
+    "test_the_tracker_is_no_part_of_a_runs_identity": ("wandb",),
+    "test_labels_of_class_figures_do_not_overlap": ("10", "365"),
+    "test_branch_logits_and_statistics_agree_with_the_reference": ("*float64",),
+    "test_fast_decode_changes_pixels_little": ("pillow",),
+    "test_every_format_mode_and_orientation": ("JPEG *", "PNG *", "WEBP *", "HEIF L", "HEIF RGB", "AVIF RGB", "* P"),
     "test_heads_start_as_those_of_the_authors": ("* reslt *", "imagenet auxiliary *", "* oltr *"),
 }  # fmt: skip
 

@@ -158,6 +158,7 @@ def test_bfloat16_is_measured_in_bfloat16_and_checked_in_float32(tmp_path, capsy
     assert "bf16" in sides["ltjax"].run.as_text()
 
 
+@pytest.mark.slow
 def test_infer_measures_what_a_config_predicts(tmp_path, capsys):
     words = "infer --configs configs/mnist5k_reslt.py:experts=2 configs/mnist5k_baselines.py:ride,experts=2"
     printed, record = run(f"{words} --batch 2 --repeats 1", tmp_path / "infer.json", capsys)

@@ -23,6 +23,7 @@ def test_second_stages_are_measured_on_features_and_through_the_backbone(tmp_pat
     assert record["stage_seconds"]["cached features"] == pytest.approx(500 * ours / 2 / 1e3)
 
 
+@pytest.mark.slow
 def test_in_float64_the_sides_agree_and_other_features_do_not():
     options = stage2.parse(["--second", "lws", *SMALL.split()])
     with jax.enable_x64(True):

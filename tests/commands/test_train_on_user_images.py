@@ -56,6 +56,7 @@ def test_a_folder_trains_and_what_was_held_out_is_said(run):
     assert "6 of 28 images are held out for testing" in said
 
 
+@pytest.mark.slow
 def test_a_run_is_compared_with_the_features_of_its_test_images(run, tmp_path, capsys, monkeypatch):
     seen = []
     monkeypatch.setattr(tsne, "embedded", lambda features: seen.append(features) or features[:, :2])

@@ -254,6 +254,7 @@ def test_a_damaged_study_is_one_line(fake, space, tmp_path, capsys):
     assert "cannot be read" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_real_study_on_the_toy(tmp_path, monkeypatch, capsys):
     pytest.importorskip("optuna", reason="optuna is not installed: pip install 'ltjax[tune]'")
 

@@ -111,6 +111,7 @@ def test_without_shared_memory_nothing_is_started(monkeypatch):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_shared_memory_that_fills_while_workers_start_is_an_input_error():
     class Full:
         def __next__(self):

@@ -38,6 +38,7 @@ def test_every_docstring_says_what_one_needs(function):
         assert "Reference:" in text or function.__name__ in {"weighted_mean", "reslt_terms"}
 
 
+@pytest.mark.slow
 def test_the_benchmark_prints_a_line_for_each_loss_and_block_size(capsys):
     options = "--batch 8 --classes 5 --repeats 1 --graph-batch 12 --graph-width 4 --block-sizes 4 0"
     assert main(["losses", *options.split()]) == 0

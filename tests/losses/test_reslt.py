@@ -16,37 +16,47 @@ def arguments(v):
     return names, jnp.stack([v[f"logits_{n}"] for n in names]), v["labels"], np.stack(masks)
 
 
-def check(v, form, case, **options):
-    names, logits, labels, masks = arguments(v)
+def check(form, cases, options_of):
+    """The loss, its parts and gradients of every case that has this form."""
+    cases = {case: v for case, v in cases.items() if f"{form}_total" in v}
+    given = {case: arguments(v)[1] for case, v in cases.items()}
 
-    def total(x):
-        loss = losses.reslt_loss(x, labels, branch_masks=masks, alpha=float(v["alpha"]), **options)
-        return loss.total, loss
+    @jax.jit
+    def found(given):  # one program for all cases compiles faster than one for each
+        def of_one(case, logits):
+            _, _, labels, masks = arguments(cases[case])
+            options = {"branch_masks": masks, "alpha": float(cases[case]["alpha"])} | options_of(case)
 
-    (_, loss), gradient = jax.jit(jax.value_and_grad(total, has_aux=True))(logits)
-    for field in ("total", "fusion", "branch"):
-        expected = v[f"{form}_{field}"]
-        np.testing.assert_allclose(getattr(loss, field), expected, rtol=2e-5, atol=1e-6, err_msg=f"{case} {field}")
-    for name, g in zip(names, gradient, strict=True):
-        np.testing.assert_allclose(g, v[f"{form}_grad_{name}"], rtol=1e-4, atol=2e-6, err_msg=f"{case} {name}")
+            def total(x):
+                loss = losses.reslt_loss(x, labels, **options)
+                return loss.total, loss
+
+            return jax.value_and_grad(total, has_aux=True)(logits)
+
+        return {case: of_one(case, logits) for case, logits in given.items()}
+
+    for case, ((_, loss), gradient) in found(given).items():
+        v = cases[case]
+        for field in ("total", "fusion", "branch"):
+            expected = v[f"{form}_{field}"]
+            np.testing.assert_allclose(getattr(loss, field), expected, rtol=2e-5, atol=1e-6, err_msg=f"{case} {field}")
+        for name, g in zip(arguments(v)[0], gradient, strict=True):
+            np.testing.assert_allclose(g, v[f"{form}_grad_{name}"], rtol=1e-4, atol=2e-6, err_msg=f"{case} {name}")
 
 
 def test_authors_forms(reference):
-    for case, v in reference("reslt_loss").items():
-        fusion = 1e-7 if case.startswith("imagenet") else 0.0
-        check(v, "author", case, probability_epsilon=1e-7, fusion_epsilon=fusion)
+    def options_of(case):
+        return {"probability_epsilon": 1e-7, "fusion_epsilon": 1e-7 if case.startswith("imagenet") else 0.0}
+
+    check("author", reference("reslt_loss"), options_of)
 
 
 def test_exact_pooled_form(reference):
-    for case, v in reference("reslt_loss").items():
-        if "pooled_total" in v:
-            check(v, "pooled", case)
+    check("pooled", reference("reslt_loss"), lambda case: {})
 
 
 def test_papers_subset_means(reference):
-    for case, v in reference("reslt_loss").items():
-        if "paper_total" in v:
-            check(v, "paper", case, divisor="subset_means")
+    check("paper", reference("reslt_loss"), lambda case: {"divisor": "subset_means"})
 
 
 def test_terms_reduce_to_the_loss(reference):

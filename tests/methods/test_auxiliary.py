@@ -256,6 +256,7 @@ def test_the_most_and_the_least_frequent_class_are_watched_unless_others_are():
 # whole runs
 
 
+@pytest.mark.slow
 def test_a_run_ends_without_auxiliary_classifiers_and_resumes_within(tmp_path, monkeypatch):
     whole = loop.train(config(), str(tmp_path / "whole"))
     logged = lines(tmp_path / "whole")

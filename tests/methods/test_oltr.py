@@ -121,6 +121,7 @@ def test_all_of_the_network_is_trained_and_the_centroids_by_their_own_loss(tmp_p
     same(after, final(tmp_path / "parts", config(), "memory", STEPS))
 
 
+@pytest.mark.slow
 def test_on_a_frozen_representation_the_memory_alone_is_trained(tmp_path):
     frozen = config(oltr__train_backbone=False, oltr__centroid_weight=0.0)
     loop.train(frozen, str(tmp_path))

@@ -218,6 +218,7 @@ def test_gamma_normalises_the_classifier_at_test_alone():
     np.testing.assert_allclose(read, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_experts_with_mixup_train_and_report_every_branch(tmp_path):
     results = loop.train(config_of(experts=2, mixup=1.0, groups=2, boundaries=(), epochs=1), str(tmp_path))
     assert set(results["views"]) == {"branch_0", "branch_1", "expert_0", "expert_1"}

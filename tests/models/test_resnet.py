@@ -93,7 +93,7 @@ def measured(name, reference):
     return jax.device_get(both(variables, images))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if "1" in n else ()) for n in NAMES])
 def test_parameter_counts_are_the_published_ones(name, reference):
     counts = reference("param_counts")[name]
     params = with_1000_classes(name)["params"]

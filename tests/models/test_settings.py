@@ -115,6 +115,7 @@ def test_zero_init_starts_a_cifar_block_as_its_shortcut():
     np.testing.assert_array_equal(y, np.maximum(x, 0))
 
 
+@pytest.mark.slow
 def test_remat_changes_neither_values_nor_gradients_and_computes_blocks_again():
     plain = ResNetCifar(8)
     variables = random_variables(plain, IMAGES)

@@ -160,6 +160,7 @@ def my_sampler():
 """
 
 
+@pytest.mark.slow
 def test_a_data_set_and_a_sampler_in_a_file_reach_the_data_loading_processes(tmp_path):
     file = tmp_path / "my_data.py"
     file.write_text(READER)

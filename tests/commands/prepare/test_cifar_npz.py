@@ -172,7 +172,8 @@ def load_cifar():
     return module
 
 
-@pytest.mark.parametrize("name", [pytest.param("cifar10", marks=pytest.mark.slow), "cifar100"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_the_real_sets_come_out_bit_for_bit(tmp_path, settings, name):
     reader = load_cifar()
     for part in ("train_a", "test"):

@@ -309,7 +309,8 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("taken", [3, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("taken", [3, 8])
 def test_a_plain_command_exits_cleanly_in_the_middle_and_at_the_end(tmp_path, taken):
     """With threads and with workers: nothing on stderr, although warnings are errors, and no process is left."""
     path = tmp_path / "command.py"

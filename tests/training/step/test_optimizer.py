@@ -177,6 +177,7 @@ def close(found, expected):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), found, expected)
 
 
+@pytest.mark.slow
 def test_sharpening_the_loss_of_all_classes_is_sam_and_that_of_none_is_not():
     """ImbSAM's two ends; what is logged and the batch statistics are those of the plain pass."""
     with jax.enable_x64(True):
