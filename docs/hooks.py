@@ -1,7 +1,8 @@
 """What MkDocs cannot do by itself: equations as MathML, and tables that stand in one place only.
 
 A line ``<!-- numbers: NAME -->`` becomes the measured and the published accuracy of that row of the tables,
-``<!-- settings: NAME -->`` the settings of a method or a block, ``<!-- refusals: all -->`` what each method refuses.
+``<!-- recent: NAME -->`` the measured one of a word of ``mnist5k_recent.py``, ``<!-- settings: NAME -->`` the settings
+of a method or a block, ``<!-- refusals: all -->`` what each method refuses.
 Everything is made at build time; the site loads no script and no font from elsewhere.
 """
 
@@ -40,18 +41,7 @@ def equation(latex: str, element: str) -> str:
 def numbers(name: str) -> str:
     """Rows of docs/results.md, and what the papers report."""
     family, _, word = TABLE_METHODS[name].config.partition(":")
-    lines = []
-    found = measured(f"mnist5k_{family}.py" + (f":{word}" if word else ""))
-    if found:
-        lines += [
-            f"Measured on MNIST-5k-LT, ResNet-8, {'three seeds' if '±' in found[0] else 'one seed'} "
-            "([conditions](../results.md#mnist-5k-lt)), test accuracy in %:",
-            "",
-            "| many | medium | few | all | parameters |",
-            "| --- | --- | --- | --- | --- |",
-            "| " + " | ".join(found) + " |",
-            "",
-        ]
+    lines = measured_lines(f"mnist5k_{family}.py" + (f":{word}" if word else ""), "mnist-5k-lt")
     row = TABLE_METHODS[name]
     if row.source:
         lines += [
@@ -66,6 +56,27 @@ def numbers(name: str) -> str:
                 cells = ["-" if value is None else f"{value:.2f}" for value in values]
                 lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
+
+
+def recent(name: str) -> str:
+    """A row of docs/results.md of mnist5k_recent.py, whose word the name is."""
+    return "\n".join(measured_lines(f"mnist5k_recent.py:{name}", "methods-since-2021"))
+
+
+def measured_lines(config: str, anchor: str) -> list[str]:
+    """The config's row in docs/results.md as a table of its own, with a link to its conditions; empty without one."""
+    found = measured(config)
+    if not found:
+        return []
+    seeds = "three seeds" if "±" in found[0] else "one seed"
+    return [
+        f"Measured on MNIST-5k-LT, ResNet-8, {seeds} ([conditions](../results.md#{anchor})), test accuracy in %:",
+        "",
+        "| many | medium | few | all | parameters |",
+        "| --- | --- | --- | --- | --- |",
+        "| " + " | ".join(found) + " |",
+        "",
+    ]
 
 
 def measured(config: str) -> list[str]:
@@ -108,4 +119,4 @@ def refusals(name: str) -> str:
     return "\n".join([*lines, ""])
 
 
-TABLES = {"numbers": numbers, "settings": settings, "refusals": refusals}
+TABLES = {"numbers": numbers, "recent": recent, "settings": settings, "refusals": refusals}
