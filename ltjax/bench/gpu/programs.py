@@ -17,10 +17,9 @@ from ltjax.methods.configure import resolve
 from ltjax.settings import Settings
 from ltjax.settings.command_line import load
 from ltjax.training.execution import mesh as meshes
-from ltjax.training.execution.compiler_options import COMMANDS, IN_GRAPHS, LOOPS, Options, compiler_options
+from ltjax.training.execution.compiler_options import COMMANDS, IN_GRAPHS, LOOPS, MODE, Options, compiler_options
 
 Record = dict[str, Any]
-MODE = "xla_gpu_command_buffer_scheduling_mode"
 TINY_STEPS = 3  # of a call at toy size
 
 

@@ -110,7 +110,7 @@ def execution_of(
         first_seed,
         seed_axis(config, platform),
         config.micro_batches,
-        compiler_options(mesh, config.cuda_graphs),
+        compiler_options(mesh, config.cuda_graphs, spare_memory=config.model.remat),
         PACKED.get(platform, False) and not meshes.shares_state(mesh),
     )
 

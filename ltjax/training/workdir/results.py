@@ -110,7 +110,7 @@ def make_evaluator(
     reading = reading_of(config, watch)
     axis = seed_axis(config, meshes.platform(mesh))
     size, others = min(config.evaluation.batch_size, max(len(data.test), 1)), stage.views if views else {}
-    options = compiler_options(mesh, config.cuda_graphs)
+    options = compiler_options(mesh, config.cuda_graphs, spare_memory=config.model.remat)
     return Evaluator(stage.predict, data.num_classes, size, mesh, axis, reading, others, options)
 
 
