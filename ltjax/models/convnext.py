@@ -11,6 +11,7 @@ from ltjax.models.conv import Conv
 from ltjax.models.drop_path import drop_path, rate_of
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.outputs import pool
+from ltjax.models.recomputed import recomputed
 
 
 class Size(NamedTuple):
@@ -82,7 +83,7 @@ class ConvNeXt(nn.Module):
         blocks, channels = self._size()
         stored = stored_dtype(self)
         # the flag (argument 2, behind self and x) decides what is traced
-        block = nn.remat(ConvNeXtBlock, static_argnums=(2,)) if self.remat else ConvNeXtBlock
+        block = recomputed(ConvNeXtBlock, static=(2,)) if self.remat else ConvNeXtBlock
         x = self._patches("stem_conv", channels[0], 4)(x.astype(self.dtype))
         x = layer_norm("stem_norm", self.dtype, stored)(x)
         done = 0

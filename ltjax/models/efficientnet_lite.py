@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from ltjax.models.conv import Conv
 from ltjax.models.drop_path import drop_path, rate_of
 from ltjax.models.norm import BatchNorm, Dtype, stored_dtype
+from ltjax.models.recomputed import recomputed
 from ltjax.models.resnet import kaiming_fan_out
 
 Padding = Literal["same", "symmetric"]  # TensorFlow's, an odd pixel at the end; PyTorch's, the same on every side
@@ -118,7 +119,7 @@ class EfficientNetLite(nn.Module):
         )  # fmt: skip
         x = nn.relu6(norm("stem_norm", stem(x.astype(self.dtype))))
         # the two flags (arguments 2 and 3, behind self and x) decide what is traced
-        block = nn.remat(InvertedResidual, static_argnums=(2, 3)) if self.remat else InvertedResidual
+        block = recomputed(InvertedResidual, static=(2, 3)) if self.remat else InvertedResidual
         done, total = 0, sum(stage.blocks for stage in STAGES)
         for number, stage in enumerate(STAGES, start=1):
             for index in range(stage.blocks):

@@ -7,10 +7,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import AxisType, PartitionSpec
 
 from ltjax.arrays import at_least_float32
 from ltjax.errors import InputError
+from ltjax.models.recomputed import KEPT
 from ltjax.models.spread import fused_sums, spread
 
 Dtype = Any
@@ -122,8 +124,21 @@ def normalized(
       >>> y.ravel().tolist(), mean.tolist(), var.tolist()
       ([-1.0, 1.0], [[1.0]], [[1.0]])
     """
+    return _normalized(x, scale, bias, axes, epsilon, dtype, fused)
+
+
+def _normalized(
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    axes: Sequence[int],
+    epsilon: float,
+    dtype: Dtype,
+    fused: bool | None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """``normalized``, with every operation's own derivative. A block that is computed again has its moments still."""
     wide = x.astype(at_least_float32(x.dtype))
-    mean, var = moments(wide, axes, fused)
+    mean, var = checkpoint_name(moments(wide, axes, fused), KEPT)
     return _standardized(wide, mean, var, scale, bias, epsilon).astype(dtype), mean, var
 
 
@@ -135,8 +150,8 @@ def _normalized_jvp(
 
     Only ``offset`` and ``factor`` are spread over the map. Transposed, they are the sums of dy and of dy * standard.
     """
-    x, scale, _ = primals
-    y, mean, var = normalized(*primals, axes, epsilon, dtype, fused)
+    x, scale, bias = primals
+    y, mean, var = _normalized(x, scale, bias, axes, epsilon, dtype, fused)
     dx, dscale, dbias = tangents
     dx, inverse = dx.astype(mean.dtype), jax.lax.rsqrt(var + epsilon)
     standard = (x.astype(mean.dtype) - mean) * inverse

@@ -11,6 +11,7 @@ from ltjax.models.backbone import last_parts
 from ltjax.models.conv import PLAIN, Conv
 from ltjax.models.drop_path import drop_path, rate_of
 from ltjax.models.norm import BatchNorm, Dtype, ZeroScaleNorm, stored_dtype
+from ltjax.models.recomputed import recomputed
 
 # depth -> blocks in each stage; from 50 layers on they are bottlenecks
 STAGES = {
@@ -179,7 +180,7 @@ class ResNet(nn.Module):
         drop_rate = rate_of(self.drop_path, blocks if position is None else position, blocks)
         kind = BasicBlock if self.depth < 50 else Bottleneck
         # the two flags (arguments 2 and 3, behind self and x) decide what is traced
-        kind = nn.remat(kind, static_argnums=(2, 3)) if self.remat else kind
+        kind = recomputed(kind, static=(2, 3)) if self.remat else kind
         options = (self.groups, self.group_width, self.zero_init, self.dtype, stored_dtype(self))
         final_relu = self.final_relu or not last
         return kind(features, stride, *options, final_relu, self.norm_group, drop_rate, name=name)

@@ -12,6 +12,7 @@ from ltjax.models.backbone import last_parts
 from ltjax.models.conv import Conv
 from ltjax.models.drop_path import drop_path, rate_of
 from ltjax.models.norm import BatchNorm, Dtype, ZeroScaleNorm, stored_dtype
+from ltjax.models.recomputed import recomputed
 
 # He et al. (2015): a normal distribution that keeps the variance through ReLU; not truncated, unlike nn's he_normal
 kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -133,7 +134,7 @@ class ResNetCifar(nn.Module):
         blocks = (self.depth - 2) // 2
         drop_rate = rate_of(self.drop_path, blocks if position is None else position, blocks)
         # the two flags (arguments 2 and 3, behind self and x) decide what is traced
-        kind = nn.remat(self.block_type, static_argnums=(2, 3)) if self.remat else self.block_type
+        kind = recomputed(self.block_type, static=(2, 3)) if self.remat else self.block_type
         final_relu = self.final_relu or not last
         options = (self.dtype, stored_dtype(self), self.zero_init, final_relu, self.norm_group, self.fused_norm)
         return kind(channels, stride, *options, drop_rate, name=name)

@@ -13,6 +13,7 @@ from ltjax.errors import InputError
 from ltjax.models.drop_path import drop_path, rate_of
 from ltjax.models.norm import Dtype, stored_dtype
 from ltjax.models.positions import resample_positions
+from ltjax.models.recomputed import recomputed
 from ltjax.models.sharding import gathered, parts
 from ltjax.models.tuning import Tuning
 from ltjax.models.tuning.adaptformer import AdaptFormer
@@ -194,7 +195,7 @@ class VisionTransformer(nn.Module):
         kind: Any = Block
         if parts() > 1 and not self.is_initializing():  # a block's parameters are put together in the block itself
             kind = nn.map_variables(Block, "params", trans_in_fn=gathered)
-        kind = nn.remat(kind, static_argnums=(2,)) if self.remat else kind
+        kind = recomputed(kind, static=(2,)) if self.remat else kind
         tokens, prompted = x.shape[1], {"prompts": 1, "deep_prompts": self.depth}.get(self.tuning.kind, 0)
         for index in range(self.depth):
             if index < prompted:

@@ -1,5 +1,6 @@
 """Batch normalisation: unbiased running variance, frozen mode, accuracy, dtypes, and the global batch."""
 
+import functools
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from ltjax.errors import InputError
 from ltjax.models import BatchNorm
 from ltjax.models.norm import normalized, shifted_moments
+from ltjax.models.resnet_cifar import ResNetCifar
 from tests.shared import ROOT
 
 
@@ -319,3 +321,22 @@ def test_under_vmap_every_row_has_its_own_statistics():
 
         found, alone = jax.vmap(slope)(x, scale), [slope(*one) for one in zip(x, scale, strict=True)]
         jax.tree.map(lambda a, *b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), found, *alone)
+
+
+def test_a_block_that_is_computed_again_has_its_moments_still():
+    """A pass over the map, or a message to other devices, each; nothing else of a block is kept."""
+    x = jnp.zeros([2, 8, 8, 3])
+
+    def sums(remat):
+        net = ResNetCifar(8, remat=remat)
+        shapes = jax.eval_shape(functools.partial(net.init, train=True), jax.random.key(0), x)
+        params, rest = shapes["params"], {name: one for name, one in shapes.items() if name != "params"}
+
+        def loss(params, rest):
+            return net.apply({"params": params, **rest}, x, train=True, mutable=["batch_stats"])[0].sum()
+
+        text = jax.jit(jax.grad(loss)).lower(params, rest).as_text()
+        return text.count("stablehlo.reduce("), text.count("stablehlo.convolution(")
+
+    (plain, convolutions), (again, more) = sums(False), sums(True)
+    assert again == plain and more > convolutions
