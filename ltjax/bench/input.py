@@ -1,6 +1,6 @@
 """Decoding, augmenting and batching images, compared with a PyTorch DataLoader and torchvision's transforms.
 
-    python -m ltjax.bench input --augment crop224_flip_jitter --batch 64 --workers 2
+    python -m ltjax.bench input --augment crop224_flip_jitter --batch 64 --workers 1 2
     python -m ltjax.bench input --format webp --size 1024x768
     python -m ltjax.bench input --size 4000x3000 --images 8 --batch 8 --fast-decode
 
@@ -8,8 +8,9 @@ All sides read the same files and make the same crops; their pixels are compared
 the network normalises on the device. PyTorch makes normalised float32 batches, as with torchvision's ToTensor and
 Normalize, and uint8 batches in a second measurement: "torch" by the calls of Pillow behind torchvision's transforms,
 "torchvision" by these themselves, where it is installed. "1 core" is one thread without workers; ``--workers``
-processes start before the measurement, and the table has the memory that one of them holds, and its peak. The files are
-generated images, or those in ``--folder``.
+processes start before the measurement. Several numbers of them take turns, too, and each is compared with the first
+("to 1 worker"). The table has the memory that a worker holds: RSS, its peak, and PSS, in which pages that processes
+have in common count by their share. The files are generated images, or those in ``--folder``.
 
     python -m ltjax.bench input --memory 2000
 
@@ -23,7 +24,7 @@ import pathlib
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -166,34 +167,37 @@ def check(problem: Problem) -> float:
 
 
 def compare(
-    problem: Problem, workers: int, batches: int, repeats: int, alone: bool
-) -> tuple[measure.Times, dict[str, Held]]:
-    """Side -> seconds for ``batches`` batches, alternating between the sides; and what its largest worker holds.
+    problem: Problem, workers: Sequence[int], batches: int, repeats: int, alone: bool
+) -> dict[int, tuple[measure.Times, dict[str, Held]]]:
+    """Number of workers -> (side -> seconds for ``batches`` batches, side -> what its largest worker holds).
 
-    Without workers the processor time of this process is measured, which other programs do not affect. With workers,
-    each measurement starts new processes and is preceded and followed by ``AHEAD`` batches per worker: processes that
-    outlive a measurement would prepare batches during that of the other side.
+    A repetition is a turn of each number and, within it, of each side. Without workers the processor time of this
+    process is measured, which other programs do not affect. With workers, each measurement starts new processes and is
+    preceded and followed by ``AHEAD`` batches per worker: processes that outlive a measurement would prepare batches
+    during that of the other side.
     """
-    kinds: dict[str, Callable[[int], Any]] = {"ltjax": lambda total: ours(problem, workers, total)}
+    kinds: dict[str, Callable[[int, int], Any]] = {"ltjax": functools.partial(ours, problem)}
     if not alone:
         for by in installed_ways():
-            kinds[by] = functools.partial(theirs, problem, workers, by=by)
-        kinds["torch, uint8"] = functools.partial(theirs, problem, workers, normalize=False)
-    times: measure.Times = {name: [] for name in kinds}
-    held: dict[str, Held] = {}
-    margin, clock = (AHEAD * workers, time.perf_counter) if workers else (1, time.process_time)
+            kinds[by] = functools.partial(theirs, problem, by=by)
+        kinds["torch, uint8"] = functools.partial(theirs, problem, normalize=False)
+    found: dict[int, tuple[measure.Times, dict[str, Held]]] = {
+        number: ({name: [] for name in kinds}, {}) for number in workers
+    }
     for _ in range(repeats):
-        for name, make in kinds.items():
-            iterator = make(margin + batches + margin)
-            _take(iterator, margin)
-            start = clock()
-            _take(iterator, batches)
-            times[name].append(clock() - start)
-            for one in held_by_workers(min(workers, 1)):
-                held[name] = Held(*map(max, one, held.get(name, one)))
-            _take(iterator, margin)
-            assert next(iterator, None) is None  # which ends its processes
-    return times, held
+        for number, (times, held) in found.items():
+            margin, clock = (AHEAD * number, time.perf_counter) if number else (1, time.process_time)
+            for name, make in kinds.items():
+                iterator = make(number, margin + batches + margin)
+                _take(iterator, margin)
+                start = clock()
+                _take(iterator, batches)
+                times[name].append(clock() - start)
+                for one in held_by_workers(min(number, 1)):
+                    held[name] = Held(*map(max, one, held.get(name, one)))
+                _take(iterator, margin)
+                assert next(iterator, None) is None  # which ends its processes
+    return found
 
 
 def _take(iterator: Any, batches: int) -> None:
@@ -224,7 +228,11 @@ def parse(arguments: list[str]) -> Any:
     parser.add_argument("--batch", type=measure.at_least(1), default=64)
     parser.add_argument("--batches", type=measure.at_least(1), default=8, help="batches per timed repetition")
     parser.add_argument(
-        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="worker processes; default: number of cores"
+        "--workers",
+        type=measure.at_least(0),
+        nargs="+",
+        default=[len(os.sched_getaffinity(0))],
+        help="worker processes, also several numbers in turns; 0: only without; default: number of cores",
     )
     parser.add_argument(
         "--memory", type=int, default=0, metavar="BATCHES", help="measure the memory over this number of batches"
@@ -280,8 +288,8 @@ def main(arguments: list[str]) -> None:
         results = [one_augment(options, problem, alone) for problem in problems]
         memory = []
         if options.memory:
-            print(f"memory of all processes, {options.workers} workers, {options.augment[-1]}:")
-            memory = memory_over_time(problems[-1], options.workers, options.memory)
+            print(f"memory of all processes, {options.workers[-1]} workers, {options.augment[-1]}:")
+            memory = memory_over_time(problems[-1], options.workers[-1], options.memory)
     named_options = {key: value for key, value in vars(options).items() if key != "json"}
     record = {"benchmark": "input", "environment": environment, "options": named_options, "file_kB": size}
     text_output.write_json(options.json, record | {"results": results, "memory_MB": memory})
@@ -293,18 +301,29 @@ def one_augment(options: argparse.Namespace, problem: Problem, alone: bool) -> d
     if difference is not None:
         print(f"{problem.augment}: the pixels of both sides differ by {difference:.2f} of 255 on average", flush=True)
     images = options.batch * options.batches
-    record: dict[str, Any] = {"augment": problem.augment, "pixel_difference": difference}
-    rows = [[problem.augment, "images/s", "ltjax is", "MB a worker, peak"]]
-    modes = [("1 core", "core", 0), (f"{options.workers} workers", "total", options.workers)]
-    for title, key, workers in modes[: 2 if options.workers else 1]:
-        times, held = compare(problem, workers, options.batches, options.repeats, alone)
-        record[key] = measure.summary(times, images) | {
-            "worker_MB": {name: one._asdict() for name, one in held.items()}
-        }
-        for name, side in record[key]["sides"].items():
-            faster = record[key]["speed_relative_to"].get(name)
-            memory = f"{held[name].now:,.0f}, {held[name].peak:,.0f}" if name in held else ""
-            speeds = [f"{side['images_per_second']:.0f}", f"{faster:.2f}x" if faster else ""]
-            rows.append([f"{title}: {name}", *speeds, memory])
+    record: dict[str, Any] = {"augment": problem.augment, "pixel_difference": difference, "workers": {}}
+    some = [number for number in dict.fromkeys(options.workers) if number]
+    heading = [f"to {_workers(some[0])}"] if some[1:] else []
+    rows = [[problem.augment, "images/s", "ltjax is", *heading, "MB a worker: RSS, peak, PSS"]]
+    found = compare(problem, [0], options.batches, options.repeats, alone)
+    found |= compare(problem, some, options.batches, options.repeats, alone)
+    for number, (times, held) in found.items():
+        block = measure.summary(times, images) | {"worker_MB": {name: one._asdict() for name, one in held.items()}}
+        if number and number != some[0]:
+            first = found[some[0]][0]
+            block["speed_relative_to_first"] = {
+                name: measure.median_ratio({"now": times[name], "first": first[name]}, "now", "first") for name in times
+            }
+        record["workers"][str(number)] = block
+        for name, side in block["sides"].items():
+            faster = block["speed_relative_to"].get(name)
+            gain = block.get("speed_relative_to_first", {}).get(name)
+            memory = ", ".join(f"{size:,.0f}" for size in held[name]) if name in held else ""
+            ratios = [f"{ratio:.2f}x" if ratio else "" for ratio in (faster, *([gain] if heading else []))]
+            rows.append([f"{_workers(number)}: {name}", f"{side['images_per_second']:.0f}", *ratios, memory])
     print(text_output.table(rows), flush=True)
     return record
+
+
+def _workers(number: int) -> str:
+    return f"{number} worker{'s' if number > 1 else ''}" if number else "1 core"

@@ -18,10 +18,11 @@ def memory_of_all_processes() -> float:
 
 
 class Held(NamedTuple):
-    """Megabytes that a process holds, shared pages in full."""
+    """Megabytes that a process holds, with shared pages in full (RSS), the peak of that, and with its share (PSS)."""
 
     now: float
     peak: float
+    share: float
 
 
 def held_by_workers(number: int) -> list[Held]:
@@ -41,7 +42,8 @@ def _held(pid: int) -> Held | None:
     except OSError:  # the process has ended
         return None
     sizes = (re.search(rf"^{name}:\s*(\d+) kB", status, re.MULTILINE) for name in ("VmRSS", "VmHWM"))
-    return Held(*(1024 * int(size[1]) / MEGABYTE if size else 0.0 for size in sizes))
+    now, peak = (1024 * int(size[1]) / MEGABYTE if size else 0.0 for size in sizes)
+    return Held(now, peak, _proportional(pid) / MEGABYTE)
 
 
 def _process_ids() -> list[int]:

@@ -186,7 +186,7 @@ def state_of(argv: Sequence[str]) -> State:
     from ltjax.commands.paper_tables.speed import read as read_speed
     from ltjax.methods.configure import from_command_line
     from ltjax.settings.identity import difference
-    from ltjax.training.workdir.identity import absolute
+    from ltjax.training.workdir.identity import absolute, has_begun
     from ltjax.training.workdir.json_files import read_object
 
     try:
@@ -202,7 +202,8 @@ def state_of(argv: Sequence[str]) -> State:
         return State("its config.json is damaged")
     other = difference(config, config_there)
     if other:
-        return State(f"holds another config: {other}")
+        held = results.exists() or has_begun(folder)  # a run that failed before its first checkpoint is no obstacle
+        return State(f"holds another config: {other}" if held else "not run yet")
     if not results.exists():
         return State("begun, not finished")
     found = read_object(results)

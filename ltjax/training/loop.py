@@ -45,7 +45,7 @@ from ltjax.training.validation_fits import fit_temperature, fit_thresholds
 from ltjax.training.workdir import multilabel_files
 from ltjax.training.workdir.checkpoint import DIVERGED, Checkpoints, checkpoints
 from ltjax.training.workdir.data_record import check_data_record, hashes, write_data_record
-from ltjax.training.workdir.identity import absolute, config_is_damaged, open_workdir, stored_difference
+from ltjax.training.workdir.identity import absolute, config_is_damaged, has_begun, open_workdir, stored_difference
 from ltjax.training.workdir.lock import Lock, locked
 from ltjax.training.workdir.metrics_log import MetricsLog, Record, StageLines
 from ltjax.training.workdir.model_record import write_model_record
@@ -93,10 +93,10 @@ def _train_locked(
 ) -> Record:
     check_source(config)
     check_tracker(config)
-    if not (folder / "checkpoints").exists():  # a run that has begun has its weights
+    begun = has_begun(folder)
+    if not begun:  # a run that has begun has its weights
         check_pretrained(config)
     setup = prepare(config)
-    begun = (folder / "checkpoints").exists()
     if not begun and config.model.pretrained and not config.init_from:
         check_fit(variables_of(shape_of_state(setup.data, setup.stages[0], {})), config)
     source = open_source(config, setup, folder)

@@ -31,9 +31,26 @@ def test_input_compares_with_pytorch(tmp_path, capsys):
     assert [result["augment"] for result in record["results"]] == ["crop32_flip", "crop32_flip_jitter"]
     for result in record["results"]:
         assert 0 < result["pixel_difference"] < inputs.TOLERANCE
-        assert set(result["core"]["sides"]) == {"ltjax", "torch, uint8", *peer_input.installed_ways()}
-        assert result["core"]["speed_relative_to"]["torch"] > 0
+        (core,) = result["workers"].values()
+        assert set(core["sides"]) == {"ltjax", "torch, uint8", *peer_input.installed_ways()}
+        assert core["speed_relative_to"]["torch"] > 0
     assert "1 core: torch" in printed and 10 < record["file_kB"] < 200
+
+
+def test_numbers_of_workers_take_turns_and_are_compared_with_the_first(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(measure, "torch_installed", lambda: False)
+    options = f"{INPUT} --augment crop32_flip".replace("--workers 0 --images 3", "--workers 1 2 --images 6")
+    printed, record = run(options, tmp_path / "input.json", capsys)
+    found = record["results"][0]["workers"]
+    assert list(found) == ["0", "1", "2"] and "2 workers: ltjax" in printed and "to 1 worker" in printed
+    for number, block in found.items():
+        assert len(block["sides"]["ltjax"]["ms"]) == 2 and set(block["worker_MB"]) == (
+            {"ltjax"} if number > "0" else set()
+        )
+    one, two = (np.array(found[number]["sides"]["ltjax"]["ms"]) for number in "12")
+    assert found["2"]["speed_relative_to_first"]["ltjax"] == pytest.approx(np.median(one / two))
+    held = found["2"]["worker_MB"]["ltjax"]
+    assert 0 < held["share"] <= held["now"] <= held["peak"]
 
 
 @needs_torch
@@ -53,12 +70,14 @@ def test_input_notices_different_images(tmp_path, capsys, monkeypatch):
 
 
 def test_the_memory_of_workers_is_that_of_the_largest_processes():
-    code = "held = bytearray(60_000_000); del held; print('ready', flush=True); import time; time.sleep(60)"
+    """30 MB stay, so that it is larger than what earlier tests leave, such as multiprocessing's own processes."""
+    code = "held = bytearray(60_000_000); del held; held = bytearray(30_000_000); print('ready', flush=True); "
+    code += "import time; time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"ready\n"
         (worker,) = memory.held_by_workers(1)
-        assert 0 < worker.now < 60 < worker.peak < 100
+        assert 30 < worker.share <= worker.now < 60 < worker.peak < 100
     finally:
         process.kill()
         process.wait()

@@ -167,6 +167,8 @@ def test_text_gives_the_classifier_of_lift_and_of_zero_shot_clip(clip, tmp_path)
 def test_what_text_needs_is_said(clip, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"config.model.text: a classifier from class names needs CLIP's text tower"):
         loop.train(recipe(**ZERO), str(tmp_path / "a"))
+    corrected = recipe(**ZERO, model__text=str(clip[0]))
+    assert loop.train(corrected, str(tmp_path / "a"))["step"] == 0  # what failed before it began is no obstacle
     alone = tmp_path / "alone.npz"
     alone.write_bytes(clip[0].read_bytes())
     with pytest.raises(InputError, match=f"config.model.vocabulary: beside {alone}: no vocabulary in"):

@@ -107,6 +107,19 @@ def test_a_finished_run_is_not_run_again(tmp_path, monkeypatch):
     assert loop.train(toy.config(), str(tmp_path)) == results
 
 
+def test_a_run_that_ended_before_its_first_checkpoint_is_replaced(tmp_path, monkeypatch, capsys):
+    def fails(*arguments):
+        raise InputError("a file is missing")
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="a file is missing"):
+        patch.setattr(loop, "_run_stages", fails)
+        loop.train(toy.config(), str(tmp_path))
+    assert (tmp_path / "config.json").exists() and not (tmp_path / "results.json").exists()
+    assert loop.train(toy.config(seed=5), str(tmp_path))["seeds"] == [5]
+    assert "config.json: is replaced" in capsys.readouterr().err
+    assert open_finished(str(tmp_path), {}).config.seed == 5
+
+
 def test_a_workdir_of_another_config_is_refused(tmp_path):
     loop.train(toy.config(), str(tmp_path))
     with pytest.raises(InputError, match=r"another config: config.seed is 0 there and 5 here"):

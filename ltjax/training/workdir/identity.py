@@ -47,6 +47,11 @@ def config_is_damaged(folder: epath.Path) -> bool:
     return stored.exists() and read_object(stored) is None
 
 
+def has_begun(folder: epath.Path) -> bool:
+    """Whether a checkpoint is there, be it a damaged or an incomplete one; without one, nothing was trained."""
+    return any(path.name.partition(".")[0].isdigit() for path in (folder / "checkpoints").glob("*/*"))
+
+
 def stored_difference(folder: epath.Path, config: Settings) -> str:
     """How the workdir's config differs from this one, in words; "" if it does not, or cannot be read."""
     stored = read_object(folder / "config.json") if (folder / "config.json").exists() else None
@@ -65,6 +70,7 @@ def open_workdir(
 ) -> Record | None:
     """results.json of a finished run of this config; None if there is something left to do.
 
+    A run of another config that ended before its first checkpoint, as for a file that was missing, is no obstacle.
     Damaged files are reported. What config.json held, the checkpoints' fingerprints show as well; results.json is made
     again from the last checkpoint.
 
@@ -83,7 +89,9 @@ def open_workdir(
                 f"--workdir={folder} holds a finished run of another config: {other}; --resume=force continues "
                 "unfinished ones; use another --workdir (config.init_from starts from the end of a run)"
             )
-        if other and not force:
+        if other and not finished and not has_begun(folder):
+            report(f"{stored}: is replaced; it is of a run that ended before its first checkpoint ({other})")
+        elif other and not force:
             rest = "" if finished else ", or continue it with these changes by --resume=force"
             raise InputError(
                 f"--workdir={folder} holds a run of another config: {other}; use another --workdir, or set these "

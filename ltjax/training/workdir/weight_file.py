@@ -161,7 +161,7 @@ def _read_safetensors(content: bytes) -> dict[str, np.ndarray]:
             f"not a readable .safetensors file: cut short or damaged ({reason}); copy or make it again"
         ) from None
     arrays = {}
-    for name, one in found:
+    for name, one in sorted(found, key=lambda item: item[0]):  # the library has them in another order each time
         kind, shape = one["dtype"], one["shape"]
         if kind == "BF16":
             arrays[name] = np.frombuffer(one["data"], ml_dtypes.bfloat16).astype(np.float32).reshape(shape)
