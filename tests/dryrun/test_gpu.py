@@ -37,6 +37,13 @@ config, _ = from_command_line([*arguments, "--config.steps_per_call=4", "--workd
 program = lower_train(plans.plan_for(config, target), 0)
 json.dump(as_record(compile_program(program, target, config.dtype)), open(numbers, "w"))
 """
+# A backbone of four blocks, for images of 32 pixels.
+TRANSFORMER = """
+import functools
+from ltjax.models import VisionTransformer
+
+small = functools.partial(VisionTransformer, patch=4, width=64, depth=4, heads=2, grid=8)
+"""
 # A config file for the command, and the toy's parts where the command finds them.
 CONFIG = """
 from tests.training import toy
@@ -105,6 +112,22 @@ def test_the_flagships_numbers_are_plausible(flagship):
     assert 0.5e-3 < low < high < 4e-3 and kernels["host_seconds"] == [0, 0]
     assert low / 3 < kernels["longest_seconds"][0] < low
     assert 1e8 < kernels["bytes"] < 1e10
+
+
+@pytest.mark.slow
+def test_remat_does_not_keep_what_it_computes_again(tmp_path):
+    """XLA drops the barriers between blocks, so that only the order of the kernels lets arrays share memory."""
+    (tmp_path / "small.py").write_text(TRANSFORMER)
+    network = ["--config=configs/cifar100_ce.py", f"--config.model.backbone={tmp_path / 'small.py'}:small"]
+    numbers = []
+    for remat in (False, True):
+        path = tmp_path / f"{remat}.json"
+        run(TRAIN, path, "h200:1", *network, "--config.dtype=bfloat16", f"--config.model.remat={remat}")
+        numbers.append(json.loads(path.read_text()))
+        is_one_graph(numbers[-1]["kernels"])
+    plain, again = numbers
+    assert again["memory_bytes"]["temporaries"] < 0.5 * plain["memory_bytes"]["temporaries"]
+    assert again["traced_matrix_flops"] > 1.2 * plain["traced_matrix_flops"]  # it does compute again
 
 
 @pytest.mark.slow
