@@ -37,9 +37,12 @@ def test_input_compares_with_pytorch(tmp_path, capsys):
     assert "1 core: torch" in printed and 10 < record["file_kB"] < 200
 
 
+@pytest.mark.slow
 def test_numbers_of_workers_take_turns_and_are_compared_with_the_first(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(measure, "torch_installed", lambda: False)
-    options = f"{INPUT} --augment crop32_flip".replace("--workers 0 --images 3", "--workers 1 2 --images 6")
+    options = f"{INPUT} --augment crop32_flip".replace(
+        "--repeats 1 --workers 0 --images 3", "--repeats 2 --workers 1 2 --images 6"
+    )
     printed, record = run(options, tmp_path / "input.json", capsys)
     found = record["results"][0]["workers"]
     assert list(found) == ["0", "1", "2"] and "2 workers: ltjax" in printed and "to 1 worker" in printed

@@ -62,7 +62,7 @@ def test_places_refuses_to_start_without_its_weights_and_starts_from_scratch(fam
         loop.train(missing, str(tmp_path / "run"))
 
     begun = tmp_path / "begun"
-    (begun / "checkpoints").mkdir(parents=True)
+    (begun / "checkpoints" / "train" / "10").mkdir(parents=True)
     (begun / "config.json").write_text(to_json(missing))
     with pytest.raises(InputError, match=r"config\.data"):  # a run that resumes needs no file
         loop.train(missing.replaced({"data.dir": str(tmp_path / "nothing")}), str(begun))

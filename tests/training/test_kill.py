@@ -94,7 +94,7 @@ def unfinished(workdir):
     return {path.stat().st_ino for path in folder.glob("*orbax-checkpoint-tmp*")} if folder.exists() else set()
 
 
-def run_killed(start, workdir, kills, rng, moments):
+def run_killed(start, workdir, kills, rng, moments, first=logged):
     """Starts the command until it has been killed so often, then lets it end; how often it was killed in training.
 
     Args:
@@ -102,12 +102,13 @@ def run_killed(start, workdir, kills, rng, moments):
       kills: how many.
       rng: chooses the moments.
       moments: "start": in the first seconds, whatever it does then; "training": up to 0.8 s after it has gone on,
-        which at first is after it has begun to train and later after a checkpoint; "saving": within 60 ms after the
+        which at first is after ``first`` and later after a checkpoint; "saving": within 60 ms after the
         next checkpoint is begun.
+      first: what has gone on before the first kill: lines ``logged``, or checkpoints ``saved``.
     """
     in_training = 0
     for number in range(kills):
-        moment, gone_on, old = rng.choice(moments), saved if number else logged, unfinished(workdir)
+        moment, gone_on, old = rng.choice(moments), saved if number else first, unfinished(workdir)
         before, process = gone_on(workdir), start(workdir)
         deadline = time.monotonic() + 280
 
@@ -148,10 +149,11 @@ def assert_same_end(whole, workdir):
     return [note["step"] for note in results[1]["resumes"]]
 
 
-def test_two_kills_in_training_change_no_bit(start, whole, tmp_path):
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_kills_in_training_change_no_bit(start, whole, tmp_path, times):
     rng = random.Random(os.environ.get("LTJAX_KILL_SEED", "20"))
-    kills = run_killed(start, tmp_path / "run", 2, rng, ("training",))
-    assert kills == 2, "the run ended before it could be killed twice"
+    kills = run_killed(start, tmp_path / "run", times, rng, ("training",), saved if times == 1 else logged)
+    assert kills == times, "the run ended before it could be killed so often"
     resumed = assert_same_end(whole, tmp_path / "run")
     assert resumed and min(resumed) > 0 and resumed == sorted(resumed)
 

@@ -117,9 +117,8 @@ def test_a_state_dict_of_another_network_names_what_is_unknown():
         family_of(state_dict).read(state_dict)
 
 
-@pytest.mark.parametrize(
-    "backbone", [models.ConvNeXt(TINY), pytest.param(models.EfficientNetLite(), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", [models.ConvNeXt(TINY), models.EfficientNetLite()])
 def test_blocks_that_are_computed_again_have_the_same_gradients(backbone):
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
     plainly = contextvars.copy_context()
