@@ -15,7 +15,7 @@ import numpy as np
 
 from ltjax.data.augment.transform import Transforms, of_stream
 from ltjax.data.dataset import ArrayReader, Source
-from ltjax.data.sampling.counter_rng import Array, Ops, name_id
+from ltjax.data.sampling.counter_rng import Array, Ops, Words, name_id
 from ltjax.data.sampling.sampler import Sampler, Tables, order_of
 
 
@@ -24,7 +24,16 @@ def _without_loops_on_gpus(looping: Callable[[], jax.Array], straight: Callable[
     return jax.lax.platform_dependent(cuda=straight, rocm=straight, default=looping)
 
 
-DEVICE = Ops(jnp, jax.lax.while_loop, _without_loops_on_gpus)
+def _rolled_on_cpus(looping: Callable[[], Words], straight: Callable[[], Words]) -> Words:
+    """On a CPU, XLA would put a draw into the loop over the pixels that depend on it.
+
+    It would be made again for each pixel, and LLVM's loop vectorizer follows all paths through it: twice as many with
+    each operation of the generator, so that a program compiles for minutes. A loop is never put into another one.
+    """
+    return jax.lax.platform_dependent(cpu=looping, default=straight)
+
+
+DEVICE = Ops(jnp, jax.lax.while_loop, _without_loops_on_gpus, roll=_rolled_on_cpus)
 CHUNK = 1024  # records of a source that are read at once
 
 

@@ -7,7 +7,7 @@ jitted program (with or without 64-bit types) give the same words, and so the sa
 import dataclasses
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -15,9 +15,11 @@ import numpy as np
 
 Array: TypeAlias = Any  # numpy's, or jax's, which may be traced: the two have no common type
 Integer: TypeAlias = int | Array  # 0 .. 2^32 - 1: Python's, or a scalar array
+Words: TypeAlias = tuple[Array, Array]
 State = TypeVar("State")
 
-ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+GROUPS = 5  # of four rounds each
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))  # of every other group
 PARITY = np.uint32(0x1BD11BDA)
 MIXERS = (np.uint32(0x7FEB352D), np.uint32(0x846CA68B))  # typed: a bare constant above 2^31 is too large for jax
 
@@ -41,6 +43,11 @@ def _looping(looping: Callable[[], Array], straight: Callable[[], Array]) -> Arr
     return looping()
 
 
+def _straight(looping: Callable[[], Words], straight: Callable[[], Words]) -> Words:
+    del looping
+    return straight()
+
+
 @dataclasses.dataclass(frozen=True)
 class Ops:
     """The array namespace that a function computes with, and its loop; on a device ``Ops(jnp, jax.lax.while_loop)``.
@@ -50,12 +57,14 @@ class Ops:
       while_loop: repeats a function on a state.
       choose: of two functions with the same result, one with a loop and one without, it returns the result of one.
       records: no permutation is larger; 0 = unknown, then ``choose`` is not asked.
+      roll: as ``choose``, for the rounds of the generator, of which a loop makes a compiled program shorter.
     """
 
     xp: ModuleType
     while_loop: WhileLoop
     choose: Callable[[Callable[[], Array], Callable[[], Array]], Array] = _looping
     records: int = 0
+    roll: Callable[[Callable[[], Words], Callable[[], Words]], Words] = _straight
 
 
 HOST = Ops(np, _host_while_loop)
@@ -94,15 +103,39 @@ def threefry2x32(key: tuple[Array, Array], counter: tuple[Array, Array], ops: Op
 
     Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
     """
+    xp = ops.xp
     keys = (key[0], key[1], key[0] ^ key[1] ^ PARITY)
     x, y = counter[0] + keys[0], counter[1] + keys[1]
-    for group in range(5):
-        for rotation in ROTATIONS[group % 2]:
+    # what is added after each group
+    to_x = [keys[(group + 1) % 3] for group in range(GROUPS)]
+    to_y = [keys[(group + 2) % 3] + xp.uint32(group + 1) for group in range(GROUPS)]
+
+    def rounds(x: Array, y: Array, rotations: Sequence[Any]) -> Words:
+        for rotation in rotations:
             x = x + y
             y = ((y << rotation) | (y >> (32 - rotation))) ^ x
-        x = x + keys[(group + 1) % 3]
-        y = y + (keys[(group + 2) % 3] + ops.xp.uint32(group + 1))
-    return x, y
+        return x, y
+
+    def straight() -> Words:
+        a, b = x, y
+        for group in range(GROUPS):
+            a, b = rounds(a, b, ROTATIONS[group % 2])
+            a, b = a + to_x[group], b + to_y[group]
+        return a, b
+
+    def looping() -> Words:
+        both = xp.asarray(ROTATIONS, dtype=xp.uint32)
+        first, second = (xp.stack(xp.broadcast_arrays(*each)) for each in (to_x, to_y))
+
+        def group(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            number, a, b = state
+            a, b = rounds(a, b, [both[number % 2, i] for i in range(4)])
+            return number + 1, a + first[number], b + second[number]
+
+        state = (xp.uint32(0), *xp.broadcast_arrays(x, y))
+        return ops.while_loop(lambda state: state[0] < GROUPS, group, state)[1:]
+
+    return ops.roll(looping, straight)
 
 
 def words(
