@@ -29,7 +29,8 @@ if FIRST:
 
 
 def pytest_unconfigure():
-    """The process that made the folder removes it."""
+    """The process that made the folder removes it; and pytest, which collects garbage ten times now, finds little."""
+    gc.freeze()
     if FIRST:
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
@@ -73,7 +74,6 @@ ON_EVERY_PUSH = {
     "test_each_branch_is_the_plain_network_with_its_own_last_block": ("*stage3_block1",),
     "test_without_the_last_relu_features_have_both_signs": ("net0",),
     "test_convolutions_of_the_imagenet_family_keep_the_variance_of_the_gradients": ("BasicBlock*",),
-    "test_in_float64_features_train_as_the_whole_network_does": ("device",),
     "test_images_are_followed_through_whatever_an_objective_does_with_them": ("reversed_and_normalised",),
     "test_every_transform_makes_the_pixels_of_the_host_on_the_device": (
         "none", "pad_crop*", "resized_crop*", "randaugment*", "autoaugment_flip_cutout",
@@ -81,7 +81,7 @@ ON_EVERY_PUSH = {
     "test_a_signal_stops_it_with_the_table_so_far_and_the_next_time_it_resumes": ("143-143", "<lambda>*"),
     "test_a_packed_carry_changes_no_step": ("axis2*",),
     "test_nothing_compiles_and_nothing_moves_unasked_after_the_first_epoch": ("*steps_per_call*",),
-    "test_a_train_step_of_a_large_config_traces_on_the_smallest_backbone_of_its_kind": ("imagenet_*", "folder_aux*"),
+    "test_a_train_step_of_a_large_config_traces_on_the_smallest_backbone_of_its_kind": ("imagenet_a*", "folder_aux*"),
     "test_its_model_has_parameters_by_shape_evaluation": ("cifar*", "mnist*", "imagenet_ce", "imagenet_reslt"),
     "test_a_train_step_lowers": ("mnist5k_reslt*", "mnist5k_a*", "*bbn"),
     "test_the_map_and_the_parameters_have_their_dtypes_and_the_parts_that_are_named_exist": (
@@ -100,7 +100,7 @@ ON_EVERY_PUSH = {
     "test_the_stages_after_it_are_the_same_as_in_one_run": ("three",),
     "test_the_loss_is_that_of_both_labels_in_the_shares_of_the_pixels": ("8-True",),
     "test_a_finished_run_gets_its_numbers_and_four_figures": ("10",),
-    "test_each_kind_trains_its_part_and_adds_nothing_at_first": ("adaptformer", "lora", "deep_prompts", "bias"),
+    "test_each_kind_trains_its_part_and_adds_nothing_at_first": ("lora", "deep_prompts"),
     "test_a_run_that_was_interrupted_goes_on_in_the_same_entry_with_each_line_once": ("wandb",),
     "test_the_tracker_is_no_part_of_a_runs_identity": ("wandb",),
     "test_labels_of_class_figures_do_not_overlap": ("10", "365"),

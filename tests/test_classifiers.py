@@ -214,12 +214,12 @@ def test_classifiers_keep_jit_widen_halves_and_have_finite_gradients_at_zero(cal
     plain = call(features, kernel)
     np.testing.assert_allclose(jax.jit(call)(features, kernel), plain, rtol=1e-5, atol=1e-6)
     for dtype in (jnp.bfloat16, jnp.float16):
-        assert call(features.astype(dtype), kernel.astype(dtype)).dtype == jnp.float32
+        assert jax.eval_shape(call, features.astype(dtype), kernel.astype(dtype)).dtype == jnp.float32
     with jax.enable_x64(True):
-        wide = call(np.asarray(features, np.float64), np.asarray(kernel, np.float64))
+        wide = jax.jit(call)(np.asarray(features, np.float64), np.asarray(kernel, np.float64))
         assert wide.dtype == jnp.float64
         np.testing.assert_allclose(wide, plain, rtol=1e-4, atol=1e-5)
-    gradients = jax.grad(lambda x, w: call(x, w).sum(), argnums=(0, 1))(features, kernel)
+    gradients = jax.jit(jax.grad(lambda x, w: call(x, w).sum(), argnums=(0, 1)))(features, kernel)
     assert all(np.isfinite(g).all() for g in gradients)
 
 

@@ -187,12 +187,18 @@ def _check_flags(arguments: Sequence[str], known: dict[str, Any]) -> list[str]:
 def _overridden(config: Any, arguments: list[str]) -> tuple[Any, str | None, set[str]]:
     """(the config with its --config.KEY=VALUE overrides, --workdir, the overridden keys)."""
     from absl import flags
-    from ml_collections import config_flags
+    from ml_collections import ConfigDict, config_flags
+
+    class WithoutText(ConfigDict):  # type: ignore[misc]  # ml_collections has no types
+        """Absl writes the default of a flag twice, for a help that is not shown: as YAML, most of the time of parsing."""
+
+        def __str__(self) -> str:
+            return ""
 
     values: Any = flags.FlagValues()  # type: ignore[no-untyped-call]
     known = flat(config.to_dict())
     try:
-        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
+        config_flags.DEFINE_config_dict("config", WithoutText(config), flag_values=values, sys_argv=arguments)
         flags.DEFINE_string("workdir", None, "The folder that the run writes to.", flag_values=values)
         rest = values(["ltjax", *arguments], known_only=False)
     except flags.Error as error:
@@ -201,7 +207,7 @@ def _overridden(config: Any, arguments: list[str]) -> tuple[Any, str | None, set
         raise InputError(f"a value of the command line cannot be read: {shown(str(error))}; correct it") from None
     if len(rest) > 1:
         raise InputError(f"unexpected argument '{rest[1]}'; write settings as --config.KEY=VALUE")
-    return values["config"].value, values["workdir"].value, set(values["config"].override_values)
+    return ConfigDict(values["config"].value), values["workdir"].value, set(values["config"].override_values)
 
 
 def _fit_to_epochs(config: Any, source: str, overridden: set[str]) -> list[str]:

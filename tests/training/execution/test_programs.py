@@ -53,8 +53,7 @@ def arrays(workdir, stage, step):
 
 
 # The others' pixels on the device are those of the host in tests/data/augment/test_registry.py.
-QUICKLY_COMPILED = ("none", "pad_crop", "pad_crop_flip")
-ALL_TRANSFORMS = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICKLY_COMPILED)) for name in TRANSFORMS]
+ALL_TRANSFORMS = [pytest.param(name, marks=[pytest.mark.slow] * (name != "pad_crop_flip")) for name in TRANSFORMS]
 
 
 @pytest.mark.parametrize("transform", ALL_TRANSFORMS)
@@ -178,6 +177,7 @@ def test_several_seeds_go_on_bit_for_bit_after_a_signal(tmp_path, monkeypatch):
     assert whole["per_seed"] == parts["per_seed"]
 
 
+@pytest.mark.slow
 def test_evaluate_reads_several_seeds(tmp_path, capsys):
     from ltjax.commands.evaluate import main
 

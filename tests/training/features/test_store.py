@@ -226,7 +226,8 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", [pytest.param(w, marks=pytest.mark.slow if w == "vmap" else ()) for w in WAYS])
+@pytest.mark.slow  # tests/training/test_frozen_features.py compares runs on every push
+@pytest.mark.parametrize("way", WAYS)
 def test_in_float64_features_train_as_the_whole_network_does(way, runs, tmp_path, monkeypatch, capsys):
     """Stopped in the middle and gone on; then NCM finds the same features."""
     root, whole = runs
