@@ -190,7 +190,7 @@ def _overridden(config: Any, arguments: list[str]) -> tuple[Any, str | None, set
     from ml_collections import ConfigDict, config_flags
 
     class WithoutText(ConfigDict):  # type: ignore[misc]  # ml_collections has no types
-        """Absl writes the default of a flag twice, for a help that is not shown: as YAML, most of the time of parsing."""
+        """Absl writes a flag's default twice, for a help that is not shown: as YAML, half of the time of parsing."""
 
         def __str__(self) -> str:
             return ""

@@ -75,8 +75,8 @@ def run(code, *arguments, **variables):
     return done
 
 
-# Depth of the flagship's network -> convolutions of a step (one a layer, and a gradient to kernel and input, but for the
-# pixels), most kernels, FLOPs. The promised times are those of ResNet-32; ResNet-8 has the same kinds of kernels.
+# Depth of the flagship's network -> convolutions of a step (one a layer, and a gradient to kernel and input, but for
+# the pixels), most kernels, FLOPs. The promised times are those of ResNet-32; ResNet-8 has the same kinds of kernels.
 FLAGSHIPS = {8: (20, 130, 9.29e9), 32: (92, 400, 52.8e9)}
 
 

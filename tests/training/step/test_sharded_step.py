@@ -123,7 +123,7 @@ def test_a_step_reduces_and_moves_no_image(found, name):
     """Two streams in one pass and the parts of a batch, too, are made of what each device has."""
     size, talk = found[name]
     assert {kind for kind, *_ in talk} == {"all-reduce"}, talk
-    # Each of two passes through the network, and of two parts of a batch, has its own gradients; and statistics, scalars.
+    # Each of two passes through the network, and of two parts of a batch, has its gradients; and statistics, scalars.
     assert sum(volume for _, volume, _ in talk) < 2 * (size + 1500)
 
 
