@@ -65,7 +65,7 @@ def paco(config: Settings, settings: PaCoSettings, data: Data) -> list[Stage]:
         logits = outputs.logits["classifier"]
         losses = _compared(settings, data, context, logits, labels, queries, keys, batch["second"]["label"])
         extras = {
-            "queue": _queued(context.extras["queue"], keys, batch["second"]["label"]),
+            **_next_queue(settings, context, keys, batch["second"]["label"]),
             "encoder": {"params": averaged, "model_state": jax.lax.stop_gradient(state)},
         }
         return _outcome(config, losses, logits, labels, model_state, extras)
@@ -88,7 +88,7 @@ def gpaco(config: Settings, settings: GPaCoSettings, data: Data) -> list[Stage]:
         of_both = together(*labels)
         losses = _compared(settings, data, context, logits, of_both, projected)
         keys = jax.lax.stop_gradient(second["projection"])
-        extras = {"queue": _queued(context.extras["queue"], keys, labels[1])}
+        extras = _next_queue(settings, context, keys, labels[1])
         return _outcome(config, losses, logits, of_both, model_state, extras)
 
     return _stage(config, settings, data, network, objective)
@@ -107,16 +107,14 @@ def _stage(config: Settings, settings: GPaCoSettings, data: Data, network: Any, 
     def init(key: jax.Array, previous: Previous | None, features: Features) -> Start:
         del previous, features
         variables = make(key)
-        queue = {
-            "features": jnp.zeros((settings.queue, settings.width)),
-            "labels": jnp.full(settings.queue, EMPTY, jnp.int32),
-        }
+        # a checkpoint takes no arrays of size zero
+        queue = {"queue": _empty_queue(settings.queue, settings.width)} if settings.queue else {}
         if not averages:
-            return Start(variables, extras={"queue": queue})
+            return Start(variables, extras=queue)
         # the first step makes it equal to the network
         zeros = jax.tree.map(jnp.zeros_like, dict(variables))
         encoder = {"params": zeros.pop("params"), "model_state": zeros}
-        return Start(variables, extras={"queue": queue, "encoder": encoder})
+        return Start(variables, extras={**queue, "encoder": encoder})
 
     return one_stage(
         config,
@@ -151,7 +149,7 @@ def _compared(
     key_labels: jax.Array | None = None,
 ) -> jax.Array:
     """The loss of each image, compared with the others, with these keys and with the queue."""
-    queue = context.extras["queue"]
+    queue = _queue_of(settings, context)
     all_keys, all_labels = queue["features"].astype(features.dtype), queue["labels"]
     if keys is not None and key_labels is not None:
         all_keys, all_labels = jnp.concatenate([keys, all_keys]), jnp.concatenate([key_labels, all_labels])
@@ -167,6 +165,20 @@ def _compared(
         gamma=settings.gamma,
         temperature=settings.temperature,
     )
+
+
+def _empty_queue(length: int, width: int) -> dict[str, jax.Array]:
+    return {"features": jnp.zeros((length, width)), "labels": jnp.full(length, EMPTY, jnp.int32)}
+
+
+def _queue_of(settings: GPaCoSettings, context: Context) -> Mapping[str, jax.Array]:
+    queue: Mapping[str, jax.Array] = context.extras["queue"] if settings.queue else _empty_queue(0, settings.width)
+    return queue
+
+
+def _next_queue(settings: GPaCoSettings, context: Context, keys: jax.Array, labels: jax.Array) -> dict[str, Tree]:
+    """The entry of the next step's extras; none without a queue."""
+    return {"queue": _queued(context.extras["queue"], keys, labels)} if settings.queue else {}
 
 
 def _queued(queue: Mapping[str, jax.Array], keys: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:

@@ -88,6 +88,25 @@ def test_gpaco_learns_from_both_views_and_keeps_the_second():
         assert "encoder" not in outcome.extras
 
 
+@pytest.mark.parametrize("method", ["paco", "gpaco"])
+def test_without_a_queue_a_step_compares_its_own_views_alone(method):
+    """A checkpoint takes no arrays of size zero: queue=0 ended with the first one."""
+    (made,) = steps(method, 1, **{f"{method}__queue": 0})
+    stage, outcome, state, batch = made
+    assert all(leaf.size for leaf in jax.tree.leaves((state, outcome.extras))) and "queue" not in outcome.extras
+    first, changed = project(stage, state.params, state.model_state, batch["image"]["image"])
+    if method == "gpaco":
+        second, _ = project(stage, state.params, dict(changed), batch["second"]["image"])
+        logits, views = (np.concatenate([first[k], second[k]]) for k in ("classifier", "projection"))
+        labels, keys, of_keys = np.tile(LABELS, 2), np.zeros((0, 6), np.float32), np.zeros(0, np.int32)
+    else:
+        second, _ = project(stage, state.params, state.model_state, batch["second"]["image"])
+        logits, views, labels = first["classifier"], first["projection"], LABELS
+        keys, of_keys = second["projection"], LABELS
+    expected = paco_loss(logits, labels, views, keys, of_keys, class_counts=toy.COUNTS, alpha=0.01, temperature=0.05)
+    np.testing.assert_allclose(outcome.terms["contrastive"].mean(), expected.mean(), rtol=1e-4)
+
+
 def test_no_gradient_flows_into_the_momentum_encoder():
     stage, _, state, batch = list(steps("paco", 2))[1]
     context = make_context(stage, state, {}, 5)
