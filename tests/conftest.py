@@ -107,6 +107,8 @@ ON_EVERY_PUSH = {
     "test_branch_logits_and_statistics_agree_with_the_reference": ("*float64",),
     "test_fast_decode_changes_pixels_little": ("pillow",),
     "test_every_format_mode_and_orientation": ("JPEG *", "PNG *", "WEBP *", "HEIF L", "HEIF RGB", "AVIF RGB", "* P"),
+    "test_features_are_those_of_the_equations": ("size0-*", "size1-open_clip"),
+    "test_exemplars_agree_with_the_reference_one_class_at_a_time_and_all_at_once": ("*-cosine-cos",),
     "test_heads_start_as_those_of_the_authors": ("* reslt *", "imagenet auxiliary *", "* oltr *"),
 }  # fmt: skip
 

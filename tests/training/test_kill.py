@@ -16,7 +16,7 @@ import pytest
 from tests.shared import ROOT
 
 COMMAND = [
-    sys.executable, "-m", "ltjax.main", "--config=configs/mnist5k_reslt.py", "--config.checkpoint.every_steps=5",
+    sys.executable, "-m", "ltjax.main", "--config=configs/mnist5k_reslt.py", "--config.checkpoint.every_steps=10",
     "--config.log_every_steps=3", "--config.evaluation.every_epochs=2", "--config.batch_size=32",
     "--config.data.validation_fraction=0.1", "--config.evaluation.batch_size=64",
 ]  # fmt: skip
