@@ -139,9 +139,17 @@ def evaluate_network(network: models.Network, variables: Tree, images: jax.Array
     return cast(models.Outputs, network.apply(variables, images, train=False, **options))
 
 
-def predicts(network: Any) -> Predict:
-    """The network's logits as they are: the usual `predict` of a stage."""
-    return lambda variables, images: evaluate_network(network, variables, images).logits
+def predicts(network: Any, scale: float = 1.0) -> Predict:
+    """The network's logits: the usual `predict` of a stage.
+
+    Args:
+      network: the network.
+      scale: what the loss multiplies the logits by; without it the softmax of plain cosines, as LDAM's network gives
+        them, would find every class about as likely as the others.
+    """
+    if scale == 1:
+        return lambda variables, images: evaluate_network(network, variables, images).logits
+    return lambda variables, images: scale * evaluate_network(network, variables, images).logits
 
 
 def configured_sampler(config: Settings) -> Sampler:

@@ -57,7 +57,7 @@ def gcl(config: Settings, settings: GCLSettings, data: Data) -> list[Stage]:
     head = CosineHead(data.num_classes, learn_scale=False, normed_init=True, **dtypes(config))
     network = build_network(config, data, head)
     first = clouded(config, settings, data, scale=settings.scale)
-    (joint,) = one_stage(config, data, network, first)
+    (joint,) = one_stage(config, data, network, first, predict=predicts(network, settings.scale))
     epochs, optimizer = config.second_stage()
     second = Stage(
         "classifier",
@@ -74,7 +74,7 @@ def gcl(config: Settings, settings: GCLSettings, data: Data) -> list[Stage]:
             margin=settings.second_margin,
             gamma=settings.second_gamma,
         ),
-        predict=predicts(network),
+        predict=predicts(network, settings.second_scale),
         updates=Updates(("head/classifier",), norm="frozen"),
     )
     if settings.second_mixup:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ltjax.data import Data
 from ltjax.losses import ldam_loss
-from ltjax.methods.common import build_network, classify, dtypes, one_stage
+from ltjax.methods.common import build_network, classify, dtypes, one_stage, predicts
 from ltjax.methods.reweighting import DeferredWeightsSettings, deferred_weights
 from ltjax.methods.stage import Stage
 from ltjax.models import CosineHead
@@ -48,4 +48,5 @@ def _ldam(config: Settings, data: Data, settings: LDAMSettings, weights: Any) ->
         )
 
     objective = classify("image", loss, config=config, weights=weights)
-    return one_stage(config, data, build_network(config, data, head), objective)
+    network = build_network(config, data, head)
+    return one_stage(config, data, network, objective, predict=predicts(network, settings.scale))

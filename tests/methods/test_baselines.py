@@ -10,6 +10,7 @@ from ltjax.class_counts import effective_number_weights, inverse_frequency_weigh
 from ltjax.errors import InputError
 from ltjax.methods import METHODS, configure
 from ltjax.methods.baselines import BASELINES
+from ltjax.methods.common import evaluate_network
 from ltjax.methods.stage import Context
 from tests import recipes
 from tests.training import toy
@@ -87,6 +88,13 @@ def test_ldam_has_a_cosine_classifier_and_no_bias():
         np.linalg.norm(variables["params"]["head"]["classifier"]["kernel"], axis=0), 1, rtol=1e-5
     )
     assert np.abs(np.asarray(logits)).max() <= 1 + 1e-6
+
+
+def test_ldam_predicts_what_its_loss_compares_and_not_plain_cosines():
+    stage, *_ = terms("ldam", 0)
+    variables, images = toy.start_of(stage).variables, toy.build(None).train.images(np.arange(9))
+    cosines = evaluate_network(stage.network, variables, images).logits
+    np.testing.assert_allclose(stage.predict(variables, images), 30 * cosines, rtol=1e-6)
 
 
 def test_the_classes_of_the_class_balanced_focal_loss_start_rare_and_the_bias_is_not_decayed():
