@@ -109,6 +109,15 @@ def test_parameters_and_the_state_of_the_optimizer_are_split_and_stay_so(runs):
 
 
 @pytest.mark.slow
+def test_all_devices_may_share_one_network():
+    each, shared = run({"each": (1, False), "eight": (8, False)}).values()
+    np.testing.assert_allclose(shared["losses"], each["losses"], rtol=1e-5)
+    np.testing.assert_allclose(shared["weights"], each["weights"], rtol=1e-5)
+    assert shared["pieces"] == [[32, 16]] * 3 and shared["gathers"] > 0
+    assert shared["arguments"] < 0.3 * each["arguments"]
+
+
+@pytest.mark.slow
 def test_what_tuning_freezes_is_split_too_and_has_no_moments():
     each, shared = run({"each": (1, True, True), "eight": (8, True, True)}).values()
     assert len(set(each["losses"])) == STEPS
