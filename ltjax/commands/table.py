@@ -6,7 +6,8 @@ python -m ltjax.table --root=runs/table [--table=reslt:3] [--only=CELL ...] [--n
 --table is cifar or mnist5k (every method on these sets), or a table of a paper: reslt:1 to 9, decoupling:1 to 12,
 asynchronous:1 to 5, auxiliary:1 to 5, lift:1 to 7 and 16, and some of the figures (--table=all --list names all of
 them).
---table=ablation:cifar100_best adds the ingredients of that config file, or of your own, one after another.
+--table=ablation:cifar100_best adds the ingredients of that config file, or of your own, one after another;
+--table=candidates:cifar100_best changes one of them at a time.
 --data=mnist5k runs the structure of a paper's table on MNIST-5k-LT, which needs no download. Tables in one root share
 the cells that they have in common.
 Stop it at any time and run the same command again: it resumes the cell that was being trained, so several short leases
@@ -27,7 +28,7 @@ from typing import Any, NoReturn
 from ltjax import escape
 from ltjax.commands.cli import Parser, guarded, one_line
 from ltjax.commands.paper_tables import TABLES, Table
-from ltjax.commands.paper_tables.ablation import PREFIX, Ablation, read_ablation
+from ltjax.commands.paper_tables.ablation import KINDS, Ablation, is_of_ingredients, read_ablation
 from ltjax.commands.paper_tables.benchmarks import Benchmark
 from ltjax.commands.paper_tables.structure import (
     DATASETS,
@@ -44,6 +45,7 @@ from ltjax.commands.train import run as train_and_report
 from ltjax.errors import InputError, OutOfMemory, choose, did_you_mean
 
 ALL = "all"  # every table, for --list
+OF_INGREDIENTS = tuple(f"{kind}:FILE" for kind in KINDS)
 # The settings that define a cell, and the flag that chooses them.
 FIXED = {
     "method": "--only", "data.name": "--data", "data.imbalance": "--only", "init_from": "--only",
@@ -78,11 +80,11 @@ def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = Parser("table", "ltjax.table", __doc__, epilog=epilog)
     add, many = parser.add_argument, dict[str, Any](action="extend", nargs="+", default=[])
     add("--root", required=True, help="the folder of the tables; each cell is a workdir in it")
-    add("--table", default="cifar", help=f"which table: {', '.join([*TABLES, ALL])}, {PREFIX}FILE")
+    add("--table", default="cifar", help=f"which table: {', '.join([*TABLES, ALL, *OF_INGREDIENTS])}")
     add("--only", metavar="CELL", help="train only these cells", **many)
     add("--num-seeds", type=int, default=3, help="seeds of each cell (3)")
     add("--short", action="store_true", help="ten epochs on CIFAR and MNIST, a tenth of the others' published epochs")
-    add("--epochs", type=int, default=0, help="of an ablation: epochs of every row (those of its file)")
+    add("--epochs", type=int, default=0, help="of a table of ingredients: epochs of every row (those of its file)")
     add("--data", default="", help=f"run a paper's table on another data set: {', '.join(SUBSTITUTES)}")
     add("--weights", metavar="NAME=FILE", help="pretrained weights for the cells that need NAME (see --list)", **many)
     add("--data-dir", metavar="NAME=DIR", help=f"folder of one data set: {', '.join(DATASETS.values())}", **many)
@@ -137,13 +139,15 @@ def contents_of(options: argparse.Namespace) -> Table:
     """
     if options.table == ALL:
         raise InputError(f"--table={ALL}: only with --list, which names all tables; make them one by one")
-    if options.table.startswith(PREFIX):
+    if is_of_ingredients(options.table):
         for flag in ("data", "short"):
             if getattr(options, flag):
-                raise InputError(f"--{flag}: an ablation is of its own config file; shorten it with --epochs=N")
+                raise InputError(f"--{flag}: '{options.table}' is of its config file; shorten it with --epochs=N")
         return read_ablation(options.table, options.epochs)
     if options.epochs:
-        raise InputError(f"--epochs: only with --table={PREFIX}FILE; shorten other tables with --short")
+        raise InputError(
+            f"--epochs: only with --table={' and '.join(OF_INGREDIENTS)}; shorten other tables with --short"
+        )
     contents = choose(TABLES, options.table, "--table")
     if options.data and isinstance(contents, Benchmark):
         raise InputError(f"--data: table '{options.table}' is of its own data sets; --data is for the papers' tables")
@@ -281,12 +285,12 @@ def write_table(options: argparse.Namespace, settings: Sequence[str]) -> str:
 
 def file_name(options: argparse.Namespace) -> str:
     """table.md; of a paper's table its name, such as reslt_3.md or, on another data set, reslt_3_mnist5k.md; of an
-    ablation such as ablation_cifar100_best_epochs-10.md."""
+    table of ingredients such as ablation_cifar100_best_epochs-10.md."""
     contents = contents_of(options)
     if isinstance(contents, Benchmark):
         return "table.md"
     if isinstance(contents, Ablation):
-        return f"ablation_{contents.stem}{f'_epochs-{contents.epochs}' if contents.epochs else ''}.md"
+        return f"{contents.kind}_{contents.stem}{f'_epochs-{contents.epochs}' if contents.epochs else ''}.md"
     return f"{options.table.replace(':', '_')}{f'_{options.data}' if options.data else ''}.md"
 
 
@@ -312,7 +316,10 @@ def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str
         parts += benchmark_sections(contents, state, options.short)
     elif isinstance(contents, Ablation):
         schedule = f"{contents.epochs} epochs." if contents.epochs else "Epochs of the config file."
-        parts = [f"# Ablation of {escape.markdown(contents.stem)}", f"{accuracy} {schedule}{changed}"]
+        parts = [
+            f"# {contents.kind.capitalize()} of {escape.markdown(contents.stem)}",
+            f"{accuracy} {schedule}{changed}",
+        ]
         parts += ablation_sections(contents, state)
     else:
         schedule = "A tenth of the epochs (`--short`)." if options.short else "Schedules of the config files."

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from ltjax.commands import table
-from ltjax.commands.paper_tables.ablation import Ablation, read_ablation
+from ltjax.commands.paper_tables.ablation import Ablation, in_turn, one_change, read_ablation
 from ltjax.commands.paper_tables.ablation_render import ablation_sections
 from ltjax.commands.paper_tables.structure import State
 from ltjax.errors import InputError
@@ -45,7 +45,7 @@ def test_the_rows_of_a_file_add_its_ingredients_in_turn_up_to_the_whole_recipe(s
     contents = read_ablation(f"ablation:{stem}")
     options, _ = table.parse_options([f"--root={tmp_path}", f"--table=ablation:{stem}", "--weights=resnet152=w.npz"])
     made = [configure.from_command_line(table.arguments(cell, options, []))[0] for cell in contents.cells()]
-    assert len(made) == len(contents.ingredients) + 1 and made[0].method == "ce"
+    assert len(made) == len(contents.rows) and made[0].method == "ce"
     for before, after in itertools.pairwise(made):
         assert before != after
     whole = recipes.parse(f"--config=configs/{stem}.py", "--config.num_seeds=3")
@@ -53,7 +53,7 @@ def test_the_rows_of_a_file_add_its_ingredients_in_turn_up_to_the_whole_recipe(s
 
 
 def test_the_table_shows_what_each_ingredient_changed():
-    contents = Ablation("mine", ("a", "b"))
+    contents = Ablation("ablation", "mine", tuple(in_turn({"a": {}, "b": {}}, {})))
     found = [results(0.40, 0.50, 0.60), results(0.42, 0.50, 0.62), None]
     by_name = dict(zip((cell.name for cell in contents.cells()), found, strict=True))
 
@@ -65,6 +65,36 @@ def test_the_table_shows_what_each_ingredient_changed():
     assert f"| base | 62.1 ± 1.1 | 43.3 ± 0.0 | {DASH} | 50.0 ± 1.0 | {DASH} | finished |" in text
     assert f"| + a | 62.1 ± 1.1 | 43.3 ± 0.0 | {DASH} | 51.3 ± 1.0 | +1.3 ± 1.2 | finished |" in text
     assert "| + b |  |  |  |  |  | not run yet |" in text
+
+
+@pytest.mark.parametrize("stem", FILES)
+def test_candidates_change_one_ingredient_of_the_recipe(stem, tmp_path):
+    contents = read_ablation(f"candidates:{stem}")
+    options, _ = table.parse_options([f"--root={tmp_path}", f"--table=candidates:{stem}", "--weights=resnet152=w.npz"])
+    whole, *changed = (configure.from_command_line(table.arguments(cell, options, []))[0] for cell in contents.cells())
+    assert whole == recipes.parse(f"--config=configs/{stem}.py", "--config.num_seeds=3")
+    assert all(one != whole for one in changed)
+    names = {cell.name for cell in contents.cells()}
+    assert len(names) == len(contents.rows)
+    in_both = names & {cell.name for cell in read_ablation(f"ablation:{stem}").cells()}
+    assert len(in_both) == 2  # one root holds both tables: the recipe, and it without the last that was added
+
+
+def test_a_candidate_that_sets_what_an_ingredient_sets_replaces_it():
+    rows = [*one_change({"a": {"x": 1}, "b": {"y": 1}}, {"c": {"y": 2, "z": 1}, "d": {"w": 1}})]
+    assert [row.label for row in rows] == ["recipe", "- a", "- b", "c instead of b", "+ d"]
+    contents = Ablation("candidates", "mine", tuple(rows))
+    found = [results(0.40, 0.50), results(0.30, 0.45), None, results(0.41, 0.52), results(0.50, 0.50)]
+    by_name = dict(zip((cell.name for cell in contents.cells()), found, strict=True))
+
+    def state_of(cell):
+        made = by_name[cell.name]
+        return State("finished" if made else "not run yet", made)
+
+    text = "\n".join(ablation_sections(contents, state_of))
+    assert "difference to the recipe" in text and f"| recipe | 62.1 ± 1.1 | 43.3 ± 0.0 | {DASH} | 45.0 ± 1.0" in text
+    assert "-7.5 ± 3.5" in text and "+1.5 ± 0.7" in text and "+5.0 ± 7.1" in text
+    assert "c instead of b" in text
 
 
 def test_a_file_of_the_users_is_a_table_of_its_own(tmp_path, monkeypatch, capsys):
@@ -85,8 +115,10 @@ def test_a_file_of_the_users_is_a_table_of_its_own(tmp_path, monkeypatch, capsys
         (["--table=ablation:cifar100_ce"], "cifar100_ce.py has no INGREDIENTS"),
         (["--table=ablation:cifar100_bests"], "did you mean 'cifar100_best'"),
         (["--table=ablation:cifar100_best", "--short"], "shorten it with --epochs=N"),
-        (["--table=ablation:cifar100_best", "--data=mnist5k"], "an ablation is of its own config file"),
-        (["--table=cifar", "--epochs=3"], "only with --table=ablation:FILE"),
+        (["--table=ablation:cifar100_best", "--data=mnist5k"], "'ablation:cifar100_best' is of its config file"),
+        (["--table=cifar", "--epochs=3"], "only with --table=ablation:FILE and candidates:FILE"),
+        (["--table=candidates:cifar100_ce"], "cifar100_ce.py has no INGREDIENTS"),
+        (["--table=candidate:cifar100_best"], "allowed:"),
         (["--table=ablation:cifar100_best", "--epochs=-1"], "allowed: an integer >= 1"),
     ],
 )

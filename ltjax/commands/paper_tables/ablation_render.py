@@ -1,4 +1,4 @@
-"""An ablation table as Markdown: the accuracy of each row, and what the ingredient that it adds changed."""
+"""A table of ingredients as Markdown: the accuracy of each row, and what its ingredient changed."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -15,17 +15,25 @@ MEAN = "mean_class"  # the result of a row: the mean over the classes, on a bala
 COLUMNS = {"many": "many", "medium": "medium", "few": "few", "mean over classes": MEAN}
 
 
+# kind of table -> what its rows are, and the heading of their differences
+EXPLAINED = {
+    "ablation": ("Each row has the ingredients of the rows above it.", "difference to the row before"),
+    "candidates": ("Each row is the recipe with one change.", "difference to the recipe"),
+}
+
+
 def ablation_sections(table: Ablation, state_of: StateOf) -> list[str]:
     """The paragraphs of the table: what was added and what it changed, and the runs."""
     states = [state_of(cell) for cell in table.cells()]
-    header = ["", *COLUMNS, "difference to the row before", "state"]
-    befores: list[State | None] = [None, *states[:-1]]
-    labels = ["base", *(f"+ {name}" for name in table.ingredients)]
-    rows = [_row(*row) for row in zip(labels, states, befores, strict=True)]
+    rows_are, heading = EXPLAINED[table.kind]
+    rows = [
+        _row(row.label, state, None if row.against is None else states[row.against])
+        for row, state in zip(table.rows, states, strict=True)
+    ]
     parts = [
-        "Each row has the ingredients of the rows above it. The difference is the mean over seeds of the difference "
-        "of runs with the same seed, ± its sample standard deviation.",
-        markdown_table(header, rows),
+        f"{rows_are} The difference is the mean over seeds of the difference of runs with the same seed, ± its sample "
+        "standard deviation.",
+        markdown_table(["", *COLUMNS, heading, "state"], rows),
     ]
     finished = [state.results for state in states if state.results]
     if finished:
@@ -34,13 +42,13 @@ def ablation_sections(table: Ablation, state_of: StateOf) -> list[str]:
     return [*parts, "## Runs", markdown_table(RUNS, runs)]
 
 
-def _row(label: str, state: State, before: State | None) -> list[str]:
+def _row(label: str, state: State, against: State | None) -> list[str]:
     results = state.results
     if results is None:
         return [escape.markdown(label), *[""] * (len(COLUMNS) + 1), escape.markdown(state.text)]
     deviations = results.get("std", {}).get("accuracy", {})
     numbers = [percent(results["accuracy"].get(key), deviations.get(key)) for key in COLUMNS.values()]
-    changed = difference(before.results, results) if before and before.results else DASH
+    changed = difference(against.results, results) if against and against.results else DASH
     return [escape.markdown(label), *numbers, changed, escape.markdown(state.text)]
 
 
