@@ -49,6 +49,14 @@ def test_a_command_gets_the_arguments_and_gives_the_status(name, monkeypatch):
     assert main([name, "--json=x", "y"]) == 7 and given == [["--json=x", "y"]]
 
 
+def test_commands_start_jax_only_when_they_need_it():
+    """``--help``, ``--list`` and a mistyped flag answer at once, and CPU flags are set before JAX reads them."""
+    modules = ["ltjax.__main__", *(command.module for command in COMMANDS.values())]
+    code = "import importlib, sys; [importlib.import_module(m) for m in sys.argv[1:]]; print('jax' in sys.modules)"
+    made = subprocess.run([sys.executable, "-c", code, *modules], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert made.stdout == "False\n"
+
+
 def test_prepare_chooses_what_is_prepared(capsys, monkeypatch):
     for kind, module in prepare.KINDS.items():
         given = []
