@@ -147,8 +147,6 @@ def predicts(network: Any, scale: float = 1.0) -> Predict:
       scale: what the loss multiplies the logits by; without it the softmax of plain cosines, as LDAM's network gives
         them, would find every class about as likely as the others.
     """
-    if scale == 1:
-        return lambda variables, images: evaluate_network(network, variables, images).logits
     return lambda variables, images: scale * evaluate_network(network, variables, images).logits
 
 

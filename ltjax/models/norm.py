@@ -1,6 +1,7 @@
 """Batch normalisation with an unbiased running variance and a mode that leaves the statistics alone."""
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -124,20 +125,8 @@ def normalized(
       >>> y.ravel().tolist(), mean.tolist(), var.tolist()
       ([-1.0, 1.0], [[1.0]], [[1.0]])
     """
-    return _normalized(x, scale, bias, axes, epsilon, dtype, fused)
-
-
-def _normalized(
-    x: jax.Array,
-    scale: jax.Array,
-    bias: jax.Array,
-    axes: Sequence[int],
-    epsilon: float,
-    dtype: Dtype,
-    fused: bool | None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """``normalized``, with every operation's own derivative. A block that is computed again has its moments still."""
     wide = x.astype(at_least_float32(x.dtype))
+    # kept where a block is computed again
     mean, var = checkpoint_name(moments(wide, axes, fused), KEPT)
     return _standardized(wide, mean, var, scale, bias, epsilon).astype(dtype), mean, var
 
@@ -151,7 +140,8 @@ def _normalized_jvp(
     Only ``offset`` and ``factor`` are spread over the map. Transposed, they are the sums of dy and of dy * standard.
     """
     x, scale, bias = primals
-    y, mean, var = _normalized(x, scale, bias, axes, epsilon, dtype, fused)
+    # with every operation's own derivative: one of higher order takes it, and remat sees the moments' name
+    y, mean, var = inspect.unwrap(normalized)(x, scale, bias, axes, epsilon, dtype, fused)
     dx, dscale, dbias = tangents
     dx, inverse = dx.astype(mean.dtype), jax.lax.rsqrt(var + epsilon)
     standard = (x.astype(mean.dtype) - mean) * inverse
