@@ -132,6 +132,10 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_bytes()) <= 8400
 
 
+def test_the_readme_counts_the_methods():
+    assert f"[{len(METHODS)} methods and their second stages](docs/methods/index.md)" in documents.text("README.md")
+
+
 def test_every_method_has_a_page_that_the_site_lists():
     site = documents.text("mkdocs.yml")
     for method in METHODS:
