@@ -7,7 +7,7 @@ Words: ":base" leaves all ingredients out, ":base,balanced" puts that one in, ":
 words as everywhere, such as ":epochs=5".
 
 Provisional: no run has chosen these ingredients yet. They are what the literature agrees on; the ablation on training
-images that are held out (--config.data.validation_fraction=0.3) and runs of full length are open.
+images that are held out (--config.data.validation_fraction=0.2) and runs of full length are open.
 """
 
 from ltjax.methods.configure import new_config

@@ -6,8 +6,9 @@ python -m ltjax.table --table=ablation:mnist5k_best --root=runs/ablation
 Words: ":base" leaves all ingredients out, ":base,balanced" puts that one in, ":no_balanced" leaves it out; further
 words as everywhere, such as ":epochs=5".
 
-Provisional: no run has chosen these ingredients yet. They are what the literature agrees on; the ablation on training
-images that are held out (--config.data.validation_fraction=0.3) and runs of full length are open.
+Chosen on training images that were held out, three seeds (--table=candidates:mnist5k_best, docs/results.md): the mean
+over the classes is 97.3 with the balanced loss and 86.9 without; none of the candidates below is better. On the test
+images the base has 90.2 ± 1.0 and the recipe 93.8 ± 1.3 (--table=ablation:mnist5k_best, commit fcc3901).
 """
 
 from ltjax.methods.configure import new_config
