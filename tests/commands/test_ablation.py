@@ -127,6 +127,15 @@ def test_a_flag_that_does_not_fit_is_one_line(arguments, line, tmp_path, capsys)
     assert line in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("wrong", ["['balanced']", "{'balanced': ('loss.tau', 1.0)}", "None"])
+@pytest.mark.parametrize("name", ["INGREDIENTS", "OTHERS"])
+def test_ingredients_of_another_form_are_one_line(name, wrong, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(f"{MINE}\n{name} = {wrong}\n")
+    assert table.main([f"--root={tmp_path}/runs", f"--table=candidates:{tmp_path}/mine.py", "--list"]) == 2
+    error = capsys.readouterr().err
+    assert f"its {name} is not a dict from each ingredient to a dict of settings" in error and error.count("\n") == 1
+
+
 def test_a_word_puts_an_ingredient_in_or_leaves_it_out():
     assert recipes.resolved("cifar100", "best", "no_balanced").loss.tau == 0
     assert recipes.resolved("cifar100", "best", "base,balanced,imbalance=50").data.imbalance == 50

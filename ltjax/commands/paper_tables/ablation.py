@@ -118,13 +118,24 @@ def read_ablation(table: str, epochs: int = 0) -> Ablation:
     kind, _, file = table.partition(":")
     path = command_line.find(file)
     module = load_file(path, "--table")
-    ingredients = getattr(module, "INGREDIENTS", None)
-    if not isinstance(ingredients, Mapping) or not ingredients:
+    ingredients, others = (_changes_of(module, name, table) for name in ("INGREDIENTS", "OTHERS"))
+    if not ingredients:
         raise InputError(
             f"--table={table}: {path} has no INGREDIENTS; this table needs a config file with them, such as "
             "cifar100_best, or your own (docs/guides/tuning.md)"
         )
     shipped = file.removeprefix("configs/").removesuffix(".py")
     is_shipped = "/" not in shipped and not pathlib.Path(file).is_file()
-    rows = KINDS[kind](ingredients, getattr(module, "OTHERS", {}))
+    rows = KINDS[kind](ingredients, others)
     return Ablation(kind, shipped if is_shipped else file, tuple(rows), epochs)
+
+
+def _changes_of(module: object, name: str, table: str) -> Mapping[str, Changes]:
+    """What the config file calls ``name``; {} if it has none."""
+    found = getattr(module, name, {})
+    if isinstance(found, Mapping) and all(isinstance(changes, Mapping) for changes in found.values()):
+        return found
+    raise InputError(
+        f"--table={table}: its {name} is not a dict from each ingredient to a dict of settings; write it as "
+        f'{name} = {{"balanced": {{"loss.tau": 1.0}}}}'
+    )
