@@ -142,13 +142,16 @@ def contents_of(options: argparse.Namespace) -> Table:
     if is_of_ingredients(options.table):
         for flag in ("data", "short"):
             if getattr(options, flag):
-                raise InputError(f"--{flag}: '{options.table}' is of its config file; shorten it with --epochs=N")
+                raise InputError(
+                    f"--{flag}: of '{options.table}' the config file says what is run; shorten it with --epochs=N"
+                )
         return read_ablation(options.table, options.epochs)
     if options.epochs:
         raise InputError(
             f"--epochs: only with --table={' and '.join(OF_INGREDIENTS)}; shorten other tables with --short"
         )
-    contents = choose(TABLES, options.table, "--table")
+    choose(dict.fromkeys([*TABLES, *OF_INGREDIENTS]), options.table, "--table")
+    contents = TABLES[options.table]
     if options.data and isinstance(contents, Benchmark):
         raise InputError(f"--data: table '{options.table}' is of its own data sets; --data is for the papers' tables")
     if isinstance(contents, PaperTable) and options.data and options.data not in contents.substitutes:

@@ -80,6 +80,11 @@ def test_candidates_change_one_ingredient_of_the_recipe(stem, tmp_path):
     assert len(in_both) == 2  # one root holds both tables: the recipe, and it without the last that was added
 
 
+def test_a_candidate_that_sets_a_part_of_what_an_ingredient_sets_does_not_replace_it():
+    rows = one_change({"a": {"x": 1, "y": 1}}, {"c": {"y": 2}})
+    assert [row.label for row in rows] == ["recipe", "- a", "+ c"]
+
+
 def test_a_candidate_that_sets_what_an_ingredient_sets_replaces_it():
     rows = [*one_change({"a": {"x": 1}, "b": {"y": 1}}, {"c": {"y": 2, "z": 1}, "d": {"w": 1}})]
     assert [row.label for row in rows] == ["recipe", "- a", "- b", "c instead of b", "+ d"]
@@ -115,10 +120,10 @@ def test_a_file_of_the_users_is_a_table_of_its_own(tmp_path, monkeypatch, capsys
         (["--table=ablation:cifar100_ce"], "cifar100_ce.py has no INGREDIENTS"),
         (["--table=ablation:cifar100_bests"], "did you mean 'cifar100_best'"),
         (["--table=ablation:cifar100_best", "--short"], "shorten it with --epochs=N"),
-        (["--table=ablation:cifar100_best", "--data=mnist5k"], "'ablation:cifar100_best' is of its config file"),
+        (["--table=ablation:cifar100_best", "--data=mnist5k"], "the config file says what is run"),
         (["--table=cifar", "--epochs=3"], "only with --table=ablation:FILE and candidates:FILE"),
         (["--table=candidates:cifar100_ce"], "cifar100_ce.py has no INGREDIENTS"),
-        (["--table=candidate:cifar100_best"], "allowed:"),
+        (["--table=candidate:cifar100_best"], "candidates:FILE"),
         (["--table=ablation:cifar100_best", "--epochs=-1"], "allowed: an integer >= 1"),
     ],
 )

@@ -86,7 +86,7 @@ def one_change(ingredients: Mapping[str, Changes], others: Mapping[str, Changes]
     for name in names:
         yield Variant(f"- {name}", tuple(other for other in names if other != name), 0)
     for name, changes in others.items():
-        replaced = [other for other, settings in ingredients.items() if settings.keys() & changes.keys()]
+        replaced = [other for other, settings in ingredients.items() if settings.keys() <= changes.keys()]
         label = f"{name} instead of {' and '.join(replaced)}" if replaced else f"+ {name}"
         yield Variant(label, (*names, name), 0)
 
