@@ -140,7 +140,7 @@ def _normalized_jvp(
     Only ``offset`` and ``factor`` are spread over the map. Transposed, they are the sums of dy and of dy * standard.
     """
     x, scale, bias = primals
-    # with every operation's own derivative: one of higher order takes it, and remat sees the moments' name
+    # the function itself: higher orders differentiate its operations, and remat finds the moments by their name
     y, mean, var = inspect.unwrap(normalized)(x, scale, bias, axes, epsilon, dtype, fused)
     dx, dscale, dbias = tangents
     dx, inverse = dx.astype(mean.dtype), jax.lax.rsqrt(var + epsilon)
