@@ -2,6 +2,7 @@
 
 python -m ltjax.table --root=runs/table [--table=reslt:3] [--only=CELL ...] [--num-seeds=3] [--short] [--list]
     [--data=mnist5k] [--epochs=N] [--weights NAME=FILE ...] [--data-dir NAME=DIR ...] [--config.KEY=VALUE ...]
+    [--publish=FOLDER]
 
 --table is cifar or mnist5k (every method on these sets), or a table of a paper: reslt:1 to 9, decoupling:1 to 12,
 asynchronous:1 to 5, auxiliary:1 to 5, lift:1 to 7 and 16, and some of the figures (--table=all --list names all of
@@ -11,7 +12,8 @@ them).
 --data=mnist5k runs the structure of a paper's table on MNIST-5k-LT, which needs no download. Tables in one root share
 the cells that they have in common.
 Stop it at any time and run the same command again: it resumes the cell that was being trained, so several short leases
-of a machine add up to one table. Exit status: 0 all chosen cells are finished, 1 a cell failed, 2 bad input, 130 / 143
+of a machine add up to one table. --publish copies the numbers of finished cells to a folder that can be shared.
+Exit status: 0 all chosen cells are finished, 1 a cell failed, 2 bad input, 130 / 143
 stopped by SIGINT / SIGTERM.
 """
 
@@ -30,6 +32,7 @@ from ltjax.commands.cli import Parser, guarded, one_line
 from ltjax.commands.paper_tables import TABLES, Table
 from ltjax.commands.paper_tables.ablation import KINDS, Ablation, is_of_ingredients, read_ablation
 from ltjax.commands.paper_tables.benchmarks import Benchmark
+from ltjax.commands.paper_tables.publish import command_of, published_state, write_published
 from ltjax.commands.paper_tables.structure import (
     DATASETS,
     FINISHED,
@@ -89,6 +92,8 @@ def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     add("--weights", metavar="NAME=FILE", help="pretrained weights for the cells that need NAME (see --list)", **many)
     add("--data-dir", metavar="NAME=DIR", help=f"folder of one data set: {', '.join(DATASETS.values())}", **many)
     add("--list", action="store_true", help="print the cells, their states, commands and what they need; train nothing")
+    add("--publish", metavar="FOLDER", default="", help="copy results.json of the finished cells to FOLDER/CELL, "
+        "without paths of this machine, and write the table of that folder; train nothing")  # fmt: skip
     words = [w for word in argv for w in _separate(word)]
     options, settings = parser.parse_known_args(words)
     if options.num_seeds < 1:
@@ -109,6 +114,8 @@ def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     for name in options.data_dir:
         choose(dict.fromkeys(DATASETS.values()), name, "--data-dir")
     check_substitute(options.data)
+    if options.publish and options.list:
+        raise InputError("--publish, --list: choose one of the two")
     return options, settings
 
 
@@ -280,10 +287,38 @@ def write_table(options: argparse.Namespace, settings: Sequence[str]) -> str:
     from ltjax.data.storage.paths import write_atomically
     from ltjax.training.workdir.identity import absolute
 
-    text = format_markdown(options, settings)
-    absolute(options.root).mkdir(parents=True, exist_ok=True)
-    write_atomically(absolute(options.root) / file_name(options), text)
+    text, root = format_markdown(options, settings), absolute(options.publish or options.root)
+    root.mkdir(parents=True, exist_ok=True)
+    write_atomically(root / file_name(options), text)
     return text
+
+
+def published_command(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -> str:
+    """The cell's training command with names in place of this machine's paths."""
+    weights = {name: name for name in options.weights}
+    named = argparse.Namespace(**vars(options) | {"root": "", "data_dir": {}, "weights": weights})
+    return command_of(arguments(cell, named, settings))
+
+
+def publish(cells: Sequence[Cell], options: argparse.Namespace, settings: Sequence[str]) -> str:
+    """Copies the results of the finished cells to --publish, and writes the table of all that is there; returns it.
+
+    Raises:
+      InputError: if no cell is finished and none was published before.
+    """
+    commands = {cell: published_command(cell, options, settings) for cell in cells}
+    states = {cell: state_of_cell(cell, options, settings) for cell in cells}
+    before = {cell: published_state(options.publish, cell, command) for cell, command in commands.items()}
+    if not any(state.results for state in [*states.values(), *before.values()]):
+        seen = "; ".join(f"{cell.name}: {state.text}" for cell, state in [*states.items()][:3])
+        more = "; ..." if len(cells) > 3 else ""
+        raise InputError(f"--publish: no cell is finished in --root={options.root} ({seen}{more})")
+    for cell, state in states.items():
+        if state.results:
+            write_published(options.publish, cell, state, commands[cell])
+        earlier = "published before" if before[cell].results else state.text
+        log(f"{cell.name}: {'published' if state.results else earlier}")
+    return write_table(options, settings)
 
 
 def file_name(options: argparse.Namespace) -> str:
@@ -298,7 +333,7 @@ def file_name(options: argparse.Namespace) -> str:
 
 
 def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str:
-    """All cells of the table, also those that --only leaves out."""
+    """All cells of the table, also those that --only leaves out; with --publish those of that folder."""
     from ltjax.commands.paper_tables.ablation_render import ablation_sections
     from ltjax.commands.paper_tables.render import benchmark_sections, paper_sections
     from ltjax.settings.identity import run_only
@@ -306,6 +341,8 @@ def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str
     contents = contents_of(options)
 
     def state(cell: Cell) -> State:
+        if options.publish:
+            return published_state(options.publish, cell, published_command(cell, options, settings))
         return state_of_cell(cell, options, settings)
 
     shown = [
@@ -316,7 +353,7 @@ def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str
     if isinstance(contents, Benchmark):
         schedule = "Ten epochs (`:short`)." if options.short else "Schedules of the config files."
         parts = [f"# {options.table}", f"{accuracy} {schedule}{changed}"]
-        parts += benchmark_sections(contents, state, options.short)
+        parts += benchmark_sections(contents, state, options.short, only_finished=bool(options.publish))
     elif isinstance(contents, Ablation):
         schedule = f"{contents.epochs} epochs." if contents.epochs else "Epochs of the config file."
         parts = [
@@ -396,6 +433,9 @@ def run(argv: Sequence[str]) -> int:
     selected = chosen(contents_of(options).cells(options.data, options.short), options.only)
     if options.list:
         print_list(selected, options, settings)
+        return 0
+    if options.publish:
+        print(publish(selected, options, settings), end="")
         return 0
     from ltjax.training.execution.processes import this_run
 

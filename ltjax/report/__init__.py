@@ -5,7 +5,7 @@ import sys
 
 from etils import epath
 
-from ltjax.report.comparison import Entry, explain_groups, format_comparison
+from ltjax.report.comparison import Entry, commits_of, explain_groups, format_comparison
 from ltjax.report.run import read_run
 from ltjax.report.text import CAPTIONS, format_report, format_table, percent
 
@@ -37,6 +37,7 @@ PAGE = "report.html"
 __all__ = [
     "PAGE",
     "Entry",
+    "commits_of",
     "explain_groups",
     "format_comparison",
     "format_table",

@@ -8,7 +8,7 @@ from ltjax.report.run import GROUPS
 from ltjax.report.text import DASH, markdown_table, percent
 
 COLUMNS = (*GROUPS, "all")
-HEADER = ["method", *COLUMNS, "seeds", "paper", "parameters", "wall time (s)", "hardware", "data"]
+HEADER = ["method", *COLUMNS, "seeds", "paper", "parameters", "wall time (s)", "hardware", "data", "commit"]
 
 
 class Entry(NamedTuple):
@@ -32,7 +32,7 @@ def format_comparison(entries: Sequence[Entry]) -> str:
 
     Example:
       >>> print(format_comparison([Entry("ce", None, "not run yet", 38.32)]).splitlines()[-1])
-      | ce | not run yet |  |  |  |  | 38.3 |  |  |  |  |
+      | ce | not run yet |  |  |  |  | 38.3 |  |  |  |  |  |
     """
     table = markdown_table(HEADER, [_row(entry) for entry in entries])
     done = [entry.results for entry in entries if entry.results is not None]
@@ -43,7 +43,7 @@ def _row(entry: Entry) -> list[str]:
     published = DASH if entry.published is None else f"{entry.published:.1f}"
     results = entry.results
     if results is None:
-        return [escape.markdown(entry.label), escape.markdown(entry.state), "", "", "", "", published, "", "", "", ""]
+        return [escape.markdown(entry.label), escape.markdown(entry.state), *4 * [""], published, *5 * [""]]
     deviations = results.get("std", {}).get("accuracy", {})
     return [
         escape.markdown(entry.label),
@@ -54,7 +54,19 @@ def _row(entry: Entry) -> list[str]:
         f"{results['wall_time_s']:,.1f}",
         escape.markdown(str(results["hardware"])),
         f"`{results['train_index_sha256'][:12]}`",
+        commits_of(results),
     ]
+
+
+def commits_of(results: dict[str, Any]) -> str:
+    """The commits of the code that a run was trained with, the first digits of each; a dash where none is known.
+
+    Example:
+      >>> commits_of({"commits": ["f0e1d2c3b4a5" + 28 * "0", "01234567" + 32 * "8" + "-dirty"]}), commits_of({})
+      ('`f0e1d2c`, `0123456-dirty`', '-')
+    """
+    each = [f"`{one[:7]}{'-dirty' * one.endswith('-dirty')}`" if one else DASH for one in results.get("commits", ())]
+    return ", ".join(each) or DASH
 
 
 def explain_groups(results: dict[str, Any]) -> str:

@@ -297,6 +297,8 @@ def conditions(run: Run) -> list[tuple[str, str]]:
     ]
     if results.get("step_ms") is not None:
         rows.append(("time per step", _step_time(results)))
+    if any(results.get("commits", ())):
+        rows.append(("commit", ", then ".join(one or "an unknown one" for one in results["commits"])))
     if results.get("versions"):
         rows.append(("versions", _flat(results["versions"])))
     if run.unreadable:

@@ -44,6 +44,7 @@ from ltjax.training.step.state import TrainState, variables_of
 from ltjax.training.validation_fits import fit_temperature, fit_thresholds
 from ltjax.training.workdir import multilabel_files
 from ltjax.training.workdir.checkpoint import DIVERGED, Checkpoints, checkpoints
+from ltjax.training.workdir.commits import commits, note_commit
 from ltjax.training.workdir.data_record import check_data_record, hashes, write_data_record
 from ltjax.training.workdir.identity import absolute, config_is_damaged, has_begun, open_workdir, stored_difference
 from ltjax.training.workdir.lock import Lock, locked
@@ -105,6 +106,7 @@ def _train_locked(
         take_over(config, setup, folder, stored_difference(folder, config))
     if not config_is_damaged(folder):
         _write_config(folder, config)
+    note_commit(folder, begun)
     with Interrupt(lambda: lock.lost) as interrupt:
         run = _start(config, folder, setup, lock, interrupt, force)._replace(evaluated=evaluated)
         try:
@@ -318,6 +320,7 @@ def _finish(run: Run, variables: Tree, evaluator: AnyEvaluator, step: int, befor
         **hashes(run.access.digests, data),
         "epochs": sum(stage.epochs for stage in trained(stages)),
         "step": step,
+        "commits": commits(run.workdir, run.progress.report),
         "resumes": resumes(run.workdir, run.progress.report),
         "skipped": skipped_records(run.workdir, run.progress.report),
         "wall_time_s": round(before + run.progress.seconds(), 1),

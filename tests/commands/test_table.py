@@ -18,6 +18,7 @@ RESULTS = {
     "method": "reslt", "dataset": "cifar100", "split": "test", "epochs": 200, "epoch_rule": "last",
     "seeds": [0, 1, 2], "parameter_count": 470_388, "train_size": 10_847, "wall_time_s": 1234.56,
     "hardware": "1 x NVIDIA H200 (x86_64, 1 process(es))", "train_index_sha256": "0123456789abcdef" * 4,
+    "commits": ["5c0ffee" + 33 * "0"],
     "convention": "index", "shots": {"index": {"classes": [35, 35, 30]}},
     "accuracy": {"all": 0.4521, "many": 0.6212, "medium": 0.4333, "few": None},
     "std": {"accuracy": {"all": 0.0042, "many": 0.011, "medium": 0.0, "few": None}},
@@ -184,11 +185,12 @@ def test_the_table_has_a_line_for_each_method_with_its_paper(tmp_path, runner, c
             "",
             "## cifar100, imbalance 100",
             "",
-            "| method | many | medium | few | all | seeds | paper | parameters | wall time (s) | hardware | data |",
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+            "| method | many | medium | few | all | seeds | paper | parameters | wall time (s) | hardware | data "
+            "| commit |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
             "| reslt | 62.1 ± 1.1 | 43.3 ± 0.0 | - | 45.2 ± 0.4 | 3 | 45.3 | 470,388 | 1,234.6 "
-            "| 1 x NVIDIA H200 (x86_64, 1 process(es)) | `0123456789ab` |",
-            "| ce | not run yet |  |  |  |  | 38.3 |  |  |  |  |",
+            "| 1 x NVIDIA H200 (x86_64, 1 process(es)) | `0123456789ab` | `5c0ffee` |",
+            "| ce | not run yet |  |  |  |  | 38.3 |  |  |  |  |  |",
             "",
             "10,847 training images; `index` groups of 35 / 35 / 30 classes; accuracy on the test split.",
         ]
@@ -208,6 +210,63 @@ def test_the_list_names_states_and_commands_and_runs_nothing(tmp_path, runner, c
     )
 
 
+def test_finished_cells_are_published_without_paths_and_results_of_several_machines_add_up(tmp_path, runner, capsys):
+    here, there, kept = tmp_path / "here", tmp_path / "there", tmp_path / "results" / "cifar"
+    data = f"--config.data.dir={tmp_path}/data"
+    assert make(here, "--only=cifar100_if100_reslt", data) == 0
+    assert make(there, "--only=cifar100_if100_ce", data) == 0
+    capsys.readouterr()
+    assert make(here, "--only=cifar100_if100", f"--publish={kept}", data) == 0
+    captured = capsys.readouterr()
+    assert captured.err.splitlines() == ["cifar100_if100_reslt: published", "cifar100_if100_ce: not run yet"]
+    assert make(there, f"--publish={kept}") == 0  # the data's place is no part of what was run
+    text = capsys.readouterr().out
+    assert text == (kept / "table.md").read_text()
+    assert "| reslt | 62.1" in text and "| ce | 62.1" in text and "not run yet" not in text and "cifar10," not in text
+    files = sorted(str(path.relative_to(kept)) for path in kept.rglob("*.json"))
+    assert files == ["cifar100_if100_ce/results.json", "cifar100_if100_reslt/results.json"]
+    published = json.loads((kept / files[1]).read_text())
+    command = "python -m ltjax.main --config=configs/cifar100_reslt.py:imbalance=100 --config.num_seeds=3"
+    assert published == RESULTS | {"command": command}
+    assert str(tmp_path) not in "".join(path.read_text() for path in kept.rglob("*.*"))
+
+
+def test_a_second_stage_is_published_with_the_name_of_its_first(tmp_path, runner):
+    root, kept = tmp_path / "runs", tmp_path / "results"
+    assert make(root, "--table=mnist5k", "--only=tau") == 0
+    assert make(root, "--table=mnist5k", f"--publish={kept}") == 0
+    assert json.loads((kept / "mnist5k_if40_tau" / "results.json").read_text())["command"] == (
+        "python -m ltjax.main --config=configs/mnist5k_decoupling.py:tau,imbalance=40 --config.num_seeds=3 "
+        "--config.init_from=mnist5k_if40_ce"
+    )
+
+
+def test_results_of_other_settings_and_damaged_ones_are_not_shown_as_these(tmp_path, runner, capsys):
+    root, kept = tmp_path / "runs", tmp_path / "results"
+    assert make(root, "--only=cifar100_if100") == 0
+    assert make(root, "--only=cifar100_if100", f"--publish={kept}") == 0
+    other, (reslt, ce) = tmp_path / "others", FOUR[:2]
+    assert make(other, f"--only={reslt}", "--config.batch_size=64") == 0
+    (kept / ce / "results.json").write_text("{")
+    capsys.readouterr()
+    assert make(other, "--config.batch_size=64", f"--publish={kept}") == 0
+    assert "| reslt | 62.1" in (text := capsys.readouterr().out) and "| ce |" not in text
+    assert make(root, f"--only={ce}", f"--publish={kept}") == 0
+    assert "| reslt |" not in (text := capsys.readouterr().out) and "| ce | 62.1" in text
+
+
+def test_where_nothing_is_finished_nothing_is_published(tmp_path, runner, capsys):
+    kept = tmp_path / "results"
+    assert make(tmp_path / "runs", f"--publish={kept}") == 2
+    assert "--publish: no cell is finished in --root" in (line := capsys.readouterr().err) and line.count("\n") == 1
+    assert not kept.exists()
+    assert make(tmp_path / "runs", "--only=cifar100_if100_ce") == 0
+    (tmp_path / "file").write_text("")
+    capsys.readouterr()
+    assert make(tmp_path / "runs", "--only=cifar100_if100_ce", f"--publish={tmp_path}/file/x") == 2
+    assert "--publish=" in (line := capsys.readouterr().err) and line.count("\n") == 1
+
+
 MISTAKES = {
     "cell": (
         ["--only=cifar100_if100_reslr"],
@@ -216,6 +275,7 @@ MISTAKES = {
     "table": (["--table=cifr"], ["--table", "did you mean 'cifar'"]),
     "stray word": (["reslt"], ["unexpected argument 'reslt'"]),
     "flag": (["--num-seed=3"], ["unexpected argument '--num-seed=3'"]),
+    "two of them": (["--publish=F", "--list"], ["--publish, --list"]),
     "seeds": (["--num-seeds=0"], ["--num-seeds", "0", ">= 1"]),
     "seeds as a setting": (["--config.num_seeds=3"], ["config.num_seeds", "--num-seeds"]),
     "imbalance as a setting": (["--config.data.imbalance=3"], ["config.data.imbalance", "--only"]),

@@ -6,11 +6,11 @@ from typing import Any
 from ltjax import escape
 from ltjax.commands.paper_tables.benchmarks import Benchmark, published
 from ltjax.commands.paper_tables.structure import SPEED, Cell, PaperTable, Result, Row, State, cell_of
-from ltjax.report import Entry, format_comparison, percent
+from ltjax.report import Entry, commits_of, format_comparison, percent
 from ltjax.report.text import DASH, markdown_table
 
 GROUPS = ("many", "medium", "few")
-RUNS = ["run", "state", "seeds", "parameters", "wall time (s)", "hardware", "training images", "data"]
+RUNS = ["run", "state", "seeds", "parameters", "wall time (s)", "hardware", "training images", "data", "commit"]
 
 
 StateOf = Callable[[Cell], State]
@@ -104,11 +104,17 @@ def run_row(name: str, state: State) -> list[str]:
         escape.markdown(str(results["hardware"])),
         f"{results['train_size']:,}",
         f"`{results['train_index_sha256'][:12]}`",
+        commits_of(results),
     ]
 
 
-def benchmark_sections(table: Benchmark, state_of: StateOf, short: bool = False) -> list[str]:
-    """The paragraphs of a benchmark: a section for each data set and imbalance, and the sources of the numbers."""
+def benchmark_sections(
+    table: Benchmark, state_of: StateOf, short: bool = False, only_finished: bool = False
+) -> list[str]:
+    """The paragraphs of a benchmark: a section for each data set and imbalance, and the sources of the numbers.
+
+    With ``only_finished`` without the rows, and sections, that have no results.
+    """
     states = {cell.name: state_of(cell) for cell in table.cells(short=short)}
     parts, cited = [], False
     for dataset, factors in table.datasets:
@@ -116,9 +122,12 @@ def benchmark_sections(table: Benchmark, state_of: StateOf, short: bool = False)
             entries = []
             for name, method in table.methods.items():
                 state, number = states[f"{dataset}_if{imbalance}_{name}"], published(method, dataset, i)
+                if only_finished and not state.results:
+                    continue
                 entries.append(Entry(name, state.results, state.text.partition(":")[0], number))
                 cited = cited or bool(number)
-            parts += [f"## {dataset}, imbalance {imbalance}", format_comparison(entries)]
+            if entries:
+                parts += [f"## {dataset}, imbalance {imbalance}", format_comparison(entries)]
     if cited:
         sources: dict[str, list[str]] = {}
         for name, method in table.methods.items():

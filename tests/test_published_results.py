@@ -1,0 +1,37 @@
+"""The folders under results/: their tables are those of their files, and the page of results has their numbers."""
+
+import pathlib
+
+import pytest
+
+from ltjax.commands import table
+
+ROOT = pathlib.Path(__file__).parent.parent
+HELD_OUT = "--config.data.validation_fraction=0.2"
+# folder -> the flags that it was published with
+PUBLISHED = {
+    "mnist5k_best": ["--table=ablation:mnist5k_best"],
+    "mnist5k_best_candidates": ["--table=candidates:mnist5k_best", HELD_OUT],
+    "cifar100_best_held_out": ["--table=ablation:cifar100_best", "--epochs=10", HELD_OUT],
+}
+pytestmark = pytest.mark.skipif(not (ROOT / "results").exists(), reason="the tests lie outside of the repository")
+
+
+def test_every_folder_is_known():
+    assert sorted(path.name for path in (ROOT / "results").iterdir()) == sorted(PUBLISHED)
+
+
+@pytest.mark.parametrize("folder", PUBLISHED)
+def test_the_table_is_that_of_the_files_and_its_numbers_are_on_the_page(folder, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    place = ROOT / "results" / folder
+    options, settings = table.parse_options(["--root=none", f"--publish={place}", *PUBLISHED[folder]])
+    text = table.format_markdown(options, settings)
+    (written,) = place.glob("*.md")
+    assert text == written.read_text()
+    assert text.count("| finished |") >= len(list(place.glob("*/results.json"))) > 0
+    page = (ROOT / "docs" / "results.md").read_text()
+    first, *_ = text.split("## Runs")
+    rows = [line.split(" | ")[1:5] for line in first.splitlines() if line.endswith("| finished |")]
+    for numbers in rows:
+        assert " | ".join(numbers) in page, numbers
