@@ -2,7 +2,7 @@
 
 python -m ltjax.table --root=runs/table [--table=reslt:3] [--only=CELL ...] [--num-seeds=3] [--short] [--list]
     [--data=mnist5k] [--epochs=N] [--weights NAME=FILE ...] [--data-dir NAME=DIR ...] [--config.KEY=VALUE ...]
-    [--publish=FOLDER]
+    [--separate-seeds] [--publish=FOLDER]
 
 --table is cifar or mnist5k (every method on these sets), or a table of a paper: reslt:1 to 9, decoupling:1 to 12,
 asynchronous:1 to 5, auxiliary:1 to 5, lift:1 to 7 and 16, and some of the figures (--table=all --list names all of
@@ -12,7 +12,8 @@ them).
 --data=mnist5k runs the structure of a paper's table on MNIST-5k-LT, which needs no download. Tables in one root share
 the cells that they have in common.
 Stop it at any time and run the same command again: it resumes the cell that was being trained, so several short leases
-of a machine add up to one table. --publish copies the numbers of finished cells to a folder that can be shared.
+of a machine add up to one table. With --separate-seeds each seed is a run of its own, in CELL/seed_N, so that a larger
+--num-seeds trains the new seeds only. --publish copies the numbers of finished cells to a folder that can be shared.
 Exit status: 0 all chosen cells are finished, 1 a cell failed, 2 bad input, 130 / 143
 stopped by SIGINT / SIGTERM.
 """
@@ -86,6 +87,7 @@ def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     add("--table", default="cifar", help=f"which table: {', '.join([*TABLES, ALL, *OF_INGREDIENTS])}")
     add("--only", metavar="CELL", help="train only these cells", **many)
     add("--num-seeds", type=int, default=3, help="seeds of each cell (3)")
+    add("--separate-seeds", action="store_true", help="a run for each seed, so that seeds can be added later")
     add("--short", action="store_true", help="ten epochs on CIFAR and MNIST, a tenth of the others' published epochs")
     add("--epochs", type=int, default=0, help="of a table of ingredients: epochs of every row (those of its file)")
     add("--data", default="", help=f"run a paper's table on another data set: {', '.join(SUBSTITUTES)}")
@@ -106,6 +108,8 @@ def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             raise InputError(f"unexpected argument '{word}'; write settings as --config.KEY=VALUE")
         if key in FIXED:
             raise InputError(f"{word}: the table sets config.{key} for each cell; choose with {FIXED[key]}")
+    if options.separate_seeds and any(word.startswith("--config.seed=") for word in settings):
+        raise InputError("--config.seed: --separate-seeds sets it; choose with --num-seeds")
     options.only = [name for words in options.only for name in words.split(",")]
     options.weights = _pairs("--weights", options.weights)
     options.data_dir = _pairs("--data-dir", options.data_dir)
@@ -169,25 +173,70 @@ def contents_of(options: argparse.Namespace) -> Table:
     return contents
 
 
-def arguments(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -> list[str]:
-    """The arguments of ``ltjax train`` for this cell."""
+def arguments(cell: Cell, options: argparse.Namespace, settings: Sequence[str], seed: int | None = None) -> list[str]:
+    """The arguments of ``ltjax train`` for this cell; with ``seed`` for the run of this seed."""
     file, colon, words = cell.config.partition(":")
     folder, weights = options.data_dir.get(DATASETS.get(cell.dataset)), options.weights.get(cell.weights)
+    inside = [] if seed is None else [f"seed_{seed}"]
     return [
         f"--config={file if file.endswith('.py') else f'configs/{file}.py'}{colon}{words}",
-        f"--workdir={os.path.join(options.root, cell.name)}",
-        f"--config.num_seeds={options.num_seeds}",
-        *([f"--config.init_from={os.path.join(options.root, cell.starts_from)}"] if cell.starts_from else []),
+        f"--workdir={os.path.join(options.root, cell.name, *inside)}",
+        f"--config.num_seeds={options.num_seeds if seed is None else 1}",
+        *([] if seed is None else [f"--config.seed={seed}"]),
+        *([f"--config.init_from={os.path.join(options.root, cell.starts_from, *inside)}"] if cell.starts_from else []),
         *([f"--config.model.pretrained={weights}"] if weights else []),
         *([f"--config.data.dir={folder}"] if folder else []),
         *settings,
     ]
 
 
+def runs_of(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -> list[list[str]]:
+    """The arguments of each run of a cell: one, or with --separate-seeds one for each seed."""
+    seeds: Sequence[int | None] = range(options.num_seeds) if options.separate_seeds else (None,)
+    return [arguments(cell, options, settings, seed) for seed in seeds]
+
+
 def state_of_cell(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -> State:
-    """The state of a cell, also of one whose weights are not given."""
+    """The state of a cell, also of one whose weights are not given; of several runs with the numbers of those that
+    are finished."""
     needed = missing_weights(cell, options)
-    return State(f"needs weights: {needed}") if needed else state_of(arguments(cell, options, settings))
+    if needed:
+        return State(f"needs weights: {needed}")
+    other = mixed_up(cell, options)
+    if other:
+        return State(other)
+    return joined([state_of(argv) for argv in runs_of(cell, options, settings)])
+
+
+def mixed_up(cell: Cell, options: argparse.Namespace) -> str:
+    """What is wrong where the cell's folder has a run of all seeds beside runs of single seeds, or ""."""
+    from ltjax.training.workdir.identity import absolute
+
+    folder = absolute(os.path.join(options.root, cell.name))
+    if options.separate_seeds and (folder / "config.json").exists():
+        return "holds a run of all its seeds: leave --separate-seeds out, or use another --root"
+    if not options.separate_seeds and (folder / "seed_0" / "config.json").exists():
+        return "holds a run for each seed: add --separate-seeds, or use another --root"
+    return ""
+
+
+def joined(states: Sequence[State]) -> State:
+    """The state of a cell from those of its runs, one for each seed."""
+    if len(states) == 1:
+        return states[0]
+    from ltjax.report.seeds import merged
+
+    finished = [state.results for state in states if state.results]
+    results = merged(finished) if finished else None
+    data = {results["train_index_sha256"] for results in finished}
+    if len(data) > 1:
+        return State(f"its seeds are of different training images: {', '.join(one[:12] for one in sorted(data))}")
+    waiting = [(seed, state.text) for seed, state in enumerate(states) if state.text != FINISHED]
+    if not waiting:
+        return State(FINISHED, results)
+    seed, text = waiting[0]
+    text = text if len(waiting) == len(states) else f"{len(finished)} of {len(states)} seeds; seed {seed}: {text}"
+    return State(text, results)
 
 
 def missing_weights(cell: Cell, options: argparse.Namespace) -> str:
@@ -234,12 +283,18 @@ def run_cell(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -
         needed = missing_weights(cell, options)
         if needed:
             raise InputError(f"it starts from pretrained weights: {needed}")
-        argv = arguments(cell, options, settings)
-        with contextlib.redirect_stdout(sys.stderr):  # this command's output is the table alone
-            status = train_and_report(argv)
-        if status == 0:
+        other = mixed_up(cell, options)
+        if other:
+            raise InputError(other)
+        for argv in runs_of(cell, options, settings):
+            if options.separate_seeds and state_of(argv).text == FINISHED:
+                continue
+            with contextlib.redirect_stdout(sys.stderr):  # this command's output is the table alone
+                status = train_and_report(argv)
+            if status:
+                return status
             measure_speed(cell, argv, options)
-        return status
+        return 0
     except ImportError:  # a missing package: every other cell would fail as well
         raise
     except (InputError, FloatingPointError, OSError, OutOfMemory) as error:
@@ -294,10 +349,10 @@ def write_table(options: argparse.Namespace, settings: Sequence[str]) -> str:
 
 
 def published_command(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -> str:
-    """The cell's training command with names in place of this machine's paths."""
+    """The cell's training command with names in place of this machine's paths; with --separate-seeds that of seed 0."""
     weights = {name: name for name in options.weights}
     named = argparse.Namespace(**vars(options) | {"root": "", "data_dir": {}, "weights": weights})
-    return command_of(arguments(cell, named, settings))
+    return command_of(runs_of(cell, named, settings)[0])
 
 
 def publish(cells: Sequence[Cell], options: argparse.Namespace, settings: Sequence[str]) -> str:
@@ -360,7 +415,7 @@ def format_markdown(options: argparse.Namespace, settings: Sequence[str]) -> str
             f"# {contents.kind.capitalize()} of {escape.markdown(contents.stem)}",
             f"{accuracy} {schedule}{changed}",
         ]
-        parts += ablation_sections(contents, state)
+        parts += ablation_sections(contents, state, only_finished=bool(options.publish))
     else:
         schedule = "A tenth of the epochs (`--short`)." if options.short else "Schedules of the config files."
         place = f" On {options.data} in place of the paper's data and networks." if options.data else ""
@@ -391,9 +446,9 @@ def log(text: str) -> None:
 def print_list(cells: Sequence[Cell], options: argparse.Namespace, settings: Sequence[str]) -> None:
     """The cells with their states and commands, then what is missing to run them."""
     for cell in cells:
-        words = arguments(cell, options, settings)
-        state = state_of_cell(cell, options, settings)
-        print(f"{cell.name}: {escape.terminal(state.text)}\n    {shlex.join(['python', '-m', 'ltjax.main', *words])}")
+        print(f"{cell.name}: {escape.terminal(state_of_cell(cell, options, settings).text)}")
+        for words in runs_of(cell, options, settings):
+            print(f"    {shlex.join(['python', '-m', 'ltjax.main', *words])}")
     for line in needs_of(cells, options, settings):
         print(line)
 

@@ -46,7 +46,8 @@ class Runner:
         if isinstance(outcome, BaseException):
             raise outcome
         if outcome == 0:
-            (folder / "results.json").write_text(json.dumps(RESULTS))
+            one = {} if config.num_seeds > 1 else {"seeds": [config.seed], "std": {}}
+            (folder / "results.json").write_text(json.dumps(RESULTS | one))
             (folder / "report").mkdir(exist_ok=True)
             (folder / "report" / "report.md").write_text("")
         return outcome
@@ -267,6 +268,74 @@ def test_where_nothing_is_finished_nothing_is_published(tmp_path, runner, capsys
     assert "--publish=" in (line := capsys.readouterr().err) and line.count("\n") == 1
 
 
+def test_with_separate_seeds_more_of_them_train_the_new_ones_only(tmp_path, runner, capsys):
+    def seeds(count, *others):
+        runner.calls.clear()
+        runner.arguments.clear()
+        status = make(tmp_path, "--table=mnist5k", "--only=tau", "--separate-seeds", f"--num-seeds={count}", *others)
+        of = [next(word for word in words if word.startswith("--workdir")) for words in runner.arguments]
+        return status, [word.removeprefix(f"--workdir={tmp_path}/") for word in of]
+
+    assert seeds(1) == (0, ["mnist5k_if40_ce/seed_0", "mnist5k_if40_tau/seed_0"])
+    assert runner.arguments[1][1:] == [
+        f"--workdir={tmp_path}/mnist5k_if40_tau/seed_0", "--config.num_seeds=1", "--config.seed=0",
+        f"--config.init_from={tmp_path}/mnist5k_if40_ce/seed_0",
+    ]  # fmt: skip
+    runner.outcomes["seed_2"] = 143
+    assert seeds(3) == (143, ["mnist5k_if40_ce/seed_1", "mnist5k_if40_ce/seed_2"])
+    assert "| ce | 62.1 ± 0.0 |" in capsys.readouterr().out  # of the seeds that are there
+    runner.outcomes.clear()
+    assert seeds(3, "--list") == (0, [])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "mnist5k_if40_ce: 2 of 3 seeds; seed 2: begun, not finished"
+    assert [line.rpartition("--config.seed=")[2] for line in lines[1:4]] == ["0", "1", "2"]
+    assert seeds(3) == (0, [f"mnist5k_if40_{run}" for run in ("ce/seed_2", "tau/seed_1", "tau/seed_2")])
+    assert seeds(3) == (0, [])
+
+
+def test_separate_seeds_are_one_row(tmp_path, runner, capsys, monkeypatch):
+    def of_seed(seed, accuracy):
+        groups = {"all": accuracy, "mean_class": accuracy, "many": 0.5, "medium": accuracy, "few": None}
+        return RESULTS | {
+            "accuracy": groups, "per_class": [accuracy, 0.5], "wall_time_s": 10.0,
+            "train_loss_last_epoch": accuracy, "commits": [f"{seed:07}" + 33 * "a"],
+        }  # fmt: skip
+
+    for seed, accuracy in enumerate((0.40, 0.44)):
+        monkeypatch.setitem(globals(), "RESULTS", of_seed(seed, accuracy))
+        assert make(tmp_path, "--only=cifar100_if100_ce", "--separate-seeds", f"--num-seeds={seed + 1}") == 0
+    out = capsys.readouterr().out.rpartition("# cifar\n")[2]
+    assert (
+        "| ce | 50.0 ± 0.0 | 42.0 ± 2.8 | - | 42.0 ± 2.8 | 2 | 38.3 | 470,388 | 20.0 "
+        "| 1 x NVIDIA H200 (x86_64, 1 process(es)) | `0123456789ab` | `0000000`, `0000001` |"
+    ) in out
+    assert make(tmp_path, "--separate-seeds", "--num-seeds=2", f"--publish={tmp_path}/kept") == 0
+    published = json.loads((tmp_path / "kept" / "cifar100_if100_ce" / "results.json").read_text())
+    assert [one["accuracy"]["all"] for one in published["per_seed"]] == [0.40, 0.44]
+    assert published["per_class"] == pytest.approx([0.42, 0.5]) and published["command"].endswith("--config.seed=0")
+
+
+def test_a_cell_is_not_trained_within_one_of_the_other_kind(tmp_path, runner, capsys):
+    for first, second, words in (
+        ([], ["--separate-seeds"], "leave --separate-seeds out"),
+        (["--separate-seeds"], [], "add --separate-seeds"),
+    ):
+        root = tmp_path / f"{len(first)}"
+        assert make(root, "--only=cifar100_if100_ce", *first) == 0
+        runner.calls.clear()
+        capsys.readouterr()
+        assert make(root, "--only=cifar100_if100_ce", *second) == 2 and not runner.calls
+        assert words in capsys.readouterr().err
+
+
+def test_seeds_of_different_data_are_not_one_row(tmp_path, runner, capsys, monkeypatch):
+    for seed in range(2):
+        changed = RESULTS | {"train_index_sha256": f"{seed}" * 64}
+        monkeypatch.setitem(globals(), "RESULTS", changed)
+        make(tmp_path, "--only=cifar100_if100_ce", "--separate-seeds", f"--num-seeds={seed + 1}")
+    assert "its seeds are of different training images" in capsys.readouterr().out
+
+
 MISTAKES = {
     "cell": (
         ["--only=cifar100_if100_reslr"],
@@ -276,6 +345,7 @@ MISTAKES = {
     "stray word": (["reslt"], ["unexpected argument 'reslt'"]),
     "flag": (["--num-seed=3"], ["unexpected argument '--num-seed=3'"]),
     "two of them": (["--publish=F", "--list"], ["--publish, --list"]),
+    "seed": (["--separate-seeds", "--config.seed=1"], ["--config.seed", "--num-seeds"]),
     "seeds": (["--num-seeds=0"], ["--num-seeds", "0", ">= 1"]),
     "seeds as a setting": (["--config.num_seeds=3"], ["config.num_seeds", "--num-seeds"]),
     "imbalance as a setting": (["--config.data.imbalance=3"], ["config.data.imbalance", "--only"]),

@@ -22,13 +22,17 @@ EXPLAINED = {
 }
 
 
-def ablation_sections(table: Ablation, state_of: StateOf) -> list[str]:
-    """The paragraphs of the table: what was added and what it changed, and the runs."""
+def ablation_sections(table: Ablation, state_of: StateOf, only_finished: bool = False) -> list[str]:
+    """The paragraphs of the table: what was added and what it changed, and the runs.
+
+    With ``only_finished`` without the rows that have no results.
+    """
     states = [state_of(cell) for cell in table.cells()]
     rows_are, heading = EXPLAINED[table.kind]
     rows = [
         _row(row.label, state, None if row.against is None else states[row.against])
         for row, state in zip(table.rows, states, strict=True)
+        if state.results or not only_finished
     ]
     parts = [
         f"{rows_are} The difference is the mean over seeds of the difference of runs with the same seed, ± its sample "
@@ -38,7 +42,8 @@ def ablation_sections(table: Ablation, state_of: StateOf) -> list[str]:
     finished = [state.results for state in states if state.results]
     if finished:
         parts.append(explain_groups(finished[0]))
-    runs = [run_row(cell.name, state) for cell, state in zip(table.cells(), states, strict=True)]
+    each = zip(table.cells(), states, strict=True)
+    runs = [run_row(cell.name, state) for cell, state in each if state.results or not only_finished]
     return [*parts, "## Runs", markdown_table(RUNS, runs)]
 
 

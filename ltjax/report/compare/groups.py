@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 
 from ltjax.errors import InputError
 from ltjax.report.run import GROUPS, Run, measure, several_seeds
+from ltjax.report.seeds import merged
 
 MOST_SETTINGS = 3  # in a label; with more the name of the folder is shorter
-RECORDS = ("accuracy", "shots", "per_class", "train_loss_last_epoch")  # means over the seeds, deviations under "std"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +90,7 @@ def group_by_seed(members: Sequence[Member], shots: str = "") -> list[SeedGroup]
     for group in together:
         _check_seeds(group)
     return [
-        SeedGroup(label, group, _merged([_under(m.run.results, shots) for m in group]), _mean_norms(group))
+        SeedGroup(label, group, merged([_under(m.run.results, shots) for m in group]), _mean_norms(group))
         for label, group in zip(_labels(together), together, strict=True)
     ]
 
@@ -131,64 +130,6 @@ def _under(results: dict[str, Any], shots: str) -> dict[str, Any]:
             name: view | {"accuracy": view["accuracy"] | unknown} for name, view in results["views"].items()
         }
     return changed
-
-
-def _merged(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One results.json for all: means and deviations over the seeds of all runs."""
-    first, sizes = each[0], [len(results["seeds"]) for results in each]
-    if len(each) == 1:
-        return first
-    means = [{key: results.get(key) for key in RECORDS} for results in each]
-    mean, deviation = pooled(means, [results.get("std", {}) for results in each], sizes)
-    merged = first | mean | {"std": deviation}
-    merged["seeds"] = [seed for results in each for seed in results["seeds"]]
-    merged["wall_time_s"] = sum(results["wall_time_s"] for results in each)
-    if all("views" in results for results in each):
-        merged["views"] = {
-            name: _merged_view([results["views"][name] for results in each], sizes) for name in first["views"]
-        }
-    return merged
-
-
-def _merged_view(each: Sequence[Mapping[str, Any]], sizes: Sequence[int]) -> dict[str, Any]:
-    deviations = [view.get("std", {}).get("accuracy", {}) for view in each]
-    mean, deviation = pooled([view["accuracy"] for view in each], deviations, sizes)
-    return {"accuracy": mean, "std": {"accuracy": deviation}}
-
-
-def pooled(means: Sequence[Any], deviations: Sequence[Any], sizes: Sequence[int]) -> tuple[Any, Any]:
-    """Mean and sample standard deviation over all seeds, from those of runs of one or several seeds.
-
-    Args:
-      means: of each run, records of the same form; None stays None, and so does what is no measurement.
-      deviations: of the same form where a run has several seeds, else empty.
-      sizes: the number of seeds of each run.
-
-    Example:
-      >>> mean, deviation = pooled([{"all": 0.5}, {"all": 0.8}], [{"all": 0.1}, {}], [2, 1])
-      >>> round(mean["all"], 3), round(deviation["all"], 3)  # the seeds have 0.429, 0.571 and 0.8
-      (0.6, 0.187)
-    """
-    first = means[0]
-    if isinstance(first, Mapping):
-        pairs = {
-            key: (first[key], None)
-            if key == "classes"
-            else pooled([mean[key] for mean in means], [(d or {}).get(key) for d in deviations], sizes)
-            for key in first
-        }
-        return {key: mean for key, (mean, _) in pairs.items()}, {key: spread for key, (_, spread) in pairs.items()}
-    if isinstance(first, list):
-        columns = zip(*means, strict=True)
-        spreads = zip(*(d if d is not None else [None] * len(first) for d in deviations), strict=True)
-        each = [pooled(column, spread, sizes) for column, spread in zip(columns, spreads, strict=True)]
-        return [mean for mean, _ in each], [spread for _, spread in each]
-    if not all(isinstance(mean, int | float) for mean in means):
-        return (None, None) if None in means else (first, None)
-    mean, total = np.average(means, weights=sizes), sum(sizes)
-    inside = sum((n - 1) * (d or 0.0) ** 2 for n, d in zip(sizes, deviations, strict=True))
-    between = sum(n * (m - mean) ** 2 for n, m in zip(sizes, means, strict=True))
-    return float(mean), math.sqrt((inside + between) / (total - 1))
 
 
 def _mean_norms(group: Sequence[Member]) -> np.ndarray | None:

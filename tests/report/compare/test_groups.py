@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ltjax.errors import InputError
-from ltjax.report.compare.groups import group_by_seed, pooled
+from ltjax.report.compare.groups import group_by_seed
+from ltjax.report.seeds import pooled
 from tests.report.compare.rows import COUNTS, member
 from tests.report.synthetic import results_of_seeds
 
