@@ -18,7 +18,7 @@ RESULTS = {
     "method": "reslt", "dataset": "cifar100", "split": "test", "epochs": 200, "epoch_rule": "last",
     "seeds": [0, 1, 2], "parameter_count": 470_388, "train_size": 10_847, "wall_time_s": 1234.56,
     "hardware": "1 x NVIDIA H200 (x86_64, 1 process(es))", "train_index_sha256": "0123456789abcdef" * 4,
-    "commits": ["5c0ffee" + 33 * "0"],
+    "commits": ["5c0ffee" + 33 * "0"], "skipped": [{"index": 3, "reason": "/home/me/photos/a.jpg: is no image"}],
     "convention": "index", "shots": {"index": {"classes": [35, 35, 30]}},
     "accuracy": {"all": 0.4521, "many": 0.6212, "medium": 0.4333, "few": None},
     "std": {"accuracy": {"all": 0.0042, "many": 0.011, "medium": 0.0, "few": None}},
@@ -228,8 +228,9 @@ def test_finished_cells_are_published_without_paths_and_results_of_several_machi
     assert files == ["cifar100_if100_ce/results.json", "cifar100_if100_reslt/results.json"]
     published = json.loads((kept / files[1]).read_text())
     command = "python -m ltjax.main --config=configs/cifar100_reslt.py:imbalance=100 --config.num_seeds=3"
-    assert published == RESULTS | {"command": command}
-    assert str(tmp_path) not in "".join(path.read_text() for path in kept.rglob("*.*"))
+    assert published == RESULTS | {"command": command, "skipped": [{"index": 3}]}
+    assert str(tmp_path) not in (everything := "".join(path.read_text() for path in kept.rglob("*.*")))
+    assert "/home" not in everything
 
 
 def test_a_second_stage_is_published_with_the_name_of_its_first(tmp_path, runner):

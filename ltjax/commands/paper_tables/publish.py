@@ -17,9 +17,13 @@ COMMAND = "command"  # an entry of a published results.json that a run's own has
 def command_of(words: Sequence[str]) -> str:
     """The training command of a cell as it is published: without workdir and settings that change no result.
 
+    Of an absolute path the last part stays.
+
     Example:
       >>> command_of(["--config=configs/cifar100_ce.py", "--workdir=w", "--config.num_seeds=1", "--config.data.dir=D"])
       'python -m ltjax.main --config=configs/cifar100_ce.py --config.num_seeds=1'
+      >>> command_of(["--config=/home/me/my_sweep.py:base", "--config.model.pretrained=~/weights/a.npz"])
+      'python -m ltjax.main --config=my_sweep.py:base --config.model.pretrained=a.npz'
     """
     import shlex
 
@@ -29,7 +33,11 @@ def command_of(words: Sequence[str]) -> str:
         key = word.removeprefix("--no").removeprefix("--").partition("=")[0]
         return key != "workdir" and key.removeprefix("config.") not in run_only()
 
-    return shlex.join(["python", "-m", "ltjax.main", *(word for word in words if matters(word))])
+    def without_folder(word: str) -> str:
+        flag, equals, value = word.partition("=")
+        return f"{flag}{equals}{os.path.basename(value)}" if os.path.isabs(os.path.expanduser(value)) else word
+
+    return shlex.join(["python", "-m", "ltjax.main", *(without_folder(word) for word in words if matters(word))])
 
 
 def write_published(folder: str, cell: Cell, state: State, command: str) -> None:
@@ -41,6 +49,8 @@ def write_published(folder: str, cell: Cell, state: State, command: str) -> None
     try:
         place.mkdir(parents=True, exist_ok=True)
         content = {COMMAND: command} | (state.results or {})
+        if content.get("skipped"):  # what is wrong with an image begins with its path
+            content["skipped"] = [{"index": record["index"]} for record in content["skipped"]]
         lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()]
         write_atomically(place / "results.json", "{\n" + ",\n".join(lines) + "\n}\n")
     except OSError as error:
