@@ -12,6 +12,13 @@ HELD_OUT = "--config.data.validation_fraction=0.2"
 PUBLISHED = {
     "mnist5k_best": ["--table=ablation:mnist5k_best"],
     "mnist5k_best_candidates": ["--table=candidates:mnist5k_best", HELD_OUT],
+    "cifar100_best_held_out_30": [
+        "--table=ablation:cifar100_best",
+        "--epochs=30",
+        "--separate-seeds",
+        "--num-seeds=1",
+        HELD_OUT,
+    ],
     "cifar100_best_held_out": ["--table=ablation:cifar100_best", "--epochs=10", HELD_OUT],
 }
 pytestmark = pytest.mark.skipif(not (ROOT / "results").exists(), reason="the tests lie outside of the repository")

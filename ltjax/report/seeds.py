@@ -15,7 +15,7 @@ def merged(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One results.json for all: means and deviations over the seeds of all runs.
 
     What the runs do not share is the first one's, but for the seeds, the wall time (their sum), and the commits (those
-    of all). Of the resumes there is one list.
+    of all).
     """
     first, sizes = each[0], [len(results["seeds"]) for results in each]
     if len(each) == 1:
