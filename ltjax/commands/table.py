@@ -183,7 +183,7 @@ def run_cell(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -
         if other:
             raise InputError(other)
         for argv in runs_of(cell, options, settings):
-            if options.separate_seeds and state_of(argv).text == FINISHED:
+            if state_of(argv).text == FINISHED:  # one of several seeds
                 continue
             with contextlib.redirect_stdout(sys.stderr):  # this command's output is the table alone
                 status = train_and_report(argv)

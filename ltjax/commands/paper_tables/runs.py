@@ -33,8 +33,10 @@ def runs_of(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) ->
 
 
 def state_of_cell(cell: Cell, options: argparse.Namespace, settings: Sequence[str]) -> State:
-    """The state of a cell, also of one whose weights are not given; of several runs with the numbers of those that
-    are finished."""
+    """The state of a cell, also of one whose weights are not given.
+
+    With --separate-seeds it has the numbers of the seeds that are finished.
+    """
     needed = missing_weights(cell, options)
     if needed:
         return State(f"needs weights: {needed}")
