@@ -61,12 +61,18 @@ def _row(entry: Entry) -> list[str]:
 def commits_of(results: dict[str, Any]) -> str:
     """The commits of the code that a run was trained with, the first digits of each; a dash where none is known.
 
+    Of commits that are known in part, "unknown" stands for the others.
+
     Example:
       >>> commits_of({"commits": ["f0e1d2c3b4a5" + 28 * "0", "01234567" + 32 * "8" + "-dirty"]}), commits_of({})
       ('`f0e1d2c`, `0123456-dirty`', '-')
+      >>> commits_of({"commits": [None, "f0e1d2c3b4a5" + 28 * "0"]}), commits_of({"commits": [None]})
+      ('unknown, `f0e1d2c`', '-')
     """
-    each = [f"`{one[:7]}{'-dirty' * one.endswith('-dirty')}`" if one else DASH for one in results.get("commits", ())]
-    return ", ".join(each) or DASH
+    commits = results.get("commits", ())
+    if not any(commits):
+        return DASH
+    return ", ".join(f"`{one[:7]}{'-dirty' * one.endswith('-dirty')}`" if one else "unknown" for one in commits)
 
 
 def explain_groups(results: dict[str, Any]) -> str:

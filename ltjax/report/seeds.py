@@ -14,8 +14,8 @@ OPTIONAL = ("average_precision", "report", "macro_f1", "calibration_error")  # w
 def merged(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One results.json for all: means and deviations over the seeds of all runs.
 
-    What the runs do not share is the first one's, but for the seeds, the wall time (their sum), and the commits (those
-    of all).
+    What the runs do not share is the first one's, but for the seeds, the wall time (their sum), and the hardware and
+    the commits (those of all; None for a run that has no note of its commit).
     """
     first, sizes = each[0], [len(results["seeds"]) for results in each]
     if len(each) == 1:
@@ -28,7 +28,8 @@ def merged(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
     joined["per_seed"] = [one for results in each for one in of_each_seed(results, names)]
     joined["wall_time_s"] = sum(results["wall_time_s"] for results in each)
     joined["resumes"] = [note for results in each for note in results.get("resumes", ())]
-    joined["commits"] = list(dict.fromkeys(one for results in each for one in results.get("commits", ())))
+    joined["hardware"] = "; ".join(dict.fromkeys(str(results["hardware"]) for results in each))
+    joined["commits"] = list(dict.fromkeys(one for results in each for one in results.get("commits") or [None]))
     if all("views" in results for results in each):
         joined["views"] = {
             name: _merged_view([results["views"][name] for results in each], sizes) for name in first["views"]

@@ -316,6 +316,18 @@ def test_separate_seeds_are_one_row(tmp_path, runner, capsys, monkeypatch):
     assert published["per_class"] == pytest.approx([0.42, 0.5]) and published["command"].endswith("--config.seed=0")
 
 
+def test_one_row_of_separate_seeds_names_every_machine_and_every_unknown_commit(tmp_path, runner, capsys, monkeypatch):
+    """Seeds come one after another, on other machines, and from before a run noted its commit."""
+    new = RESULTS | {"hardware": "2 x cpu (arm64, 1 process(es))"}
+    old = {key: value for key, value in RESULTS.items() if key != "commits"}
+    for seed, results in enumerate((old, new)):
+        monkeypatch.setitem(globals(), "RESULTS", results)
+        make(tmp_path, "--only=cifar100_if100_ce", "--separate-seeds", f"--num-seeds={seed + 1}")
+    *_, row = (line for line in capsys.readouterr().out.splitlines() if "NVIDIA" in line and line.startswith("| ce |"))
+    assert "| 1 x NVIDIA H200 (x86_64, 1 process(es)); 2 x cpu (arm64, 1 process(es)) |" in row
+    assert row.endswith("| unknown, `5c0ffee` |")
+
+
 def test_a_cell_is_not_trained_within_one_of_the_other_kind(tmp_path, runner, capsys):
     for first, second, words in (
         ([], ["--separate-seeds"], "leave --separate-seeds out"),
