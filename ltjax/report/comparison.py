@@ -61,7 +61,7 @@ def _row(entry: Entry) -> list[str]:
 def commits_of(results: dict[str, Any]) -> str:
     """The commits of the code that a run was trained with, the first digits of each; a dash where none is known.
 
-    Of commits that are known in part, "unknown" stands for the others.
+    Where only some are known, "unknown" stands for the rest.
 
     Example:
       >>> commits_of({"commits": ["f0e1d2c3b4a5" + 28 * "0", "01234567" + 32 * "8" + "-dirty"]}), commits_of({})
