@@ -44,7 +44,6 @@ from ltjax.training.step.state import TrainState, variables_of
 from ltjax.training.validation_fits import fit_temperature, fit_thresholds
 from ltjax.training.workdir import multilabel_files
 from ltjax.training.workdir.checkpoint import DIVERGED, Checkpoints, checkpoints
-from ltjax.training.workdir.commits import commits, note_commit
 from ltjax.training.workdir.data_record import check_data_record, hashes, write_data_record
 from ltjax.training.workdir.identity import absolute, config_is_damaged, has_begun, open_workdir, stored_difference
 from ltjax.training.workdir.lock import Lock, locked
@@ -52,6 +51,7 @@ from ltjax.training.workdir.metrics_log import MetricsLog, Record, StageLines
 from ltjax.training.workdir.model_record import write_model_record
 from ltjax.training.workdir.predictions import discard_extras, each_seed, quality, write_gallery, write_predictions
 from ltjax.training.workdir.pretrained import check_fit, check_pretrained
+from ltjax.training.workdir.provenance import note_provenance, provenance
 from ltjax.training.workdir.results import (
     AnyEvaluator,
     describe,
@@ -106,7 +106,7 @@ def _train_locked(
         take_over(config, setup, folder, stored_difference(folder, config))
     if not config_is_damaged(folder):
         _write_config(folder, config)
-    note_commit(folder, begun)
+    note_provenance(folder, begun)
     with Interrupt(lambda: lock.lost) as interrupt:
         run = _start(config, folder, setup, lock, interrupt, force)._replace(evaluated=evaluated)
         try:
@@ -320,7 +320,7 @@ def _finish(run: Run, variables: Tree, evaluator: AnyEvaluator, step: int, befor
         **hashes(run.access.digests, data),
         "epochs": sum(stage.epochs for stage in trained(stages)),
         "step": step,
-        "commits": commits(run.workdir, run.progress.report),
+        **provenance(run.workdir, run.progress.report),
         "resumes": resumes(run.workdir, run.progress.report),
         "skipped": skipped_records(run.workdir, run.progress.report),
         "wall_time_s": round(before + run.progress.seconds(), 1),

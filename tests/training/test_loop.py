@@ -156,7 +156,7 @@ def test_a_signal_saves_and_the_run_goes_on_bit_for_bit(tmp_path, monkeypatch, s
     assert [r["step"] for r in parts["resumes"]] == [1, 7, 12]
     same(final(tmp_path / "whole", config, "train", 15), final(tmp_path / "parts", config, "train", 15))
     assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
-    for key in ("accuracy", "per_class", "train_loss_last_epoch"):
+    for key in ("accuracy", "per_class", "train_loss_last_epoch", "commits", "hardware"):
         assert whole[key] == parts[key]
 
 

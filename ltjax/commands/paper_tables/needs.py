@@ -21,7 +21,7 @@ from ltjax.methods.stage import Stage
 from ltjax.settings import DataSettings, Settings
 from ltjax.settings.user_paths import looked_for
 from ltjax.training.prepare import make_stages, stage_steps
-from ltjax.training.workdir.results import hardware
+from ltjax.training.workdir.provenance import hardware
 
 OF_PEAK = 0.2  # of a chip's published rate, as ResNets reach it
 OF_CONVOLUTION = 0.5  # of the rate of one convolution, on chips that are not in the table

@@ -14,7 +14,7 @@ from ltjax.data.datasets.stand_in import stand_in
 from ltjax.settings import Settings
 from ltjax.training.prepare import make_stages
 from ltjax.training.workdir.json_files import read_object
-from ltjax.training.workdir.results import hardware
+from ltjax.training.workdir.provenance import hardware
 
 FILE = "speed.json"
 IMAGES = 64  # the batch of ResLT's table 7

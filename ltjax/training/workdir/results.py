@@ -6,7 +6,6 @@ import functools
 import importlib.metadata
 import io
 import json
-import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,17 +29,6 @@ from ltjax.training.workdir.metrics_log import Record
 from ltjax.version import __version__
 
 VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-
-
-def hardware() -> str:
-    """The devices, and the machine that holds them.
-
-    Example:
-      >>> "cpu" in hardware() or "x" in hardware()
-      True
-    """
-    devices = jax.devices()
-    return f"{len(devices)} x {devices[0].device_kind} ({platform.machine()}, {jax.process_count()} process(es))"
 
 
 def classifier_weight_norms(network: object, params: Tree) -> np.ndarray | None:
@@ -79,7 +67,6 @@ def describe(config: Settings, data: Data, params: Tree) -> Record:
         "class_counts": [int(n) for n in data.class_counts],
         "class_names": list(data.class_names) if data.class_names else None,
         "train_index_sha256": data.fingerprint,
-        "hardware": hardware(),
         "versions": {"ltjax": __version__} | versions(),
         "epoch_rule": "last",
         "data_notes": list(data.notes),

@@ -90,6 +90,7 @@ def test_a_run_resumes_on_other_numbers_of_devices_and_processes(one_device, tmp
     assert process.returncode == 0 and "cannot be read" not in output, output
     results = json.loads((workdir / "results.json").read_text())
     assert [note["step"] for note in results["resumes"]] == steps[1:] == sorted(set(steps[1:]))
+    assert [one.split(" x ")[0] for one in results["hardware"].split("; ")] == ["1", "8", "4"]
     np.testing.assert_allclose(losses(workdir)[:20], one_device[0][:20], rtol=1e-9)
     assert results["per_class"] == one_device[1]["per_class"]
 

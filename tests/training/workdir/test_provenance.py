@@ -1,4 +1,4 @@
-"""Which commits of the code a run was trained with."""
+"""Which commits of the code, and which hardware, a run was trained with."""
 
 import json
 import pathlib
@@ -8,8 +8,8 @@ import subprocess
 import pytest
 from etils import epath
 
-from ltjax.training.workdir import commits as module
-from ltjax.training.workdir.commits import code_commit, commits, note_commit
+from ltjax.training.workdir import provenance as module
+from ltjax.training.workdir.provenance import code_commit, note_provenance, provenance
 
 GIT = shutil.which("git")
 
@@ -90,37 +90,44 @@ def test_what_pip_installed_from_a_repository_has_its_commit(tmp_path, monkeypat
     code_commit.cache_clear()
 
 
-def test_a_run_notes_each_change_of_its_code(tmp_path, monkeypatch):
-    folder = epath.Path(tmp_path)
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Starts a run of this commit on this hardware; returns what it says of its provenance."""
 
-    def start(commit, begun=True):
+    def of(commit, hardware="cpu", begun=True, report=print):
         monkeypatch.setattr(module, "code_commit", lambda: commit)
-        note_commit(folder, begun)
-        return commits(folder)
+        monkeypatch.setattr(module, "hardware", lambda: hardware)
+        note_provenance(epath.Path(tmp_path), begun, report)
+        return tuple(provenance(epath.Path(tmp_path)).values())
 
-    assert start("a", begun=False) == ["a"]
-    assert start("a") == ["a"]
-    assert start("b") == ["a", "b"]
-    assert start("a") == ["a", "b", "a"]
-    assert start("c", begun=False) == ["c"]  # what ended before its first checkpoint trained nothing
+    return of
 
 
-def test_the_code_of_checkpoints_from_before_the_note_is_unknown(tmp_path, monkeypatch):
-    folder = epath.Path(tmp_path)
-    monkeypatch.setattr(module, "code_commit", lambda: None)
-    note_commit(folder, begun=True)
-    assert commits(folder) == [None]
-    monkeypatch.setattr(module, "code_commit", lambda: "a")
-    note_commit(folder, begun=True)
-    assert commits(folder) == [None, "a"]
+def test_a_run_notes_each_change_of_its_code_and_of_its_hardware(start):
+    assert start("a", begun=False) == (["a"], "cpu")
+    assert start("a") == (["a"], "cpu")
+    assert start("b") == (["a", "b"], "cpu")
+    assert start("a", "gpu") == (["a", "b", "a"], "cpu; gpu")
+    assert start("a", "cpu") == (["a", "b", "a"], "cpu; gpu")
+    assert start("c", begun=False) == (["c"], "cpu")  # what ended before its first checkpoint trained nothing
 
 
-def test_of_a_damaged_note_what_can_be_read_goes_on(tmp_path, monkeypatch):
-    folder, lines = epath.Path(tmp_path), []
-    (tmp_path / "commits.json").write_text('[{"commit": "a"}, {"commi')
-    monkeypatch.setattr(module, "code_commit", lambda: "b")
-    note_commit(folder, True, lines.append)
-    assert commits(folder) == ["a", "b"] and len(lines) == 1 and "commits.json: is damaged" in lines[0]
+def test_what_checkpoints_from_before_the_note_were_trained_with_is_unknown(start):
+    assert start(None) == ([None], "unknown; cpu")
+    assert start("a") == ([None, "a"], "unknown; cpu")
+
+
+def test_of_a_damaged_note_what_can_be_read_goes_on(start, tmp_path):
+    lines = []
+    (tmp_path / "provenance.json").write_text('[{"commit": "a", "hardware": "gpu"}, {"commi')
+    assert start("b", report=lines.append) == (["a", "b"], "gpu; cpu")
+    assert len(lines) == 1 and "provenance.json: is damaged" in lines[0]
+
+
+def test_a_run_whose_note_was_taken_away_says_what_it_has_now(start, tmp_path):
+    start("a", begun=False)
+    (tmp_path / "provenance.json").unlink()
+    assert provenance(epath.Path(tmp_path)) == {"commits": ["a"], "hardware": "cpu"}
 
 
 def test_the_package_under_test_knows_its_own_where_it_is_a_checkout():
