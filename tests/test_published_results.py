@@ -16,7 +16,7 @@ PUBLISHED = {
         "--table=ablation:cifar100_best",
         "--epochs=30",
         "--separate-seeds",
-        "--num-seeds=2",
+        "--num-seeds=3",
         HELD_OUT,
     ],
     "cifar100_best_held_out": ["--table=ablation:cifar100_best", "--epochs=10", HELD_OUT],
