@@ -28,7 +28,7 @@ def merged(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
     joined["per_seed"] = [one for results in each for one in of_each_seed(results, names)]
     joined["wall_time_s"] = sum(results["wall_time_s"] for results in each)
     joined["resumes"] = [note for results in each for note in results.get("resumes", ())]
-    joined["hardware"] = "; ".join(dict.fromkeys(str(results["hardware"]) for results in each))
+    joined["hardware"] = "; ".join(dict.fromkeys(one for results in each for one in results["hardware"].split("; ")))
     joined["commits"] = list(dict.fromkeys(one for results in each for one in results.get("commits") or [None]))
     if all("views" in results for results in each):
         joined["views"] = {

@@ -317,8 +317,8 @@ def test_separate_seeds_are_one_row(tmp_path, runner, capsys, monkeypatch):
 
 
 def test_one_row_of_separate_seeds_names_every_machine_and_every_unknown_commit(tmp_path, runner, capsys, monkeypatch):
-    """Seeds come one after another, on other machines, and from before a run noted its commit."""
-    new = RESULTS | {"hardware": "2 x cpu (arm64, 1 process(es))"}
+    """Seeds come one after another, on other machines or on several, and from before a run noted its commit."""
+    new = RESULTS | {"hardware": f"{RESULTS['hardware']}; 2 x cpu (arm64, 1 process(es))"}
     old = {key: value for key, value in RESULTS.items() if key != "commits"}
     for seed, results in enumerate((old, new)):
         monkeypatch.setitem(globals(), "RESULTS", results)
