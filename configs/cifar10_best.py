@@ -6,8 +6,9 @@ python -m ltjax.table --table=ablation:cifar10_best --root=runs/ablation --epoch
 Words: ":base" leaves all ingredients out, ":base,balanced,autoaugment" puts these in, ":no_autoaugment" leaves one out;
 further words as everywhere, such as ":imbalance=50" and ":epochs=10".
 
-Provisional: no run has chosen these ingredients yet. They are what the literature agrees on; the ablation on training
-images that are held out (--config.data.validation_fraction=0.2) and runs of full length are open.
+On held-out training images, three seeds, mean over classes (%), ten epochs: base 30.5 +- 2.0, + balanced 39.3 +- 2.2,
++ cosine_schedule 41.0 +- 4.3, + autoaugment 34.3 +- 0.5 (docs/results.md). So leave AutoAugment out of short runs. For
+200 epochs it is provisional: the literature has it, our runs of full length are open.
 """
 
 from ltjax.methods.configure import new_config

@@ -19,6 +19,13 @@ PUBLISHED = {
         "--num-seeds=3",
         HELD_OUT,
     ],
+    "cifar10_best_held_out": [
+        "--table=ablation:cifar10_best",
+        "--epochs=10",
+        "--separate-seeds",
+        "--num-seeds=3",
+        HELD_OUT,
+    ],
     "cifar100_best_held_out": ["--table=ablation:cifar100_best", "--epochs=10", HELD_OUT],
 }
 pytestmark = pytest.mark.skipif(not (ROOT / "results").exists(), reason="the tests lie outside of the repository")
