@@ -28,7 +28,7 @@ from ltjax.settings import Block, Settings, setting
 from ltjax.settings.schema import fraction, number, one_of
 
 KERNEL = "head/classifier/kernel"
-LOSSES = {"cross_entropy": cross_entropy, "binary": softmax_binary_loss}
+LOSSES = ("cross_entropy", "binary")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class WeightBalancingSettings(Block):
     loss: str = setting(
         "cross_entropy",
         "the class-balanced loss of the second stage: cross_entropy (the paper), or binary (the authors' code: binary "
-        "cross-entropy of the softmax, the mean over the classes)",
+        "cross-entropy of the softmax, the mean over the classes; its weighted sum is divided by the batch size)",
         one_of(*LOSSES),
     )
     beta: float = setting(BETA, "beta of the effective number of images", fraction)
@@ -63,8 +63,14 @@ def weight_balancing(config: Settings, settings: WeightBalancingSettings, data: 
         least, most = jnp.min(lengths), jnp.max(lengths)
         return begun._replace(frozen={"radius": least + settings.max_norm * (most - least)})
 
-    def balanced(logits, labels):
-        return LOSSES[settings.loss](logits, labels)
+    if settings.loss == "binary":  # the authors' code divides by the batch size, PyTorch by the sum of the weights
+
+        def balanced(logits, labels):
+            return weights[labels] * softmax_binary_loss(logits, labels)
+
+        objective = classify("image", balanced, config=config)
+    else:
+        objective = classify("image", cross_entropy, config=config, weights=lambda labels, _: weights[labels])
 
     classifier = Stage(
         "classifier",
@@ -73,7 +79,7 @@ def weight_balancing(config: Settings, settings: WeightBalancingSettings, data: 
         optimizer=optimizer,
         streams={"image": instance_balanced()},
         init=init,
-        objective=classify("image", balanced, config=config, weights=lambda labels, _: weights[labels]),
+        objective=objective,
         predict=predicts(network),
         updates=Updates(("head/classifier",), norm="frozen"),
         project=within_radius,
