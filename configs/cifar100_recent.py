@@ -51,7 +51,7 @@ RECIPES = {
     },
     # the rate falls after 321 and 361 epochs
     "gpaco": {
-        "gpaco.augment": "simclr_blur",
+        "gpaco.augment": "simclr_blur20",
         "data.augment": "autoaugment_flip_cutout",
         "optimizer.weight_decay": 5e-4,
         "optimizer.schedule.warmup_epochs": 10,

@@ -52,7 +52,7 @@ RECIPES = {
     },
     # not published: as on CIFAR-100-LT
     "gpaco": {
-        "gpaco.augment": "simclr_blur",
+        "gpaco.augment": "simclr_blur20",
         "data.augment": "autoaugment_flip_cutout",
         "optimizer.weight_decay": 5e-4,
         "optimizer.schedule.warmup_epochs": 10,

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import itertools
 import re
 import shlex
 import shutil
@@ -100,6 +101,21 @@ def test_the_commands_of_a_document_name_modules_flags_and_settings_that_exist(n
             check(command)
         except Exception as error:
             pytest.fail(f"{name}: {command}: {error}")
+
+
+def unfinished(block: str) -> list[str]:
+    """Lines of a shell block that begin with a flag, after a line that does not end in a backslash."""
+    lines = block.splitlines()
+    return [line for before, line in itertools.pairwise(lines) if line.strip().startswith("--") and before[-1:] != "\\"]
+
+
+@pytest.mark.parametrize("name", [name for name in documents.NAMES if documents.blocks(name, "bash")])
+def test_a_command_over_several_lines_can_be_pasted(name):
+    assert not [line for block in documents.blocks(name, "bash") for line in unfinished(block)]
+
+
+def test_a_line_without_its_backslash_is_found():
+    assert unfinished("a --b \\\n  --c\n  --d") == ["  --d"]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,15 @@ def _view(images: Array, draws: Draws, ops: Ops = HOST, *, smallest: float, blur
     return simclr.blurred(images, draws, ops) if blur else images
 
 
+def _blurred_view(name: str, *, probability: float) -> Transform:
+    parts = (
+        simclr.draw_part,
+        functools.partial(simclr.draw_colors, jitter=0.8, grey=0.2),
+        functools.partial(simclr.draw_blur, probability=probability),
+    )
+    return Transform(name, functools.partial(_draw_all, parts=parts), functools.partial(_view, smallest=0.2, blur=True))
+
+
 def _change_view(pixels: np.ndarray, draws: Draws, *, changes: tuple[str, ...]) -> np.ndarray:
     return simclr.each(pixels, draws, changes)
 
@@ -240,19 +249,9 @@ TRANSFORMS: dict[str, Transform] = {
         ),
         functools.partial(_view, smallest=0.08),
     ),
-    # a contrastive view as PaCo has it on CIFAR
-    "simclr_blur": Transform(
-        "simclr_blur",
-        functools.partial(
-            _draw_all,
-            parts=(
-                simclr.draw_part,
-                functools.partial(simclr.draw_colors, jitter=0.8, grey=0.2),
-                functools.partial(simclr.draw_blur, probability=0.2),
-            ),
-        ),
-        functools.partial(_view, smallest=0.2, blur=True),
-    ),
+    # a contrastive view as PaCo has it on CIFAR, and GPaCo, with fewer blurred ones
+    "simclr_blur": _blurred_view("simclr_blur", probability=0.5),
+    "simclr_blur20": _blurred_view("simclr_blur20", probability=0.2),
     # a random part of the image at its full size, torchvision's RandomResizedCrop, and a mirror image
     "resized_crop_flip": Transform("resized_crop_flip", simclr.draw_part, simclr.resized_part),
     # For digits and letters, whose mirror images are something else.

@@ -114,6 +114,12 @@ def test_a_blur_is_a_gaussian_of_the_drawn_width():
         assert np.abs(blurred - expected).max() < 2
 
 
+@pytest.mark.parametrize(("name", "share"), [("simclr_blur", 0.5), ("simclr_blur20", 0.2)])
+def test_the_share_of_views_that_are_blurred_is_that_of_paco_and_of_gpaco(name, share):
+    draws = TRANSFORMS[name].draw(0, IMAGE, 0, np.arange(20_000))
+    assert np.mean(draws["blur"] > 0) == pytest.approx(share, abs=0.015)  # four deviations
+
+
 def test_images_of_one_channel_and_views_of_large_ones():
     grey = IMAGES[..., :1]
     view = TRANSFORMS["simclr_blur"]

@@ -19,7 +19,7 @@ CIFAR: Part = {
     f"{CUI23} for CIFAR-100-LT": {
         "epochs": 400,
         "data.augment": "autoaugment_flip_cutout",
-        "gpaco.augment": "simclr_blur",
+        "gpaco.augment": "simclr_blur20",
         "optimizer.weight_decay": 5e-4,
         "optimizer.schedule.warmup_epochs": 10,
         "optimizer.schedule.decay": 0.1,
