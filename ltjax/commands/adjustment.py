@@ -64,6 +64,9 @@ def check_flags(options: Any) -> None:
     tau = options.logit_adjustment
     if not math.isfinite(tau):
         raise InputError(f"--logit-adjustment: impossible value {tau}; allowed: a finite number")
+    for flag, given in (("--test-prior", options.test_prior), ("--model-prior", options.model_prior)):
+        if given == "":
+            raise InputError(f"{flag}: is empty; give uniform, train or the path of a file of lines 'class,count'")
     if tau and options.test_prior:
         raise InputError("--logit-adjustment and --test-prior both correct the class distribution; give one of them")
     if options.model_prior and not options.test_prior:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from ltjax.training import calibration
 from ltjax.training.aggregation import experts_of
 from ltjax.training.evaluation import blocks_of
 from ltjax.training.execution import mesh as meshes
-from ltjax.training.execution.seeds import split_seeds
+from ltjax.training.execution.seeds import seeds_of, split_seeds
 from ltjax.training.finished_run import Finished
 from ltjax.training.workdir.json_files import Record
 from ltjax.training.workdir.results import reading_of
@@ -61,7 +62,7 @@ def evaluate_lists(
             _accuracies(of(None if w is None else w.weights), data.test.labels, records, base)
             for of, w in zip(logits, weights, strict=True)
         ]
-        made = _summary(one, data.test.labels[records], data.num_classes, found)
+        made = _summary(one, data.test.labels[records], data.num_classes, found, seeds_of(finished.config))
         if aggregate is not None:
             made["aggregate"] = [w._asdict() | {"weights": w.weights.tolist()} for w in weights if w is not None]
         rows.append(made)
@@ -108,8 +109,14 @@ def _rows(finished: Finished, variables: Tree, predict: Callable[[Tree, jax.Arra
     return found
 
 
-def _accuracies(logits: np.ndarray, labels: np.ndarray, records: np.ndarray, base: Adjustment) -> dict[str, float]:
-    """The accuracies of one network on a list: of its images, and (``all/...``) over all of them."""
+class _Found(NamedTuple):
+    """Of one network on a list."""
+
+    accuracies: dict[str, float]  # of the list's images, and (``all/...``) over all test images
+    doubts: tuple[str, ...]  # whether its estimate of the class distribution can be trusted
+
+
+def _accuracies(logits: np.ndarray, labels: np.ndarray, records: np.ndarray, base: Adjustment) -> _Found:
     classes = logits.shape[1]
     shares = np.bincount(labels[records], minlength=classes) / len(records)
     adjusted = {PLAIN: base}
@@ -118,29 +125,36 @@ def _accuracies(logits: np.ndarray, labels: np.ndarray, records: np.ndarray, bas
             np.unique(np.linspace(0, len(records) - 1, min(len(records), max(1, NUMBERS // classes))).astype(int))
         ]
         adjusted |= {KNOWN: base.with_prior(shares), ESTIMATED: base.with_estimate(logits[some])}
-    found = {}
+    found, doubts = {}, adjusted.get(ESTIMATED, base).notes[len(base.notes) :]
     for name, adjustment in adjusted.items():
         right = np.asarray(adjustment(jnp.asarray(logits))).argmax(1) == labels
         found[name] = float(np.mean(right[records]))
         if name != ESTIMATED:
             of_class = np.bincount(labels, right, classes) / np.maximum(np.bincount(labels, minlength=classes), 1)
             found[f"all/{name}"] = float(shares @ of_class)
-    return found
+    return _Found(found, doubts)
 
 
-def _summary(one: TestList, labels: np.ndarray, classes: int, found: list[dict[str, float]]) -> Record:
+def _summary(one: TestList, labels: np.ndarray, classes: int, found: list[_Found], seeds: Sequence[int]) -> Record:
     def over_seeds(name: str) -> Record:
-        values = [seed[name] for seed in found]
+        values = [seed.accuracies[name] for seed in found]
         std = {"std": float(np.std(values, ddof=1))} if len(values) > 1 else {}
         return {"mean": float(np.mean(values)), **std, "per_seed": values}
 
-    names = [name for name in COLUMNS if name in found[0]]
+    first = found[0].accuracies
+    names = [name for name in COLUMNS if name in first]
+    doubts = [
+        doubt if len(found) == 1 else f"seed {seed}: {doubt}"
+        for seed, of in zip(seeds, found, strict=True)
+        for doubt in of.doubts
+    ]
     return {
         "list": one.name,
         "images": len(labels),
         "class_counts": np.bincount(labels, minlength=classes).tolist(),
         "accuracy": {name: over_seeds(name) for name in names},
-        "accuracy_by_all_test_images": {name: over_seeds(f"all/{name}") for name in names if f"all/{name}" in found[0]},
+        "accuracy_by_all_test_images": {name: over_seeds(f"all/{name}") for name in names if f"all/{name}" in first},
+        "notes": doubts,
     }
 
 
@@ -170,6 +184,7 @@ def explanation(record: Record) -> list[str]:
     lines = list(record["adjustment"]["notes"])
     empty = [(row["list"], row["class_counts"].count(0)) for row in record["lists"] if 0 in row["class_counts"]]
     lines += [f"{name}: {number} classes have too few test images to be in the list" for name, number in empty]
+    lines += [f"{row['list']}: {note}" for row in record["lists"] for note in row["notes"]]
     if KNOWN not in record["lists"][0]["accuracy"] and not record["transductive"]:
         lines.append(
             "not corrected to the lists: the probabilities of this method go with no known class distribution; name "

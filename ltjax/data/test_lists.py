@@ -6,6 +6,7 @@ section 5.3, after Hong et al., "Disentangling label distribution" (LADE), CVPR 
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ltjax.data.datasets.longtail import select
 from ltjax.errors import InputError, shortened
 
 DIRECTIONS = ("forward", "backward")
+LIST = re.compile(rf"({'|'.join(DIRECTIONS)})(:.*)?|[a-z]+:[\d.]+")  # what means a list, also one that there is not
 SEED = 0  # of the authors' lists
 
 
@@ -86,7 +88,7 @@ def parse_lists(text: str) -> tuple[TestList, ...]:
       InputError: for an impossible ratio, or a list beside something that is none.
     """
     words = text.split(",")
-    if text == "uniform" or not any(word == "uniform" or word.partition(":")[0] in DIRECTIONS for word in words):
+    if text == "uniform" or not any(word == "uniform" or LIST.fullmatch(word.strip()) for word in words):
         return ()
     found = tuple(_parsed(word.strip()) for word in words)
     repeated = next((one.name for number, one in enumerate(found) if one in found[:number]), None)

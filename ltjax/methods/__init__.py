@@ -107,7 +107,7 @@ METHODS: dict[str, AnyMethod] = {
     "lifted": Method(lifted, LiftedSettings, "baseline", refuses=refusals.COMPARES_IMAGES),
     "range": Method(range_method, RangeSettings, "baseline", refuses=refusals.COMPARES_IMAGES),
     "triplet": Method(triplet, TripletSettings, "baseline", refuses=refusals.COMPARES_IMAGES),
-    "proxy": Method(proxy, ProxySettings, "baseline", refuses=refusals.OWN_HEAD),
+    "proxy": Method(proxy, ProxySettings, "baseline", refuses=refusals.PROXY),
     "lfme": Method(lfme, LFMESettings, "baseline", two_stages.WORDS, two_stages.as_many_epochs, refuses=refusals.LFME),
     "fslwf": Method(
         fslwf, FSLwFSettings, "baseline", two_stages.WORDS, two_stages.as_many_epochs, refuses=refusals.FSLWF

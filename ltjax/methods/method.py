@@ -28,7 +28,8 @@ class Method(Generic[B]):
         number that goes with the imbalance.
       refuses: flat key of a setting that all methods have ("mix.name") -> why this method cannot be combined with
         another value of it than the default, such as "its loss compares the images of a batch". {}: it goes with all
-        of them. By default those that a method has to be written for are refused (``refusals.UNDECLARED``).
+        of them; "mix.name=remix" refuses that value alone. By default those that a method has to be written for are
+        refused (``refusals.UNDECLARED``).
       several_labels: whether it learns from images with any number of classes (``Source.label_sets``).
     """
 

@@ -1,7 +1,8 @@
 """What a method cannot be combined with: settings that all methods have, and why this one refuses them.
 
 ``Method.refuses`` is a mapping from a setting's flat key to a reason, which ends the sentence "config.mix.name:
-impossible value 'mixup'; allowed: 'none' with config.method=triplet: ...". It is checked before any data is read.
+impossible value 'mixup'; allowed: 'none' with config.method=triplet: ...". "mix.name=remix" refuses that value alone.
+It is checked before any data is read.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from ltjax.settings.identity import all_leaves
 from ltjax.settings.schema import flat, refuse
 
 MIX, SMOOTHING, TAU, HEAD = "mix.name", "loss.label_smoothing", "loss.tau", "model.head"
+REMIX = "mix.name=remix"  # every image has a share of its own
 
 # Of a method that says nothing: what would be ignored, or mean something else, unless the method was written for it
 UNDECLARED: Mapping[str, str] = {
@@ -23,6 +25,8 @@ UNDECLARED: Mapping[str, str] = {
 # What several methods refuse
 OWN_LOSS = {key: "its loss is not a plain softmax cross-entropy" for key in (SMOOTHING, TAU)}
 OWN_ADJUSTMENT = {TAU: "its loss adjusts the logits already"}
+ONE_NUMBER = {REMIX: "its loss is one number for the whole batch"}
+TWO_STREAMS = {REMIX: "it has two streams of images in one loss"}
 COMPARES_IMAGES = {MIX: "its loss compares the images of a batch"}
 COSINE_ALREADY = {HEAD: "its classifier compares directions already"}
 OWN_HEAD = {HEAD: "it has a head of its own"}
@@ -34,13 +38,19 @@ ASYNCHRONOUS = (
     | {MIX: "its graph matching compares the images of a batch"}
     | COSINE_ALREADY
 )
-AUXILIARY = {key: "its classifiers learn from batches of their own" for key in (SMOOTHING, TAU)} | {
-    HEAD: "its two classifiers are linear"
-}
+AUXILIARY = (
+    {key: "its classifiers learn from batches of their own" for key in (SMOOTHING, TAU)}
+    | {HEAD: "its two classifiers are linear"}
+    | TWO_STREAMS
+)
 CB_FOCAL = OWN_LOSS | {HEAD: "its classifier starts with a bias"}
 MIXES_ALREADY = {MIX: "it mixes the images itself (config.baseline.alpha)"}
-BBN = {TAU: "its second stream has the classes in reverse", HEAD: "it weighs the two halves of a linear classifier"}
-RIDE = OWN_LOSS | {HEAD: "its experts have one of their own, config.baseline.head"}
+BBN = TWO_STREAMS | {
+    TAU: "its second stream has the classes in reverse",
+    HEAD: "it weighs the two halves of a linear classifier",
+}
+RIDE = OWN_LOSS | ONE_NUMBER | {HEAD: "its experts have one of their own, config.baseline.head"}
+PROXY = OWN_HEAD | ONE_NUMBER
 LFME = {
     MIX: "its curriculum weighs single images",
     SMOOTHING: "its experts and its student have losses of their own",
@@ -53,7 +63,10 @@ FSLWF = {
     TAU: "its episodes have a loss of their own",
 } | COSINE_ALREADY
 FSA = {HEAD: "its second stage reads the activation maps of a linear classifier"}
-OLTR = {HEAD: "its memory starts from a linear classifier"}
+OLTR = {
+    HEAD: "its memory starts from a linear classifier",
+    REMIX: "the loss of its memory is one number for the whole batch",
+}
 DISALIGN = {HEAD: "its second stage aligns a linear classifier"} | {
     key: "its second stage has a loss of its own" for key in (SMOOTHING, TAU)
 }
@@ -105,7 +118,10 @@ def check_combination(settings: Settings, refuses: Mapping[str, str]) -> None:
       refuses: ``Method.refuses`` of its method.
     """
     values, known = flat(settings.to_dict()), all_leaves(settings)
-    for key, why in refuses.items():
+    for setting, why in refuses.items():
+        key, _, refused = setting.partition("=")
         default = known[key][0] if key in known else None
-        if values.get(key, default) != default:
-            refuse(f"config.{key}", values[key], f"{default!r} with config.method={settings.method}: {why}")
+        value = values.get(key, default)
+        if value == refused if refused else value != default:
+            allowed = "another" if refused else repr(default)
+            refuse(f"config.{key}", value, f"{allowed} with config.method={settings.method}: {why}")

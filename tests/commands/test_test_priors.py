@@ -9,7 +9,10 @@ from scipy.special import softmax
 
 from ltjax import models
 from ltjax.classifiers import estimate_prior
+from ltjax.commands import test_priors
+from ltjax.commands.adjustment import Adjustment
 from ltjax.commands.evaluate import main
+from ltjax.data.test_lists import TestList
 from ltjax.training import loop, prepare
 from ltjax.training.finished_run import open_finished
 from tests.methods.expert_toys import BACKBONES
@@ -85,6 +88,21 @@ def test_each_list_as_trained_and_corrected(run, tmp_path, capsys):
     assert "forward:7" in capsys.readouterr().out
 
 
+def test_a_list_whose_estimate_has_collapsed_says_so():
+    # a network that hardly trained: it sees a little of class 2 in every image, and predicts that for none
+    logits = np.log(np.random.default_rng(0).dirichlet([5, 5, 0.1], 300) * 0.9 + [0, 0, 0.1])
+    base = Adjustment(1.0, np.zeros(3), np.zeros(3), np.array([0.499, 0.499, 0.002]))
+    labels = np.arange(300) % 3
+    found = [test_priors._accuracies(x, labels, np.arange(300), base) for x in (logits, 8.0 * np.eye(3)[labels])]
+    record = {
+        "transductive": False,
+        "lists": [test_priors._summary(TestList("uniform"), labels, 3, found, (4, 5))],
+        "adjustment": {"notes": []},
+    }
+    (line,) = test_priors.explanation(record)
+    assert line.startswith("uniform: seed 4: the estimate puts 100.0% of the images in class 2")
+
+
 @pytest.mark.slow
 def test_the_experts_are_weighted_for_each_list_and_every_column_says_so(run, tmp_path, capsys):
     _, experts, labels, _ = run
@@ -123,6 +141,8 @@ def test_the_experts_are_weighted_for_the_whole_test_set(run, tmp_path, capsys):
         (["--aggregate=stability:none"], "two views of an image would be the same"),
         (["--aggregate=stability:blurry"], "--aggregate"),
         (["--test-prior=forward"], "'forward' is no test list"),
+        (["--test-prior="], "--test-prior: is empty; give uniform, train or the path of a file"),
+        (["--test-prior=uniform", "--model-prior="], "--model-prior: is empty; give uniform, train"),
         (["--test-prior=forward:2,backward:2", "--fit-temperature"], "--fit-temperature"),
         (["--test-prior=forward:2", "--logit-adjustment=1"], "give one of them"),
         (["--test-prior=forward:2", "--aggregate=stability", "--tta=flip"], "--tta=flip"),

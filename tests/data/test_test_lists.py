@@ -65,6 +65,7 @@ def test_what_is_a_list_and_what_is_not():
     "text, words",
     [
         ("forward", "'forward' is no test list"),
+        ("sideways:5", "'sideways:5' is no test list; allowed in a list: uniform, forward:RATIO"),
         ("forward:50,train", "'train' is no test list; allowed in a list: uniform, forward:RATIO"),
         ("forward:0.5", "impossible ratio '0.5' in 'forward:0.5'; allowed: a number >= 1"),
         ("backward:x", "impossible ratio 'x'"),

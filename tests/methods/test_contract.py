@@ -12,6 +12,7 @@ import pytest
 from ltjax import models
 from ltjax.class_counts import effective_number_weights
 from ltjax.dryrun.lowering import stage_shapes
+from ltjax.errors import InputError
 from ltjax.inference.model import apply_of
 from ltjax.methods import METHODS
 from ltjax.methods.stage import ClosedForm, Stage, trained
@@ -73,6 +74,21 @@ def test_a_step_returns_the_state_in_its_shapes_and_scalars_to_log(made):
             after, metrics = jax.eval_shape(make_train_step(stage, 5), of.state, of.constants, batch_of(stage))
             assert shapes(after) == shapes(of.state)
             assert {value.shape for value in metrics.values()} == {()} and {"loss", "learning_rate"} <= set(metrics)
+
+
+@pytest.mark.parametrize("mix", ["mixup", "remix"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_stage_takes_mixed_images_or_the_method_refuses_them_before_the_first_step(method, mix):
+    changes = {"dtype": "float32", "mix.name": mix}
+    if {"mix.name", f"mix.name={mix}"} & set(METHODS[method].refuses):
+        with pytest.raises(InputError, match=rf"^config.mix.name: impossible value '{mix}'; allowed: .*{method}: "):
+            config_of(method, changes)
+        return
+    config, data = config_of(method, changes), toy.build(None)
+    stages = METHODS[method](config, data)
+    for stage, of in zip(stages, stage_shapes(config, data, stages, data, stages), strict=True):
+        if isinstance(stage, Stage) and stage.representation is None:
+            jax.eval_shape(make_train_step(stage, 5), of.state, of.constants, batch_of(stage))
 
 
 @pytest.mark.slow
