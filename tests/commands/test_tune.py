@@ -83,6 +83,63 @@ def test_a_setting_is_searched_or_set(tmp_path):
         read(tmp_path, "batch_size = [32, 64]", "--config.batch_size=32")
 
 
+@pytest.mark.parametrize("flag", ["--config.optimizer.nesterov", "--noconfig.optimizer.nesterov"])
+def test_a_true_or_false_without_a_value_is_set_as_well(tmp_path, flag):
+    with pytest.raises(InputError, match="leave one out"):
+        read(tmp_path, "optimizer.nesterov = [true, false]", flag)
+
+
+def test_settings_of_the_command_line_are_one_word_each():
+    own = ["--space=s.toml", "--study=s", "--trials", "2"]
+    for value in ("0.2", "-1"):
+        with pytest.raises(InputError, match=f"unexpected argument '{value}'; write settings as --config.KEY=VALUE"):
+            command.parse_options([*MNIST, *own, "--config.data.validation_fraction", value])
+    words = ["--config", "mnist5k_ce", HELD_OUT, "--config.optimizer.nesterov", "--noconfig.fsdp", "--config.epochs=-1"]
+    assert command.parse_options([*own, *words])[1] == words
+
+
+TOGETHER = [
+    'loss.smoothing = ["uniform", "concave"]\nloss.label_smoothing = {low = 0.1, high = 0.4}',
+    "optimizer.sam_below = [20, 100]\noptimizer.sam_rho = [0.05, 0.1]",
+    """
+    loss.tail_smoothing = {low = 0.0, high = 0.05}
+    loss.label_smoothing = {low = 0.1, high = 0.4}
+    loss.smoothing = ["concave", "uniform"]
+    """,
+]
+MANY = """
+epochs = {low = 2, high = 9}
+batch_size = [32, 64, 128, 256]
+data.augment = ["none", "pad_crop"]
+optimizer.momentum = [0.8, 0.9, 0.95]
+optimizer.weight_decay = {low = 1e-4, high = 1e-3}
+optimizer.learning_rate = {low = 0.01, high = 0.1}
+"""
+
+
+@pytest.mark.parametrize("more", ["", MANY])
+@pytest.mark.parametrize("text", TOGETHER)
+def test_settings_that_need_each_other_are_searched_together(tmp_path, text, more):
+    assert len(read(tmp_path, text + "\n" + more)) == (text + more).count(" = [") + (text + more).count(" = {")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('loss.smoothing = ["uniform", "concave"]\nbatch_size = [32, 64]', "config.loss.smoothing: impossible value"),
+        (
+            "loss.label_smoothing = {low = 0.1, high = 0.4}\nloss.tail_smoothing = [0.01, 0.02]",
+            "config.loss.tail_smoothing: impossible value 0.01; allowed: 0 with config.loss.smoothing=uniform",
+        ),
+        (MANY + "optimizer.sam_below = [0, 20]", "sam_below: impossible value 20; allowed: 0 with"),
+    ],
+)
+def test_a_value_that_fits_no_combination_is_one_line(tmp_path, text, line):
+    with pytest.raises(InputError, match=r"s\.toml") as raised:
+        read(tmp_path, text)
+    assert line in str(raised.value) and "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
@@ -201,6 +258,39 @@ def test_a_first_trial_that_cannot_be_trained_ends_the_search(fake, space, tmp_p
     assert search(space, tmp_path / "s", 4) == 2
     assert capsys.readouterr().err.endswith("error: no data\n")
     assert search(space, tmp_path / "s", 4) == 0 and len(fake.seen) == 4
+
+
+def test_trials_whose_settings_do_not_fit_together_do_not_end_the_study(fake, tmp_path, capsys):
+    (tmp_path / "s.toml").write_text(TOGETHER[2])
+    assert search(tmp_path / "s.toml", tmp_path / "s", 12) == 0
+    captured = capsys.readouterr()
+    reason = "config.loss.tail_smoothing: impossible value"
+    unfit = captured.out.count(f"| {reason}")
+    assert "do not fit together: config.loss.tail_smoothing" in captured.err
+    assert 0 < unfit < 12 and len(fake.seen) == 12 - unfit
+
+
+def test_a_first_trial_whose_run_is_refused_for_its_settings_does_not_end_the_study(
+    fake, tmp_path, monkeypatch, capsys
+):
+    def train(argv, watcher):
+        prepare.prepare(from_command_line(argv)[0])  # as training does; it knows the epochs of each stage
+        return fake(argv, watcher)
+
+    monkeypatch.setattr(trial, "train", train)
+    (tmp_path / "s.toml").write_text("epochs = [2, 9]\noptimizer.schedule.warmup_epochs = [3, 5]")
+    assert search(tmp_path / "s.toml", tmp_path / "s", 6, "--config.batch_size=8", "--seed=2") == 0
+    captured = capsys.readouterr()
+    assert "trial 0: settings do not fit together: config.optimizer.schedule.warmup_epochs" in captured.err
+    assert "| config.optimizer.schedule.warmup_epochs" in captured.out and "| finished |" in captured.out
+
+
+def test_a_config_file_that_is_gone_is_no_fault_of_the_searched_settings(tmp_path):
+    (tmp_path / "mine.py").write_text(pathlib.Path("configs/mnist5k_ce.py").read_text())
+    words = [f"--config={tmp_path}/mine.py", "--workdir=none"]
+    assert trial.is_unfit([*words, "--config.optimizer.sam_below=20"], words)
+    (tmp_path / "mine.py").unlink()
+    assert not trial.is_unfit([*words, "--config.optimizer.sam_below=20"], words)
 
 
 def test_a_group_that_the_data_does_not_have_is_no_objective(fake, space, tmp_path, capsys):

@@ -11,6 +11,8 @@ command share the study. STUDY/trials.md has the table, STUDY/best.sh the comman
 """
 
 import argparse
+import itertools
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -48,6 +50,9 @@ def parse_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     for word in rest:
         if word.lstrip("-").startswith("workdir"):
             raise InputError(f"{word}: the trials have workdirs below --study={options.study}; leave it out")
+    for before, word in itertools.pairwise(["", *rest]):  # a setting is one word: it is looked for and left out as one
+        if not re.match("--?[A-Za-z]", word) and before not in ("--config", "-config"):
+            raise InputError(f"unexpected argument '{word}'; write settings as --config.KEY=VALUE")
     return options, rest
 
 

@@ -9,11 +9,14 @@ step; a list has the values to choose from.
 """
 
 import dataclasses
+import itertools
+import math
 import pathlib
+import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ltjax.errors import InputError, did_you_mean
@@ -26,6 +29,7 @@ RANGE = ("low", "high", "log", "step")
 # what a search must not change: what is measured, and on which images
 MEASURE = ("method", "family", "recipe", "seed", "num_seeds", "init_from", "dtype", "optimizer.recipe_batch_size")
 OF_DATA = ("data.augment", "data.sampler", "data.image_size", "data.resize")  # may be searched, others of data not
+MOST = 256  # combinations of the other settings that a value is tried with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Dimension:
         return f"{value:.4g}" if isinstance(value, float) else str(value)
 
     def ends(self) -> tuple[str, ...]:
-        """The values that have to be possible: all choices, or both ends of the range."""
+        """The values that have to be possible, each with some of the others: all choices, or both ends of the range."""
         return self.choices or (self.text(self.low), self.text(self.high))
 
     def to_json(self) -> dict[str, object]:
@@ -87,18 +91,17 @@ def read_space(path: str, argv: Sequence[str], settings: Settings) -> list[Dimen
     if not found:
         raise InputError(f"--space={path}: has no settings; write such as batch_size = [64, 128]")
     for dimension in found:
-        if any(word.lstrip("-").startswith(f"config.{dimension.key}=") for word in argv):
+        if any(re.fullmatch(rf"--?(no)?config\.{re.escape(dimension.key)}(=.*)?", word, re.DOTALL) for word in argv):
             raise InputError(f"config.{dimension.key} is in --space={path} and on the command line; leave one out")
-        for text in dimension.ends():
-            try:
-                from_command_line([*argv, "--workdir=none", f"--config.{dimension.key}={text}"])
-            except InputError as error:
-                raise InputError(f"--space={path}: {error}") from None
+    try:
+        _check_values(found, argv, lambda _: None)
+    except InputError as error:
+        raise InputError(f"--space={path}: {error}") from None
     return found
 
 
 def check_choices(space: Sequence[Dimension], argv: Sequence[str], settings: Settings) -> None:
-    """Opens the data, and makes the stages of a run for every end of every dimension; trains nothing.
+    """Opens the data, and makes the stages of a run with every end of every dimension; trains nothing.
 
     Raises:
       InputError: for data that cannot be read or has no held-out images, or a name that nothing has.
@@ -108,10 +111,61 @@ def check_choices(space: Sequence[Dimension], argv: Sequence[str], settings: Set
     data = build_data(settings)
     if data.split == "test":
         raise InputError(f"config.data.name: {data.name} holds no training images out; a search cannot choose with it")
+    of_stages = [one for one in space if not one.key.startswith(("data.image_size", "data.resize"))]
+    _check_values(of_stages, argv, lambda changed: make_stages(changed, data))
+
+
+def _check_values(space: Sequence[Dimension], argv: Sequence[str], check: Callable[[Settings], object]) -> None:
+    """Raises the InputError of the first end of a dimension that is possible with no values of the others."""
     for dimension in space:
-        for text in dimension.ends() if not dimension.key.startswith(("data.image_size", "data.resize")) else ():
-            words = [*argv, "--workdir=none", f"--config.{dimension.key}={text}"]
-            make_stages(from_command_line(words)[0], data)
+        others = [one for one in space if one is not dimension]
+        for text in dimension.ends():
+            own = [*argv, "--workdir=none", f"--config.{dimension.key}={text}"]
+            runs = ([*own, *changes] for changes in _combinations(others))
+            errors = _errors(runs, check)
+            if errors:
+                raise refusal(own, check) or errors[0]
+
+
+def _errors(runs: Iterable[Sequence[str]], check: Callable[[Settings], object]) -> list[InputError]:
+    """Why each of the runs is refused; none if one of them is not."""
+    found = []
+    for words in runs:
+        error = refusal(words, check)
+        if error is None:
+            return []
+        found.append(error)
+    return found
+
+
+def refusal(argv: Sequence[str], check: Callable[[Settings], object]) -> InputError | None:
+    """Why a run is refused, by its command line or by ``check`` of its settings; None if it is not."""
+    try:
+        check(from_command_line(argv)[0])
+    except InputError as error:
+        return error
+    return None
+
+
+def _combinations(space: Sequence[Dimension]) -> Iterator[tuple[str, ...]]:
+    """Flags that set the dimensions to their ends, in all combinations.
+
+    Of more than MOST combinations some: none is set, all have their first or their last end, one or two are set.
+
+    Example:
+      >>> list(_combinations([Dimension("batch_size", ("32", "64")), Dimension("epochs", low=2, high=9)]))[:2]
+      [('--config.batch_size=32', '--config.epochs=2'), ('--config.batch_size=32', '--config.epochs=9')]
+    """
+    flags = [[f"--config.{one.key}={text}" for text in one.ends()] for one in space]
+    if math.prod(map(len, flags)) <= MOST:
+        yield from itertools.product(*flags)
+        return
+    yield ()
+    yield tuple(one[0] for one in flags)
+    yield tuple(one[-1] for one in flags)
+    for count in (1, 2):
+        for chosen in itertools.combinations(flags, count):
+            yield from itertools.product(*chosen)
 
 
 def _flat(path: str, content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

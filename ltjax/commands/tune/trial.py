@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from etils import epath
 
 from ltjax.commands.cli import one_line, spelled
-from ltjax.commands.tune.space import Dimension
+from ltjax.commands.tune.space import Dimension, refusal
 from ltjax.commands.tune.study import Claimed, Definition
 from ltjax.errors import InputError, OutOfMemory
 from ltjax.settings import Settings
@@ -91,6 +91,16 @@ def train(argv: Sequence[str], watcher: Watcher) -> dict[str, Any]:
         return train_run(config, workdir, evaluated=watcher)
 
 
+def is_unfit(argv: Sequence[str], plain: Sequence[str]) -> bool:
+    """Whether a run is refused for its searched settings: ``plain``, the command line without them, is possible."""
+    from ltjax.training.prepare import prepare
+
+    for check in (lambda settings: None, prepare):  # the settings first, which needs no data
+        if refusal(argv, check) is not None:
+            return refusal(plain, check) is None
+    return False
+
+
 def work_on(claimed: Claimed, argv: Sequence[str], definition: Definition) -> str:
     """Trains a trial and tells the study what came out; returns it in words.
 
@@ -116,6 +126,10 @@ def work_on(claimed: Claimed, argv: Sequence[str], definition: Definition) -> st
         study.tell(trial, state=state.PRUNED)
         return f"diverged: {one_line(error)}"
     except (InputError, OutOfMemory) as error:
+        if isinstance(error, InputError) and is_unfit(words, [*argv, "--workdir=none"]):
+            trial.set_user_attr("error", one_line(error))
+            study.tell(trial, state=state.PRUNED)
+            return f"settings do not fit together: {one_line(error)}"
         trial.set_user_attr("error", one_line(error))
         study.tell(trial, state=state.FAIL)
         if not any(one.state == state.COMPLETE for one in study.get_trials(deepcopy=False)):
