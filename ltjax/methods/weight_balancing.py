@@ -28,7 +28,6 @@ from ltjax.settings import Block, Settings, setting
 from ltjax.settings.schema import fraction, number, one_of
 
 KERNEL = "head/classifier/kernel"
-LOSSES = ("cross_entropy", "binary")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ class WeightBalancingSettings(Block):
         "cross_entropy",
         "the class-balanced loss of the second stage: cross_entropy (the paper), or binary (the authors' code: binary "
         "cross-entropy of the softmax, the mean over the classes; its weighted sum is divided by the batch size)",
-        one_of(*LOSSES),
+        one_of("cross_entropy", "binary"),
     )
     beta: float = setting(BETA, "beta of the effective number of images", fraction)
 
