@@ -15,7 +15,7 @@ from ltjax.data.datasets.longtail import select
 from ltjax.errors import InputError, shortened
 
 DIRECTIONS = ("forward", "backward")
-LIST = re.compile(rf"({'|'.join(DIRECTIONS)})(:.*)?|[a-z]+:[\d.]+")  # what means a list, also one that there is not
+LIST = re.compile(rf"({'|'.join(DIRECTIONS)})(:.*)?|[a-z]+:[\d.]+")  # a list, or a word that looks like one
 SEED = 0  # of the authors' lists
 
 

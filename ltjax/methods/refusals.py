@@ -123,5 +123,5 @@ def check_combination(settings: Settings, refuses: Mapping[str, str]) -> None:
         default = known[key][0] if key in known else None
         value = values.get(key, default)
         if value == refused if refused else value != default:
-            allowed = "another" if refused else repr(default)
+            allowed = "another value" if refused else repr(default)
             refuse(f"config.{key}", value, f"{allowed} with config.method={settings.method}: {why}")
