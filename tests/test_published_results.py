@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 HELD_OUT = "--config.data.validation_fraction=0.2"
 # folder -> the flags that it was published with
 PUBLISHED = {
+    "cifar": ["--table=cifar", "--separate-seeds", "--num-seeds=1"],
     "mnist5k_best": ["--table=ablation:mnist5k_best"],
     "mnist5k_best_candidates": ["--table=candidates:mnist5k_best", HELD_OUT],
     "cifar100_best_held_out_30": [
