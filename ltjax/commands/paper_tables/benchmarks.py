@@ -69,6 +69,8 @@ TABLE_METHODS: dict[str, TableMethod] = {
     "bbn": TableMethod("baselines:bbn", (42.56, 47.02, 59.12), (79.82, 82.18, 88.32), RESLT),
     "crt": TableMethod("decoupling:crt", starts_from="ce"),
     "lws": TableMethod("decoupling:lws", starts_from="ce"),
+    "crt_cached": TableMethod("decoupling:crt,cached", starts_from="ce"),
+    "lws_cached": TableMethod("decoupling:lws,cached", starts_from="ce"),
     "tau": TableMethod("decoupling:tau", starts_from="ce"),
     "ncm": TableMethod("decoupling:ncm", starts_from="ce"),
     "auxiliary": TableMethod("auxiliary"),
