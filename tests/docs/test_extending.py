@@ -58,6 +58,16 @@ def test_a_worked_example_needs_only_what_its_page_names(page, tmp_path):
     follow(page, tmp_path)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_diffs_of_a_page_fit_the_files_of_the_project(page):
+    texts: dict[str, str] = {}
+    for language, title, body in BLOCK.findall(page.read_text()):
+        if language == "diff" and (
+            title in texts or (ROOT / title).exists()
+        ):  # others are of files that the page makes
+            texts[title] = changed(texts.get(title) or (ROOT / title).read_text(), body)
+
+
 def test_a_diff_must_fit_exactly_once():
     assert changed("a\nb\nc\n", " a\n+x\n b\n") == "a\nx\nb\nc\n"
     assert changed("a\nb\nc\n", "-b\n+x\n") == "a\nx\nc\n"
